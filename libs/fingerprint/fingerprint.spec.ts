@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { canonicalJson, digestOf, fingerprintOf, isDigest } from './index.ts';
+
+test('a digest is the sha256 of the bytes', () => {
+  expect(digestOf(Buffer.from('abc'))).toBe('sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+  expect(isDigest(digestOf(Buffer.from('')))).toBe(true);
+  expect(isDigest('sha256:../../etc/passwd')).toBe(false);
+});
+
+test('the order of keys and absent properties do not matter, values do', () => {
+  const recipe = { b: 1, a: ['x', null, true], big: 5n };
+  expect(canonicalJson(recipe)).toBe('{"a":["x",null,true],"b":1,"big":"5n"}');
+  expect(fingerprintOf(recipe)).toBe(fingerprintOf({ big: 5n, a: ['x', null, true], b: 1, c: undefined }));
+  expect(fingerprintOf(recipe)).not.toBe(fingerprintOf({ ...recipe, b: 1.0000000001 }));
+  expect(fingerprintOf({ a: ['x', 'y'] })).not.toBe(fingerprintOf({ a: ['xy'] }));
+});
+
+test('numbers that JSON cannot say are refused', () => {
+  expect(() => fingerprintOf({ loss: NaN })).toThrow('a recipe cannot hold NaN');
+});

@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+
+/** `sha256:<64 hex digits>`: the name of some bytes (a digest) or of the recipe that makes them (a fingerprint). */
+export type Digest = `sha256:${string}`;
+
+/** What a recipe may be made of. Reals must be finite; `undefined` properties are left out, like in JSON. */
+export type Recipe =
+  string | number | bigint | boolean | null | undefined | readonly Recipe[] | { readonly [name: string]: Recipe };
+
+/** The digest of bytes. */
+export function digestOf(bytes: Uint8Array): Digest {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+/** Whether a text from outside is a well-formed digest. */
+export function isDigest(text: string): text is Digest {
+  return /^sha256:[0-9a-f]{64}$/.test(text);
+}
+
+/**
+ * The fingerprint of a recipe: sha256 of its canonical JSON (RFC 8785's order of keys, ECMAScript numbers).
+ * Throws a TypeError for numbers that JSON cannot say.
+ */
+export function fingerprintOf(recipe: Recipe): Digest {
+  return digestOf(Buffer.from(canonicalJson(recipe), 'utf8'));
+}
+
+/** JSON with sorted keys and no white space; a bigint is written as its digits, in quotes and with the suffix `n`. */
+export function canonicalJson(recipe: Recipe): string {
+  if (typeof recipe === 'number' && !Number.isFinite(recipe)) throw new TypeError(`a recipe cannot hold ${recipe}`);
+  if (typeof recipe === 'bigint') return `"${recipe}n"`;
+  if (recipe === null || typeof recipe !== 'object') return JSON.stringify(recipe ?? null);
+  if (isList(recipe)) return `[${recipe.map(canonicalJson).join(',')}]`;
+  const entries = Object.entries(recipe).filter(([, value]) => value !== undefined);
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([name, value]) => `${JSON.stringify(name)}:${canonicalJson(value)}`).join(',')}}`;
+}
+
+function isList(recipe: object): recipe is readonly Recipe[] {
+  return Array.isArray(recipe);
+}
