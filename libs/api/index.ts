@@ -1,0 +1,10 @@
+export * from './gen/pairwise/v1/dataset.ts';
+export * from './gen/pairwise/v1/errors.ts';
+export * from './gen/pairwise/v1/export.ts';
+export * from './gen/pairwise/v1/model.ts';
+export * from './gen/pairwise/v1/orchestrator.ts';
+export * from './gen/pairwise/v1/reference.ts';
+export * from './gen/pairwise/v1/training.ts';
+export { BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo } from './gen/google/rpc/error_details.ts';
+export { Status } from './gen/google/rpc/status.ts';
+export { Any } from './gen/google/protobuf/any.ts';
