@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { readEnvironment } from './index.ts';
+
+test('defaults and values are parsed', () => {
+  const environment = { PAIRWISE_LISTEN: '[::1]:7411', PAIRWISE_INSECURE: 'true', PAIRWISE_THREADS: '' };
+  expect(
+    readEnvironment(environment, ['PAIRWISE_LISTEN', 'PAIRWISE_INSECURE', 'PAIRWISE_THREADS', 'PAIRWISE_MODEL_ROOTS']),
+  ).toEqual({
+    PAIRWISE_LISTEN: '[::1]:7411',
+    PAIRWISE_INSECURE: true,
+    PAIRWISE_THREADS: 2,
+    PAIRWISE_MODEL_ROOTS: [],
+  });
+});
+
+test('all problems are told at once, without the values', () => {
+  const environment = { DATABASE_URL: 'mysql://user:secret@host', PAIRWISE_THREADS: '0', PAIRWISE_LISTEN: 'here' };
+  let message = '';
+  try {
+    readEnvironment(environment, ['DATABASE_URL', 'PAIRWISE_THREADS', 'PAIRWISE_LISTEN', 'PAIRWISE_DATA']);
+  } catch (error) {
+    message = (error as Error).message;
+  }
+  expect(message).toContain('DATABASE_URL must be a postgres:// URL');
+  expect(message).toContain('PAIRWISE_THREADS');
+  expect(message).toContain('PAIRWISE_LISTEN must be host:port');
+  expect(message).toContain('PAIRWISE_DATA is not set');
+  expect(message).not.toContain('secret');
+});

@@ -1,0 +1,76 @@
+import { PairwiseError } from '@pairwise/errors';
+import { z } from 'zod';
+
+/** `host:port`, host being a name, an IPv4 address or an IPv6 address in brackets. */
+const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}$/, 'must be host:port');
+/** Absent or empty: false. */
+const flag = z
+  .enum(['', '0', 'false', '1', 'true'], 'must be true or false')
+  .default('')
+  .transform((text) => text === '1' || text === 'true');
+const text = z.string().min(1, 'must not be empty');
+const count = z.coerce.number('must be a number').int().min(1);
+
+/** Every variable that a Pairwise process reads, with its form. A service picks the ones that it needs. */
+export const variables = {
+  /** Where to listen. Anything but loopback needs TLS and a token file, or PAIRWISE_INSECURE. */
+  PAIRWISE_LISTEN: address,
+  /** Folder for everything that is kept outside of Postgres. */
+  PAIRWISE_DATA: text,
+  /** Postgres, `postgres://user:password@host:port/database`. */
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  /** Blob store. Default: `file://$PAIRWISE_DATA/blobs`. */
+  PAIRWISE_BLOB_URL: z.url({ protocol: /^file$/, error: 'must be a file:// URL' }).optional(),
+  PAIRWISE_DATASET_ADDRESS: address.default('127.0.0.1:7411'),
+  PAIRWISE_REFERENCE_ADDRESS: address.default('127.0.0.1:7412'),
+  PAIRWISE_TRAINING_ADDRESS: address.default('127.0.0.1:7413'),
+  PAIRWISE_EXPORT_ADDRESS: address.default('127.0.0.1:7414'),
+  /** Folders, parted by colons, below which models may be read by `file://`. Default: none. */
+  PAIRWISE_MODEL_ROOTS: z
+    .string()
+    .default('')
+    .transform((list) => list.split(':').filter((folder) => folder !== '')),
+  PAIRWISE_TLS_CERT: text.optional(),
+  PAIRWISE_TLS_KEY: text.optional(),
+  /** Certificate authority by which the peers' certificates are checked. */
+  PAIRWISE_TLS_CA: text.optional(),
+  /** File with the bearer token that callers must show, and that this process shows its peers. */
+  PAIRWISE_TOKEN_FILE: text.optional(),
+  PAIRWISE_INSECURE: flag,
+  /** Threads of one accelerator session on CPU. Default: 2. */
+  PAIRWISE_THREADS: count.default(2),
+  /** `cpu`, `cuda` or `webgpu`. */
+  PAIRWISE_DEVICE: z.enum(['cpu', 'cuda', 'webgpu'], 'must be cpu, cuda or webgpu').default('cpu'),
+  HF_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL' }).default('https://huggingface.co'),
+  HF_TOKEN: text.optional(),
+  HF_HOME: text.optional(),
+  HF_HUB_OFFLINE: flag,
+} as const;
+
+type Variables = typeof variables;
+
+/** The parsed value of each variable that a service picked. */
+export type Environment<Name extends keyof Variables> = Readonly<{ [N in Name]: z.infer<Variables[N]> }>;
+
+/**
+ * Reads the named variables of an environment. Empty ones count as absent.
+ * Throws INVALID_ARGUMENT with every problem at once, a line each; values are not repeated, since they may be secret.
+ */
+export function readEnvironment<Name extends keyof Variables>(
+  environment: Record<string, string | undefined>,
+  names: readonly Name[],
+): Environment<Name> {
+  const shape = Object.fromEntries(names.map((name) => [name, variables[name]]));
+  const given = Object.fromEntries(
+    names.map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+  );
+  const parsed = z.object(shape).safeParse(given);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => {
+      const name = String(path[0]);
+      return given[name] === undefined ? `${name} is not set` : `${name} ${message}`;
+    });
+    throw new PairwiseError('INVALID_ARGUMENT', `the environment is unusable:\n  ${problems.join('\n  ')}`);
+  }
+  return Object.freeze(parsed.data) as Environment<Name>;
+}
