@@ -1,0 +1,194 @@
+import { PairwiseError } from '@pairwise/errors';
+
+/** What a caller may say of a training: structurally the proto's `TrainingSpec`, which documents units and ranges. */
+export interface HyperparameterInput {
+  learningRate?: number | undefined;
+  duration?: { $case: 'numTrainEpochs'; value: number } | { $case: 'maxSteps'; value: number } | undefined;
+  lrSchedulerType?: string | undefined;
+  warmup?: { $case: 'warmupSteps'; value: number } | { $case: 'warmupRatio'; value: number } | undefined;
+  maxGradNorm?: number | undefined;
+  weightDecay?: number | undefined;
+  adamBeta1?: number | undefined;
+  adamBeta2?: number | undefined;
+  adamEpsilon?: number | undefined;
+  beta?: number | undefined;
+  labelSmoothing?: number | undefined;
+  losses?: readonly { type: string; weight?: number | undefined }[];
+  seed?: number | undefined;
+  batchSize?: number | undefined;
+  loggingSteps?: number | undefined;
+  evalSteps?: number | undefined;
+  saveSteps?: number | undefined;
+  saveTotalLimit?: number | undefined;
+  maxLength?: number | undefined;
+  tuning?: { $case: 'lora'; value: LoraInput } | undefined;
+}
+
+export interface LoraInput {
+  r?: number | undefined;
+  loraAlpha?: number | undefined;
+  targetModules?: readonly string[];
+  useRslora?: boolean | undefined;
+}
+
+export const lossTypes = ['sigmoid'] as const;
+export const schedulerTypes = ['constant', 'linear', 'cosine'] as const;
+export const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+export type SchedulerType = (typeof schedulerTypes)[number];
+export type TargetModule = (typeof targetModules)[number];
+
+/** A training's settings with every default filled in; names and units as in the proto's `TrainingSpec`. */
+export interface Hyperparameters {
+  learningRate: number;
+  duration: { $case: 'numTrainEpochs'; value: number } | { $case: 'maxSteps'; value: number };
+  lrSchedulerType: SchedulerType;
+  warmup: { $case: 'warmupSteps'; value: number } | { $case: 'warmupRatio'; value: number };
+  maxGradNorm: number;
+  weightDecay: number;
+  adamBeta1: number;
+  adamBeta2: number;
+  adamEpsilon: number;
+  beta: number;
+  labelSmoothing: number;
+  losses: { type: (typeof lossTypes)[number]; weight: number }[];
+  seed: number;
+  batchSize: number;
+  loggingSteps: number;
+  evalSteps: number;
+  saveSteps: number;
+  saveTotalLimit: number;
+  maxLength: number;
+  tuning: { $case: 'lora'; value: LoraSettings };
+}
+
+export interface LoraSettings {
+  r: number;
+  loraAlpha: number;
+  /** In the model's order, `all-linear` spelled out. */
+  targetModules: TargetModule[];
+  useRslora: boolean;
+}
+
+/**
+ * Fills in the defaults and checks every range.
+ * Throws INVALID_ARGUMENT with the field's path below `path`, such as `spec.training`.
+ */
+export function resolveHyperparameters(input: HyperparameterInput, path: string): Hyperparameters {
+  const check = checker(path);
+  return {
+    learningRate: check.real('learning_rate', input.learningRate ?? 1e-5, { above: 0 }),
+    duration: resolveDuration(input.duration, check),
+    lrSchedulerType: check.oneOf('lr_scheduler_type', input.lrSchedulerType ?? 'linear', schedulerTypes),
+    warmup: resolveWarmup(input.warmup, check),
+    maxGradNorm: check.real('max_grad_norm', input.maxGradNorm ?? 1, { from: 0 }),
+    weightDecay: check.real('weight_decay', input.weightDecay ?? 0, { from: 0 }),
+    adamBeta1: check.real('adam_beta1', input.adamBeta1 ?? 0.9, { from: 0, below: 1 }),
+    adamBeta2: check.real('adam_beta2', input.adamBeta2 ?? 0.999, { from: 0, below: 1 }),
+    adamEpsilon: check.real('adam_epsilon', input.adamEpsilon ?? 1e-8, { above: 0 }),
+    beta: check.real('beta', input.beta ?? 0.1, { above: 0 }),
+    labelSmoothing: check.real('label_smoothing', input.labelSmoothing ?? 0, { from: 0, below: 0.5 }),
+    losses: resolveLosses(input.losses ?? [], check),
+    seed: check.count('seed', input.seed ?? 42, -(2 ** 31), 2 ** 31 - 1),
+    batchSize: check.count('batch_size', input.batchSize ?? 8, 1, 4096),
+    loggingSteps: check.count('logging_steps', input.loggingSteps ?? 1, 1),
+    evalSteps: check.count('eval_steps', input.evalSteps ?? 0, 0),
+    saveSteps: check.count('save_steps', input.saveSteps ?? 50, 1),
+    saveTotalLimit: check.count('save_total_limit', input.saveTotalLimit ?? 2, 1),
+    maxLength: check.count('max_length', input.maxLength ?? 1024, 2),
+    tuning: { $case: 'lora', value: resolveLora(input.tuning?.value ?? {}, check) },
+  };
+}
+
+/** Optimizer updates of a training over `pairCount` pairs: a last batch that is not full counts as one. */
+export function stepCount(pairCount: number, { batchSize, duration }: Hyperparameters): number {
+  if (duration.$case === 'maxSteps') return duration.value;
+  return Math.max(1, Math.ceil(Math.ceil(pairCount / batchSize) * duration.value));
+}
+
+/** Steps of linear warm-up; a ratio is rounded up, as transformers does. */
+export function warmupStepCount({ warmup }: Hyperparameters, steps: number): number {
+  return warmup.$case === 'warmupSteps' ? warmup.value : Math.ceil(steps * warmup.value);
+}
+
+function resolveDuration(duration: HyperparameterInput['duration'], check: Checker): Hyperparameters['duration'] {
+  if (duration?.$case === 'maxSteps') {
+    return { $case: 'maxSteps', value: check.count('max_steps', duration.value, 1) };
+  }
+  return { $case: 'numTrainEpochs', value: check.real('num_train_epochs', duration?.value ?? 1, { above: 0 }) };
+}
+
+function resolveWarmup(warmup: HyperparameterInput['warmup'], check: Checker): Hyperparameters['warmup'] {
+  if (warmup?.$case === 'warmupRatio') {
+    return { $case: 'warmupRatio', value: check.real('warmup_ratio', warmup.value, { from: 0, to: 1 }) };
+  }
+  return { $case: 'warmupSteps', value: check.count('warmup_steps', warmup?.value ?? 0, 0) };
+}
+
+function resolveLosses(
+  losses: readonly { type: string; weight?: number | undefined }[],
+  check: Checker,
+): Hyperparameters['losses'] {
+  if (losses.length === 0) return [{ type: 'sigmoid', weight: 1 }];
+  if (losses.length > 1) check.refuse('losses', 'names several losses, and this version sums no losses: give one');
+  return losses.map(({ type, weight }, index) => ({
+    type: check.oneOf(`losses[${index}].type`, type, lossTypes),
+    weight: check.real(`losses[${index}].weight`, weight ?? 1, { above: 0 }),
+  }));
+}
+
+function resolveLora(lora: LoraInput, check: Checker): LoraSettings {
+  const named = lora.targetModules ?? [];
+  const all = named.length === 0 || named.includes('all-linear');
+  const chosen = all
+    ? []
+    : named.map((name, i) => check.oneOf(`lora.target_modules[${i}]`, name, targetModules, 'all-linear'));
+  return {
+    r: check.count('lora.r', lora.r ?? 16, 1, 512),
+    loraAlpha: check.real('lora.lora_alpha', lora.loraAlpha ?? 32, { above: 0 }),
+    targetModules: targetModules.filter((name) => all || chosen.includes(name)),
+    useRslora: lora.useRslora ?? false,
+  };
+}
+
+interface Range {
+  above?: number;
+  from?: number;
+  below?: number;
+  to?: number;
+}
+
+type Checker = ReturnType<typeof checker>;
+
+function checker(path: string) {
+  const refuse = (field: string, problem: string): never => {
+    const at = `${path}.${field}`;
+    throw new PairwiseError('INVALID_ARGUMENT', `${at} ${problem}`, { field: at });
+  };
+  return {
+    refuse,
+    real(field: string, value: number, { above, from, below, to }: Range): number {
+      const inside =
+        Number.isFinite(value) &&
+        (above === undefined || value > above) &&
+        (from === undefined || value >= from) &&
+        (below === undefined || value < below) &&
+        (to === undefined || value <= to);
+      const bounds = [
+        above === undefined ? [] : `above ${above}`,
+        from === undefined ? [] : `at least ${from}`,
+        below === undefined ? [] : `below ${below}`,
+        to === undefined ? [] : `at most ${to}`,
+      ].flat();
+      return inside ? value : refuse(field, `is ${value}; it must be ${bounds.join(' and ')}`);
+    },
+    count(field: string, value: number, from: number, to = Infinity): number {
+      const inside = Number.isInteger(value) && value >= from && value <= to;
+      const bounds = to === Infinity ? `of at least ${from}` : `from ${from} to ${to}`;
+      return inside ? value : refuse(field, `is ${value}; it must be a whole number ${bounds}`);
+    },
+    oneOf<Name extends string>(field: string, value: string, names: readonly Name[], ...others: string[]): Name {
+      const known = names.find((name) => name === value);
+      return known ?? refuse(field, `is '${value}'; it must be one of ${[...others, ...names].join(', ')}`);
+    },
+  };
+}
