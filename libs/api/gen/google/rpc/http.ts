@@ -168,10 +168,10 @@ export const HttpRequest: MessageFns<HttpRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<HttpRequest>, I>>(base?: I): HttpRequest {
-    return HttpRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<HttpRequest>): HttpRequest {
+    return HttpRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<HttpRequest>, I>>(object: I): HttpRequest {
+  fromPartial(object: DeepPartial<HttpRequest>): HttpRequest {
     const message = createBaseHttpRequest();
     message.method = object.method ?? "";
     message.uri = object.uri ?? "";
@@ -301,10 +301,10 @@ export const HttpResponse: MessageFns<HttpResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<HttpResponse>, I>>(base?: I): HttpResponse {
-    return HttpResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<HttpResponse>): HttpResponse {
+    return HttpResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<HttpResponse>, I>>(object: I): HttpResponse {
+  fromPartial(object: DeepPartial<HttpResponse>): HttpResponse {
     const message = createBaseHttpResponse();
     message.status = object.status ?? 0;
     message.reason = object.reason ?? "";
@@ -404,10 +404,10 @@ export const HttpHeader: MessageFns<HttpHeader> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<HttpHeader>, I>>(base?: I): HttpHeader {
-    return HttpHeader.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<HttpHeader>): HttpHeader {
+    return HttpHeader.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<HttpHeader>, I>>(object: I): HttpHeader {
+  fromPartial(object: DeepPartial<HttpHeader>): HttpHeader {
     const message = createBaseHttpHeader();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
@@ -432,10 +432,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;
 }
@@ -445,6 +441,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

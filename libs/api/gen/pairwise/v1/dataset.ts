@@ -666,10 +666,10 @@ export const Dataset: MessageFns<Dataset> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Dataset>, I>>(base?: I): Dataset {
-    return Dataset.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Dataset>): Dataset {
+    return Dataset.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Dataset>, I>>(object: I): Dataset {
+  fromPartial(object: DeepPartial<Dataset>): Dataset {
     const message = createBaseDataset();
     message.name = object.name ?? "";
     message.uid = object.uid ?? "";
@@ -849,10 +849,10 @@ export const Import: MessageFns<Import> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Import>, I>>(base?: I): Import {
-    return Import.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Import>): Import {
+    return Import.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Import>, I>>(object: I): Import {
+  fromPartial(object: DeepPartial<Import>): Import {
     const message = createBaseImport();
     message.name = object.name ?? "";
     message.state = object.state ?? ImportState.UNSPECIFIED;
@@ -1002,10 +1002,10 @@ export const DatasetReport: MessageFns<DatasetReport> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DatasetReport>, I>>(base?: I): DatasetReport {
-    return DatasetReport.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DatasetReport>): DatasetReport {
+    return DatasetReport.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DatasetReport>, I>>(object: I): DatasetReport {
+  fromPartial(object: DeepPartial<DatasetReport>): DatasetReport {
     const message = createBaseDatasetReport();
     message.acceptedCount = object.acceptedCount ?? 0;
     message.refusedCount = object.refusedCount ?? 0;
@@ -1138,10 +1138,10 @@ export const RefusedRows: MessageFns<RefusedRows> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<RefusedRows>, I>>(base?: I): RefusedRows {
-    return RefusedRows.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RefusedRows>): RefusedRows {
+    return RefusedRows.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RefusedRows>, I>>(object: I): RefusedRows {
+  fromPartial(object: DeepPartial<RefusedRows>): RefusedRows {
     const message = createBaseRefusedRows();
     message.reason = object.reason ?? "";
     message.count = object.count ?? 0;
@@ -1293,10 +1293,10 @@ export const DatasetVersion: MessageFns<DatasetVersion> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DatasetVersion>, I>>(base?: I): DatasetVersion {
-    return DatasetVersion.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DatasetVersion>): DatasetVersion {
+    return DatasetVersion.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DatasetVersion>, I>>(object: I): DatasetVersion {
+  fromPartial(object: DeepPartial<DatasetVersion>): DatasetVersion {
     const message = createBaseDatasetVersion();
     message.name = object.name ?? "";
     message.digest = object.digest ?? "";
@@ -1558,10 +1558,10 @@ export const Encoding: MessageFns<Encoding> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Encoding>, I>>(base?: I): Encoding {
-    return Encoding.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Encoding>): Encoding {
+    return Encoding.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Encoding>, I>>(object: I): Encoding {
+  fromPartial(object: DeepPartial<Encoding>): Encoding {
     const message = createBaseEncoding();
     message.name = object.name ?? "";
     message.fingerprint = object.fingerprint ?? "";
@@ -1713,10 +1713,10 @@ export const CreateDatasetRequest: MessageFns<CreateDatasetRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CreateDatasetRequest>, I>>(base?: I): CreateDatasetRequest {
-    return CreateDatasetRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CreateDatasetRequest>): CreateDatasetRequest {
+    return CreateDatasetRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CreateDatasetRequest>, I>>(object: I): CreateDatasetRequest {
+  fromPartial(object: DeepPartial<CreateDatasetRequest>): CreateDatasetRequest {
     const message = createBaseCreateDatasetRequest();
     message.parent = object.parent ?? "";
     message.datasetId = object.datasetId ?? "";
@@ -1799,10 +1799,10 @@ export const CreateDatasetResponse: MessageFns<CreateDatasetResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CreateDatasetResponse>, I>>(base?: I): CreateDatasetResponse {
-    return CreateDatasetResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CreateDatasetResponse>): CreateDatasetResponse {
+    return CreateDatasetResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CreateDatasetResponse>, I>>(object: I): CreateDatasetResponse {
+  fromPartial(object: DeepPartial<CreateDatasetResponse>): CreateDatasetResponse {
     const message = createBaseCreateDatasetResponse();
     message.dataset = (object.dataset !== undefined && object.dataset !== null)
       ? Dataset.fromPartial(object.dataset)
@@ -1884,10 +1884,10 @@ export const GetDatasetRequest: MessageFns<GetDatasetRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetDatasetRequest>, I>>(base?: I): GetDatasetRequest {
-    return GetDatasetRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetDatasetRequest>): GetDatasetRequest {
+    return GetDatasetRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetDatasetRequest>, I>>(object: I): GetDatasetRequest {
+  fromPartial(object: DeepPartial<GetDatasetRequest>): GetDatasetRequest {
     const message = createBaseGetDatasetRequest();
     message.name = object.name ?? "";
     return message;
@@ -1967,10 +1967,10 @@ export const GetDatasetResponse: MessageFns<GetDatasetResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetDatasetResponse>, I>>(base?: I): GetDatasetResponse {
-    return GetDatasetResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetDatasetResponse>): GetDatasetResponse {
+    return GetDatasetResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetDatasetResponse>, I>>(object: I): GetDatasetResponse {
+  fromPartial(object: DeepPartial<GetDatasetResponse>): GetDatasetResponse {
     const message = createBaseGetDatasetResponse();
     message.dataset = (object.dataset !== undefined && object.dataset !== null)
       ? Dataset.fromPartial(object.dataset)
@@ -2092,10 +2092,10 @@ export const ListDatasetsRequest: MessageFns<ListDatasetsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListDatasetsRequest>, I>>(base?: I): ListDatasetsRequest {
-    return ListDatasetsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListDatasetsRequest>): ListDatasetsRequest {
+    return ListDatasetsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListDatasetsRequest>, I>>(object: I): ListDatasetsRequest {
+  fromPartial(object: DeepPartial<ListDatasetsRequest>): ListDatasetsRequest {
     const message = createBaseListDatasetsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -2198,10 +2198,10 @@ export const ListDatasetsResponse: MessageFns<ListDatasetsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListDatasetsResponse>, I>>(base?: I): ListDatasetsResponse {
-    return ListDatasetsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListDatasetsResponse>): ListDatasetsResponse {
+    return ListDatasetsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListDatasetsResponse>, I>>(object: I): ListDatasetsResponse {
+  fromPartial(object: DeepPartial<ListDatasetsResponse>): ListDatasetsResponse {
     const message = createBaseListDatasetsResponse();
     message.datasets = object.datasets?.map((e) => Dataset.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -2318,10 +2318,10 @@ export const DeleteDatasetRequest: MessageFns<DeleteDatasetRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteDatasetRequest>, I>>(base?: I): DeleteDatasetRequest {
-    return DeleteDatasetRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteDatasetRequest>): DeleteDatasetRequest {
+    return DeleteDatasetRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteDatasetRequest>, I>>(object: I): DeleteDatasetRequest {
+  fromPartial(object: DeepPartial<DeleteDatasetRequest>): DeleteDatasetRequest {
     const message = createBaseDeleteDatasetRequest();
     message.name = object.name ?? "";
     message.etag = object.etag ?? "";
@@ -2389,10 +2389,10 @@ export const DeleteDatasetResponse: MessageFns<DeleteDatasetResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteDatasetResponse>, I>>(base?: I): DeleteDatasetResponse {
-    return DeleteDatasetResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteDatasetResponse>): DeleteDatasetResponse {
+    return DeleteDatasetResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteDatasetResponse>, I>>(_: I): DeleteDatasetResponse {
+  fromPartial(_: DeepPartial<DeleteDatasetResponse>): DeleteDatasetResponse {
     const message = createBaseDeleteDatasetResponse();
     return message;
   },
@@ -2507,10 +2507,10 @@ export const ImportPairsRequest: MessageFns<ImportPairsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ImportPairsRequest>, I>>(base?: I): ImportPairsRequest {
-    return ImportPairsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ImportPairsRequest>): ImportPairsRequest {
+    return ImportPairsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ImportPairsRequest>, I>>(object: I): ImportPairsRequest {
+  fromPartial(object: DeepPartial<ImportPairsRequest>): ImportPairsRequest {
     const message = createBaseImportPairsRequest();
     switch (object.payload?.$case) {
       case "header": {
@@ -2667,10 +2667,10 @@ export const ImportHeader: MessageFns<ImportHeader> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ImportHeader>, I>>(base?: I): ImportHeader {
-    return ImportHeader.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ImportHeader>): ImportHeader {
+    return ImportHeader.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ImportHeader>, I>>(object: I): ImportHeader {
+  fromPartial(object: DeepPartial<ImportHeader>): ImportHeader {
     const message = createBaseImportHeader();
     message.parent = object.parent ?? "";
     message.importId = object.importId ?? "";
@@ -2755,10 +2755,10 @@ export const ImportFinish: MessageFns<ImportFinish> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ImportFinish>, I>>(base?: I): ImportFinish {
-    return ImportFinish.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ImportFinish>): ImportFinish {
+    return ImportFinish.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ImportFinish>, I>>(object: I): ImportFinish {
+  fromPartial(object: DeepPartial<ImportFinish>): ImportFinish {
     const message = createBaseImportFinish();
     message.digest = object.digest ?? "";
     return message;
@@ -2838,10 +2838,10 @@ export const ImportPairsResponse: MessageFns<ImportPairsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ImportPairsResponse>, I>>(base?: I): ImportPairsResponse {
-    return ImportPairsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ImportPairsResponse>): ImportPairsResponse {
+    return ImportPairsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ImportPairsResponse>, I>>(object: I): ImportPairsResponse {
+  fromPartial(object: DeepPartial<ImportPairsResponse>): ImportPairsResponse {
     const message = createBaseImportPairsResponse();
     message.import = (object.import !== undefined && object.import !== null)
       ? Import.fromPartial(object.import)
@@ -2923,10 +2923,10 @@ export const GetImportRequest: MessageFns<GetImportRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetImportRequest>, I>>(base?: I): GetImportRequest {
-    return GetImportRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetImportRequest>): GetImportRequest {
+    return GetImportRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetImportRequest>, I>>(object: I): GetImportRequest {
+  fromPartial(object: DeepPartial<GetImportRequest>): GetImportRequest {
     const message = createBaseGetImportRequest();
     message.name = object.name ?? "";
     return message;
@@ -3006,10 +3006,10 @@ export const GetImportResponse: MessageFns<GetImportResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetImportResponse>, I>>(base?: I): GetImportResponse {
-    return GetImportResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetImportResponse>): GetImportResponse {
+    return GetImportResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetImportResponse>, I>>(object: I): GetImportResponse {
+  fromPartial(object: DeepPartial<GetImportResponse>): GetImportResponse {
     const message = createBaseGetImportResponse();
     message.import = (object.import !== undefined && object.import !== null)
       ? Import.fromPartial(object.import)
@@ -3112,10 +3112,10 @@ export const SealVersionRequest: MessageFns<SealVersionRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<SealVersionRequest>, I>>(base?: I): SealVersionRequest {
-    return SealVersionRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SealVersionRequest>): SealVersionRequest {
+    return SealVersionRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SealVersionRequest>, I>>(object: I): SealVersionRequest {
+  fromPartial(object: DeepPartial<SealVersionRequest>): SealVersionRequest {
     const message = createBaseSealVersionRequest();
     message.parent = object.parent ?? "";
     message.requestId = object.requestId ?? "";
@@ -3196,10 +3196,10 @@ export const SealVersionResponse: MessageFns<SealVersionResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<SealVersionResponse>, I>>(base?: I): SealVersionResponse {
-    return SealVersionResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<SealVersionResponse>): SealVersionResponse {
+    return SealVersionResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<SealVersionResponse>, I>>(object: I): SealVersionResponse {
+  fromPartial(object: DeepPartial<SealVersionResponse>): SealVersionResponse {
     const message = createBaseSealVersionResponse();
     message.version = (object.version !== undefined && object.version !== null)
       ? DatasetVersion.fromPartial(object.version)
@@ -3281,10 +3281,10 @@ export const GetDatasetVersionRequest: MessageFns<GetDatasetVersionRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetDatasetVersionRequest>, I>>(base?: I): GetDatasetVersionRequest {
-    return GetDatasetVersionRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetDatasetVersionRequest>): GetDatasetVersionRequest {
+    return GetDatasetVersionRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetDatasetVersionRequest>, I>>(object: I): GetDatasetVersionRequest {
+  fromPartial(object: DeepPartial<GetDatasetVersionRequest>): GetDatasetVersionRequest {
     const message = createBaseGetDatasetVersionRequest();
     message.name = object.name ?? "";
     return message;
@@ -3364,10 +3364,10 @@ export const GetDatasetVersionResponse: MessageFns<GetDatasetVersionResponse> = 
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetDatasetVersionResponse>, I>>(base?: I): GetDatasetVersionResponse {
-    return GetDatasetVersionResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetDatasetVersionResponse>): GetDatasetVersionResponse {
+    return GetDatasetVersionResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetDatasetVersionResponse>, I>>(object: I): GetDatasetVersionResponse {
+  fromPartial(object: DeepPartial<GetDatasetVersionResponse>): GetDatasetVersionResponse {
     const message = createBaseGetDatasetVersionResponse();
     message.version = (object.version !== undefined && object.version !== null)
       ? DatasetVersion.fromPartial(object.version)
@@ -3489,10 +3489,10 @@ export const ListDatasetVersionsRequest: MessageFns<ListDatasetVersionsRequest> 
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListDatasetVersionsRequest>, I>>(base?: I): ListDatasetVersionsRequest {
-    return ListDatasetVersionsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListDatasetVersionsRequest>): ListDatasetVersionsRequest {
+    return ListDatasetVersionsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListDatasetVersionsRequest>, I>>(object: I): ListDatasetVersionsRequest {
+  fromPartial(object: DeepPartial<ListDatasetVersionsRequest>): ListDatasetVersionsRequest {
     const message = createBaseListDatasetVersionsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -3597,10 +3597,10 @@ export const ListDatasetVersionsResponse: MessageFns<ListDatasetVersionsResponse
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListDatasetVersionsResponse>, I>>(base?: I): ListDatasetVersionsResponse {
-    return ListDatasetVersionsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListDatasetVersionsResponse>): ListDatasetVersionsResponse {
+    return ListDatasetVersionsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListDatasetVersionsResponse>, I>>(object: I): ListDatasetVersionsResponse {
+  fromPartial(object: DeepPartial<ListDatasetVersionsResponse>): ListDatasetVersionsResponse {
     const message = createBaseListDatasetVersionsResponse();
     message.versions = object.versions?.map((e) => DatasetVersion.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -3698,10 +3698,10 @@ export const Message: MessageFns<Message> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Message>, I>>(base?: I): Message {
-    return Message.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Message>): Message {
+    return Message.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Message>, I>>(object: I): Message {
+  fromPartial(object: DeepPartial<Message>): Message {
     const message = createBaseMessage();
     message.role = object.role ?? "";
     message.content = object.content ?? "";
@@ -3799,10 +3799,10 @@ export const Turn: MessageFns<Turn> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Turn>, I>>(base?: I): Turn {
-    return Turn.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Turn>): Turn {
+    return Turn.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Turn>, I>>(object: I): Turn {
+  fromPartial(object: DeepPartial<Turn>): Turn {
     const message = createBaseTurn();
     message.text = object.text ?? undefined;
     message.messages = object.messages?.map((e) => Message.fromPartial(e)) || [];
@@ -3930,10 +3930,10 @@ export const PreferencePair: MessageFns<PreferencePair> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<PreferencePair>, I>>(base?: I): PreferencePair {
-    return PreferencePair.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<PreferencePair>): PreferencePair {
+    return PreferencePair.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<PreferencePair>, I>>(object: I): PreferencePair {
+  fromPartial(object: DeepPartial<PreferencePair>): PreferencePair {
     const message = createBasePreferencePair();
     message.digest = object.digest ?? "";
     message.prompt = (object.prompt !== undefined && object.prompt !== null)
@@ -4054,10 +4054,10 @@ export const ReadPairsRequest: MessageFns<ReadPairsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ReadPairsRequest>, I>>(base?: I): ReadPairsRequest {
-    return ReadPairsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReadPairsRequest>): ReadPairsRequest {
+    return ReadPairsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReadPairsRequest>, I>>(object: I): ReadPairsRequest {
+  fromPartial(object: DeepPartial<ReadPairsRequest>): ReadPairsRequest {
     const message = createBaseReadPairsRequest();
     message.name = object.name ?? "";
     message.offset = object.offset ?? 0;
@@ -4156,10 +4156,10 @@ export const ReadPairsResponse: MessageFns<ReadPairsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ReadPairsResponse>, I>>(base?: I): ReadPairsResponse {
-    return ReadPairsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReadPairsResponse>): ReadPairsResponse {
+    return ReadPairsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReadPairsResponse>, I>>(object: I): ReadPairsResponse {
+  fromPartial(object: DeepPartial<ReadPairsResponse>): ReadPairsResponse {
     const message = createBaseReadPairsResponse();
     message.pair = (object.pair !== undefined && object.pair !== null)
       ? PreferencePair.fromPartial(object.pair)
@@ -4297,10 +4297,10 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<EncodeVersionRequest>, I>>(base?: I): EncodeVersionRequest {
-    return EncodeVersionRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<EncodeVersionRequest>): EncodeVersionRequest {
+    return EncodeVersionRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<EncodeVersionRequest>, I>>(object: I): EncodeVersionRequest {
+  fromPartial(object: DeepPartial<EncodeVersionRequest>): EncodeVersionRequest {
     const message = createBaseEncodeVersionRequest();
     message.name = object.name ?? "";
     message.model = object.model ?? "";
@@ -4383,10 +4383,10 @@ export const EncodeVersionResponse: MessageFns<EncodeVersionResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<EncodeVersionResponse>, I>>(base?: I): EncodeVersionResponse {
-    return EncodeVersionResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<EncodeVersionResponse>): EncodeVersionResponse {
+    return EncodeVersionResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<EncodeVersionResponse>, I>>(object: I): EncodeVersionResponse {
+  fromPartial(object: DeepPartial<EncodeVersionResponse>): EncodeVersionResponse {
     const message = createBaseEncodeVersionResponse();
     message.encoding = (object.encoding !== undefined && object.encoding !== null)
       ? Encoding.fromPartial(object.encoding)
@@ -4468,10 +4468,10 @@ export const GetEncodingRequest: MessageFns<GetEncodingRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetEncodingRequest>, I>>(base?: I): GetEncodingRequest {
-    return GetEncodingRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetEncodingRequest>): GetEncodingRequest {
+    return GetEncodingRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetEncodingRequest>, I>>(object: I): GetEncodingRequest {
+  fromPartial(object: DeepPartial<GetEncodingRequest>): GetEncodingRequest {
     const message = createBaseGetEncodingRequest();
     message.name = object.name ?? "";
     return message;
@@ -4551,10 +4551,10 @@ export const GetEncodingResponse: MessageFns<GetEncodingResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetEncodingResponse>, I>>(base?: I): GetEncodingResponse {
-    return GetEncodingResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetEncodingResponse>): GetEncodingResponse {
+    return GetEncodingResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetEncodingResponse>, I>>(object: I): GetEncodingResponse {
+  fromPartial(object: DeepPartial<GetEncodingResponse>): GetEncodingResponse {
     const message = createBaseGetEncodingResponse();
     message.encoding = (object.encoding !== undefined && object.encoding !== null)
       ? Encoding.fromPartial(object.encoding)
@@ -4984,10 +4984,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -5019,6 +5015,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

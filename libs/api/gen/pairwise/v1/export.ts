@@ -416,10 +416,10 @@ export const ExportTarget: MessageFns<ExportTarget> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ExportTarget>, I>>(base?: I): ExportTarget {
-    return ExportTarget.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ExportTarget>): ExportTarget {
+    return ExportTarget.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ExportTarget>, I>>(object: I): ExportTarget {
+  fromPartial(object: DeepPartial<ExportTarget>): ExportTarget {
     const message = createBaseExportTarget();
     message.name = object.name ?? "";
     switch (object.format?.$case) {
@@ -519,10 +519,10 @@ export const GgufTarget: MessageFns<GgufTarget> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GgufTarget>, I>>(base?: I): GgufTarget {
-    return GgufTarget.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GgufTarget>): GgufTarget {
+    return GgufTarget.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GgufTarget>, I>>(object: I): GgufTarget {
+  fromPartial(object: DeepPartial<GgufTarget>): GgufTarget {
     const message = createBaseGgufTarget();
     message.type = object.type ?? "";
     return message;
@@ -588,10 +588,10 @@ export const AdapterTarget: MessageFns<AdapterTarget> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<AdapterTarget>, I>>(base?: I): AdapterTarget {
-    return AdapterTarget.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<AdapterTarget>): AdapterTarget {
+    return AdapterTarget.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<AdapterTarget>, I>>(_: I): AdapterTarget {
+  fromPartial(_: DeepPartial<AdapterTarget>): AdapterTarget {
     const message = createBaseAdapterTarget();
     return message;
   },
@@ -670,10 +670,10 @@ export const MergedTarget: MessageFns<MergedTarget> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<MergedTarget>, I>>(base?: I): MergedTarget {
-    return MergedTarget.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<MergedTarget>): MergedTarget {
+    return MergedTarget.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<MergedTarget>, I>>(object: I): MergedTarget {
+  fromPartial(object: DeepPartial<MergedTarget>): MergedTarget {
     const message = createBaseMergedTarget();
     message.dtype = object.dtype ?? undefined;
     return message;
@@ -868,10 +868,10 @@ export const Export: MessageFns<Export> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Export>, I>>(base?: I): Export {
-    return Export.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Export>): Export {
+    return Export.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Export>, I>>(object: I): Export {
+  fromPartial(object: DeepPartial<Export>): Export {
     const message = createBaseExport();
     message.name = object.name ?? "";
     message.state = object.state ?? ExportState.UNSPECIFIED;
@@ -1036,10 +1036,10 @@ export const Artifact: MessageFns<Artifact> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Artifact>, I>>(base?: I): Artifact {
-    return Artifact.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Artifact>): Artifact {
+    return Artifact.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Artifact>, I>>(object: I): Artifact {
+  fromPartial(object: DeepPartial<Artifact>): Artifact {
     const message = createBaseArtifact();
     message.name = object.name ?? "";
     message.format = object.format ?? "";
@@ -1204,10 +1204,10 @@ export const Verification: MessageFns<Verification> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Verification>, I>>(base?: I): Verification {
-    return Verification.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Verification>): Verification {
+    return Verification.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Verification>, I>>(object: I): Verification {
+  fromPartial(object: DeepPartial<Verification>): Verification {
     const message = createBaseVerification();
     message.maxAbsLogpDiff = object.maxAbsLogpDiff ?? 0;
     message.meanAbsLogpDiff = object.meanAbsLogpDiff ?? 0;
@@ -1397,10 +1397,10 @@ export const StartExportRequest: MessageFns<StartExportRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<StartExportRequest>, I>>(base?: I): StartExportRequest {
-    return StartExportRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<StartExportRequest>): StartExportRequest {
+    return StartExportRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<StartExportRequest>, I>>(object: I): StartExportRequest {
+  fromPartial(object: DeepPartial<StartExportRequest>): StartExportRequest {
     const message = createBaseStartExportRequest();
     message.parent = object.parent ?? "";
     message.exportId = object.exportId ?? "";
@@ -1498,10 +1498,10 @@ export const StartExportResponse: MessageFns<StartExportResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<StartExportResponse>, I>>(base?: I): StartExportResponse {
-    return StartExportResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<StartExportResponse>): StartExportResponse {
+    return StartExportResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<StartExportResponse>, I>>(object: I): StartExportResponse {
+  fromPartial(object: DeepPartial<StartExportResponse>): StartExportResponse {
     const message = createBaseStartExportResponse();
     message.export = (object.export !== undefined && object.export !== null)
       ? Export.fromPartial(object.export)
@@ -1583,10 +1583,10 @@ export const GetExportRequest: MessageFns<GetExportRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetExportRequest>, I>>(base?: I): GetExportRequest {
-    return GetExportRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetExportRequest>): GetExportRequest {
+    return GetExportRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetExportRequest>, I>>(object: I): GetExportRequest {
+  fromPartial(object: DeepPartial<GetExportRequest>): GetExportRequest {
     const message = createBaseGetExportRequest();
     message.name = object.name ?? "";
     return message;
@@ -1666,10 +1666,10 @@ export const GetExportResponse: MessageFns<GetExportResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetExportResponse>, I>>(base?: I): GetExportResponse {
-    return GetExportResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetExportResponse>): GetExportResponse {
+    return GetExportResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetExportResponse>, I>>(object: I): GetExportResponse {
+  fromPartial(object: DeepPartial<GetExportResponse>): GetExportResponse {
     const message = createBaseGetExportResponse();
     message.export = (object.export !== undefined && object.export !== null)
       ? Export.fromPartial(object.export)
@@ -1751,10 +1751,10 @@ export const CancelExportRequest: MessageFns<CancelExportRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelExportRequest>, I>>(base?: I): CancelExportRequest {
-    return CancelExportRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelExportRequest>): CancelExportRequest {
+    return CancelExportRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelExportRequest>, I>>(object: I): CancelExportRequest {
+  fromPartial(object: DeepPartial<CancelExportRequest>): CancelExportRequest {
     const message = createBaseCancelExportRequest();
     message.name = object.name ?? "";
     return message;
@@ -1834,10 +1834,10 @@ export const CancelExportResponse: MessageFns<CancelExportResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelExportResponse>, I>>(base?: I): CancelExportResponse {
-    return CancelExportResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelExportResponse>): CancelExportResponse {
+    return CancelExportResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelExportResponse>, I>>(object: I): CancelExportResponse {
+  fromPartial(object: DeepPartial<CancelExportResponse>): CancelExportResponse {
     const message = createBaseCancelExportResponse();
     message.export = (object.export !== undefined && object.export !== null)
       ? Export.fromPartial(object.export)
@@ -1919,10 +1919,10 @@ export const DeleteExportRequest: MessageFns<DeleteExportRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteExportRequest>, I>>(base?: I): DeleteExportRequest {
-    return DeleteExportRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteExportRequest>): DeleteExportRequest {
+    return DeleteExportRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteExportRequest>, I>>(object: I): DeleteExportRequest {
+  fromPartial(object: DeepPartial<DeleteExportRequest>): DeleteExportRequest {
     const message = createBaseDeleteExportRequest();
     message.name = object.name ?? "";
     return message;
@@ -1988,10 +1988,10 @@ export const DeleteExportResponse: MessageFns<DeleteExportResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteExportResponse>, I>>(base?: I): DeleteExportResponse {
-    return DeleteExportResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteExportResponse>): DeleteExportResponse {
+    return DeleteExportResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteExportResponse>, I>>(_: I): DeleteExportResponse {
+  fromPartial(_: DeepPartial<DeleteExportResponse>): DeleteExportResponse {
     const message = createBaseDeleteExportResponse();
     return message;
   },
@@ -2110,10 +2110,10 @@ export const ListArtifactsRequest: MessageFns<ListArtifactsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListArtifactsRequest>, I>>(base?: I): ListArtifactsRequest {
-    return ListArtifactsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListArtifactsRequest>): ListArtifactsRequest {
+    return ListArtifactsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListArtifactsRequest>, I>>(object: I): ListArtifactsRequest {
+  fromPartial(object: DeepPartial<ListArtifactsRequest>): ListArtifactsRequest {
     const message = createBaseListArtifactsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -2218,10 +2218,10 @@ export const ListArtifactsResponse: MessageFns<ListArtifactsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListArtifactsResponse>, I>>(base?: I): ListArtifactsResponse {
-    return ListArtifactsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListArtifactsResponse>): ListArtifactsResponse {
+    return ListArtifactsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListArtifactsResponse>, I>>(object: I): ListArtifactsResponse {
+  fromPartial(object: DeepPartial<ListArtifactsResponse>): ListArtifactsResponse {
     const message = createBaseListArtifactsResponse();
     message.artifacts = object.artifacts?.map((e) => Artifact.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -2341,10 +2341,10 @@ export const DownloadArtifactRequest: MessageFns<DownloadArtifactRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DownloadArtifactRequest>, I>>(base?: I): DownloadArtifactRequest {
-    return DownloadArtifactRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DownloadArtifactRequest>): DownloadArtifactRequest {
+    return DownloadArtifactRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DownloadArtifactRequest>, I>>(object: I): DownloadArtifactRequest {
+  fromPartial(object: DeepPartial<DownloadArtifactRequest>): DownloadArtifactRequest {
     const message = createBaseDownloadArtifactRequest();
     message.name = object.name ?? "";
     message.path = object.path ?? "";
@@ -2428,10 +2428,10 @@ export const DownloadArtifactResponse: MessageFns<DownloadArtifactResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DownloadArtifactResponse>, I>>(base?: I): DownloadArtifactResponse {
-    return DownloadArtifactResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DownloadArtifactResponse>): DownloadArtifactResponse {
+    return DownloadArtifactResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DownloadArtifactResponse>, I>>(object: I): DownloadArtifactResponse {
+  fromPartial(object: DeepPartial<DownloadArtifactResponse>): DownloadArtifactResponse {
     const message = createBaseDownloadArtifactResponse();
     message.chunk = object.chunk ?? Buffer.alloc(0);
     return message;
@@ -2658,10 +2658,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -2693,6 +2689,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

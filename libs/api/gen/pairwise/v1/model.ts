@@ -353,10 +353,10 @@ export const ModelSource: MessageFns<ModelSource> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ModelSource>, I>>(base?: I): ModelSource {
-    return ModelSource.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ModelSource>): ModelSource {
+    return ModelSource.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ModelSource>, I>>(object: I): ModelSource {
+  fromPartial(object: DeepPartial<ModelSource>): ModelSource {
     const message = createBaseModelSource();
     switch (object.source?.$case) {
       case "hub": {
@@ -476,10 +476,10 @@ export const HubSource: MessageFns<HubSource> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<HubSource>, I>>(base?: I): HubSource {
-    return HubSource.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<HubSource>): HubSource {
+    return HubSource.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<HubSource>, I>>(object: I): HubSource {
+  fromPartial(object: DeepPartial<HubSource>): HubSource {
     const message = createBaseHubSource();
     message.repoId = object.repoId ?? "";
     message.revision = object.revision ?? undefined;
@@ -860,10 +860,10 @@ export const Model: MessageFns<Model> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Model>, I>>(base?: I): Model {
-    return Model.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Model>): Model {
+    return Model.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Model>, I>>(object: I): Model {
+  fromPartial(object: DeepPartial<Model>): Model {
     const message = createBaseModel();
     message.name = object.name ?? "";
     message.uid = object.uid ?? "";
@@ -1008,10 +1008,10 @@ export const FileInfo: MessageFns<FileInfo> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<FileInfo>, I>>(base?: I): FileInfo {
-    return FileInfo.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<FileInfo>): FileInfo {
+    return FileInfo.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<FileInfo>, I>>(object: I): FileInfo {
+  fromPartial(object: DeepPartial<FileInfo>): FileInfo {
     const message = createBaseFileInfo();
     message.path = object.path ?? "";
     message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
@@ -1167,10 +1167,10 @@ export const ImportModelRequest: MessageFns<ImportModelRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ImportModelRequest>, I>>(base?: I): ImportModelRequest {
-    return ImportModelRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ImportModelRequest>): ImportModelRequest {
+    return ImportModelRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ImportModelRequest>, I>>(object: I): ImportModelRequest {
+  fromPartial(object: DeepPartial<ImportModelRequest>): ImportModelRequest {
     const message = createBaseImportModelRequest();
     message.parent = object.parent ?? "";
     message.modelId = object.modelId ?? "";
@@ -1256,10 +1256,10 @@ export const ImportModelResponse: MessageFns<ImportModelResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ImportModelResponse>, I>>(base?: I): ImportModelResponse {
-    return ImportModelResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ImportModelResponse>): ImportModelResponse {
+    return ImportModelResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ImportModelResponse>, I>>(object: I): ImportModelResponse {
+  fromPartial(object: DeepPartial<ImportModelResponse>): ImportModelResponse {
     const message = createBaseImportModelResponse();
     message.model = (object.model !== undefined && object.model !== null) ? Model.fromPartial(object.model) : undefined;
     return message;
@@ -1356,10 +1356,10 @@ export const InspectModelRequest: MessageFns<InspectModelRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<InspectModelRequest>, I>>(base?: I): InspectModelRequest {
-    return InspectModelRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InspectModelRequest>): InspectModelRequest {
+    return InspectModelRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InspectModelRequest>, I>>(object: I): InspectModelRequest {
+  fromPartial(object: DeepPartial<InspectModelRequest>): InspectModelRequest {
     const message = createBaseInspectModelRequest();
     message.parent = object.parent ?? "";
     message.source = (object.source !== undefined && object.source !== null)
@@ -1603,10 +1603,10 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<InspectModelResponse>, I>>(base?: I): InspectModelResponse {
-    return InspectModelResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<InspectModelResponse>): InspectModelResponse {
+    return InspectModelResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<InspectModelResponse>, I>>(object: I): InspectModelResponse {
+  fromPartial(object: DeepPartial<InspectModelResponse>): InspectModelResponse {
     const message = createBaseInspectModelResponse();
     message.architecture = object.architecture ?? "";
     message.supported = object.supported ?? false;
@@ -1698,10 +1698,10 @@ export const GetModelRequest: MessageFns<GetModelRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetModelRequest>, I>>(base?: I): GetModelRequest {
-    return GetModelRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetModelRequest>): GetModelRequest {
+    return GetModelRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetModelRequest>, I>>(object: I): GetModelRequest {
+  fromPartial(object: DeepPartial<GetModelRequest>): GetModelRequest {
     const message = createBaseGetModelRequest();
     message.name = object.name ?? "";
     return message;
@@ -1781,10 +1781,10 @@ export const GetModelResponse: MessageFns<GetModelResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetModelResponse>, I>>(base?: I): GetModelResponse {
-    return GetModelResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetModelResponse>): GetModelResponse {
+    return GetModelResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetModelResponse>, I>>(object: I): GetModelResponse {
+  fromPartial(object: DeepPartial<GetModelResponse>): GetModelResponse {
     const message = createBaseGetModelResponse();
     message.model = (object.model !== undefined && object.model !== null) ? Model.fromPartial(object.model) : undefined;
     return message;
@@ -1904,10 +1904,10 @@ export const ListModelsRequest: MessageFns<ListModelsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListModelsRequest>, I>>(base?: I): ListModelsRequest {
-    return ListModelsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListModelsRequest>): ListModelsRequest {
+    return ListModelsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListModelsRequest>, I>>(object: I): ListModelsRequest {
+  fromPartial(object: DeepPartial<ListModelsRequest>): ListModelsRequest {
     const message = createBaseListModelsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -2010,10 +2010,10 @@ export const ListModelsResponse: MessageFns<ListModelsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListModelsResponse>, I>>(base?: I): ListModelsResponse {
-    return ListModelsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListModelsResponse>): ListModelsResponse {
+    return ListModelsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListModelsResponse>, I>>(object: I): ListModelsResponse {
+  fromPartial(object: DeepPartial<ListModelsResponse>): ListModelsResponse {
     const message = createBaseListModelsResponse();
     message.models = object.models?.map((e) => Model.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -2115,10 +2115,10 @@ export const DeleteModelRequest: MessageFns<DeleteModelRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteModelRequest>, I>>(base?: I): DeleteModelRequest {
-    return DeleteModelRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteModelRequest>): DeleteModelRequest {
+    return DeleteModelRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteModelRequest>, I>>(object: I): DeleteModelRequest {
+  fromPartial(object: DeepPartial<DeleteModelRequest>): DeleteModelRequest {
     const message = createBaseDeleteModelRequest();
     message.name = object.name ?? "";
     message.requestId = object.requestId ?? "";
@@ -2185,10 +2185,10 @@ export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteModelResponse>, I>>(base?: I): DeleteModelResponse {
-    return DeleteModelResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteModelResponse>): DeleteModelResponse {
+    return DeleteModelResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteModelResponse>, I>>(_: I): DeleteModelResponse {
+  fromPartial(_: DeepPartial<DeleteModelResponse>): DeleteModelResponse {
     const message = createBaseDeleteModelResponse();
     return message;
   },
@@ -2382,10 +2382,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -2417,6 +2413,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

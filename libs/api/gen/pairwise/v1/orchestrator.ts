@@ -707,10 +707,10 @@ export const RunSpec: MessageFns<RunSpec> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<RunSpec>, I>>(base?: I): RunSpec {
-    return RunSpec.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RunSpec>): RunSpec {
+    return RunSpec.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RunSpec>, I>>(object: I): RunSpec {
+  fromPartial(object: DeepPartial<RunSpec>): RunSpec {
     const message = createBaseRunSpec();
     message.model = (object.model !== undefined && object.model !== null)
       ? ModelSource.fromPartial(object.model)
@@ -901,10 +901,10 @@ export const Pins: MessageFns<Pins> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Pins>, I>>(base?: I): Pins {
-    return Pins.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Pins>): Pins {
+    return Pins.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Pins>, I>>(object: I): Pins {
+  fromPartial(object: DeepPartial<Pins>): Pins {
     const message = createBasePins();
     message.modelDigest = object.modelDigest ?? "";
     message.datasetDigest = object.datasetDigest ?? "";
@@ -1081,10 +1081,10 @@ export const Stage: MessageFns<Stage> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Stage>, I>>(base?: I): Stage {
-    return Stage.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Stage>): Stage {
+    return Stage.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Stage>, I>>(object: I): Stage {
+  fromPartial(object: DeepPartial<Stage>): Stage {
     const message = createBaseStage();
     message.name = object.name ?? "";
     message.state = object.state ?? StageState.UNSPECIFIED;
@@ -1219,10 +1219,10 @@ export const Progress: MessageFns<Progress> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Progress>, I>>(base?: I): Progress {
-    return Progress.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Progress>): Progress {
+    return Progress.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Progress>, I>>(object: I): Progress {
+  fromPartial(object: DeepPartial<Progress>): Progress {
     const message = createBaseProgress();
     message.completedCount = (object.completedCount !== undefined && object.completedCount !== null)
       ? BigInt(object.completedCount)
@@ -1541,10 +1541,10 @@ export const Run: MessageFns<Run> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Run>, I>>(base?: I): Run {
-    return Run.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Run>): Run {
+    return Run.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Run>, I>>(object: I): Run {
+  fromPartial(object: DeepPartial<Run>): Run {
     const message = createBaseRun();
     message.name = object.name ?? "";
     message.uid = object.uid ?? "";
@@ -1846,10 +1846,10 @@ export const RunOutputs: MessageFns<RunOutputs> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<RunOutputs>, I>>(base?: I): RunOutputs {
-    return RunOutputs.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RunOutputs>): RunOutputs {
+    return RunOutputs.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RunOutputs>, I>>(object: I): RunOutputs {
+  fromPartial(object: DeepPartial<RunOutputs>): RunOutputs {
     const message = createBaseRunOutputs();
     message.model = object.model ?? "";
     message.encoding = object.encoding ?? "";
@@ -2005,10 +2005,10 @@ export const RunEvent: MessageFns<RunEvent> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<RunEvent>, I>>(base?: I): RunEvent {
-    return RunEvent.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RunEvent>): RunEvent {
+    return RunEvent.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RunEvent>, I>>(object: I): RunEvent {
+  fromPartial(object: DeepPartial<RunEvent>): RunEvent {
     const message = createBaseRunEvent();
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     message.time = object.time ?? undefined;
@@ -2166,10 +2166,10 @@ export const CreateRunRequest: MessageFns<CreateRunRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CreateRunRequest>, I>>(base?: I): CreateRunRequest {
-    return CreateRunRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CreateRunRequest>): CreateRunRequest {
+    return CreateRunRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CreateRunRequest>, I>>(object: I): CreateRunRequest {
+  fromPartial(object: DeepPartial<CreateRunRequest>): CreateRunRequest {
     const message = createBaseCreateRunRequest();
     message.parent = object.parent ?? "";
     message.runId = object.runId ?? "";
@@ -2253,10 +2253,10 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CreateRunResponse>, I>>(base?: I): CreateRunResponse {
-    return CreateRunResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CreateRunResponse>): CreateRunResponse {
+    return CreateRunResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CreateRunResponse>, I>>(object: I): CreateRunResponse {
+  fromPartial(object: DeepPartial<CreateRunResponse>): CreateRunResponse {
     const message = createBaseCreateRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
     return message;
@@ -2336,10 +2336,10 @@ export const GetRunRequest: MessageFns<GetRunRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetRunRequest>, I>>(base?: I): GetRunRequest {
-    return GetRunRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetRunRequest>): GetRunRequest {
+    return GetRunRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetRunRequest>, I>>(object: I): GetRunRequest {
+  fromPartial(object: DeepPartial<GetRunRequest>): GetRunRequest {
     const message = createBaseGetRunRequest();
     message.name = object.name ?? "";
     return message;
@@ -2419,10 +2419,10 @@ export const GetRunResponse: MessageFns<GetRunResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetRunResponse>, I>>(base?: I): GetRunResponse {
-    return GetRunResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetRunResponse>): GetRunResponse {
+    return GetRunResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetRunResponse>, I>>(object: I): GetRunResponse {
+  fromPartial(object: DeepPartial<GetRunResponse>): GetRunResponse {
     const message = createBaseGetRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
     return message;
@@ -2542,10 +2542,10 @@ export const ListRunsRequest: MessageFns<ListRunsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListRunsRequest>, I>>(base?: I): ListRunsRequest {
-    return ListRunsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListRunsRequest>): ListRunsRequest {
+    return ListRunsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListRunsRequest>, I>>(object: I): ListRunsRequest {
+  fromPartial(object: DeepPartial<ListRunsRequest>): ListRunsRequest {
     const message = createBaseListRunsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -2648,10 +2648,10 @@ export const ListRunsResponse: MessageFns<ListRunsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListRunsResponse>, I>>(base?: I): ListRunsResponse {
-    return ListRunsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListRunsResponse>): ListRunsResponse {
+    return ListRunsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListRunsResponse>, I>>(object: I): ListRunsResponse {
+  fromPartial(object: DeepPartial<ListRunsResponse>): ListRunsResponse {
     const message = createBaseListRunsResponse();
     message.runs = object.runs?.map((e) => Run.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -2753,10 +2753,10 @@ export const CancelRunRequest: MessageFns<CancelRunRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelRunRequest>, I>>(base?: I): CancelRunRequest {
-    return CancelRunRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelRunRequest>): CancelRunRequest {
+    return CancelRunRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelRunRequest>, I>>(object: I): CancelRunRequest {
+  fromPartial(object: DeepPartial<CancelRunRequest>): CancelRunRequest {
     const message = createBaseCancelRunRequest();
     message.name = object.name ?? "";
     message.requestId = object.requestId ?? "";
@@ -2837,10 +2837,10 @@ export const CancelRunResponse: MessageFns<CancelRunResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelRunResponse>, I>>(base?: I): CancelRunResponse {
-    return CancelRunResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelRunResponse>): CancelRunResponse {
+    return CancelRunResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelRunResponse>, I>>(object: I): CancelRunResponse {
+  fromPartial(object: DeepPartial<CancelRunResponse>): CancelRunResponse {
     const message = createBaseCancelRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
     return message;
@@ -2941,10 +2941,10 @@ export const RetryRunRequest: MessageFns<RetryRunRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<RetryRunRequest>, I>>(base?: I): RetryRunRequest {
-    return RetryRunRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RetryRunRequest>): RetryRunRequest {
+    return RetryRunRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RetryRunRequest>, I>>(object: I): RetryRunRequest {
+  fromPartial(object: DeepPartial<RetryRunRequest>): RetryRunRequest {
     const message = createBaseRetryRunRequest();
     message.name = object.name ?? "";
     message.requestId = object.requestId ?? "";
@@ -3025,10 +3025,10 @@ export const RetryRunResponse: MessageFns<RetryRunResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<RetryRunResponse>, I>>(base?: I): RetryRunResponse {
-    return RetryRunResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<RetryRunResponse>): RetryRunResponse {
+    return RetryRunResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<RetryRunResponse>, I>>(object: I): RetryRunResponse {
+  fromPartial(object: DeepPartial<RetryRunResponse>): RetryRunResponse {
     const message = createBaseRetryRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
     return message;
@@ -3144,10 +3144,10 @@ export const DeleteRunRequest: MessageFns<DeleteRunRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteRunRequest>, I>>(base?: I): DeleteRunRequest {
-    return DeleteRunRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteRunRequest>): DeleteRunRequest {
+    return DeleteRunRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteRunRequest>, I>>(object: I): DeleteRunRequest {
+  fromPartial(object: DeepPartial<DeleteRunRequest>): DeleteRunRequest {
     const message = createBaseDeleteRunRequest();
     message.name = object.name ?? "";
     message.etag = object.etag ?? "";
@@ -3215,10 +3215,10 @@ export const DeleteRunResponse: MessageFns<DeleteRunResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteRunResponse>, I>>(base?: I): DeleteRunResponse {
-    return DeleteRunResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteRunResponse>): DeleteRunResponse {
+    return DeleteRunResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteRunResponse>, I>>(_: I): DeleteRunResponse {
+  fromPartial(_: DeepPartial<DeleteRunResponse>): DeleteRunResponse {
     const message = createBaseDeleteRunResponse();
     return message;
   },
@@ -3318,10 +3318,10 @@ export const WatchRunRequest: MessageFns<WatchRunRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<WatchRunRequest>, I>>(base?: I): WatchRunRequest {
-    return WatchRunRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchRunRequest>): WatchRunRequest {
+    return WatchRunRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchRunRequest>, I>>(object: I): WatchRunRequest {
+  fromPartial(object: DeepPartial<WatchRunRequest>): WatchRunRequest {
     const message = createBaseWatchRunRequest();
     message.name = object.name ?? "";
     message.resumeToken = object.resumeToken ?? "";
@@ -3472,10 +3472,10 @@ export const WatchRunResponse: MessageFns<WatchRunResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<WatchRunResponse>, I>>(base?: I): WatchRunResponse {
-    return WatchRunResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchRunResponse>): WatchRunResponse {
+    return WatchRunResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchRunResponse>, I>>(object: I): WatchRunResponse {
+  fromPartial(object: DeepPartial<WatchRunResponse>): WatchRunResponse {
     const message = createBaseWatchRunResponse();
     switch (object.payload?.$case) {
       case "run": {
@@ -3581,10 +3581,10 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Heartbeat>, I>>(base?: I): Heartbeat {
-    return Heartbeat.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Heartbeat>): Heartbeat {
+    return Heartbeat.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(object: I): Heartbeat {
+  fromPartial(object: DeepPartial<Heartbeat>): Heartbeat {
     const message = createBaseHeartbeat();
     message.time = object.time ?? undefined;
     return message;
@@ -3704,10 +3704,10 @@ export const ListRunEventsRequest: MessageFns<ListRunEventsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListRunEventsRequest>, I>>(base?: I): ListRunEventsRequest {
-    return ListRunEventsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListRunEventsRequest>): ListRunEventsRequest {
+    return ListRunEventsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListRunEventsRequest>, I>>(object: I): ListRunEventsRequest {
+  fromPartial(object: DeepPartial<ListRunEventsRequest>): ListRunEventsRequest {
     const message = createBaseListRunEventsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -3810,10 +3810,10 @@ export const ListRunEventsResponse: MessageFns<ListRunEventsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListRunEventsResponse>, I>>(base?: I): ListRunEventsResponse {
-    return ListRunEventsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListRunEventsResponse>): ListRunEventsResponse {
+    return ListRunEventsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListRunEventsResponse>, I>>(object: I): ListRunEventsResponse {
+  fromPartial(object: DeepPartial<ListRunEventsResponse>): ListRunEventsResponse {
     const message = createBaseListRunEventsResponse();
     message.events = object.events?.map((e) => RunEvent.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -3934,10 +3934,10 @@ export const ListRunMetricsRequest: MessageFns<ListRunMetricsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListRunMetricsRequest>, I>>(base?: I): ListRunMetricsRequest {
-    return ListRunMetricsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListRunMetricsRequest>): ListRunMetricsRequest {
+    return ListRunMetricsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListRunMetricsRequest>, I>>(object: I): ListRunMetricsRequest {
+  fromPartial(object: DeepPartial<ListRunMetricsRequest>): ListRunMetricsRequest {
     const message = createBaseListRunMetricsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -4040,10 +4040,10 @@ export const ListRunMetricsResponse: MessageFns<ListRunMetricsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListRunMetricsResponse>, I>>(base?: I): ListRunMetricsResponse {
-    return ListRunMetricsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListRunMetricsResponse>): ListRunMetricsResponse {
+    return ListRunMetricsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListRunMetricsResponse>, I>>(object: I): ListRunMetricsResponse {
+  fromPartial(object: DeepPartial<ListRunMetricsResponse>): ListRunMetricsResponse {
     const message = createBaseListRunMetricsResponse();
     message.points = object.points?.map((e) => MetricPoint.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -4110,10 +4110,10 @@ export const GetServerInfoRequest: MessageFns<GetServerInfoRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetServerInfoRequest>, I>>(base?: I): GetServerInfoRequest {
-    return GetServerInfoRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetServerInfoRequest>): GetServerInfoRequest {
+    return GetServerInfoRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetServerInfoRequest>, I>>(_: I): GetServerInfoRequest {
+  fromPartial(_: DeepPartial<GetServerInfoRequest>): GetServerInfoRequest {
     const message = createBaseGetServerInfoRequest();
     return message;
   },
@@ -4355,10 +4355,10 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetServerInfoResponse>, I>>(base?: I): GetServerInfoResponse {
-    return GetServerInfoResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetServerInfoResponse>): GetServerInfoResponse {
+    return GetServerInfoResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetServerInfoResponse>, I>>(object: I): GetServerInfoResponse {
+  fromPartial(object: DeepPartial<GetServerInfoResponse>): GetServerInfoResponse {
     const message = createBaseGetServerInfoResponse();
     message.version = object.version ?? "";
     message.engineVersion = object.engineVersion ?? "";
@@ -4732,10 +4732,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -4767,6 +4763,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

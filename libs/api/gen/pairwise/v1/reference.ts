@@ -472,10 +472,10 @@ export const Coverage: MessageFns<Coverage> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Coverage>, I>>(base?: I): Coverage {
-    return Coverage.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Coverage>): Coverage {
+    return Coverage.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Coverage>, I>>(object: I): Coverage {
+  fromPartial(object: DeepPartial<Coverage>): Coverage {
     const message = createBaseCoverage();
     message.name = object.name ?? "";
     message.state = object.state ?? CoverageState.UNSPECIFIED;
@@ -602,10 +602,10 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<EnsureLogpsRequest>, I>>(base?: I): EnsureLogpsRequest {
-    return EnsureLogpsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<EnsureLogpsRequest>): EnsureLogpsRequest {
+    return EnsureLogpsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<EnsureLogpsRequest>, I>>(object: I): EnsureLogpsRequest {
+  fromPartial(object: DeepPartial<EnsureLogpsRequest>): EnsureLogpsRequest {
     const message = createBaseEnsureLogpsRequest();
     message.parent = object.parent ?? "";
     message.model = object.model ?? "";
@@ -687,10 +687,10 @@ export const EnsureLogpsResponse: MessageFns<EnsureLogpsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<EnsureLogpsResponse>, I>>(base?: I): EnsureLogpsResponse {
-    return EnsureLogpsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<EnsureLogpsResponse>): EnsureLogpsResponse {
+    return EnsureLogpsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<EnsureLogpsResponse>, I>>(object: I): EnsureLogpsResponse {
+  fromPartial(object: DeepPartial<EnsureLogpsResponse>): EnsureLogpsResponse {
     const message = createBaseEnsureLogpsResponse();
     message.coverage = (object.coverage !== undefined && object.coverage !== null)
       ? Coverage.fromPartial(object.coverage)
@@ -772,10 +772,10 @@ export const GetCoverageRequest: MessageFns<GetCoverageRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetCoverageRequest>, I>>(base?: I): GetCoverageRequest {
-    return GetCoverageRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetCoverageRequest>): GetCoverageRequest {
+    return GetCoverageRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetCoverageRequest>, I>>(object: I): GetCoverageRequest {
+  fromPartial(object: DeepPartial<GetCoverageRequest>): GetCoverageRequest {
     const message = createBaseGetCoverageRequest();
     message.name = object.name ?? "";
     return message;
@@ -855,10 +855,10 @@ export const GetCoverageResponse: MessageFns<GetCoverageResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetCoverageResponse>, I>>(base?: I): GetCoverageResponse {
-    return GetCoverageResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetCoverageResponse>): GetCoverageResponse {
+    return GetCoverageResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetCoverageResponse>, I>>(object: I): GetCoverageResponse {
+  fromPartial(object: DeepPartial<GetCoverageResponse>): GetCoverageResponse {
     const message = createBaseGetCoverageResponse();
     message.coverage = (object.coverage !== undefined && object.coverage !== null)
       ? Coverage.fromPartial(object.coverage)
@@ -940,10 +940,10 @@ export const WatchCoverageRequest: MessageFns<WatchCoverageRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<WatchCoverageRequest>, I>>(base?: I): WatchCoverageRequest {
-    return WatchCoverageRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchCoverageRequest>): WatchCoverageRequest {
+    return WatchCoverageRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchCoverageRequest>, I>>(object: I): WatchCoverageRequest {
+  fromPartial(object: DeepPartial<WatchCoverageRequest>): WatchCoverageRequest {
     const message = createBaseWatchCoverageRequest();
     message.name = object.name ?? "";
     return message;
@@ -1023,10 +1023,10 @@ export const WatchCoverageResponse: MessageFns<WatchCoverageResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<WatchCoverageResponse>, I>>(base?: I): WatchCoverageResponse {
-    return WatchCoverageResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchCoverageResponse>): WatchCoverageResponse {
+    return WatchCoverageResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchCoverageResponse>, I>>(object: I): WatchCoverageResponse {
+  fromPartial(object: DeepPartial<WatchCoverageResponse>): WatchCoverageResponse {
     const message = createBaseWatchCoverageResponse();
     message.coverage = (object.coverage !== undefined && object.coverage !== null)
       ? Coverage.fromPartial(object.coverage)
@@ -1108,10 +1108,10 @@ export const CancelCoverageRequest: MessageFns<CancelCoverageRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelCoverageRequest>, I>>(base?: I): CancelCoverageRequest {
-    return CancelCoverageRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelCoverageRequest>): CancelCoverageRequest {
+    return CancelCoverageRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelCoverageRequest>, I>>(object: I): CancelCoverageRequest {
+  fromPartial(object: DeepPartial<CancelCoverageRequest>): CancelCoverageRequest {
     const message = createBaseCancelCoverageRequest();
     message.name = object.name ?? "";
     return message;
@@ -1191,10 +1191,10 @@ export const CancelCoverageResponse: MessageFns<CancelCoverageResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelCoverageResponse>, I>>(base?: I): CancelCoverageResponse {
-    return CancelCoverageResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelCoverageResponse>): CancelCoverageResponse {
+    return CancelCoverageResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelCoverageResponse>, I>>(object: I): CancelCoverageResponse {
+  fromPartial(object: DeepPartial<CancelCoverageResponse>): CancelCoverageResponse {
     const message = createBaseCancelCoverageResponse();
     message.coverage = (object.coverage !== undefined && object.coverage !== null)
       ? Coverage.fromPartial(object.coverage)
@@ -1276,10 +1276,10 @@ export const ReadLogpsRequest: MessageFns<ReadLogpsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ReadLogpsRequest>, I>>(base?: I): ReadLogpsRequest {
-    return ReadLogpsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReadLogpsRequest>): ReadLogpsRequest {
+    return ReadLogpsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReadLogpsRequest>, I>>(object: I): ReadLogpsRequest {
+  fromPartial(object: DeepPartial<ReadLogpsRequest>): ReadLogpsRequest {
     const message = createBaseReadLogpsRequest();
     message.name = object.name ?? "";
     return message;
@@ -1398,10 +1398,10 @@ export const ReadLogpsResponse: MessageFns<ReadLogpsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ReadLogpsResponse>, I>>(base?: I): ReadLogpsResponse {
-    return ReadLogpsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ReadLogpsResponse>): ReadLogpsResponse {
+    return ReadLogpsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ReadLogpsResponse>, I>>(object: I): ReadLogpsResponse {
+  fromPartial(object: DeepPartial<ReadLogpsResponse>): ReadLogpsResponse {
     const message = createBaseReadLogpsResponse();
     message.responseDigest = object.responseDigest ?? "";
     message.tokenLogps = object.tokenLogps?.map((e) => e) || [];
@@ -1582,10 +1582,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -1617,6 +1613,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }

@@ -923,10 +923,10 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<TrainingSpec>, I>>(base?: I): TrainingSpec {
-    return TrainingSpec.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<TrainingSpec>): TrainingSpec {
+    return TrainingSpec.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<TrainingSpec>, I>>(object: I): TrainingSpec {
+  fromPartial(object: DeepPartial<TrainingSpec>): TrainingSpec {
     const message = createBaseTrainingSpec();
     message.learningRate = object.learningRate ?? undefined;
     switch (object.duration?.$case) {
@@ -1076,10 +1076,10 @@ export const LossTerm: MessageFns<LossTerm> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<LossTerm>, I>>(base?: I): LossTerm {
-    return LossTerm.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LossTerm>): LossTerm {
+    return LossTerm.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LossTerm>, I>>(object: I): LossTerm {
+  fromPartial(object: DeepPartial<LossTerm>): LossTerm {
     const message = createBaseLossTerm();
     message.type = object.type ?? "";
     message.weight = object.weight ?? undefined;
@@ -1219,10 +1219,10 @@ export const LoraConfig: MessageFns<LoraConfig> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<LoraConfig>, I>>(base?: I): LoraConfig {
-    return LoraConfig.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<LoraConfig>): LoraConfig {
+    return LoraConfig.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<LoraConfig>, I>>(object: I): LoraConfig {
+  fromPartial(object: DeepPartial<LoraConfig>): LoraConfig {
     const message = createBaseLoraConfig();
     message.r = object.r ?? undefined;
     message.loraAlpha = object.loraAlpha ?? undefined;
@@ -1374,10 +1374,10 @@ export const MetricPoint: MessageFns<MetricPoint> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<MetricPoint>, I>>(base?: I): MetricPoint {
-    return MetricPoint.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<MetricPoint>): MetricPoint {
+    return MetricPoint.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<MetricPoint>, I>>(object: I): MetricPoint {
+  fromPartial(object: DeepPartial<MetricPoint>): MetricPoint {
     const message = createBaseMetricPoint();
     message.step = object.step ?? 0;
     message.epoch = object.epoch ?? 0;
@@ -1485,10 +1485,10 @@ export const MetricPoint_ValuesEntry: MessageFns<MetricPoint_ValuesEntry> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<MetricPoint_ValuesEntry>, I>>(base?: I): MetricPoint_ValuesEntry {
-    return MetricPoint_ValuesEntry.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<MetricPoint_ValuesEntry>): MetricPoint_ValuesEntry {
+    return MetricPoint_ValuesEntry.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<MetricPoint_ValuesEntry>, I>>(object: I): MetricPoint_ValuesEntry {
+  fromPartial(object: DeepPartial<MetricPoint_ValuesEntry>): MetricPoint_ValuesEntry {
     const message = createBaseMetricPoint_ValuesEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? 0;
@@ -1782,10 +1782,10 @@ export const Training: MessageFns<Training> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Training>, I>>(base?: I): Training {
-    return Training.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Training>): Training {
+    return Training.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Training>, I>>(object: I): Training {
+  fromPartial(object: DeepPartial<Training>): Training {
     const message = createBaseTraining();
     message.name = object.name ?? "";
     message.state = object.state ?? TrainingState.UNSPECIFIED;
@@ -2028,10 +2028,10 @@ export const Checkpoint: MessageFns<Checkpoint> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<Checkpoint>, I>>(base?: I): Checkpoint {
-    return Checkpoint.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<Checkpoint>): Checkpoint {
+    return Checkpoint.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<Checkpoint>, I>>(object: I): Checkpoint {
+  fromPartial(object: DeepPartial<Checkpoint>): Checkpoint {
     const message = createBaseCheckpoint();
     message.name = object.name ?? "";
     message.step = object.step ?? 0;
@@ -2269,10 +2269,10 @@ export const StartTrainingRequest: MessageFns<StartTrainingRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<StartTrainingRequest>, I>>(base?: I): StartTrainingRequest {
-    return StartTrainingRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<StartTrainingRequest>): StartTrainingRequest {
+    return StartTrainingRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<StartTrainingRequest>, I>>(object: I): StartTrainingRequest {
+  fromPartial(object: DeepPartial<StartTrainingRequest>): StartTrainingRequest {
     const message = createBaseStartTrainingRequest();
     message.parent = object.parent ?? "";
     message.trainingId = object.trainingId ?? "";
@@ -2374,10 +2374,10 @@ export const StartTrainingResponse: MessageFns<StartTrainingResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<StartTrainingResponse>, I>>(base?: I): StartTrainingResponse {
-    return StartTrainingResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<StartTrainingResponse>): StartTrainingResponse {
+    return StartTrainingResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<StartTrainingResponse>, I>>(object: I): StartTrainingResponse {
+  fromPartial(object: DeepPartial<StartTrainingResponse>): StartTrainingResponse {
     const message = createBaseStartTrainingResponse();
     message.training = (object.training !== undefined && object.training !== null)
       ? Training.fromPartial(object.training)
@@ -2459,10 +2459,10 @@ export const GetTrainingRequest: MessageFns<GetTrainingRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetTrainingRequest>, I>>(base?: I): GetTrainingRequest {
-    return GetTrainingRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetTrainingRequest>): GetTrainingRequest {
+    return GetTrainingRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetTrainingRequest>, I>>(object: I): GetTrainingRequest {
+  fromPartial(object: DeepPartial<GetTrainingRequest>): GetTrainingRequest {
     const message = createBaseGetTrainingRequest();
     message.name = object.name ?? "";
     return message;
@@ -2542,10 +2542,10 @@ export const GetTrainingResponse: MessageFns<GetTrainingResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetTrainingResponse>, I>>(base?: I): GetTrainingResponse {
-    return GetTrainingResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetTrainingResponse>): GetTrainingResponse {
+    return GetTrainingResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetTrainingResponse>, I>>(object: I): GetTrainingResponse {
+  fromPartial(object: DeepPartial<GetTrainingResponse>): GetTrainingResponse {
     const message = createBaseGetTrainingResponse();
     message.training = (object.training !== undefined && object.training !== null)
       ? Training.fromPartial(object.training)
@@ -2651,10 +2651,10 @@ export const WatchTrainingRequest: MessageFns<WatchTrainingRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<WatchTrainingRequest>, I>>(base?: I): WatchTrainingRequest {
-    return WatchTrainingRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchTrainingRequest>): WatchTrainingRequest {
+    return WatchTrainingRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchTrainingRequest>, I>>(object: I): WatchTrainingRequest {
+  fromPartial(object: DeepPartial<WatchTrainingRequest>): WatchTrainingRequest {
     const message = createBaseWatchTrainingRequest();
     message.name = object.name ?? "";
     message.afterSequence = (object.afterSequence !== undefined && object.afterSequence !== null)
@@ -2776,10 +2776,10 @@ export const WatchTrainingResponse: MessageFns<WatchTrainingResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<WatchTrainingResponse>, I>>(base?: I): WatchTrainingResponse {
-    return WatchTrainingResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<WatchTrainingResponse>): WatchTrainingResponse {
+    return WatchTrainingResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<WatchTrainingResponse>, I>>(object: I): WatchTrainingResponse {
+  fromPartial(object: DeepPartial<WatchTrainingResponse>): WatchTrainingResponse {
     const message = createBaseWatchTrainingResponse();
     switch (object.payload?.$case) {
       case "training": {
@@ -2873,10 +2873,10 @@ export const CancelTrainingRequest: MessageFns<CancelTrainingRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelTrainingRequest>, I>>(base?: I): CancelTrainingRequest {
-    return CancelTrainingRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelTrainingRequest>): CancelTrainingRequest {
+    return CancelTrainingRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelTrainingRequest>, I>>(object: I): CancelTrainingRequest {
+  fromPartial(object: DeepPartial<CancelTrainingRequest>): CancelTrainingRequest {
     const message = createBaseCancelTrainingRequest();
     message.name = object.name ?? "";
     return message;
@@ -2956,10 +2956,10 @@ export const CancelTrainingResponse: MessageFns<CancelTrainingResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<CancelTrainingResponse>, I>>(base?: I): CancelTrainingResponse {
-    return CancelTrainingResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<CancelTrainingResponse>): CancelTrainingResponse {
+    return CancelTrainingResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<CancelTrainingResponse>, I>>(object: I): CancelTrainingResponse {
+  fromPartial(object: DeepPartial<CancelTrainingResponse>): CancelTrainingResponse {
     const message = createBaseCancelTrainingResponse();
     message.training = (object.training !== undefined && object.training !== null)
       ? Training.fromPartial(object.training)
@@ -3041,10 +3041,10 @@ export const DeleteTrainingRequest: MessageFns<DeleteTrainingRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteTrainingRequest>, I>>(base?: I): DeleteTrainingRequest {
-    return DeleteTrainingRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteTrainingRequest>): DeleteTrainingRequest {
+    return DeleteTrainingRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteTrainingRequest>, I>>(object: I): DeleteTrainingRequest {
+  fromPartial(object: DeepPartial<DeleteTrainingRequest>): DeleteTrainingRequest {
     const message = createBaseDeleteTrainingRequest();
     message.name = object.name ?? "";
     return message;
@@ -3110,10 +3110,10 @@ export const DeleteTrainingResponse: MessageFns<DeleteTrainingResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<DeleteTrainingResponse>, I>>(base?: I): DeleteTrainingResponse {
-    return DeleteTrainingResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<DeleteTrainingResponse>): DeleteTrainingResponse {
+    return DeleteTrainingResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<DeleteTrainingResponse>, I>>(_: I): DeleteTrainingResponse {
+  fromPartial(_: DeepPartial<DeleteTrainingResponse>): DeleteTrainingResponse {
     const message = createBaseDeleteTrainingResponse();
     return message;
   },
@@ -3232,10 +3232,10 @@ export const ListCheckpointsRequest: MessageFns<ListCheckpointsRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListCheckpointsRequest>, I>>(base?: I): ListCheckpointsRequest {
-    return ListCheckpointsRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListCheckpointsRequest>): ListCheckpointsRequest {
+    return ListCheckpointsRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListCheckpointsRequest>, I>>(object: I): ListCheckpointsRequest {
+  fromPartial(object: DeepPartial<ListCheckpointsRequest>): ListCheckpointsRequest {
     const message = createBaseListCheckpointsRequest();
     message.parent = object.parent ?? "";
     message.pageSize = object.pageSize ?? 0;
@@ -3340,10 +3340,10 @@ export const ListCheckpointsResponse: MessageFns<ListCheckpointsResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ListCheckpointsResponse>, I>>(base?: I): ListCheckpointsResponse {
-    return ListCheckpointsResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<ListCheckpointsResponse>): ListCheckpointsResponse {
+    return ListCheckpointsResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<ListCheckpointsResponse>, I>>(object: I): ListCheckpointsResponse {
+  fromPartial(object: DeepPartial<ListCheckpointsResponse>): ListCheckpointsResponse {
     const message = createBaseListCheckpointsResponse();
     message.checkpoints = object.checkpoints?.map((e) => Checkpoint.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
@@ -3424,10 +3424,10 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetCheckpointRequest>, I>>(base?: I): GetCheckpointRequest {
-    return GetCheckpointRequest.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetCheckpointRequest>): GetCheckpointRequest {
+    return GetCheckpointRequest.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetCheckpointRequest>, I>>(object: I): GetCheckpointRequest {
+  fromPartial(object: DeepPartial<GetCheckpointRequest>): GetCheckpointRequest {
     const message = createBaseGetCheckpointRequest();
     message.name = object.name ?? "";
     return message;
@@ -3507,10 +3507,10 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<GetCheckpointResponse>, I>>(base?: I): GetCheckpointResponse {
-    return GetCheckpointResponse.fromPartial(base ?? ({} as any));
+  create(base?: DeepPartial<GetCheckpointResponse>): GetCheckpointResponse {
+    return GetCheckpointResponse.fromPartial(base ?? {});
   },
-  fromPartial<I extends Exact<DeepPartial<GetCheckpointResponse>, I>>(object: I): GetCheckpointResponse {
+  fromPartial(object: DeepPartial<GetCheckpointResponse>): GetCheckpointResponse {
     const message = createBaseGetCheckpointResponse();
     message.checkpoint = (object.checkpoint !== undefined && object.checkpoint !== null)
       ? Checkpoint.fromPartial(object.checkpoint)
@@ -3772,10 +3772,6 @@ type DeepPartial<T> = T extends bigint ? string | number | bigint
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
 
-type KeysOfUnion<T> = T extends T ? keyof T : never;
-type Exact<P, I extends P> = P extends Builtin ? P
-  : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
-
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
   const nanos = (date.getTime() % 1_000) * 1_000_000;
@@ -3811,6 +3807,6 @@ interface MessageFns<T> {
   decode(input: BinaryReader | Uint8Array, length?: number): T;
   fromJSON(object: any): T;
   toJSON(message: T): unknown;
-  create<I extends Exact<DeepPartial<T>, I>>(base?: I): T;
-  fromPartial<I extends Exact<DeepPartial<T>, I>>(object: I): T;
+  create(base?: DeepPartial<T>): T;
+  fromPartial(object: DeepPartial<T>): T;
 }
