@@ -1,0 +1,78 @@
+import { PairwiseError } from '@pairwise/errors';
+
+/** A size: known, or a name for one that the feeds decide. Products and sums of names are names: `9*T`, `(P+1)`. */
+export type Dim = number | string;
+export type Shape = readonly Dim[];
+
+/** The product of sizes in one canonical form, so that `9*T` times 64 equals `T` times 576. */
+export function product(dims: Shape): Dim {
+  let factor = 1;
+  const names: string[] = [];
+  for (const dim of dims.flatMap(factors)) {
+    if (typeof dim === 'number') factor *= dim;
+    else names.push(dim);
+  }
+  if (names.length === 0 || factor === 0) return factor;
+  names.sort();
+  return (factor === 1 ? names : [String(factor), ...names]).join('*');
+}
+
+/** The sum of two sizes; a name in brackets where one of them is a name. */
+export function sum(a: Dim, b: Dim): Dim {
+  if (typeof a === 'number' && typeof b === 'number') return a + b;
+  if (a === 0) return b;
+  if (b === 0) return a;
+  return `(${a}+${b})`;
+}
+
+function factors(dim: Dim): Dim[] {
+  if (typeof dim === 'number') return [dim];
+  const parts: string[] = [];
+  let depth = 0;
+  let from = 0;
+  for (let at = 0; at <= dim.length; at++) {
+    const letter = dim[at];
+    if (letter === '(') depth++;
+    else if (letter === ')') depth--;
+    else if ((letter === '*' && depth === 0) || letter === undefined) {
+      parts.push(dim.slice(from, at));
+      from = at + 1;
+    }
+  }
+  return parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
+/** Whether two shapes are the same, names included. */
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((dim, axis) => dim === b[axis]);
+}
+
+/** The shape of an element-wise result, by numpy's rules; two different names never broadcast. */
+export function broadcast(a: Shape, b: Shape): Shape {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, axis) => {
+    const left = a[axis - rank + a.length] ?? 1;
+    const right = b[axis - rank + b.length] ?? 1;
+    if (left === right || right === 1) return left;
+    if (left === 1) return right;
+    throw wrongShape(`[${a.join(', ')}] and [${b.join(', ')}] do not broadcast`);
+  });
+}
+
+/** An axis counted from the end made one from the start; throws where the shape has no such axis. */
+export function axisOf(shape: Shape, axis: number): number {
+  const at = axis < 0 ? axis + shape.length : axis;
+  if (at < 0 || at >= shape.length) throw wrongShape(`[${shape.join(', ')}] has no axis ${axis}`);
+  return at;
+}
+
+/** The number of elements; throws for a symbolic shape. */
+export function elements(shape: Shape): number {
+  const count = product(shape);
+  if (typeof count === 'string') throw wrongShape(`the size of [${shape.join(', ')}] is not known`);
+  return count;
+}
+
+export function wrongShape(problem: string): PairwiseError {
+  return new PairwiseError('WRONG_SHAPE', problem);
+}

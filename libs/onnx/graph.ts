@@ -1,0 +1,144 @@
+import { PairwiseError } from '@pairwise/errors';
+import type { Dtype } from './dtypes.ts';
+import type { Shape } from './dims.ts';
+import { elements, wrongShape } from './dims.ts';
+
+export interface ValueType {
+  readonly dtype: Dtype;
+  readonly shape: Shape;
+}
+
+/** A tensor of the graph: an input, an initialiser or an output of a node. Only a reference; names are unique. */
+export interface Value extends ValueType {
+  readonly name: string;
+}
+
+/** Attributes as ONNX types them; a bare number or list of numbers is integer. */
+export type Attribute = number | readonly number[] | { readonly float: number } | { readonly text: string };
+
+export interface Node {
+  readonly op: string;
+  readonly name: string;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly outputs: readonly Value[];
+  readonly attributes: Readonly<Record<string, Attribute>>;
+}
+
+/** A small tensor inside the model file. */
+export interface Constant {
+  readonly value: Value;
+  readonly data: readonly (number | bigint)[];
+}
+
+/** Where a tensor's bytes lie: a file relative to the model's folder, a byte offset and a length in bytes. */
+export interface ExternalData {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface External {
+  readonly value: Value;
+  readonly data: ExternalData;
+}
+
+/** A finished graph: plain data, nodes in an order in which they can run. */
+export interface Graph {
+  readonly name: string;
+  readonly inputs: readonly Value[];
+  readonly constants: readonly Constant[];
+  readonly externals: readonly External[];
+  readonly nodes: readonly Node[];
+  readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+}
+
+/** Grows a graph; every call appends. The functions of the operators take one as their first argument. */
+export interface GraphBuilder {
+  /** A tensor that every run feeds. */
+  input(name: string, dtype: Dtype, shape: Shape): Value;
+  /** A tensor inside the model file; equal small ones are stored once. */
+  constant(dtype: Dtype, shape: readonly number[], data: readonly (number | bigint)[]): Value;
+  /** A tensor that stays where it is on disk (a weight). */
+  external(name: string, dtype: Dtype, shape: readonly number[], data: ExternalData): Value;
+  /** Appends an operator; one that was appended before with the same inputs and attributes is used again. */
+  node(
+    op: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Readonly<Record<string, Attribute>>,
+    outputs: readonly ValueType[],
+  ): readonly Value[];
+  /** Makes a value a result of the graph under `name`. */
+  output(name: string, value: Value): void;
+  /** The nodes so far, in order. */
+  nodes(): readonly Node[];
+  /** The numbers of a constant of this graph, or undefined for any other value. */
+  constantData(value: Value): readonly (number | bigint)[] | undefined;
+  finish(): Graph;
+}
+
+/** A new, empty graph. Throws `INVALID_ARGUMENT` later on names used twice and `WRONG_SHAPE` on sizes that do not fit. */
+export function graphBuilder(name: string): GraphBuilder {
+  const names = new Set<string>();
+  const inputs: Value[] = [];
+  const constants = new Map<string, Constant>();
+  const constantsByKey = new Map<string, Value>();
+  const externals: External[] = [];
+  const nodes: Node[] = [];
+  const nodesByKey = new Map<string, readonly Value[]>();
+  const outputs: { name: string; value: Value }[] = [];
+
+  function declare(valueName: string, { dtype, shape }: ValueType): Value {
+    if (names.has(valueName))
+      throw new PairwiseError('INVALID_ARGUMENT', `the graph has two values named ${valueName}`);
+    names.add(valueName);
+    return { name: valueName, dtype, shape };
+  }
+
+  return {
+    input(inputName, dtype, shape) {
+      const value = declare(inputName, { dtype, shape });
+      inputs.push(value);
+      return value;
+    },
+    constant(dtype, shape, data) {
+      if (data.length !== elements(shape))
+        throw wrongShape(`${data.length} numbers for a constant of [${shape.join()}]`);
+      const key = `${dtype}[${shape.join()}]${data.map((number) => (Object.is(number, -0) ? '-0' : number)).join()}`;
+      const known = constantsByKey.get(key);
+      if (known) return known;
+      const value = declare(`constant_${constants.size}`, { dtype, shape });
+      constants.set(value.name, { value, data });
+      constantsByKey.set(key, value);
+      return value;
+    },
+    external(valueName, dtype, shape, data) {
+      const value = declare(valueName, { dtype, shape });
+      externals.push({ value, data });
+      return value;
+    },
+    node(op, nodeInputs, attributes, types) {
+      const key = `${op}(${nodeInputs.map((value) => value?.name ?? '').join()})${types.length}${JSON.stringify(attributes)}`;
+      const known = nodesByKey.get(key);
+      if (known) return known;
+      const nodeName = `${op}_${nodes.length}`;
+      const results = types.map((type, index) => declare(index === 0 ? nodeName : `${nodeName}.${index}`, type));
+      nodes.push({ op, name: nodeName, inputs: nodeInputs, outputs: results, attributes });
+      nodesByKey.set(key, results);
+      return results;
+    },
+    output(outputName, value) {
+      declare(outputName, value);
+      outputs.push({ name: outputName, value });
+    },
+    nodes: () => nodes,
+    constantData: (value) => constants.get(value.name)?.data,
+    finish: () => ({
+      name,
+      inputs: [...inputs],
+      constants: [...constants.values()],
+      externals: [...externals],
+      nodes: [...nodes],
+      outputs: [...outputs],
+    }),
+  };
+}

@@ -1,0 +1,82 @@
+import type { Constant, Graph, Node, Value } from './graph.ts';
+
+/** What is encoded: nodes of ONNX's own operators, the constants they need, outputs under their final names. */
+export interface Lowered {
+  readonly nodes: readonly Node[];
+  readonly constants: readonly Constant[];
+  readonly outputs: readonly Value[];
+}
+
+/**
+ * Replaces the two operators that exist for automatic differentiation only (`GatherRows`, `StopGradient`) by ONNX's
+ * own and gives the values that are outputs their public names.
+ */
+export function lowered(graph: Graph): Lowered {
+  const nodes: Node[] = [];
+  const constants = [...graph.constants];
+  const zeroRows = new Map<string, Value>();
+  const tables = new Map<string, Value>();
+  const aliases = new Map<string, Value>();
+
+  function zeroRow(dtype: Value['dtype'], width: number): Value {
+    const key = `${dtype}_${width}`;
+    const known = zeroRows.get(key);
+    if (known) return known;
+    const value: Value = { name: `zero_row_${key}`, dtype, shape: [1, width] };
+    constants.push({ value, data: new Array<number>(width).fill(0) });
+    zeroRows.set(key, value);
+    return value;
+  }
+
+  /** x as a matrix of rows, with the row of zeros that -1 (the last row) picks; made once per table. */
+  function table(x: Value, none: boolean): Value {
+    const key = `${x.name}/${none ? 'rows_and_none' : 'rows'}`;
+    const known = tables.get(key);
+    if (known) return known;
+    const width = x.shape.at(-1) as number;
+    const result: Value = { name: key, dtype: x.dtype, shape: ['rows', width] };
+    if (none) {
+      nodes.push(step('Concat', [table(x, false), zeroRow(x.dtype, width)], result, { axis: 0 }));
+    } else if (x.shape.length === 2) {
+      return x;
+    } else {
+      const sizes: Value = { name: `${key}/sizes`, dtype: 'int64', shape: [2] };
+      constants.push({ value: sizes, data: [-1, width] });
+      nodes.push(step('Reshape', [x, sizes], result));
+    }
+    tables.set(key, result);
+    return result;
+  }
+
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map((value) => value && (aliases.get(value.name) ?? value));
+    if (node.op === 'StopGradient') aliases.set(node.outputs[0]!.name, inputs[0]!);
+    else if (node.op === 'GatherRows') {
+      const rows = table(inputs[0]!, node.attributes.none === 1);
+      nodes.push(step('Gather', [rows, inputs[1]!], node.outputs[0]!, { axis: 0 }));
+    } else nodes.push({ ...node, inputs });
+  }
+  const outputs = graph.outputs.map(({ name, value }) => ({ name, value: aliases.get(value.name) ?? value }));
+  return { ...named(nodes, outputs), constants };
+}
+
+/** Renames the values that are outputs; one that is no node's result, or an output twice, passes an Identity. */
+function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<Lowered, 'nodes' | 'outputs'> {
+  const produced = new Set(nodes.flatMap((node) => node.outputs.map((value) => value.name)));
+  const renamed = new Map<string, Value>();
+  const copies: Node[] = [];
+  const results = outputs.map(({ name, value }) => {
+    const result = { ...value, name };
+    if (produced.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, result);
+    else copies.push(step('Identity', [value], result));
+    return result;
+  });
+  const rename = (value: Value) => renamed.get(value.name) ?? value;
+  const renameInputs = (node: Node): Node => ({ ...node, inputs: node.inputs.map((value) => value && rename(value)) });
+  const own = nodes.map((node) => ({ ...renameInputs(node), outputs: node.outputs.map(rename) }));
+  return { nodes: [...own, ...copies.map(renameInputs)], outputs: results };
+}
+
+function step(op: string, inputs: readonly Value[], output: Value, attributes: Node['attributes'] = {}): Node {
+  return { op, name: output.name, inputs, outputs: [output], attributes };
+}

@@ -1,0 +1,128 @@
+import type { GraphBuilder, Value } from './graph.ts';
+import type { Dim, Shape } from './dims.ts';
+import { axisOf, broadcast, product, sameShape, sum, wrongShape } from './dims.ts';
+
+/**
+ * The same elements in another shape. Sizes that are names may stand where x has the same name on the same axis, and
+ * one more anywhere (it is inferred); for any other shape use `reshapeBy` with the sizes as data.
+ */
+export function reshape(g: GraphBuilder, x: Value, to: Shape): Value {
+  if (sameShape(x.shape, to)) return x;
+  if (product(x.shape) !== product(to)) throw wrongShape(`${describe(x)} has not the elements of [${to.join(', ')}]`);
+  const sizes = reshapeSizes(x.shape, to);
+  if (!sizes) throw wrongShape(`reshape ${describe(x)} to [${to.join(', ')}] by data: more than one size is unknown`);
+  return g.node('Reshape', [x, g.constant('int64', [sizes.length], sizes)], {}, [{ dtype: x.dtype, shape: to }])[0]!;
+}
+
+/** The constant of a Reshape from one shape to another (0 copies an axis, -1 infers one), or undefined. */
+export function reshapeSizes(from: Shape, to: Shape): number[] | undefined {
+  let unknown = 0;
+  const sizes = to.map((dim, axis) => {
+    if (typeof dim === 'number') return dim;
+    if (from[axis] === dim) return 0;
+    unknown++;
+    return -1;
+  });
+  return unknown > 1 ? undefined : sizes;
+}
+
+/** The same elements in the shape that the int64 vector `sizes` holds; `to` says what is known of it. */
+export function reshapeBy(g: GraphBuilder, x: Value, sizes: Value, to: Shape): Value {
+  return g.node('Reshape', [x, sizes], {}, [{ dtype: x.dtype, shape: to }])[0]!;
+}
+
+/** Axis i of the result is axis `axes[i]` of x. */
+export function transpose(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
+  const perm = axes.map((axis) => axisOf(x.shape, axis));
+  if (new Set(perm).size !== x.shape.length || perm.length !== x.shape.length) {
+    throw wrongShape(`[${axes.join()}] is no order of the axes of ${describe(x)}`);
+  }
+  if (perm.every((axis, index) => axis === index)) return x;
+  return g.node('Transpose', [x], { perm }, [{ dtype: x.dtype, shape: perm.map((axis) => x.shape[axis]!) }])[0]!;
+}
+
+/** Values joined along one axis. The size of that axis may be named, where sizes to add are names. */
+export function concat(g: GraphBuilder, values: readonly Value[], axis: number, size?: Dim): Value {
+  const [first] = values;
+  if (!first) throw wrongShape('Concat of nothing');
+  if (values.length === 1) return first;
+  const at = axisOf(first.shape, axis);
+  for (const value of values) {
+    if (!value.shape.every((dim, index) => index === at || dim === first.shape[index])) {
+      throw wrongShape(`Concat of ${describe(first)} and ${describe(value)} along axis ${axis}`);
+    }
+  }
+  const total = size ?? values.map((value) => value.shape[at]!).reduce(sum);
+  return g.node('Concat', values, { axis: at }, [{ dtype: first.dtype, shape: first.shape.with(at, total) }])[0]!;
+}
+
+/** Elements `from` (inclusive) to `to` (exclusive) of one axis of known size; both non-negative. */
+export function slice(g: GraphBuilder, x: Value, axis: number, from: number, to: number): Value {
+  const at = axisOf(x.shape, axis);
+  const size = x.shape[at]!;
+  if (from < 0 || to < from || (typeof size === 'number' && to > size)) {
+    throw wrongShape(`slice ${from}..${to} of axis ${axis} of ${describe(x)}`);
+  }
+  if (from === 0 && to === size) return x;
+  const vector = (number: number) => g.constant('int64', [1], [number]);
+  const inputs = [x, vector(from), vector(to), vector(at)];
+  return g.node('Slice', inputs, {}, [{ dtype: x.dtype, shape: x.shape.with(at, to - from) }])[0]!;
+}
+
+/** Parts of the given sizes along one axis of known size; the sizes sum to it. */
+export function split(g: GraphBuilder, x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
+  const at = axisOf(x.shape, axis);
+  if (x.shape[at] !== sizes.reduce((a, b) => a + b, 0))
+    throw wrongShape(`split ${describe(x)} into ${sizes.join('+')}`);
+  if (sizes.length === 1) return [x];
+  const types = sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(at, size) }));
+  return g.node('Split', [x, g.constant('int64', [sizes.length], sizes)], { axis: at }, types);
+}
+
+/** x repeated along axes of size 1 to the shape `to`; names in it are taken from the run-time shape of `like`. */
+export function expand(g: GraphBuilder, x: Value, to: Shape, like?: Value): Value {
+  if (sameShape(x.shape, to)) return x;
+  if (!sameShape(broadcast(x.shape, to), to)) throw wrongShape(`${describe(x)} does not expand to [${to.join(', ')}]`);
+  const known = to.every((dim) => typeof dim === 'number');
+  if (!known && !(like && sameShape(like.shape, to))) {
+    throw wrongShape(`expand ${describe(x)} to [${to.join(', ')}] needs a value of that shape`);
+  }
+  const sizes = known ? g.constant('int64', [to.length], to) : shapeOf(g, like!);
+  return g.node('Expand', [x, sizes], {}, [{ dtype: x.dtype, shape: to }])[0]!;
+}
+
+/** New axes of size 1 at the given places of the result. */
+export function unsqueeze(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
+  const rank = x.shape.length + axes.length;
+  const places = axes.map((axis) => (axis < 0 ? axis + rank : axis));
+  const rest = [...x.shape];
+  const shape = Array.from({ length: rank }, (_, axis) => (places.includes(axis) ? 1 : rest.shift()!));
+  return g.node('Unsqueeze', [x, g.constant('int64', [axes.length], places)], {}, [{ dtype: x.dtype, shape }])[0]!;
+}
+
+/** Without the given axes, which have size 1. */
+export function squeeze(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
+  const places = axes.map((axis) => axisOf(x.shape, axis));
+  if (places.some((axis) => x.shape[axis] !== 1)) throw wrongShape(`squeeze axes ${axes.join()} of ${describe(x)}`);
+  const shape = x.shape.filter((_, axis) => !places.includes(axis));
+  return g.node('Squeeze', [x, g.constant('int64', [axes.length], places)], {}, [{ dtype: x.dtype, shape }])[0]!;
+}
+
+/** The run-time sizes of x: int64 `[rank]`. */
+export function shapeOf(g: GraphBuilder, x: Value): Value {
+  return g.node('Shape', [x], {}, [{ dtype: 'int64', shape: [x.shape.length] }])[0]!;
+}
+
+/** start, start + step, ... below `limit` (scalars): a vector whose length is named `size`. */
+export function range(g: GraphBuilder, start: Value, limit: Value, step: Value, size: Dim): Value {
+  return g.node('Range', [start, limit, step], {}, [{ dtype: start.dtype, shape: [size] }])[0]!;
+}
+
+/** Zeros in the shape that the int64 vector `sizes` holds; `to` says what is known of it. */
+export function zerosBy(g: GraphBuilder, dtype: 'float32', sizes: Value, to: Shape): Value {
+  return g.node('ConstantOfShape', [sizes], {}, [{ dtype, shape: to }])[0]!;
+}
+
+function describe(value: Value): string {
+  return `${value.name} [${value.shape.join(', ')}]`;
+}
