@@ -289,6 +289,8 @@ export interface Training {
   /** Training pairs, and evaluation pairs. */
   pairCount: number;
   evalPairCount: number;
+  /** Version of the graphs and the optimizer. */
+  engineVersion: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1510,6 +1512,7 @@ function createBaseTraining(): Training {
     numericsProfile: "",
     pairCount: 0,
     evalPairCount: 0,
+    engineVersion: "",
     _unknownFields: {},
   };
 }
@@ -1551,6 +1554,9 @@ export const Training: MessageFns<Training> = {
     }
     if (message.evalPairCount !== 0) {
       writer.uint32(96).int32(message.evalPairCount);
+    }
+    if (message.engineVersion !== "") {
+      writer.uint32(106).string(message.engineVersion);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1672,6 +1678,14 @@ export const Training: MessageFns<Training> = {
             message.evalPairCount = reader.int32();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.engineVersion = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1738,6 +1752,11 @@ export const Training: MessageFns<Training> = {
         : isSet(object.eval_pair_count)
         ? globalThis.Number(object.eval_pair_count)
         : 0,
+      engineVersion: isSet(object.engineVersion)
+        ? globalThis.String(object.engineVersion)
+        : isSet(object.engine_version)
+        ? globalThis.String(object.engine_version)
+        : "",
     };
   },
 
@@ -1779,6 +1798,9 @@ export const Training: MessageFns<Training> = {
     if (message.evalPairCount !== 0) {
       obj.evalPairCount = Math.round(message.evalPairCount);
     }
+    if (message.engineVersion !== "") {
+      obj.engineVersion = message.engineVersion;
+    }
     return obj;
   },
 
@@ -1803,6 +1825,7 @@ export const Training: MessageFns<Training> = {
     message.numericsProfile = object.numericsProfile ?? "";
     message.pairCount = object.pairCount ?? 0;
     message.evalPairCount = object.evalPairCount ?? 0;
+    message.engineVersion = object.engineVersion ?? "";
     return message;
   },
 };

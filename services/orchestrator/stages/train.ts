@@ -1,0 +1,72 @@
+import { TrainingState, type Run, type Training } from '@pairwise/api';
+import { errorOf } from '@pairwise/rpc';
+import type { Driver } from '../driver.ts';
+import { cancelled, patiently, whileUncancelled } from '../follow.ts';
+import { checkPin, idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
+
+/** Trains the policy, copying the metric points into the run's log as they come. */
+export async function train(driver: Driver, run: Run) {
+  const { peers, runs } = driver;
+  const training = await startTraining(driver, run);
+  const ended = await whileUncancelled(
+    driver,
+    run.name,
+    () => peers.training.cancelTraining({ name: training.name }),
+    () => patiently(driver, run.name, () => followTraining(driver, run.name, training.name)),
+  );
+  if (ended.state === TrainingState.CANCELLED) throw cancelled();
+  if (ended.state === TrainingState.FAILED) throw errorOf(ended.error);
+  const { checkpoint } = await patiently(driver, run.name, () =>
+    peers.training.getCheckpoint({ name: ended.latestCheckpoint }),
+  );
+  await runs.change(run.name, (changing) => {
+    outputsOf(changing).checkpoint = checkpoint!.name;
+    outputsOf(changing).adapterDigest = checkpoint!.adapterDigest;
+    return [{ type: 'training.finished', stage: 'train', message: `The last checkpoint is ${checkpoint!.name}.` }];
+  });
+}
+
+async function startTraining(driver: Driver, run: Run): Promise<Training> {
+  const { model, encoding, evalEncoding, coverage, evalCoverage } = outputsOf(run);
+  const spec = resolvedSpecOf(run);
+  const evaluation =
+    spec.evaluation?.$case === 'evalDatasetVersion'
+      ? { $case: 'evalEncoding' as const, value: evalEncoding }
+      : spec.evaluation;
+  const request = {
+    parent: parentOf(run),
+    trainingId: idOf(run),
+    model,
+    encoding,
+    evaluation,
+    coverage,
+    evalCoverage,
+    spec: spec.training,
+  };
+  const { training } = await patiently(driver, run.name, () => driver.peers.training.startTraining(request));
+  const { name, numericsProfile, engineVersion } = training!;
+  checkPin(spec.pins?.numericsProfile, numericsProfile, 'numerics_profile');
+  checkPin(spec.pins?.engineVersion, engineVersion, 'engine_version');
+  await driver.runs.change(run.name, (changing) => {
+    outputsOf(changing).training = name;
+    changing.resolvedSpec = { ...spec, pins: { ...spec.pins!, numericsProfile, engineVersion } };
+    return [];
+  });
+  return training!;
+}
+
+/** Follows the stream of a training to its end; what the run has already is not sent again. */
+async function followTraining({ runs, peers }: Driver, runName: string, name: string): Promise<Training> {
+  const afterSequence = await runs.metricsSequence(runName);
+  let now: Training | undefined;
+  for await (const { payload, sequence } of peers.training.watchTraining({ name, afterSequence })) {
+    if (payload?.$case === 'metrics') {
+      await runs.addMetrics(runName, [{ sequence, point: payload.value }]);
+    } else if (payload?.$case === 'training') {
+      now = payload.value;
+      const { step, stepCount } = now;
+      await runs.change(runName, (changing) => progress(changing, 'train', step, stepCount, 'steps'));
+    }
+  }
+  return now!;
+}
