@@ -1,0 +1,50 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chownSync } from 'node:fs';
+
+/** How to start Postgres's programs: Postgres refuses to run as root. */
+export interface Account {
+  /** Command line of a program, wrapped where that is needed. */
+  command(program: string, parameters: readonly string[]): [program: string, parameters: string[]];
+  /** User and group for node:child_process; empty for the user that we already are. */
+  ids: { uid?: number; gid?: number };
+  /** Gives a file or folder to the account. */
+  own(path: string): void;
+}
+
+function idsOf(user: string): { uid: number; gid: number } | undefined {
+  try {
+    const id = (flag: string) => Number(execFileSync('id', [flag, user], { stdio: ['ignore', 'pipe', 'ignore'] }));
+    return { uid: id('-u'), gid: id('-g') };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The account that runs Postgres: our own user, or as root the user `postgres` if there is one, else `nobody`; no user
+ * is created. Folders below /root are closed to these; there the capability to pass through them is kept (`setpriv`,
+ * part of util-linux). The account becomes owner of `folder` and must also reach `program`.
+ */
+export function postgresAccount(folder: string, program: string): Account {
+  const plain: Account['command'] = (program, parameters) => [program, [...parameters]];
+  if (process.getuid?.() !== 0) return { command: plain, ids: {}, own: () => undefined };
+  const ids = idsOf('postgres') ?? idsOf('nobody');
+  if (ids === undefined) throw new Error('Postgres refuses to run as root, and there is no user postgres or nobody');
+  const own = (path: string) => {
+    chownSync(path, ids.uid, ids.gid);
+  };
+  own(folder);
+  const reached = spawnSync('/bin/sh', ['-c', 'test -r "$1" && test -x "$2"', 'sh', folder, program], {
+    ...ids,
+    cwd: '/',
+  });
+  if (reached.status === 0) return { command: plain, ids, own };
+  const capability = '+dac_override';
+  const drop = [`--reuid=${ids.uid}`, `--regid=${ids.gid}`, '--clear-groups'];
+  const keep = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`];
+  return {
+    command: (program, parameters) => ['setpriv', [...drop, ...keep, program, ...parameters]],
+    ids: {},
+    own,
+  };
+}

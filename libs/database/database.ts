@@ -1,0 +1,150 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PairwiseError } from '@pairwise/errors';
+import pg from 'pg';
+import { asPairwiseError, isConflict, isConnectionLoss } from './failures.ts';
+
+/** What can be asked of a database or inside a transaction. Parameters are `$1`, `$2`, ...; int8 arrives as bigint. */
+export interface Queries {
+  /** All rows of a statement. */
+  rows<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
+  /** The first row, or undefined where there is none. */
+  row<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row | undefined>;
+  /** Runs a statement; the number of rows that it touched. */
+  run(sql: string, parameters?: readonly unknown[]): Promise<number>;
+}
+
+export interface Database extends Queries {
+  /** The schema that unqualified table names mean. */
+  readonly schema: string;
+  /**
+   * Runs `work` in one transaction. It may run more than once: where the connection was lost before COMMIT, or where
+   * Postgres broke a deadlock, it starts again. So it must have no effect other than through `tx`.
+   */
+  transaction<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** How long a database that is away (restarting, failing over) is waited for before UNAVAILABLE. */
+const patienceMs = 20_000;
+const pauseMs = 100;
+
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (type, format): unknown =>
+    type === pg.types.builtins.INT8 && format !== 'binary' ? BigInt : pg.types.getTypeParser(type, format),
+};
+
+function schemaName(schema: string): string {
+  if (/^[a-z_][a-z0-9_]{0,62}$/.test(schema)) return schema;
+  throw new PairwiseError('INVALID_ARGUMENT', `database schema ${JSON.stringify(schema)} is no plain lower-case name`);
+}
+
+const bind = (client: pg.PoolClient): Queries => ({
+  rows: async <Row extends object>(sql: string, parameters: readonly unknown[] = []) =>
+    (await client.query<Row>(sql, [...parameters])).rows,
+  row: async <Row extends object>(sql: string, parameters: readonly unknown[] = []) =>
+    (await client.query<Row>(sql, [...parameters])).rows[0],
+  run: async (sql, parameters = []) => (await client.query(sql, [...parameters])).rowCount ?? 0,
+});
+
+/** Calls `attempt` again and again while it fails with an error that `again` accepts, until the patience is used up. */
+async function persist<T>(attempt: () => Promise<T>, again: (error: unknown) => boolean): Promise<T> {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!again(error) || Date.now() >= until) throw error;
+      await sleep(pauseMs);
+    }
+  }
+}
+
+/**
+ * Opens a pool on a Postgres database. Statements name tables of `schema` without a prefix (the search path is set).
+ * No connection is made yet.
+ *
+ * A server that is away is waited for up to 20 s when a connection is needed. A statement whose connection is lost
+ * while it runs is sent again if it is a SELECT; otherwise nobody knows whether it took place, and it throws UNAVAILABLE:
+ * write by `transaction`, or make the statement idempotent. A full disk throws DISK_FULL. Other errors are `pg`'s.
+ * `maxConnections` defaults to 8.
+ */
+export function openDatabase(options: { url: string; schema: string; maxConnections?: number }): Database {
+  const schema = schemaName(options.schema);
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.maxConnections ?? 8,
+    options: `-c search_path=${schema}`,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+    types,
+  });
+  // A connection that dies while idle is replaced by the next query; without a listener it would end the process.
+  pool.on('error', () => undefined);
+
+  /** Lends a connection; one that failed in a way that leaves it unusable is not given back to the pool. */
+  async function lend<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+    const client = await persist(() => pool.connect(), isConnectionLoss);
+    // While lent, a dying connection also emits an error besides failing the query.
+    const ignore = () => undefined;
+    client.on('error', ignore);
+    let broken = false;
+    try {
+      return await work(client);
+    } catch (error) {
+      broken = isConnectionLoss(error);
+      throw error;
+    } finally {
+      client.off('error', ignore);
+      client.release(broken);
+    }
+  }
+
+  async function single<T>(sql: string, work: (queries: Queries) => Promise<T>): Promise<T> {
+    const reads = /^\s*select\b/i.test(sql);
+    try {
+      return await persist(
+        () => lend((client) => work(bind(client))),
+        (error) => reads && isConnectionLoss(error),
+      );
+    } catch (error) {
+      throw asPairwiseError(error);
+    }
+  }
+
+  async function transact<T>(work: (tx: Queries) => Promise<T>, commits: { begun: boolean }): Promise<T> {
+    return lend(async (client) => {
+      commits.begun = false;
+      await client.query('begin');
+      let value: T;
+      try {
+        value = await work(bind(client));
+      } catch (error) {
+        // A rollback that fails means that the connection is gone, and with it the transaction.
+        await client.query('rollback').catch(() => undefined);
+        throw error;
+      }
+      commits.begun = true;
+      await client.query('commit');
+      return value;
+    });
+  }
+
+  return {
+    schema,
+    rows: (sql, parameters) => single(sql, (queries) => queries.rows(sql, parameters)),
+    row: (sql, parameters) => single(sql, (queries) => queries.row(sql, parameters)),
+    run: (sql, parameters) => single(sql, (queries) => queries.run(sql, parameters)),
+    transaction: async (work) => {
+      const commits = { begun: false };
+      try {
+        return await persist(
+          () => transact(work, commits),
+          (error) => isConflict(error) || (isConnectionLoss(error) && !commits.begun),
+        );
+      } catch (error) {
+        throw asPairwiseError(error);
+      }
+    },
+    close: () => pool.end(),
+  };
+}

@@ -1,0 +1,107 @@
+import { PairwiseError } from '@pairwise/errors';
+import type { Database, Queries } from './database.ts';
+
+/** How a document is written as JSON, and read again. ts-proto's message types are codecs. */
+export interface Codec<T> {
+  toJSON(document: T): unknown;
+  fromJSON(json: never): T;
+}
+
+/** A document with its etag, which every change of it changes. */
+export type Stored<T> = T & { etag: string };
+
+/** Resources that are documents with a name, each changed under its row lock. */
+export interface Documents<T extends object> {
+  /** Inserts a document. False, and nothing done, where the name is or was taken: names are never reused. */
+  create(name: string, parent: string, document: T, on?: Queries): Promise<boolean>;
+  /** Throws NOT_FOUND. */
+  get(name: string): Promise<Stored<T>>;
+  find(name: string): Promise<Stored<T> | undefined>;
+  /**
+   * Changes a document under its row lock. `alter` changes the copy that it is given, may write more through `tx`, and
+   * returns false where there is nothing to change. It may be called again after a lost connection. Throws NOT_FOUND.
+   */
+  change(name: string, alter: (document: T, tx: Queries) => Promise<boolean> | boolean): Promise<Stored<T>>;
+  /** A parent's documents, newest first, from `offset` on. */
+  list(parent: string, limit: number, offset: number): Promise<Stored<T>[]>;
+  /**
+   * Deletes a document; `alongside` deletes what belongs to it and may refuse by throwing. The name stays taken.
+   * Throws NOT_FOUND, or ETAG_MISMATCH where `etag` is given and not the document's.
+   */
+  remove(name: string, etag: string, alongside?: (document: T, tx: Queries) => Promise<void>): Promise<void>;
+}
+
+/** The table that `openDocuments` works on, for a migration. */
+export function documentTable(table: string): string {
+  return `
+    create table ${table} (
+      name text primary key,
+      parent text not null,
+      version bigint not null default 1,
+      document jsonb not null,
+      create_time timestamptz not null default clock_timestamp(),
+      delete_time timestamptz
+    );
+    create index ${table}_by_time on ${table} (parent, create_time desc, name) where delete_time is null;`;
+}
+
+/** The documents of a table made by `documentTable`; `kind` names them in errors, as in `there is no run '...'`. */
+export function openDocuments<T extends object>(
+  database: Database,
+  table: string,
+  kind: string,
+  codec: Codec<T>,
+): Documents<T> {
+  const stored = ({ document, version }: Row): Stored<T> => ({
+    ...codec.fromJSON(document as never),
+    etag: String(version),
+  });
+  const select = `select version, document from ${table} where delete_time is null`;
+
+  async function find(name: string, on: Queries, lock: '' | 'for update'): Promise<Stored<T> | undefined> {
+    const row = await on.row<Row>(`${select} and name = $1 ${lock}`, [name]);
+    return row && stored(row);
+  }
+
+  async function need(name: string, on: Queries, lock: '' | 'for update'): Promise<Stored<T>> {
+    const document = await find(name, on, lock);
+    if (document !== undefined) return document;
+    throw new PairwiseError('NOT_FOUND', `name: there is no ${kind} '${name}'`, { field: 'name' });
+  }
+
+  return {
+    create: async (name, parent, document, on = database) => {
+      const sql = `insert into ${table} (name, parent, document) values ($1, $2, $3) on conflict (name) do nothing`;
+      return (await on.run(sql, [name, parent, JSON.stringify(codec.toJSON(document))])) === 1;
+    },
+    get: (name) => need(name, database, ''),
+    find: (name) => find(name, database, ''),
+    change: (name, alter) =>
+      database.transaction(async (tx) => {
+        const document = await need(name, tx, 'for update');
+        if (!(await alter(document, tx))) return document;
+        const sql = `update ${table} set document = $2, version = version + 1 where name = $1`;
+        await tx.run(sql, [name, JSON.stringify(codec.toJSON(document))]);
+        return { ...document, etag: String(BigInt(document.etag) + 1n) };
+      }),
+    list: async (parent, limit, offset) => {
+      const sql = `${select} and parent = $1 order by create_time desc, name limit $2 offset $3`;
+      return (await database.rows<Row>(sql, [parent, limit, offset])).map(stored);
+    },
+    remove: (name, etag, alongside) =>
+      database.transaction(async (tx) => {
+        const document = await need(name, tx, 'for update');
+        if (etag !== '' && etag !== document.etag) {
+          const message = `etag: the ${kind} '${name}' has changed since; read it again`;
+          throw new PairwiseError('ETAG_MISMATCH', message, { field: 'etag' });
+        }
+        await alongside?.(document, tx);
+        await tx.run(`update ${table} set delete_time = now() where name = $1`, [name]);
+      }),
+  };
+}
+
+interface Row {
+  version: bigint;
+  document: unknown;
+}

@@ -1,0 +1,110 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openDatabase, startEmbeddedPostgres } from './index.ts';
+
+let folder: string;
+beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'pairwise-embedded-'))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A process of its own that owns the server; tells its URL and pid. */
+async function owner(): Promise<{ child: ChildProcess; url: string; pid: number }> {
+  const child = fork(join(import.meta.dirname, 'testing.owner.ts'), [folder], { stdio: 'inherit' });
+  const [{ url, pid }] = (await once(child, 'message')) as [{ url: string; pid: number }];
+  return { child, url, pid };
+}
+
+async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  const end = once(child, 'exit');
+  child.kill(signal);
+  await end;
+}
+
+test('keeps data, password and port over a restart; UTF-8; loopback; files are private', async () => {
+  const server = await startEmbeddedPostgres({ folder, throwaway: true });
+  const database = openDatabase({ url: server.url, schema: 'public' });
+  await database.run("create table words as select 'Grüße, 世界' as word");
+  expect(await database.row('select inet_server_addr()::text as address')).toEqual({ address: '127.0.0.1/32' });
+  await database.close();
+  await server.stop();
+  expect(statSync(join(folder, 'password')).mode & 0o777).toBe(0o600);
+  expect(statSync(folder).mode & 0o077).toBe(0);
+
+  const again = await startEmbeddedPostgres({ folder, throwaway: true });
+  expect(again.url).toBe(server.url);
+  const reopened = openDatabase({ url: again.url, schema: 'public' });
+  expect(await reopened.row('select word from words')).toEqual({ word: 'Grüße, 世界' });
+  await reopened.close();
+  const wrong = openDatabase({ url: again.url.replace(/:[0-9a-f]{48}@/, ':wrong@'), schema: 'public' });
+  await expect(wrong.row('select 1')).rejects.toThrow(/password/);
+  await wrong.close();
+  await again.stop();
+});
+
+test('starts at once after its owner was killed, though the old server still runs and is busy', async () => {
+  const { child, url, pid } = await owner();
+  const database = openDatabase({ url, schema: 'public' });
+  await database.run('create table things as select 1 as one');
+  const busy = database.run('insert into things select 2 from pg_sleep(60)').catch((error: unknown) => error);
+  await ended(child, 'SIGKILL');
+  expect(() => process.kill(pid, 0)).not.toThrow();
+
+  const server = await startEmbeddedPostgres({ folder, throwaway: true });
+  expect(server.url).toBe(url);
+  expect(server.pid()).not.toBe(pid);
+  expect(await busy).toMatchObject({ reason: 'UNAVAILABLE' });
+  expect(await database.rows('select one from things')).toEqual([{ one: 1 }]);
+  await database.close();
+  await server.stop();
+});
+
+test('starts at once after owner and server were killed', async () => {
+  const { child, url, pid } = await owner();
+  const database = openDatabase({ url, schema: 'public' });
+  await database.run('create table things as select 1 as one');
+  // A busy backend does not notice for a while that its server is gone.
+  const busy = database.run('with n as (select count(*) from generate_series(1, 1e9)) table n').catch(() => undefined);
+  const isBusy = "select 1 from pg_stat_activity where query like 'with n%' and state = 'active'";
+  while ((await database.row(isBusy)) === undefined) await sleep(20);
+  await ended(child, 'SIGKILL');
+  process.kill(pid, 'SIGKILL');
+  const server = await startEmbeddedPostgres({ folder, throwaway: true });
+  await database.close();
+  await busy;
+  const reopened = openDatabase({ url: server.url, schema: 'public' });
+  expect(await reopened.rows('select one from things')).toEqual([{ one: 1 }]);
+  await reopened.close();
+  await server.stop();
+});
+
+test('a folder that a living process owns is refused, and so is a taken port', async () => {
+  const { child } = await owner();
+  await expect(startEmbeddedPostgres({ folder, throwaway: true })).rejects.toMatchObject({ reason: 'IN_USE' });
+  await ended(child, 'SIGTERM');
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as { port: number };
+  await expect(startEmbeddedPostgres({ folder, port, throwaway: true })).rejects.toMatchObject({ reason: 'IN_USE' });
+  other.close();
+});
+
+test('a folder below one that is closed to others works, also as root', async () => {
+  const closed = join(folder, 'closed');
+  mkdirSync(closed);
+  chmodSync(closed, 0o700);
+  const server = await startEmbeddedPostgres({ folder: join(closed, 'data', 'postgres'), throwaway: true });
+  await server.stop();
+});
+
+test('a server that cannot start says why', async () => {
+  const server = await startEmbeddedPostgres({ folder, throwaway: true });
+  await server.stop();
+  rmSync(join(folder, 'cluster', 'global'), { recursive: true });
+  await expect(startEmbeddedPostgres({ folder, throwaway: true })).rejects.toThrow(/does not start:[^]*pg_control/);
+  expect(readFileSync(join(folder, 'port'), 'utf8')).toMatch(/^\d+$/);
+});

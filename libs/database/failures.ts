@@ -1,0 +1,44 @@
+import { PairwiseError } from '@pairwise/errors';
+
+/** SQLSTATE or errno of an error that came from `pg`, else undefined. */
+function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const lostSocket = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT']);
+/** Server is stopping (57P01), crashed (57P02), starting or recovering (57P03), or full of connections (53300). */
+const serverAway = new Set(['57P01', '57P02', '57P03', '53300']);
+
+/**
+ * True where the server could not be reached or went away, so that the same thing may succeed a moment later.
+ * `pg` reports a socket that ends under a query by message alone.
+ */
+export function isConnectionLoss(error: unknown): boolean {
+  const code = codeOf(error);
+  if (code !== undefined) return lostSocket.has(code) || serverAway.has(code) || code.startsWith('08');
+  return error instanceof Error && /^Connection terminated|timeout exceeded when trying to connect/.test(error.message);
+}
+
+/** True where Postgres rolled a transaction back because of another one: deadlock or serialisation failure. */
+export function isConflict(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === '40001' || code === '40P01';
+}
+
+/** True where a row was refused because its key is taken; of the given constraint if one is named. */
+export function isUniqueViolation(error: unknown, constraint?: string): boolean {
+  if (codeOf(error) !== '23505') return false;
+  return constraint === undefined || (error as { constraint?: string }).constraint === constraint;
+}
+
+/** UNAVAILABLE for a lost connection, DISK_FULL for a full disk under Postgres, else the error itself. */
+export function asPairwiseError(error: unknown): unknown {
+  if (isConnectionLoss(error)) {
+    return new PairwiseError('UNAVAILABLE', 'the database is out of reach; try again in a moment', { cause: error });
+  }
+  if (codeOf(error) === '53100') {
+    return new PairwiseError('DISK_FULL', 'the disk under the database is full; free some space', { cause: error });
+  }
+  return error;
+}
