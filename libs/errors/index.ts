@@ -34,6 +34,7 @@ export const reasons = [
   'PERMISSION_DENIED',
   'UNAVAILABLE',
   'INTERNAL',
+  'OUT_OF_MEMORY',
 ] as const;
 
 export type Reason = (typeof reasons)[number];

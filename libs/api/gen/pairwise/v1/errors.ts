@@ -78,6 +78,8 @@ export const ErrorReason = {
   UNAVAILABLE: "ERROR_REASON_UNAVAILABLE",
   /** INTERNAL - A defect of the server. INTERNAL. */
   INTERNAL: "ERROR_REASON_INTERNAL",
+  /** OUT_OF_MEMORY - The device has too little memory for the work; smaller micro-batches may fit. RESOURCE_EXHAUSTED. */
+  OUT_OF_MEMORY: "ERROR_REASON_OUT_OF_MEMORY",
 } as const;
 
 export type ErrorReason = typeof ErrorReason[keyof typeof ErrorReason];
@@ -115,6 +117,7 @@ export namespace ErrorReason {
   export type PERMISSION_DENIED = typeof ErrorReason.PERMISSION_DENIED;
   export type UNAVAILABLE = typeof ErrorReason.UNAVAILABLE;
   export type INTERNAL = typeof ErrorReason.INTERNAL;
+  export type OUT_OF_MEMORY = typeof ErrorReason.OUT_OF_MEMORY;
 }
 
 export function errorReasonFromJSON(object: any): ErrorReason {
@@ -215,6 +218,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 31:
     case "ERROR_REASON_INTERNAL":
       return ErrorReason.INTERNAL;
+    case 32:
+    case "ERROR_REASON_OUT_OF_MEMORY":
+      return ErrorReason.OUT_OF_MEMORY;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
@@ -286,6 +292,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_UNAVAILABLE";
     case ErrorReason.INTERNAL:
       return "ERROR_REASON_INTERNAL";
+    case ErrorReason.OUT_OF_MEMORY:
+      return "ERROR_REASON_OUT_OF_MEMORY";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
@@ -357,6 +365,8 @@ export function errorReasonToNumber(object: ErrorReason): number {
       return 30;
     case ErrorReason.INTERNAL:
       return 31;
+    case ErrorReason.OUT_OF_MEMORY:
+      return 32;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
