@@ -1,4 +1,5 @@
 import { TrainingState, type Run, type Training } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
 import { errorOf } from '@pairwise/rpc';
 import type { Driver } from '../driver.ts';
 import { cancelled, patiently, whileUncancelled } from '../follow.ts';
@@ -58,15 +59,19 @@ async function startTraining(driver: Driver, run: Run): Promise<Training> {
 /** Follows the stream of a training to its end; what the run has already is not sent again. */
 async function followTraining({ runs, peers }: Driver, runName: string, name: string): Promise<Training> {
   const afterSequence = await runs.metricsSequence(runName);
-  let now: Training | undefined;
   for await (const { payload, sequence } of peers.training.watchTraining({ name, afterSequence })) {
     if (payload?.$case === 'metrics') {
-      await runs.addMetrics(runName, [{ sequence, point: payload.value }]);
+      await runs.addMetrics(runName, sequence, payload.value);
     } else if (payload?.$case === 'training') {
-      now = payload.value;
-      const { step, stepCount } = now;
+      const training = payload.value;
+      const { step, stepCount } = training;
       await runs.change(runName, (changing) => progress(changing, 'train', step, stepCount, 'steps'));
+      if (hasEnded(training)) return training;
     }
   }
-  return now!;
+  throw new PairwiseError('UNAVAILABLE', `the watch of ${name} ended before the training did`);
+}
+
+function hasEnded({ state }: Training): boolean {
+  return state === TrainingState.SUCCEEDED || state === TrainingState.FAILED || state === TrainingState.CANCELLED;
 }

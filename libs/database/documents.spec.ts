@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+import { documentTable, migrate, openDatabase, openDocuments } from './index.ts';
+import { testDatabase } from './testing.ts';
+
+interface Note {
+  text: string;
+  count: number;
+}
+const codec = {
+  toJSON: (note: Note) => ({ text: note.text, count: note.count }),
+  fromJSON: (json: Note) => ({ ...json }),
+};
+
+async function notes() {
+  const database = openDatabase({ url: (await testDatabase()).url, schema: 'notes' });
+  await migrate(database, [{ id: '0001-notes', sql: documentTable('notes') }]);
+  return { database, notes: openDocuments(database, 'notes', 'note', codec) };
+}
+
+test('documents are created once, changed with a new etag, listed newest first, and leave a tombstone', async () => {
+  const { database, notes: documents } = await notes();
+  expect(await documents.create('a', 'p', { text: 'x', count: 0 })).toBe(true);
+  expect(await documents.create('b', 'p', { text: 'y', count: 0 })).toBe(true);
+  expect(await documents.create('a', 'p', { text: 'z', count: 0 })).toBe(false);
+  expect(await documents.get('a')).toEqual({ text: 'x', count: 0, etag: '1' });
+
+  const changed = await documents.change('a', (note) => {
+    note.count = 5;
+    return true;
+  });
+  expect(changed).toEqual({ text: 'x', count: 5, etag: '2' });
+  expect(await documents.change('a', () => false)).toEqual(changed);
+  expect((await documents.list('p', 10, 0)).map(({ text }) => text)).toEqual(['y', 'x']);
+  expect((await documents.list('p', 10, 1)).map(({ text }) => text)).toEqual(['x']);
+
+  await expect(documents.remove('a', '1')).rejects.toMatchObject({ reason: 'ETAG_MISMATCH', field: 'etag' });
+  await documents.remove('a', '2');
+  await expect(documents.get('a')).rejects.toMatchObject({
+    reason: 'NOT_FOUND',
+    message: "name: there is no note 'a'",
+  });
+  expect(await documents.create('a', 'p', { text: 'again', count: 0 })).toBe(false);
+  await database.close();
+});
+
+test('changes at the same time are all kept', async () => {
+  const { database, notes: documents } = await notes();
+  await documents.create('a', 'p', { text: 'x', count: 0 });
+  const increment = () =>
+    documents.change('a', (note) => {
+      note.count += 1;
+      return true;
+    });
+  await Promise.all(Array.from({ length: 20 }, increment));
+  expect(await documents.get('a')).toEqual({ text: 'x', count: 20, etag: '21' });
+  await database.close();
+});
