@@ -1,0 +1,121 @@
+import { PairwiseError } from '@pairwise/errors';
+import type { BpeTokenizer, Step } from './tokenizer-json.ts';
+import { i32s, text, texts } from './values.ts';
+import { tokenType } from './vocabulary.ts';
+import type { GgufTokenizer } from './vocabulary.ts';
+
+/**
+ * How a byte-level tokenizer cuts text into words, as llama.cpp knows it by name (`tokenizer.ggml.pre`). The stock
+ * converter knows tokenizers by a hash over the ids of a test text, so a new vocabulary is a stranger to it; the
+ * regular expression in tokenizer.json says it for every vocabulary. Expressions: llama.cpp, src/llama-vocab.cpp.
+ */
+interface WordSplit {
+  pre: string;
+  /** Whether llama.cpp takes a word that is a token as it is, whatever the merges say. */
+  ignoresMerges: boolean;
+}
+
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const rest = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const restWithSlash = rest.replace('[\\r\\n]*', '[\\r\\n/]*');
+const optionalMark = '[^\\r\\n\\p{L}\\p{N}]?';
+const upper = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]';
+const lower = '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]';
+
+const splitsByExpression = new Map<string, WordSplit[]>([
+  [
+    `${contractions}|${optionalMark}\\p{L}+|\\p{N}{1,3}|${rest}`,
+    [
+      { pre: 'llama-bpe', ignoresMerges: true },
+      { pre: 'smaug-bpe', ignoresMerges: false },
+    ],
+  ],
+  [`${contractions}|${optionalMark}\\p{L}+|\\p{N}|${rest}`, [{ pre: 'qwen2', ignoresMerges: false }]],
+  [
+    `${optionalMark}${upper}*${lower}+|${optionalMark}${upper}+${lower}*|\\p{N}|${restWithSlash}`,
+    [{ pre: 'tekken', ignoresMerges: true }],
+  ],
+  [
+    `${optionalMark}${upper}*${lower}+${contractions}?|${optionalMark}${upper}+${lower}*${contractions}?|\\p{N}{1,3}|${restWithSlash}`,
+    [{ pre: 'gpt-4o', ignoresMerges: false }],
+  ],
+]);
+
+/** A byte-level BPE vocabulary (GPT-2's bytes as printable characters), `model=gpt2`. */
+export function byteLevelVocabulary(tokenizer: BpeTokenizer, vocabSize: number): GgufTokenizer {
+  const split = wordSplitOf(tokenizer);
+  const rows = Array.from({ length: vocabSize }, (_, id) => rowOf(tokenizer, id));
+  return {
+    metadata: new Map([
+      ['tokenizer.ggml.model', text('gpt2')],
+      ['tokenizer.ggml.pre', text(split.pre)],
+      ['tokenizer.ggml.tokens', texts(rows.map((row) => row.text))],
+      ['tokenizer.ggml.token_type', i32s(rows.map((row) => row.type))],
+      ['tokenizer.ggml.merges', texts(tokenizer.merges.map(mergeText))],
+    ]),
+    caveats: [
+      ...(split.ignoresMerges === tokenizer.ignoreMerges
+        ? []
+        : [`llama.cpp's "${split.pre}" differs from the tokenizer in ignore_merges`]),
+      ...tokenizer.normalizers.map(normalizerCaveat),
+    ],
+  };
+}
+
+/** A space inside a token would end it: it is written as GPT-2 writes it. */
+function mergeText([left, right]: readonly [string, string]): string {
+  return `${left.replaceAll(' ', '\u0120')} ${right.replaceAll(' ', '\u0120')}`;
+}
+
+function rowOf(tokenizer: BpeTokenizer, id: number): { text: string; type: number } {
+  const token = tokenizer.tokens.get(id);
+  if (token === undefined) return { text: `[PAD${id}]`, type: tokenType.unused };
+  const added = tokenizer.addedTokens.get(id);
+  if (!added) return { text: token, type: tokenType.normal };
+  // Some models forget to mark their control tokens as special; their look gives them away (as in the stock converter).
+  const isControl = added.special || /^<\|.*\|>$/.test(token) || token === '<pad>' || token === '<mask>';
+  return { text: token, type: isControl ? tokenType.control : tokenType.userDefined };
+}
+
+function wordSplitOf(tokenizer: BpeTokenizer): WordSplit {
+  const steps = tokenizer.preTokenizers;
+  const bytes = steps.at(-1);
+  if (bytes?.['type'] !== 'ByteLevel') throw unsupported(steps);
+  if (bytes['add_prefix_space'] !== false) {
+    throw new PairwiseError(
+      'UNSUPPORTED_FORMAT',
+      'tokenizer.json: llama.cpp cannot put a space before a text as ByteLevel does with add_prefix_space',
+    );
+  }
+  const [first, ...others] = steps.slice(0, -1);
+  const usesOwnExpression = bytes['use_regex'] !== false;
+  if (others.length > 0) throw unsupported(steps);
+  if (usesOwnExpression) {
+    if (first === undefined) return { pre: 'gpt-2', ignoresMerges: false };
+    if (first['type'] === 'Digits' && first['individual_digits'] === true)
+      return { pre: 'smollm', ignoresMerges: false };
+    throw unsupported(steps);
+  }
+  const pattern = first?.['pattern'] as { Regex?: unknown } | undefined;
+  const isCut = first?.['type'] === 'Split' && first['behavior'] === 'Isolated' && first['invert'] !== true;
+  const candidates = isCut ? splitsByExpression.get(String(pattern?.Regex)) : undefined;
+  const exact = candidates?.find(({ ignoresMerges }) => ignoresMerges === tokenizer.ignoreMerges);
+  const split = exact ?? candidates?.[0];
+  if (!split) throw unsupported(steps);
+  return split;
+}
+
+function normalizerCaveat(step: Step): string {
+  const kind = String(step['type']);
+  if (['NFC', 'NFKC', 'NFD', 'NFKD'].includes(kind))
+    return `llama.cpp leaves out the tokenizer's ${kind} normalisation of Unicode`;
+  throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: llama.cpp has nothing like the normalizer ${kind}`);
+}
+
+function unsupported(steps: readonly Step[]): PairwiseError {
+  const seen = steps.map(({ type }) => String(type)).join(', ') || 'none';
+  return new PairwiseError(
+    'UNSUPPORTED_FORMAT',
+    `tokenizer.json: llama.cpp has no name for this pre_tokenizer (${seen}); supported are those of GPT-2, SmolLM, Llama 3, Qwen 2, Mistral NeMo and GPT-4o`,
+  );
+}

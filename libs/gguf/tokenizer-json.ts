@@ -1,0 +1,118 @@
+import { PairwiseError } from '@pairwise/errors';
+
+export interface AddedToken {
+  id: number;
+  content: string;
+  special: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+}
+
+/** What a GGUF file needs of a `tokenizer.json` whose model is BPE. */
+export interface BpeTokenizer {
+  /** Token by id, added tokens included; ids without a token are missing. */
+  tokens: ReadonlyMap<number, string>;
+  merges: readonly (readonly [string, string])[];
+  addedTokens: ReadonlyMap<number, AddedToken>;
+  unkToken: string | undefined;
+  byteFallback: boolean;
+  ignoreMerges: boolean;
+  /** The steps of the normalizer, sequences flattened. */
+  normalizers: readonly Step[];
+  preTokenizers: readonly Step[];
+  postProcessors: readonly Step[];
+}
+
+/** A part of tokenizer.json's pipeline: an object with a `type`. */
+export type Step = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads `tokenizer.json` (the `tokenizers` library's format, parsed JSON).
+ * Throws `INVALID_MODEL` for what is broken and `UNSUPPORTED_FORMAT` for models other than BPE.
+ */
+export function parseBpeTokenizer(json: unknown): BpeTokenizer {
+  const root = record(json, 'tokenizer.json');
+  const model = record(root['model'], 'tokenizer.json: model');
+  // Files of old have no type; merges tell a BPE model.
+  if ((model['type'] ?? 'BPE') !== 'BPE' || model['merges'] === undefined) {
+    throw new PairwiseError(
+      'UNSUPPORTED_FORMAT',
+      `tokenizer.json: a ${String(model['type'])} model has no GGUF form here`,
+    );
+  }
+  for (const field of ['continuing_subword_prefix', 'end_of_word_suffix']) {
+    if (model[field]) {
+      throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: model.${field} has no GGUF form`);
+    }
+  }
+  const tokens = new Map<number, string>();
+  for (const [token, id] of Object.entries(record(model['vocab'], 'tokenizer.json: model.vocab'))) {
+    tokens.set(natural(id, `tokenizer.json: the id of ${JSON.stringify(token)}`), token);
+  }
+  const addedTokens = new Map(list(root['added_tokens'] ?? [], 'added_tokens').map(addedToken));
+  for (const { id, content } of addedTokens.values()) tokens.set(id, content);
+  return {
+    tokens,
+    addedTokens,
+    merges: list(model['merges'], 'model.merges').map(mergePair),
+    unkToken: typeof model['unk_token'] === 'string' ? model['unk_token'] : undefined,
+    byteFallback: model['byte_fallback'] === true,
+    ignoreMerges: model['ignore_merges'] === true,
+    normalizers: steps(root['normalizer'], 'normalizers'),
+    preTokenizers: steps(root['pre_tokenizer'], 'pretokenizers'),
+    postProcessors: steps(root['post_processor'], 'processors'),
+  };
+}
+
+/** Merges are `"a b"` in files of old and `["a", "b"]` since transformers 4.45. */
+function mergePair(merge: unknown, rank: number): readonly [string, string] {
+  const parts: unknown[] = Array.isArray(merge) ? merge : typeof merge === 'string' ? splitMerge(merge) : [];
+  const [left, right] = parts;
+  if (parts.length !== 2 || typeof left !== 'string' || typeof right !== 'string' || left === '' || right === '') {
+    throw broken(`model.merges[${rank}] is not a pair of tokens`);
+  }
+  return [left, right];
+}
+
+function splitMerge(merge: string): string[] {
+  const space = merge.indexOf(' ', 1);
+  return space < 0 ? [] : [merge.slice(0, space), merge.slice(space + 1)];
+}
+
+function addedToken(value: unknown, index: number): [number, AddedToken] {
+  const token = record(value, `tokenizer.json: added_tokens[${index}]`);
+  const { content } = token;
+  if (typeof content !== 'string' || content === '') throw broken(`added_tokens[${index}].content is not a text`);
+  const id = natural(token['id'], `tokenizer.json: added_tokens[${index}].id`);
+  const flag = (name: string) => token[name] === true;
+  return [id, { id, content, special: flag('special'), lstrip: flag('lstrip'), rstrip: flag('rstrip') }];
+}
+
+function steps(value: unknown, inner: string): Step[] {
+  if (value === null || value === undefined) return [];
+  const step = record(value, `tokenizer.json: ${inner}`);
+  return step['type'] === 'Sequence' ? list(step[inner], inner).flatMap((part) => steps(part, inner)) : [step];
+}
+
+export function record(value: unknown, what: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new PairwiseError('INVALID_MODEL', `${what} is not an object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+function list(value: unknown, what: string): unknown[] {
+  if (!Array.isArray(value)) throw broken(`${what} is not a list`);
+  return value;
+}
+
+function natural(value: unknown, what: string): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= 2 ** 24) {
+    throw new PairwiseError('INVALID_MODEL', `${what} is not a token id`);
+  }
+  return value;
+}
+
+function broken(problem: string): PairwiseError {
+  return new PairwiseError('INVALID_MODEL', `tokenizer.json: ${problem}`);
+}
