@@ -1,0 +1,1 @@
+export { openBlobStore, type BlobStore } from './store.ts';

@@ -1,0 +1,18 @@
+// A process for store.spec.ts that fills the small disk under the folder it is given, and tells what happened.
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { PairwiseError } from '@pairwise/errors';
+import { openBlobStore } from './index.ts';
+
+const folder = process.argv[2]!;
+const store = await openBlobStore(pathToFileURL(folder).href);
+const { digest } = await store.put(Buffer.alloc(10_000, 'a'));
+let reason: string | undefined;
+try {
+  await store.put(Buffer.alloc(1_000_000, 'b'));
+} catch (error) {
+  if (error instanceof PairwiseError) reason = error.reason;
+}
+const kept = (await store.get(digest)).length === 10_000;
+console.log(JSON.stringify({ reason, incoming: readdirSync(join(folder, 'incoming')), kept }));
