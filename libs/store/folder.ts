@@ -44,7 +44,13 @@ async function write(file: FileHandle, content: AsyncIterable<Uint8Array>, maxBy
     for (let at = 0; at < chunk.byteLength;) at += (await file.write(chunk, at)).bytesWritten;
   }
   await file.sync();
-  return { digest: `sha256:${hash.digest('hex')}`, sizeBytes };
+  const digest: Digest = `sha256:${hash.digest('hex')}`;
+  return { digest, sizeBytes };
+}
+
+/** Reads a stream to its end. */
+async function finished(stream: AsyncGenerator<unknown>): Promise<void> {
+  while ((await stream.next()).done !== true);
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -1,1 +1,2 @@
-export { openBlobStore, type BlobStore } from './store.ts';
+export { openBlobStore } from './open.ts';
+export type { BlobStore, PutOptions } from './store.ts';

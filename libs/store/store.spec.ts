@@ -13,7 +13,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Digest, digestOf } from '@pairwise/fingerprint';
+import { digestOf } from '@pairwise/fingerprint';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type BlobStore, openBlobStore } from './index.ts';
 

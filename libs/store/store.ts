@@ -1,7 +1,4 @@
-import { fileURLToPath } from 'node:url';
-import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { openFolder } from './folder.ts';
 
 /** What a stored blob is to be checked against; every mismatch leaves nothing behind. */
 export interface PutOptions {
@@ -44,18 +41,4 @@ export interface BlobStore {
    * there but is another one is replaced. Throws INVALID_ARGUMENT for a path that leaves the folder, and as `get` does.
    */
   materialise(files: readonly { path: string; digest: Digest }[], folder: string): Promise<void>;
-}
-
-/**
- * Opens the blob store of a URL: `file:///folder`. The folder is made if it is missing.
- * Throws INVALID_ARGUMENT for any other kind of URL.
- */
-export async function openBlobStore(url: string): Promise<BlobStore> {
-  if (url.startsWith('file://')) return openFolder(fileURLToPath(url));
-  const scheme = /^[a-z0-9+]+:/.exec(url)?.[0] ?? 'no scheme';
-  throw new PairwiseError(
-    'INVALID_ARGUMENT',
-    `a blob store of the kind ${scheme} is not supported by this version; give a file:// URL`,
-    { field: 'PAIRWISE_BLOB_URL' },
-  );
 }
