@@ -49,7 +49,7 @@ async function write(file: FileHandle, content: AsyncIterable<Uint8Array>, maxBy
 }
 
 /** Reads a stream to its end. */
-async function finished(stream: AsyncGenerator<unknown>): Promise<void> {
+async function finished(stream: AsyncGenerator): Promise<void> {
   while ((await stream.next()).done !== true);
 }
 
@@ -163,7 +163,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
     localPath,
     materialise: async (files, folder) => {
       const verified = async (digest: Digest) => {
-        for await (const chunk of read(digest)) chunk;
+        await finished(read(digest));
         return pathOf(digest);
       };
       await linkFiles(files, folder, { localPath, verified }).catch((error: unknown) => {
