@@ -1,0 +1,22 @@
+import { documentTable } from '@pairwise/database';
+
+/** The reference service's tables: coverages as documents, and the index from responses to places in shard blobs. */
+export const migrations = [
+  {
+    id: '0001-logps',
+    sql: `
+      ${documentTable('coverages')}
+      create table reference_models (id serial primary key, fingerprint text not null unique);
+      create table shards (id bigserial primary key, digest text not null unique);
+      create table logps (
+        reference_model integer not null references reference_models (id),
+        -- The 32 bytes of the response's digest.
+        response bytea not null,
+        shard bigint not null references shards (id),
+        -- First value in the shard's token_logps, and how many.
+        start integer not null,
+        count integer not null,
+        primary key (reference_model, response)
+      );`,
+  },
+];
