@@ -1,0 +1,223 @@
+import { once } from 'node:events';
+import {
+  type CallOptions as GrpcCallOptions,
+  type ClientDuplexStream,
+  ChannelCredentials,
+  Client as GrpcClient,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
+import { context as contexts } from '@opentelemetry/api';
+import { PairwiseError } from '@pairwise/errors';
+import { fromServiceError } from './failures.ts';
+import type { Definition, Method, RequestOf, ResponseOf } from './methods.ts';
+import { maxMessageBytes } from './server.ts';
+import { type TracedCall, beginClientCall } from './tracing.ts';
+
+/** A handler's context may be given as it is: then the call ends with the one that it serves. */
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+  deadline?: Date | undefined;
+}
+
+export type ClientMethod<M extends Method> = (
+  request: M['requestStream'] extends true ? AsyncIterable<RequestOf<M>> : RequestOf<M>,
+  options?: CallOptions,
+) => M['responseStream'] extends true ? AsyncGenerator<ResponseOf<M>, void> : Promise<ResponseOf<M>>;
+
+/** One method for each of the service's, by the names of the generated definition. Errors are PairwiseErrors. */
+export type Client<D extends Definition> = { readonly [Name in keyof D]: ClientMethod<D[Name]> } & {
+  /** Ends the connection once open calls are through. */
+  close(): void;
+};
+
+export interface ClientOptions {
+  /** `host:port`. */
+  address: string;
+  /** Speak TLS; checked by the given authority (PEM), else by the system's. */
+  tls?: { authority?: Buffer } | undefined;
+  /** Bearer token, see `readToken`. */
+  token?: string | undefined;
+}
+
+/** Only UNAVAILABLE is tried again: the call did not reach a server, or one that is stopping. */
+const serviceConfig = {
+  methodConfig: [
+    {
+      name: [{}],
+      retryPolicy: {
+        maxAttempts: 5,
+        initialBackoff: '0.1s',
+        maxBackoff: '2s',
+        backoffMultiplier: 2,
+        retryableStatusCodes: ['UNAVAILABLE'],
+      },
+    },
+  ],
+};
+
+const channelOptions = {
+  'grpc.service_config': JSON.stringify(serviceConfig),
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.max_receive_message_length': maxMessageBytes,
+  'grpc.max_send_message_length': maxMessageBytes,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.enable_http_proxy': 0,
+};
+
+/** What of a grpc-js call of any kind is used here. */
+type Call = ClientDuplexStream<unknown, unknown>;
+type Callback = (error: ServiceError | null, response?: unknown) => void;
+
+interface Sender {
+  start(method: Method, input: unknown, callback: Callback): { call: Call; traced: TracedCall };
+}
+
+const isServiceError = (error: unknown): error is ServiceError =>
+  error instanceof Error && 'metadata' in error && error.metadata instanceof Metadata;
+
+/** The error to throw for what ended a call: the caller's own abort, a status, or a defect of ours. */
+function failureOf(error: unknown, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted === true) {
+    const { reason } = signal as { reason: unknown };
+    return reason instanceof PairwiseError
+      ? reason
+      : new PairwiseError('CANCELLED', 'the call was cancelled', { cause: reason });
+  }
+  return isServiceError(error) ? fromServiceError(error) : error;
+}
+
+function codeOf(error: unknown): status {
+  if (isServiceError(error)) return error.code;
+  return status.CANCELLED;
+}
+
+/** Sends a stream of requests no faster than the server takes them; stops when the call is over. */
+async function feed(call: Call, requests: AsyncIterable<unknown>, over: AbortSignal): Promise<void> {
+  for await (const request of requests) {
+    if (over.aborted) return;
+    if (!call.write(request)) await once(call, 'drain', { signal: over });
+  }
+  call.end();
+}
+
+async function single(sender: Sender, method: Method, input: unknown, signal?: AbortSignal): Promise<unknown> {
+  signal?.throwIfAborted();
+  const over = new AbortController();
+  let fedError: unknown;
+  let cancel: (() => void) | undefined;
+  let traced: TracedCall | undefined;
+  try {
+    const response = await new Promise((tell, refuse) => {
+      const started = sender.start(method, input, (error, value) => {
+        if (error === null) tell(value);
+        else refuse(error);
+      });
+      traced = started.traced;
+      cancel = () => started.call.cancel();
+      signal?.addEventListener('abort', cancel, { once: true });
+      if (!method.requestStream) return;
+      feed(started.call, input as AsyncIterable<unknown>, over.signal).catch((error: unknown) => {
+        if (over.signal.aborted) return;
+        fedError = error;
+        started.call.cancel();
+      });
+    });
+    traced?.end(status.OK);
+    return response;
+  } catch (error) {
+    traced?.end(codeOf(error));
+    throw failureOf(fedError ?? error, signal);
+  } finally {
+    over.abort();
+    if (cancel !== undefined) signal?.removeEventListener('abort', cancel);
+  }
+}
+
+async function* stream(
+  begin: () => { call: Call; traced: TracedCall },
+  method: Method,
+  input: unknown,
+  signal?: AbortSignal,
+): AsyncGenerator<unknown, void> {
+  signal?.throwIfAborted();
+  const { call, traced } = begin();
+  const over = new AbortController();
+  const cancel = () => call.cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  let fedError: unknown;
+  if (method.requestStream) {
+    feed(call, input as AsyncIterable<unknown>, over.signal).catch((error: unknown) => {
+      if (over.signal.aborted) return;
+      fedError = error;
+      call.cancel();
+    });
+  }
+  let ended: status = status.CANCELLED;
+  try {
+    for await (const message of call as AsyncIterable<unknown>) yield message;
+    ended = status.OK;
+  } catch (error) {
+    ended = codeOf(error);
+    throw failureOf(fedError ?? error, signal);
+  } finally {
+    over.abort();
+    signal?.removeEventListener('abort', cancel);
+    // Harmless where the call has ended; where the consumer went away, the server must know.
+    call.on('error', () => undefined);
+    call.cancel();
+    traced.end(ended);
+  }
+}
+
+function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: CallOptions): Sender {
+  return {
+    start: (method, input, callback) => {
+      const metadata = new Metadata();
+      if (options.token !== undefined) metadata.set('authorization', `Bearer ${options.token}`);
+      const traced = beginClientCall(method.path, metadata, options.address);
+      const { path, responseDeserialize: decode } = method;
+      const encode = method.requestSerialize as (message: unknown) => Buffer;
+      const settings: GrpcCallOptions = deadline === undefined ? {} : { deadline };
+      const begin = (): unknown => {
+        if (method.requestStream && method.responseStream) {
+          return client.makeBidiStreamRequest(path, encode, decode, metadata, settings);
+        }
+        if (method.requestStream)
+          return client.makeClientStreamRequest(path, encode, decode, metadata, settings, callback);
+        if (method.responseStream)
+          return client.makeServerStreamRequest(path, encode, decode, input, metadata, settings);
+        return client.makeUnaryRequest(path, encode, decode, input, metadata, settings, callback);
+      };
+      return { call: begin() as Call, traced };
+    },
+  };
+}
+
+/**
+ * Opens a client of a service by its generated definition. Nothing is sent until a method is called. UNAVAILABLE is
+ * tried again up to four times within about two seconds. Single replies are promises, streams async generators; leaving
+ * a stream, aborting the signal or passing the deadline cancels the call. All errors are PairwiseErrors with the
+ * server's reason. The active trace context goes along.
+ */
+export function openClient<D extends Definition>(definition: D, options: ClientOptions): Client<D> {
+  const { tls } = options;
+  const credentials =
+    tls === undefined ? ChannelCredentials.createInsecure() : ChannelCredentials.createSsl(tls.authority ?? null);
+  const client = new GrpcClient(options.address, credentials, channelOptions);
+  const methods = Object.entries(definition).map(([name, method]) => {
+    const call = (input: unknown, settings: CallOptions = {}) => {
+      const sender = senderOf(client, options, settings);
+      if (!method.responseStream) return single(sender, method, input, settings.signal);
+      // A generator begins when it is first asked, perhaps elsewhere; the trace is that of whoever called.
+      const begin = contexts.bind(contexts.active(), () => sender.start(method, input, () => undefined));
+      return stream(begin, method, input, settings.signal);
+    };
+    return [name, call];
+  });
+  return { ...Object.fromEntries(methods), close: () => client.close() } as Client<D>;
+}

@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import {
+  type Metadata,
+  type ServerDuplexStream,
+  type UntypedServiceImplementation,
+  type handleBidiStreamingCall,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js';
+import { context as contexts } from '@opentelemetry/api';
+import { PairwiseError } from '@pairwise/errors';
+import { toTrailers } from './failures.ts';
+import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from './methods.ts';
+import { type TracedCall, beginServerCall } from './tracing.ts';
+
+/** What a handler knows of its call besides the request. May be passed to a client's method as its options. */
+export interface CallContext {
+  /** Aborted when the caller cancels, the deadline passes, or the server drains; the reason is a PairwiseError. */
+  signal: AbortSignal;
+  /** Until when the caller waits, if it said so. */
+  deadline: Date | undefined;
+  metadata: Metadata;
+}
+
+/** A handler by the kind of its method: promises for single messages, async iterables for streams. */
+export type Handler<M extends Method> = M['requestStream'] extends true
+  ? M['responseStream'] extends true
+    ? (requests: AsyncIterable<RequestOf<M>>, context: CallContext) => AsyncIterable<ResponseOf<M>>
+    : (requests: AsyncIterable<RequestOf<M>>, context: CallContext) => Promise<ResponseOf<M>>
+  : M['responseStream'] extends true
+    ? (request: RequestOf<M>, context: CallContext) => AsyncIterable<ResponseOf<M>>
+    : (request: RequestOf<M>, context: CallContext) => Promise<ResponseOf<M>>;
+
+export type Handlers<D extends Definition> = { readonly [Name in keyof D]: Handler<D[Name]> };
+
+/** A service and its handlers, ready for `startServer`. */
+export interface Service {
+  name: string;
+  definition: Definition;
+  bind(server: Hosting): UntypedServiceImplementation;
+}
+
+/** What the server provides to the calls that it carries. */
+export interface Hosting {
+  /** Registers a call that is open; the returned function takes it off. `abort` ends it with the given error. */
+  open(call: { streams: boolean; abort: (error: PairwiseError) => void }): () => void;
+  /** Told of every error that is no PairwiseError, with the method's path. */
+  defect(error: unknown, path: string): void;
+}
+
+/** Any kind of grpc-js call, as far as it is used here. */
+type Call = ServerDuplexStream<unknown, unknown> & { request: unknown };
+type AnyHandler = (input: unknown, context: CallContext) => Promise<unknown> | AsyncIterable<unknown>;
+
+/** Binds a service's generated definition to its handlers; types are checked method by method. */
+export function service<D extends Definition>(definition: D, handlers: Handlers<D>): Service {
+  const bind = (hosting: Hosting) =>
+    Object.fromEntries(
+      Object.entries(definition).map(([name, method]) => {
+        const handler = handlers[name] as AnyHandler;
+        const run = (call: Call, reply?: sendUnaryData<unknown>) => void carry(hosting, method, handler, call, reply);
+        return [name, run as unknown as handleBidiStreamingCall<unknown, unknown>];
+      }),
+    );
+  return { name: serviceNameOf(definition), definition, bind };
+}
+
+function contextOf(call: Call): CallContext & { abort: (error: PairwiseError) => void } {
+  const controller = new AbortController();
+  call.once('cancelled', () => controller.abort(new PairwiseError('CANCELLED', 'the caller cancelled the call')));
+  const deadline = call.getDeadline();
+  return {
+    signal: controller.signal,
+    abort: (error) => controller.abort(error),
+    deadline: deadline === Infinity ? undefined : new Date(deadline),
+    metadata: call.metadata,
+  };
+}
+
+/** The next message, unless the call is aborted before there is one. */
+async function nextUnlessAborted(messages: AsyncIterator<unknown>, signal: AbortSignal) {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([messages.next(), aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+/** Sends the messages of a stream no faster than the caller takes them. */
+async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
+  const iterator = messages[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await nextUnlessAborted(iterator, signal);
+      if (next.done === true) return;
+      if (!call.write(next.value)) await once(call, 'drain', { signal });
+    }
+  } finally {
+    // Lets the handler clean up; one that waits for something does so when that comes, and nobody waits for it.
+    iterator.return?.().then(undefined, () => undefined);
+  }
+}
+
+async function answer(method: Method, handler: AnyHandler, call: Call, context: CallContext): Promise<unknown> {
+  const result = handler(method.requestStream ? call : call.request, context);
+  if (method.responseStream) return send(call, result as AsyncIterable<unknown>, context.signal);
+  return result;
+}
+
+/** Runs one call to its end: span, context, handler, status. */
+async function carry(
+  hosting: Hosting,
+  method: Method,
+  handler: AnyHandler,
+  call: Call,
+  reply: sendUnaryData<unknown> | undefined,
+): Promise<void> {
+  const { abort, ...context } = contextOf(call);
+  const traced: TracedCall = beginServerCall(method.path, call.metadata);
+  const close = hosting.open({ streams: method.requestStream || method.responseStream, abort });
+  try {
+    const response = await contexts.with(traced.context, () => answer(method, handler, call, context));
+    if (reply === undefined) call.end();
+    else reply(null, response);
+    traced.end(status.OK);
+  } catch (thrown) {
+    // What a handler throws after its call was aborted is but a consequence.
+    const error: unknown = context.signal.aborted ? context.signal.reason : thrown;
+    if (!(error instanceof PairwiseError)) contexts.with(traced.context, () => hosting.defect(error, method.path));
+    const trailers = toTrailers(error);
+    if (reply === undefined) call.emit('error', trailers);
+    else reply(trailers);
+    traced.end(trailers.code);
+  } finally {
+    close();
+  }
+}

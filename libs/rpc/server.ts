@@ -1,0 +1,133 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  Server,
+  ServerCredentials,
+  type ServerInterceptor,
+  ServerInterceptingCall,
+  type ServiceDefinition,
+} from '@grpc/grpc-js';
+import { PairwiseError } from '@pairwise/errors';
+import { HealthImplementation } from 'grpc-health-check';
+import { type Access, checkAccess, readToken, requireToken } from './access.ts';
+import { toTrailers } from './failures.ts';
+import { addReflection } from './reflection.ts';
+import type { Hosting, Service } from './serve.ts';
+
+export interface ServerOptions extends Access {
+  services: readonly Service[];
+  /** Told of defects: errors of a handler that callers must not see. */
+  log: { error(fields: object, message: string): void };
+}
+
+export interface RunningServer {
+  /** `host:port` with the real port. */
+  address: string;
+  /**
+   * Stops in good order: not ready, no new connections, streams end with UNAVAILABLE, single calls go on to their end,
+   * or to the deadline (milliseconds from now; default 10 s), where they are cut off.
+   */
+  drain(deadlineMs?: number): Promise<void>;
+}
+
+/** Largest message either way, in bytes. Larger things go in streams of chunks. */
+export const maxMessageBytes = 8 * 1024 * 1024;
+
+const limits = {
+  'grpc.max_concurrent_streams': 1000,
+  'grpc.max_receive_message_length': maxMessageBytes,
+  'grpc.max_send_message_length': maxMessageBytes,
+  // Megabytes of buffers of one connection; the default is no limit.
+  'grpc-node.max_session_memory': 256,
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+};
+
+const draining = () => new PairwiseError('UNAVAILABLE', 'the server is stopping; call again in a moment');
+
+/** The calls that are open, ours and those of health and reflection. */
+function openCalls() {
+  const own = new Set<{ streams: boolean; abort: (error: PairwiseError) => void }>();
+  const foreign = new Set<() => void>();
+  const track: ServerInterceptor = (method, call) => {
+    const end = () => call.sendStatus(toTrailers(draining()));
+    const foreignStream = method.responseStream && method.path.startsWith('/grpc.');
+    return new ServerInterceptingCall(call, {
+      start: (next) => {
+        if (foreignStream) foreign.add(end);
+        next({ onCancel: () => foreign.delete(end) });
+      },
+      sendStatus: (status, next) => {
+        foreign.delete(end);
+        next(status);
+      },
+    });
+  };
+  return {
+    own,
+    track,
+    endStreams: () => {
+      for (const call of own) if (call.streams) call.abort(draining());
+      for (const end of foreign) end();
+    },
+  };
+}
+
+async function listen(server: Server, address: string, credentials: ServerCredentials): Promise<string> {
+  const port = await new Promise<number>((tell, refuse) => {
+    server.bindAsync(address, credentials, (error, bound) => {
+      if (error === null) tell(bound);
+      else refuse(new PairwiseError('UNAVAILABLE', `cannot listen on ${address}: ${error.message}`, { cause: error }));
+    });
+  });
+  return `${address.slice(0, address.lastIndexOf(':'))}:${port}`;
+}
+
+function credentialsOf({ tls }: Access): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const pair = { private_key: readFileSync(tls.keyFile), cert_chain: readFileSync(tls.certFile) };
+  return ServerCredentials.createSsl(null, [pair]);
+}
+
+/**
+ * Starts a gRPC server with limits on messages, streams and memory, health v1 (`""` and each service for readiness,
+ * `liveness`, `startup`) and reflection. Other machines reach it only under TLS with a token (see `checkAccess`).
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  checkAccess(options);
+  const calls = openCalls();
+  const interceptors = [calls.track];
+  if (options.tokenFile !== undefined) interceptors.push(requireToken(readToken(options.tokenFile)));
+  const server = new Server({ ...limits, interceptors });
+  const hosting: Hosting = {
+    open: (call) => {
+      calls.own.add(call);
+      return () => calls.own.delete(call);
+    },
+    defect: (error, path) => options.log.error({ err: error, method: path }, `${path.slice(1)} failed by a defect`),
+  };
+  for (const each of options.services) {
+    server.addService(each.definition as unknown as ServiceDefinition, each.bind(hosting));
+  }
+  const names = options.services.map(({ name }) => name);
+  const ready = ['', ...names];
+  const probes = [...ready, 'liveness', 'startup'];
+  const health = new HealthImplementation(Object.fromEntries(probes.map((probe) => [probe, 'SERVING'] as const)));
+  health.addToServer(server);
+  addReflection(server, [...names, 'grpc.health.v1.Health']);
+  const address = await listen(server, options.address, credentialsOf(options));
+
+  return {
+    address,
+    drain: async (deadlineMs = 10_000) => {
+      for (const probe of ready) health.setStatus(probe, 'NOT_SERVING');
+      const closed = new Promise<void>((tell) => server.tryShutdown(() => tell()));
+      calls.endStreams();
+      const cut = new AbortController();
+      await Promise.race([closed, sleep(deadlineMs, undefined, { signal: cut.signal }).catch(() => undefined)]);
+      cut.abort();
+      for (const call of calls.own) call.abort(draining());
+      server.forceShutdown();
+    },
+  };
+}
