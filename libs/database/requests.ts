@@ -1,0 +1,61 @@
+import { PairwiseError } from '@pairwise/errors';
+import type { Digest } from '@pairwise/fingerprint';
+import type { Database, Queries } from './database.ts';
+
+/** The table that `once` works on, for a migration of each schema that uses it. */
+export const requestTable = `
+  create table requests (
+    method text not null,
+    request_id text not null,
+    -- Digest of the request without its id.
+    request text not null,
+    -- Name of the resource that the call made or changed.
+    resource text,
+    create_time timestamptz not null default now(),
+    primary key (method, request_id)
+  );`;
+
+/** A call that its `request_id` makes repeatable. */
+export interface OnceCall {
+  /** e.g. `CreateRun`. */
+  method: string;
+  /** As the caller chose it; empty for a call that is not to be recognised. At most 64 characters. */
+  requestId: string;
+  /** Digest of everything in the request that matters, without the id. */
+  request: Digest;
+}
+
+/**
+ * Does `work` once per method and request id (AIP-155): a repetition, also one at the same time, returns the name that the
+ * first call returned. Everything is in one transaction, so that a call which failed may be repeated under its id.
+ * Throws REQUEST_ID_REUSED where the id came before with another request.
+ */
+export function once(
+  database: Database,
+  { method, requestId, request }: OnceCall,
+  work: (tx: Queries) => Promise<string>,
+): Promise<string> {
+  if (requestId.length > 64) {
+    throw new PairwiseError('INVALID_ARGUMENT', 'request_id: has more than 64 characters', { field: 'request_id' });
+  }
+  return database.transaction(async (tx) => {
+    if (requestId === '') return work(tx);
+    const sql = 'insert into requests (method, request_id, request) values ($1, $2, $3) on conflict do nothing';
+    if ((await tx.run(sql, [method, requestId, request])) === 1) {
+      const resource = await work(tx);
+      await tx.run('update requests set resource = $3 where method = $1 and request_id = $2', [
+        method,
+        requestId,
+        resource,
+      ]);
+      return resource;
+    }
+    const before = await tx.row<{ request: string; resource: string }>(
+      'select request, resource from requests where method = $1 and request_id = $2',
+      [method, requestId],
+    );
+    if (before?.request === request) return before.resource;
+    const message = `request_id: '${requestId}' came before with another request; choose a new one`;
+    throw new PairwiseError('REQUEST_ID_REUSED', message, { field: 'request_id' });
+  });
+}
