@@ -1,0 +1,50 @@
+/**
+ * The process in which llama.cpp runs. It is a process of its own because llama.cpp ends its whole process (abort) on
+ * files that break its assertions, and because quantising and generating would block the service's event loop.
+ */
+import { loadLlama } from './native.ts';
+import { loadModel } from './model.ts';
+import type { LoadedModel } from './model.ts';
+import type { ReplyMessage, RequestMessage, RequestName, Requests } from './requests.ts';
+
+const llama = loadLlama(process.argv[2] ?? '');
+let opened: LoadedModel | undefined;
+
+function model(): LoadedModel {
+  if (!opened) throw new Error('no model is open');
+  return opened;
+}
+
+const answers: { [Name in RequestName]: (args: Requests[Name]['args']) => Requests[Name]['result'] } = {
+  quantize({ input, output, fileType, threads }) {
+    const code = llama.llama_model_quantize(input, output, {
+      ...llama.llama_model_quantize_default_params(),
+      nthread: threads,
+      ftype: fileType,
+      // Rows held in memory at once; the default is 8 GiB.
+      max_buf_size: 2 ** 28,
+    });
+    if (code !== 0) throw new Error('llama.cpp could not quantise the file');
+    return null;
+  },
+  open(args) {
+    opened = loadModel(llama, args);
+    return opened.info;
+  },
+  tokenLogps: ({ sequences }) => model().tokenLogps(sequences),
+  generate: ({ prompts, options }) => model().generate(prompts, options),
+  tokenize: ({ text, options }) => model().tokenize(text, options),
+  detokenize: ({ ids, showSpecial }) => model().detokenize(ids, showSpecial),
+};
+
+process.on('message', (message) => {
+  const { id, name, args } = message as RequestMessage;
+  let reply: ReplyMessage;
+  try {
+    reply = { id, result: answers[name](args as never) };
+  } catch (error) {
+    reply = { id, error: error instanceof Error ? error.message : String(error) };
+  }
+  process.send?.(reply);
+});
+process.on('disconnect', () => process.exit());

@@ -1,0 +1,38 @@
+/** Log-probability of one token under softmax(logits), in nats; the sum is float64. */
+export function logSoftmaxAt(logits: Float32Array, token: number): number {
+  const most = maximum(logits);
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - most);
+  return logits[token]! - most - Math.log(sum);
+}
+
+/**
+ * The next token: the likeliest at temperature 0 (the first of equals), else drawn from softmax(logits / temperature)
+ * with one number of `random`, which gives numbers in [0, 1).
+ */
+export function chooseToken(logits: Float32Array, temperature: number, random: () => number): number {
+  if (temperature === 0) return logits.indexOf(maximum(logits));
+  const most = maximum(logits);
+  const weights = Float64Array.from(logits, (logit) => Math.exp((logit - most) / temperature));
+  let left = random() * weights.reduce((sum, weight) => sum + weight, 0);
+  for (const [token, weight] of weights.entries()) {
+    left -= weight;
+    if (left < 0) return token;
+  }
+  return logits.indexOf(most);
+}
+
+/** Numbers in [0, 1) from a 32-bit seed, the same on every machine (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function maximum(logits: Float32Array): number {
+  return logits.reduce((most, logit) => Math.max(most, logit), -Infinity);
+}
