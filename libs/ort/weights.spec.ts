@@ -1,0 +1,69 @@
+import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { gemm, graphBuilder } from '@pairwise/onnx';
+import { openSession } from './index.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pairwise-ort-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function write(path: string, offset: number, count = 16): string {
+  const numbers = Float32Array.from({ length: count }, (_, index) => index);
+  writeFileSync(join(folder, path), Buffer.concat([Buffer.alloc(offset), Buffer.from(numbers.buffer)]));
+  return path;
+}
+
+function reader(location: string, offset: number, side = 4) {
+  const g = graphBuilder('reader');
+  const w = g.external('w', 'float32', [side, side], { location, offset, length: side * side * 4 });
+  g.output('y', gemm(g, g.input('x', 'float32', ['T', side]), w, { transB: true }));
+  return g.finish();
+}
+
+async function secondColumn(location: string, offset: number): Promise<number[]> {
+  const session = await openSession({ graph: reader(location, offset), folder, threads: 1 });
+  const results = await session.run({ x: { dtype: 'float32', dims: [1, 4], data: Float32Array.of(0, 1, 0, 0) } });
+  await session.close();
+  return [...(results.y!.data as Float32Array)];
+}
+
+test.each([0, 8, 12, 13, 4099])('weights at offset %i', async (offset) => {
+  expect(await secondColumn(write(`at-${offset}.safetensors`, offset), offset)).toEqual([1, 5, 9, 13]);
+});
+
+test('weights behind links and in other folders', async () => {
+  mkdirSync(join(folder, 'blobs'));
+  mkdirSync(join(folder, 'snapshot'));
+  write('blobs/abc', 8);
+  symlinkSync('../blobs/abc', join(folder, 'snapshot/symbolic.safetensors'));
+  linkSync(join(folder, 'blobs/abc'), join(folder, 'snapshot/hard.safetensors'));
+  symlinkSync(join(folder, 'blobs'), join(folder, 'elsewhere'));
+  for (const location of [
+    'snapshot/symbolic.safetensors',
+    'snapshot/hard.safetensors',
+    'elsewhere/abc',
+    'snapshot/../blobs/abc',
+  ]) {
+    expect(await secondColumn(location, 8), location).toEqual([1, 5, 9, 13]);
+  }
+});
+
+test('weights that are missing or cut off are refused', async () => {
+  await expect(secondColumn('none.safetensors', 0)).rejects.toMatchObject({ reason: 'INVALID_FILE', message: /none/ });
+  await expect(secondColumn(write('short.safetensors', 0, 15), 0)).rejects.toMatchObject({
+    reason: 'INVALID_FILE',
+    message: /ends at byte 60, but w at 64/,
+  });
+});
+
+test.runIf(process.platform === 'linux')('weights stay in the mapped file', async () => {
+  const anonymousMb = () => Number(/RssAnon:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024;
+  const side = 4096;
+  write('large.safetensors', 8, side * side);
+  const before = anonymousMb();
+  const session = await openSession({ graph: reader('large.safetensors', 8, side), folder, threads: 1 });
+  await session.run({ x: { dtype: 'float32', dims: [1, side], data: new Float32Array(side) } });
+  expect(anonymousMb() - before).toBeLessThan(48);
+  await session.close();
+});
