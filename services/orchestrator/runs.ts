@@ -84,20 +84,28 @@ export function openRuns(database: Database) {
       return (await database.row<{ last: bigint }>(sql, [name]))?.last ?? 0n;
     },
 
-    /** Entries of a run's log after `after`, oldest first; of one kind only if asked for. */
-    async log(name: string, after: bigint, limit: number, kind?: 'event' | 'metrics'): Promise<LogEntry[]> {
-      const only = kind === undefined ? '' : `and ${kind} is not null`;
+    /** Entries of a run's log after `after`, oldest first. */
+    async logAfter(name: string, after: bigint, limit: number): Promise<LogEntry[]> {
       const rows = await database.rows<LogRow>(
-        `select sequence, event, metrics from run_log where run = $1 and sequence > $2 ${only} order by sequence limit $3`,
+        'select sequence, event, metrics from run_log where run = $1 and sequence > $2 order by sequence limit $3',
         [name, after, limit],
       );
       return rows.map(logEntry);
     },
 
-    /** Deletes a run and its log; `alongside` may refuse by throwing. Throws NOT_FOUND, ETAG_MISMATCH. */
-    remove(name: string, etag: string, alongside: (run: Run) => Promise<void>): Promise<void> {
-      return documents.remove(name, etag, async (run, tx) => {
-        await alongside(run);
+    /** Entries of one kind, oldest first. */
+    async log(name: string, kind: 'event' | 'metrics', limit: number, offset: number): Promise<LogEntry[]> {
+      const rows = await database.rows<LogRow>(
+        `select sequence, event, metrics from run_log where run = $1 and ${kind} is not null
+         order by sequence limit $2 offset $3`,
+        [name, limit, offset],
+      );
+      return rows.map(logEntry);
+    },
+
+    /** Deletes a run and its log. Throws NOT_FOUND, ETAG_MISMATCH. */
+    remove(name: string, etag: string): Promise<void> {
+      return documents.remove(name, etag, async (_run, tx) => {
         await tx.run('delete from run_log where run = $1', [name]);
       });
     },

@@ -29,7 +29,7 @@ export async function* watchRun(
   while (!signal.aborted) {
     // The run is read before its log, so that the log of an ended run is complete.
     const run = await runs.get(name);
-    const entries = await runs.log(name, sequence, pageSize);
+    const entries = await runs.logAfter(name, sequence, pageSize);
     for (const entry of entries) {
       sequence = entry.sequence;
       yield say(entry.payload);

@@ -511,8 +511,6 @@ export interface GetServerInfoResponse {
   targetModules: string[];
   ggufTypes: string[];
   lrSchedulerTypes: string[];
-  /** Device kind, dtype and runtime of the training workers. */
-  numericsProfile: string;
   /** Largest request message, in bytes. */
   maxMessageSizeBytes: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -4128,7 +4126,6 @@ function createBaseGetServerInfoResponse(): GetServerInfoResponse {
     targetModules: [],
     ggufTypes: [],
     lrSchedulerTypes: [],
-    numericsProfile: "",
     maxMessageSizeBytes: 0,
     _unknownFields: {},
   };
@@ -4157,11 +4154,8 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     for (const v of message.lrSchedulerTypes) {
       writer.uint32(58).string(v!);
     }
-    if (message.numericsProfile !== "") {
-      writer.uint32(66).string(message.numericsProfile);
-    }
     if (message.maxMessageSizeBytes !== 0) {
-      writer.uint32(72).int32(message.maxMessageSizeBytes);
+      writer.uint32(64).int32(message.maxMessageSizeBytes);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4244,15 +4238,7 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
             continue;
           }
           case 8: {
-            if (tag !== 66) {
-              break;
-            }
-
-            message.numericsProfile = reader.string();
-            continue;
-          }
-          case 9: {
-            if (tag !== 72) {
+            if (tag !== 64) {
               break;
             }
 
@@ -4310,11 +4296,6 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
         : globalThis.Array.isArray(object?.lr_scheduler_types)
         ? object.lr_scheduler_types.map((e: any) => globalThis.String(e))
         : [],
-      numericsProfile: isSet(object.numericsProfile)
-        ? globalThis.String(object.numericsProfile)
-        : isSet(object.numerics_profile)
-        ? globalThis.String(object.numerics_profile)
-        : "",
       maxMessageSizeBytes: isSet(object.maxMessageSizeBytes)
         ? globalThis.Number(object.maxMessageSizeBytes)
         : isSet(object.max_message_size_bytes)
@@ -4346,9 +4327,6 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     if (message.lrSchedulerTypes?.length) {
       obj.lrSchedulerTypes = message.lrSchedulerTypes;
     }
-    if (message.numericsProfile !== "") {
-      obj.numericsProfile = message.numericsProfile;
-    }
     if (message.maxMessageSizeBytes !== 0) {
       obj.maxMessageSizeBytes = Math.round(message.maxMessageSizeBytes);
     }
@@ -4367,7 +4345,6 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     message.targetModules = object.targetModules?.map((e) => e) || [];
     message.ggufTypes = object.ggufTypes?.map((e) => e) || [];
     message.lrSchedulerTypes = object.lrSchedulerTypes?.map((e) => e) || [];
-    message.numericsProfile = object.numericsProfile ?? "";
     message.maxMessageSizeBytes = object.maxMessageSizeBytes ?? 0;
     return message;
   },

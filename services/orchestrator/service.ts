@@ -1,0 +1,140 @@
+import {
+  OrchestratorServiceService,
+  RunState,
+  StageState,
+  type MetricPoint,
+  type Run,
+  type RunEvent,
+} from '@pairwise/api';
+import { once, type Database } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
+import { fingerprintOf } from '@pairwise/fingerprint';
+import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { createRun } from './create.ts';
+import type { Peers } from './peers.ts';
+import { hasEnded, pendingStages, type LogEntry, type Runs } from './runs.ts';
+import { idOf, parentOf } from './run.ts';
+import { serverInfo } from './serverInfo.ts';
+import { watchRun } from './watch.ts';
+
+/** What the handlers work with. */
+export interface OrchestratorParts {
+  database: Database;
+  runs: Runs;
+  peers: Peers;
+  /** Starts the durable workflow of a run's attempt; starting it again changes nothing. */
+  drive: (run: Run) => Promise<void>;
+  /** Id of the trace that is active. */
+  traceId: () => string;
+}
+
+const pattern = 'projects/{project}/runs/{run}';
+
+/** OrchestratorService; `proto/pairwise/v1/orchestrator.proto` documents each method. */
+export function orchestratorService(parts: OrchestratorParts): Service {
+  const { runs, drive } = parts;
+  return service(OrchestratorServiceService, {
+    createRun: async (request) => {
+      const run = await createRun(parts, request);
+      if (!request.validateOnly) await drive(run);
+      return { run };
+    },
+    getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
+    listRuns: async (request) => {
+      parseName('projects/{project}', request.parent, 'parent');
+      const page = await readPage(request, (limit, offset) => runs.list(request.parent, limit, offset));
+      return { runs: page.items, nextPageToken: page.nextPageToken };
+    },
+    cancelRun: async ({ name }) => ({ run: await runs.change(named(name), cancel) }),
+    retryRun: async ({ name, requestId }) => {
+      const run = await retryRun(parts, named(name), requestId);
+      await drive(run);
+      return { run };
+    },
+    deleteRun: async ({ name, etag, requestId }) => {
+      await deleteRun(parts, named(name), etag, requestId);
+      return {};
+    },
+    watchRun: ({ name, resumeToken }, { signal }) => watchRun(runs, named(name), resumeToken, signal),
+    listRunEvents: async (request) => {
+      const page = await readLog(runs, request, 'event');
+      return { events: page.items as RunEvent[], nextPageToken: page.nextPageToken };
+    },
+    listRunMetrics: async (request) => {
+      const page = await readLog(runs, request, 'metrics');
+      return { points: page.items as MetricPoint[], nextPageToken: page.nextPageToken };
+    },
+    getServerInfo: () => Promise.resolve(serverInfo()),
+  });
+}
+
+function named(name: string): string {
+  parseName(pattern, name, 'name');
+  return name;
+}
+
+function cancel(run: Run) {
+  if (hasEnded(run) || run.state === RunState.CANCELLING) return undefined;
+  run.state = RunState.CANCELLING;
+  return [{ type: 'run.cancelling', message: 'The run is being cancelled.' }];
+}
+
+async function retryRun({ database, runs, traceId }: OrchestratorParts, name: string, requestId: string): Promise<Run> {
+  const call = { method: 'RetryRun', requestId, request: fingerprintOf({ name }) };
+  await once(database, call, async () => {
+    await runs.change(name, (run) => {
+      if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
+        const message = `name: '${name}' is ${run.state}; only a failed or cancelled run can be retried`;
+        throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
+      }
+      run.state = RunState.QUEUED;
+      run.stages = pendingStages(run.stages.filter(({ state }) => state === StageState.SUCCEEDED));
+      run.error = undefined;
+      run.endTime = undefined;
+      run.attempt += 1;
+      run.traceId = traceId();
+      return [{ type: 'run.retried', message: `Attempt ${run.attempt} began.` }];
+    });
+    return name;
+  });
+  return runs.get(name);
+}
+
+async function deleteRun({ database, runs, peers }: OrchestratorParts, name: string, etag: string, requestId: string) {
+  const call = { method: 'DeleteRun', requestId, request: fingerprintOf({ name, etag }) };
+  await once(database, call, async () => {
+    const run = await runs.get(name);
+    if (etag !== '' && etag !== run.etag) {
+      throw new PairwiseError('ETAG_MISMATCH', `etag: '${name}' has changed since; read it again`, { field: 'etag' });
+    }
+    if (!hasEnded(run)) {
+      throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
+    }
+    // What belongs to the run goes first, so that a call which is cut short can be repeated.
+    const [parent, id] = [parentOf(run), idOf(run)];
+    await unlessMissing(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
+    await unlessMissing(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
+    await runs.remove(name, etag);
+    return name;
+  });
+}
+
+/** A run may have ended before it came to a stage, or an earlier deletion have got that far. */
+async function unlessMissing(remove: () => Promise<unknown>): Promise<void> {
+  try {
+    await remove();
+  } catch (error) {
+    if (!(error instanceof PairwiseError) || error.reason !== 'NOT_FOUND') throw error;
+  }
+}
+
+async function readLog(
+  runs: Runs,
+  request: { parent: string; pageSize: number; pageToken: string },
+  kind: 'event' | 'metrics',
+) {
+  parseName(pattern, request.parent, 'parent');
+  await runs.get(request.parent);
+  const page = await readPage(request, (limit, offset) => runs.log(request.parent, kind, limit, offset));
+  return { ...page, items: page.items.map(({ payload }: LogEntry) => payload.value) };
+}
