@@ -6,3 +6,6 @@ export { ggufTokenizer } from './tokenizer.ts';
 export type { TokenizerFiles } from './tokenizer.ts';
 export * from './vocabulary.ts';
 export * from './llama.ts';
+export * from './chat-format.ts';
+export { modelfile } from './modelfile.ts';
+export type { ModelfileParts } from './modelfile.ts';

@@ -34,7 +34,9 @@ export async function openJudge(
       generate: (prompts, wanted) => llama.request('generate', { prompts, options: wanted }, 'INTERNAL'),
       tokenize: (text, wanted) => llama.request('tokenize', { text, options: wanted }, 'INTERNAL'),
       detokenize: (ids, showSpecial) => llama.request('detokenize', { ids, showSpecial }, 'INTERNAL'),
-      close: async () => void (await llama.end()),
+      async close() {
+        await llama.end();
+      },
     };
   } catch (error) {
     throw withComplaint(error, await llama.end());

@@ -1,0 +1,125 @@
+import { Template } from '@huggingface/jinja';
+import { describe, expect, test } from 'vitest';
+import { chatFormatOf, modelfile, renderFormat } from './index.ts';
+import type { ChatMessage, RenderChat } from './index.ts';
+
+/** A chat template as Hugging Face's library renders it. */
+function renderer(jinja: string): RenderChat {
+  const template = new Template(jinja);
+  return (messages, { addGenerationPrompt }) =>
+    template.render({
+      messages: messages.map(({ role, content }) => ({ role, content })),
+      add_generation_prompt: addGenerationPrompt,
+      bos_token: '<s>',
+      eos_token: '</s>',
+    });
+}
+
+const templates = {
+  chatml:
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}{% endif %}" +
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+  llama3:
+    "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' %}" +
+    '{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}' +
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
+  llama2:
+    "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}{% else %}{% set rest = messages %}{% set system = '' %}{% endif %}" +
+    "{{ bos_token }}{% for message in rest %}{% if message['role'] == 'user' %}{{ '[INST] ' }}{% if loop.first %}{{ system }}{% endif %}{{ message['content'] + ' [/INST]' }}{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}{% endfor %}",
+  mistral:
+    "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}" +
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}",
+  markers:
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}",
+  // Turns that are not framed by constant texts.
+  counting: "{% for message in messages %}{{ loop.index|string + ': ' + message['content'] + '\\n' }}{% endfor %}",
+};
+
+const conversation: ChatMessage[] = [
+  { role: 'user', content: 'What is red?' },
+  { role: 'assistant', content: 'A colour.' },
+  { role: 'user', content: 'And "blue" {{ .System }}?' },
+];
+
+describe('chat formats', () => {
+  test.each(['chatml', 'llama3', 'llama2', 'markers'] as const)('%s: found, with a system message', (name) => {
+    const render = renderer(templates[name]);
+    const format = chatFormatOf(render)!;
+    const withSystem: ChatMessage[] = [{ role: 'system', content: 'Be brief.' }, ...conversation];
+    for (const messages of [conversation, withSystem]) {
+      expect(renderFormat(format, messages)).toBe(render(messages, { addGenerationPrompt: true }));
+    }
+    expect(format.system?.place).toBe(name === 'llama2' ? 'first user turn' : 'own turn');
+  });
+
+  test('mistral: found, without a place for a system message', () => {
+    expect(chatFormatOf(renderer(templates.mistral))).toEqual({
+      begin: '<s>',
+      user: { prefix: '[INST] ', suffix: ' [/INST]' },
+      assistant: { prefix: '', suffix: '</s>' },
+      generationPrompt: '',
+      system: undefined,
+    });
+  });
+
+  test('what constant texts cannot say is not guessed at', () => {
+    expect(chatFormatOf(renderer(templates.counting))).toBeUndefined();
+    expect(chatFormatOf(() => 'always the same')).toBeUndefined();
+    const failing = () => {
+      throw new Error('a broken template');
+    };
+    expect(() => chatFormatOf(failing)).toThrow('a broken template');
+  });
+});
+
+describe('Modelfiles', () => {
+  const fileFor = (name: keyof typeof templates, stops: string[]) =>
+    modelfile({ gguf: 'm-Q8_0.gguf', chat: chatFormatOf(renderer(templates[name])), bosAddedByModel: '<s>', stops });
+
+  test('a template with markers', () => {
+    expect(fileFor('markers', ['<|user|>', '</s>'])).toBe(
+      'FROM ./m-Q8_0.gguf\n' +
+        'TEMPLATE """{{ range $i, $_ := .Messages }}{{ $last := eq (len (slice $.Messages $i)) 1 }}' +
+        '{{ if eq .Role "system" }}<|system|>\n{{ .Content }}\n' +
+        '{{ else if eq .Role "user" }}<|user|>\n{{ .Content }}\n' +
+        '{{ else if eq .Role "assistant" }}<|assistant|>\n{{ .Content }}{{ if not $last }}\n{{ end }}{{ end }}' +
+        '{{ if and $last (ne .Role "assistant") }}<|assistant|>\n{{ end }}{{ end }}"""\n' +
+        'PARAMETER stop "<|user|>"\n' +
+        'PARAMETER stop "</s>"\n',
+    );
+  });
+
+  test('a system text of the template itself gives way to the user’s', () => {
+    expect(fileFor('chatml', [])).toContain(
+      'TEMPLATE """{{ if not .System }}<|im_start|>system\nYou are kind.<|im_end|>\n{{ end }}{{ range',
+    );
+  });
+
+  test('a bos that llama.cpp adds by itself is not in the template', () => {
+    expect(fileFor('llama2', [])).not.toContain('<s>');
+    expect(fileFor('llama3', [])).not.toContain('<s>');
+    const kept = modelfile({ gguf: 'm.gguf', chat: chatFormatOf(renderer(templates.mistral)), stops: [] });
+    expect(kept).toContain('TEMPLATE """<s>{{ range');
+  });
+
+  test('a system message inside the first user turn', () => {
+    expect(fileFor('llama2', [])).toContain(
+      '[INST] {{ if and $.System (eq $i 1) }}<<SYS>>\n{{ $.System }}\n<</SYS>>\n\n{{ end }}{{ .Content }} [/INST]',
+    );
+  });
+
+  test('plain text, and formats that are not known', () => {
+    expect(modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['</s>'] })).toBe(
+      'FROM ./m.gguf\nTEMPLATE "{{ .Prompt }}"\nPARAMETER stop "</s>"\n',
+    );
+    expect(modelfile({ gguf: 'm.gguf', chat: undefined, stops: [] })).toMatch(/^FROM .\/m.gguf\n# No TEMPLATE/);
+  });
+
+  test('texts that would end the template early are refused', () => {
+    expect(() => modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['a"""\nb'] })).toThrow('cannot hold');
+    expect(modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['say "stop" now'] })).toContain(
+      '"""say "stop" now"""',
+    );
+  });
+});
