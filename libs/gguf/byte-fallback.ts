@@ -2,7 +2,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { BpeTokenizer, Step } from './tokenizer-json.ts';
 import { bool, f32s, i32s, text, texts } from './values.ts';
 import { tokenType } from './vocabulary.ts';
-import type { GgufTokenizer } from './vocabulary.ts';
+import type { Vocabulary } from './vocabulary.ts';
 
 /** What sentencepiece writes for a space. */
 const meta = '\u2581';
@@ -13,10 +13,10 @@ const byteToken = /^<0x[0-9A-F]{2}>$/;
  * llama.cpp has no merge list there: of two neighbours whose joint text is a token it joins those of the best score.
  * So a token's score is minus the rank of the first merge that makes it.
  */
-export function bytefallbackVocabulary(
+export function byteFallbackVocabulary(
   tokenizer: BpeTokenizer,
   { vocabSize, chatTemplate }: { vocabSize: number; chatTemplate?: string | undefined },
-): GgufTokenizer {
+): Vocabulary {
   const ranks = new Map<string, number>();
   for (const [rank, [left, right]] of tokenizer.merges.entries()) {
     if (!ranks.has(left + right)) ranks.set(left + right, rank);
@@ -45,7 +45,7 @@ function rowOf(tokenizer: BpeTokenizer, ranks: ReadonlyMap<string, number>, id: 
   // llama.cpp looks for these in the raw text, before it writes its spaces as sentencepiece does.
   if (added) return { text: token.replaceAll(meta, ' '), score: -1000, type: tokenType.userDefined };
   if (byteToken.test(token)) return { text: token, score: 0, type: tokenType.byte };
-  return { text: token, score: -(ranks.get(token) ?? tokenizer.merges.length), type: tokenType.normal };
+  return { text: token, score: 0 - (ranks.get(token) ?? tokenizer.merges.length), type: tokenType.normal };
 }
 
 /**

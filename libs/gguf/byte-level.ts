@@ -2,7 +2,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { BpeTokenizer, Step } from './tokenizer-json.ts';
 import { i32s, text, texts } from './values.ts';
 import { tokenType } from './vocabulary.ts';
-import type { GgufTokenizer } from './vocabulary.ts';
+import type { Vocabulary } from './vocabulary.ts';
 
 /**
  * How a byte-level tokenizer cuts text into words, as llama.cpp knows it by name (`tokenizer.ggml.pre`). The stock
@@ -40,7 +40,7 @@ const splitsByExpression = new Map<string, WordSplit[]>([
 ]);
 
 /** A byte-level BPE vocabulary (GPT-2's bytes as printable characters), `model=gpt2`. */
-export function byteLevelVocabulary(tokenizer: BpeTokenizer, vocabSize: number): GgufTokenizer {
+export function byteLevelVocabulary(tokenizer: BpeTokenizer, vocabSize: number): Vocabulary {
   const split = wordSplitOf(tokenizer);
   const rows = Array.from({ length: vocabSize }, (_, id) => rowOf(tokenizer, id));
   return {

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import { byteLevelVocabulary } from './byte-level.ts';
-import { bytefallbackVocabulary } from './byte-fallback.ts';
+import { byteFallbackVocabulary } from './byte-fallback.ts';
 import { parseBpeTokenizer, record } from './tokenizer-json.ts';
 import type { BpeTokenizer } from './tokenizer-json.ts';
 import { bool, text, u32 } from './values.ts';
@@ -19,6 +19,11 @@ export interface TokenizerFiles {
   /** Ids that `config.json` gives, for models whose tokenizer_config.json names no such token. */
   bosTokenId?: number | undefined;
   eosTokenId?: number | undefined;
+  /**
+   * Whether what the chat template writes begins with the bos token. Where it does not, llama.cpp must not add one:
+   * the model has never seen it there. Undefined for models without a chat template.
+   */
+  chatBeginsWithBos?: boolean | undefined;
   /** The token that ends a turn, where it is not the eos token. */
   endOfTurnTokenId?: number | undefined;
 }
@@ -34,15 +39,17 @@ export function ggufTokenizer(files: TokenizerFiles): GgufTokenizer {
   const config = record(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
   const fitted = fitVocabulary(tokenizer, files.vocabSize);
   const vocabulary = tokenizer.byteFallback
-    ? bytefallbackVocabulary(fitted.tokenizer, files)
+    ? byteFallbackVocabulary(fitted.tokenizer, files)
     : byteLevelVocabulary(fitted.tokenizer, files.vocabSize);
   const metadata = new Map(vocabulary.metadata);
   refuseDuplicates(metadata.get('tokenizer.ggml.tokens')!.value as readonly string[]);
-  for (const [key, value] of specialTokens(tokenizer, config, files)) metadata.set(key, value);
+  const special = specialTokens(fitted.tokenizer, config, files);
+  for (const [key, value] of special.metadata) metadata.set(key, value);
   if (files.chatTemplate !== undefined) metadata.set('tokenizer.chat_template', text(files.chatTemplate));
   const stripping = [...tokenizer.addedTokens.values()].filter(({ lstrip, rstrip }) => lstrip || rstrip);
   return {
     metadata,
+    bosAdded: special.bosAdded,
     caveats: [
       ...fitted.caveats,
       ...vocabulary.caveats,
@@ -85,36 +92,46 @@ function refuseDuplicates(tokens: readonly string[]): void {
   }
 }
 
-function* specialTokens(
+function specialTokens(
   tokenizer: BpeTokenizer,
   config: Readonly<Record<string, unknown>>,
   files: TokenizerFiles,
-): Generator<[string, GgufValue]> {
+): { metadata: Map<string, GgufValue>; bosAdded: string | undefined } {
   const ids = new Map([...tokenizer.tokens].map(([id, token]) => [token, id]));
   const named = (field: string) => {
     const value = config[field];
     const content = typeof value === 'string' ? value : (value as { content?: unknown } | null | undefined)?.content;
     return typeof content === 'string' ? ids.get(content) : undefined;
   };
-  const unk = tokenizer.unkToken === undefined ? undefined : ids.get(tokenizer.unkToken);
-  const eos = named('eos_token') ?? files.eosTokenId;
-  const special = {
-    bos: named('bos_token') ?? files.bosTokenId,
-    eos,
-    eot: files.endOfTurnTokenId === eos ? undefined : files.endOfTurnTokenId,
-    unknown: named('unk_token') ?? unk,
-    padding: named('pad_token'),
-  };
-  if (special.eos === undefined) {
+  const known = (id: number | undefined) => (id !== undefined && tokenizer.tokens.has(id) ? id : undefined);
+  const bos = named('bos_token') ?? known(files.bosTokenId);
+  const eos = named('eos_token') ?? known(files.eosTokenId);
+  if (eos === undefined) {
     throw new PairwiseError('INVALID_MODEL', 'neither tokenizer_config.json nor config.json names an eos token');
   }
+  const special = {
+    bos,
+    eos,
+    eot: files.endOfTurnTokenId === eos ? undefined : known(files.endOfTurnTokenId),
+    unknown: named('unk_token') ?? ids.get(tokenizer.unkToken ?? ''),
+    padding: named('pad_token'),
+  };
+  const [first, last] = templateEnds(tokenizer);
+  const flag = (field: string, otherwise: boolean) => (typeof config[field] === 'boolean' ? config[field] : otherwise);
+  const addBos = bos !== undefined && files.chatBeginsWithBos !== false && flag('add_bos_token', first);
+  const metadata = new Map<string, GgufValue>();
   for (const [kind, id] of Object.entries(special)) {
-    if (id !== undefined && id < files.vocabSize) yield [`tokenizer.ggml.${kind}_token_id`, u32(id)];
+    if (id !== undefined) metadata.set(`tokenizer.ggml.${kind}_token_id`, u32(id));
   }
+  metadata.set('tokenizer.ggml.add_bos_token', bool(addBos));
+  metadata.set('tokenizer.ggml.add_eos_token', bool(flag('add_eos_token', last)));
+  return { metadata, bosAdded: addBos ? tokenizer.tokens.get(bos) : undefined };
+}
+
+/** Whether the post-processor puts a special token before, and one after, a text. */
+function templateEnds(tokenizer: BpeTokenizer): [boolean, boolean] {
   const template = tokenizer.postProcessors.find(({ type }) => type === 'TemplateProcessing');
   const parts = Array.isArray(template?.['single']) ? (template['single'] as unknown[]) : [];
   const isSpecial = (part: unknown) => typeof part === 'object' && part !== null && 'SpecialToken' in part;
-  const flag = (field: string, otherwise: boolean) => (typeof config[field] === 'boolean' ? config[field] : otherwise);
-  yield ['tokenizer.ggml.add_bos_token', bool(special.bos !== undefined && flag('add_bos_token', isSpecial(parts[0])))];
-  yield ['tokenizer.ggml.add_eos_token', bool(flag('add_eos_token', isSpecial(parts.at(-1))))];
+  return [isSpecial(parts[0]), isSpecial(parts.at(-1))];
 }

@@ -1,0 +1,197 @@
+import { describe, expect, test } from 'vitest';
+import { ggufTokenizer, tokenType } from './index.ts';
+import type { TokenizerFiles } from './index.ts';
+
+const added = (id: number, content: string, special = true, more: object = {}) => ({ id, content, special, ...more });
+
+const specials = [added(0, '<unk>'), added(1, '<s>'), added(2, '</s>')];
+
+/** A sentencepiece-like tokenizer of a handful of tokens. */
+function spaced(
+  changes: { model?: object; normalizer?: unknown; pre_tokenizer?: unknown; added_tokens?: unknown } = {},
+) {
+  const vocab = { '<unk>': 0, '<s>': 1, '</s>': 2, '<0x0A>': 3, a: 4, b: 5, '▁': 6, '▁a': 7, '▁ab': 8, ab: 9 };
+  return {
+    added_tokens: specials,
+    normalizer: { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, replaceSpaces] },
+    pre_tokenizer: null,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [{ SpecialToken: { id: '<s>' } }, { Sequence: { id: 'A' } }],
+    },
+    ...changes,
+    model: {
+      type: 'BPE',
+      byte_fallback: true,
+      unk_token: '<unk>',
+      vocab,
+      merges: ['▁ a', 'a b', ['▁a', 'b'], ['▁', 'ab']],
+      ...changes.model,
+    },
+  };
+}
+
+const replaceSpaces = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
+const tokenizerConfig = { bos_token: '<s>', eos_token: { content: '</s>' }, pad_token: null };
+
+function converted(tokenizer: unknown, more: Partial<TokenizerFiles> = {}) {
+  const { metadata, ...rest } = ggufTokenizer({ tokenizer, tokenizerConfig, vocabSize: 10, ...more });
+  return { ...rest, value: (key: string) => metadata.get(`tokenizer.${key}`)?.value };
+}
+
+describe('byte-fallback vocabularies', () => {
+  test('scores are minus the rank of the first merge, types say what a token is', () => {
+    const { value, caveats, bosAdded } = converted(spaced());
+    expect(value('ggml.model')).toBe('llama');
+    expect(value('ggml.tokens')).toEqual(['<unk>', '<s>', '</s>', '<0x0A>', 'a', 'b', '▁', '▁a', '▁ab', 'ab']);
+    expect(value('ggml.scores')).toEqual([0, 0, 0, 0, -4, -4, -4, 0, -2, -1]);
+    expect(value('ggml.token_type')).toEqual([2, 3, 3, 6, 1, 1, 1, 1, 1, 1]);
+    expect(value('ggml.add_space_prefix')).toBe(true);
+    expect([value('ggml.bos_token_id'), value('ggml.eos_token_id'), value('ggml.unknown_token_id')]).toEqual([1, 2, 0]);
+    expect([value('ggml.add_bos_token'), value('ggml.add_eos_token')]).toEqual([true, false]);
+    expect({ caveats, bosAdded }).toEqual({ caveats: [], bosAdded: '<s>' });
+  });
+
+  test('rows without a token are padded, plain added tokens are looked for in raw text', () => {
+    const tokenizer = spaced({ added_tokens: [...specials, added(10, '▁my word', false)] });
+    const { value } = converted(tokenizer, { vocabSize: 13 });
+    expect((value('ggml.tokens') as string[]).slice(10)).toEqual([' my word', '[PAD11]', '[PAD12]']);
+    expect((value('ggml.token_type') as number[]).slice(10)).toEqual([tokenType.userDefined, 5, 5]);
+  });
+
+  test('merges that only llama.cpp would make are told', () => {
+    const { caveats } = converted(spaced({ model: { merges: ['▁ a', 'a b', '▁a b'] } }));
+    expect(caveats).toEqual(['llama.cpp may reach 1 tokens by merges that the tokenizer does not have']);
+  });
+
+  test.each([
+    ['always', undefined, true, 0],
+    ['never', undefined, false, 0],
+    ['first', undefined, true, 1],
+    ['first', '{{ messages }}', false, 1],
+  ])('Metaspace %s with the chat template %s', (scheme, chatTemplate, prefix, caveatCount) => {
+    const pre_tokenizer = { type: 'Metaspace', replacement: '▁', prepend_scheme: scheme, split: false };
+    const { value, caveats } = converted(spaced({ normalizer: null, pre_tokenizer }), { chatTemplate });
+    expect(value('ggml.add_space_prefix')).toBe(prefix);
+    expect(caveats.length).toBe(caveatCount);
+    expect(value('chat_template')).toBe(chatTemplate);
+  });
+
+  test.each([
+    [{ normalizer: { type: 'Lowercase' } }, /normalizer Lowercase/],
+    [{ pre_tokenizer: { type: 'Whitespace' } }, /pre_tokenizer Whitespace/],
+  ])('%o is refused', (changes, message) => {
+    expect(() => converted(spaced(changes))).toThrow(message);
+  });
+});
+
+describe('special tokens', () => {
+  test('come from config.json where tokenizer_config.json has none', () => {
+    const { value } = converted(spaced(), {
+      tokenizerConfig: undefined,
+      bosTokenId: 1,
+      eosTokenId: 2,
+      endOfTurnTokenId: 3,
+    });
+    expect([value('ggml.bos_token_id'), value('ggml.eos_token_id'), value('ggml.eot_token_id')]).toEqual([1, 2, 3]);
+  });
+
+  test('bos is not added where tokenizer_config.json or the chat template says so', () => {
+    const config = { ...tokenizerConfig, add_bos_token: false };
+    expect(converted(spaced(), { tokenizerConfig: config }).value('ggml.add_bos_token')).toBe(false);
+    const { value, bosAdded } = converted(spaced(), { chatBeginsWithBos: false });
+    expect([value('ggml.add_bos_token'), bosAdded]).toEqual([false, undefined]);
+    expect(converted(spaced(), { chatBeginsWithBos: true }).value('ggml.add_bos_token')).toBe(true);
+  });
+
+  test('a model without an eos token is refused', () => {
+    expect(() => converted(spaced(), { tokenizerConfig: {} })).toThrow('eos token');
+  });
+
+  test('stripping of spaces around a token is told', () => {
+    const tokens = [...specials, added(10, '<mask>', true, { lstrip: true })];
+    expect(converted(spaced({ added_tokens: tokens }), { vocabSize: 11 }).caveats).toEqual([
+      'llama.cpp keeps the spaces around "<mask>", which the tokenizer takes away',
+    ]);
+  });
+});
+
+describe('the embedding’s rows', () => {
+  test('added tokens past them are left out and told', () => {
+    const tokens = [...specials, added(10, '<pad>')];
+    const { value, caveats } = converted(spaced({ added_tokens: tokens }));
+    expect((value('ggml.tokens') as string[]).length).toBe(10);
+    expect(caveats[0]).toContain('"<pad>"');
+  });
+
+  test('other tokens past them are an error', () => {
+    expect(() => converted(spaced(), { vocabSize: 9 })).toThrow('id 9');
+  });
+});
+
+describe('byte-level vocabularies', () => {
+  const byteLevel = (pre_tokenizer: unknown, normalizer: unknown = null) =>
+    spaced({
+      model: {
+        byte_fallback: false,
+        unk_token: null,
+        merges: [
+          ['a', 'b'],
+          ['a b', 'c'],
+        ],
+      },
+      normalizer,
+      pre_tokenizer,
+    });
+  const bytes = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
+
+  test('merges are written as text, normalisation that llama.cpp leaves out is told', () => {
+    const { value, caveats } = converted(byteLevel(bytes, { type: 'NFC' }));
+    expect([value('ggml.model'), value('ggml.pre')]).toEqual(['gpt2', 'gpt-2']);
+    expect(value('ggml.merges')).toEqual(['a b', 'aĠb c']);
+    expect(value('ggml.scores')).toBeUndefined();
+    expect(caveats).toEqual(["llama.cpp leaves out the tokenizer's NFC normalisation of Unicode"]);
+  });
+
+  test.each([
+    ['a prefix space', { ...bytes, add_prefix_space: true }, /add_prefix_space/],
+    [
+      'an unknown expression',
+      {
+        type: 'Sequence',
+        pretokenizers: [
+          { type: 'Split', pattern: { Regex: '\\w+' } },
+          { ...bytes, use_regex: false },
+        ],
+      },
+      /Split, ByteLevel/,
+    ],
+    ['no cutting at all', null, /none/],
+    [
+      'grouped digits',
+      { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: false }, bytes] },
+      /Digits, ByteLevel/,
+    ],
+  ])('%s is refused', (_, pre_tokenizer, message) => {
+    expect(() => converted(byteLevel(pre_tokenizer))).toThrow(message);
+  });
+});
+
+describe('broken files', () => {
+  test.each([
+    ['no object', 'text'],
+    ['no model', {}],
+    ['a token id that is none', spaced({ model: { vocab: { a: -1 } } })],
+    ['a merge of three', spaced({ model: { merges: [['a', 'b', 'c']] } })],
+    ['a merge of one', spaced({ model: { merges: ['a'] } })],
+    ['an added token without text', spaced({ added_tokens: [{ id: 1 }] })],
+    ['two tokens of one text', spaced({ added_tokens: [...specials, added(4, 'b')] })],
+  ])('%s', (_, tokenizer) => {
+    expect(() => converted(tokenizer)).toThrow(expect.objectContaining({ reason: 'INVALID_MODEL' }) as Error);
+  });
+
+  test('models other than BPE are not supported', () => {
+    expect(() => converted(spaced({ model: { type: 'Unigram' } }))).toThrow('Unigram');
+    expect(() => converted(spaced({ model: { type: 'WordPiece', merges: undefined } }))).toThrow('WordPiece');
+  });
+});
