@@ -1,55 +1,55 @@
 import { RunState, StageState, type Run } from '@pairwise/api';
+import { work, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { statusOf } from '@pairwise/rpc';
-import type { Driver } from './driver.ts';
-import { refuseCancelled } from './follow.ts';
+import type { Driver, StageWork } from './driver.ts';
 import { stageOf } from './run.ts';
 import { hasEnded, type StageName } from './runs.ts';
+import { cancelPeers } from './stages/cancel.ts';
 import { exportArtifacts, verify } from './stages/export.ts';
 import { reference } from './stages/reference.ts';
 import { train } from './stages/train.ts';
 import { validate } from './stages/validate.ts';
 
-/** Runs `work` in a durable step: once it has ended, a restarted workflow does not begin it again. */
-type Step = (name: string, work: () => Promise<void>) => Promise<void>;
+/** One attempt of a run, as it lies in the queue. */
+export const runWork = work<{ name: string }>('run', 'runs');
 
-/**
- * Takes a run through its stages. Every stage reads what it needs from the run's document and writes what it made there,
- * and every call to a peer is idempotent, so that the stage at hand can be begun again after a crash at any instant.
- */
-export async function driveRun(driver: Driver, name: string, step: Step): Promise<void> {
-  const stages: [StageName, (driver: Driver, run: Run) => Promise<void>][] = [
-    ['validate', validate],
-    ['reference', reference],
-    ['train', train],
-    ['export', exportArtifacts],
-    ['verify', verify],
-  ];
+/** The id of the work of a run's attempt. */
+export function workId({ uid, attempt }: Run): string {
+  return `run/${uid}/${attempt}`;
+}
+
+const stages: [StageName, StageWork][] = [
+  ['validate', validate],
+  ['reference', reference],
+  ['train', train],
+  ['export', exportArtifacts],
+  ['verify', verify],
+];
+
+/** Takes a run through its stages, each a durable step. */
+export async function driveRun(driver: Driver, name: string, { step }: Attempt): Promise<void> {
   try {
-    for (const [stage, work] of stages) await step(stage, () => inStage(driver, name, stage, work));
-    await step('end', () => succeed(driver, name));
+    for (const [stage, stageWork] of stages) {
+      await step(stage, (signal) => inStage(driver, name, stage, stageWork, signal));
+    }
+    await step('succeed', () => succeed(driver, name));
   } catch (error) {
-    await step('end', () => fail(driver, name, error));
+    await step('fail', (signal) => fail(driver, name, error, signal), { evenIfCancelled: true });
   }
 }
 
-async function inStage(
-  driver: Driver,
-  name: string,
-  stage: StageName,
-  work: (driver: Driver, run: Run) => Promise<void>,
-) {
+async function inStage(driver: Driver, name: string, stage: StageName, stageWork: StageWork, signal: AbortSignal) {
   const run = await driver.runs.change(name, (changing) => {
-    refuseCancelled(changing);
     const own = stageOf(changing, stage);
     if (own.state === StageState.SUCCEEDED || own.state === StageState.RUNNING) return undefined;
     own.state = StageState.RUNNING;
     own.startTime = new Date();
-    changing.state = RunState.RUNNING;
+    if (changing.state === RunState.QUEUED) changing.state = RunState.RUNNING;
     return [{ type: 'stage.started', stage, message: `The stage ${stage} began.` }];
   });
   if (stageOf(run, stage).state === StageState.SUCCEEDED) return;
-  await work(driver, run);
+  await stageWork(driver, run, signal);
   await driver.runs.change(name, (changing) => {
     const own = stageOf(changing, stage);
     own.state = StageState.SUCCEEDED;
@@ -67,10 +67,11 @@ async function succeed({ runs }: Driver, name: string) {
   });
 }
 
-async function fail({ runs }: Driver, name: string, error: unknown) {
+async function fail(driver: Driver, name: string, error: unknown, signal: AbortSignal) {
   const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
+  if (cancelled) await cancelPeers(driver, await driver.runs.get(name), signal);
   const status = statusOf(error);
-  await runs.change(name, (run) => {
+  await driver.runs.change(name, (run) => {
     if (hasEnded(run)) return undefined;
     run.state = cancelled ? RunState.CANCELLED : RunState.FAILED;
     run.endTime = new Date();

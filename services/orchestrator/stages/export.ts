@@ -1,37 +1,39 @@
 import { ExportState, type Export, type Run } from '@pairwise/api';
-import { statusOf } from '@pairwise/rpc';
 import type { Driver } from '../driver.ts';
-import { cancelled, follow, patiently } from '../follow.ts';
+import { follow } from '../follow.ts';
 import { idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
 import type { StageName } from '../runs.ts';
 
+const ends: readonly ExportState[] = [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED];
+
 /** Has the artifacts made; their verification is a stage of its own. */
-export async function exportArtifacts(driver: Driver, run: Run) {
-  const { peers, runs } = driver;
+export async function exportArtifacts(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
   const { checkpoint, encoding } = outputsOf(run);
-  const { export: started } = await patiently(driver, run.name, () =>
-    peers.export.startExport({
+  const { export: started } = await driver.peers.export.startExport(
+    {
       parent: parentOf(run),
       exportId: idOf(run),
       source: { $case: 'checkpoint', value: checkpoint },
       targets: resolvedSpecOf(run).exportTargets,
       baseName: '',
       encoding,
-    }),
+    },
+    { signal },
   );
-  await runs.change(run.name, (changing) => {
-    outputsOf(changing).export = started!.name;
+  const { name } = started!;
+  await driver.runs.change(run.name, (changing) => {
+    outputsOf(changing).export = name;
     return [];
   });
-  await followExport(driver, run, 'export', started!.name, ({ state }) => state === ExportState.VERIFYING);
+  await followExport(driver, run, 'export', name, ({ state }) => state === ExportState.VERIFYING, signal);
 }
 
 /** Waits until llama.cpp has reproduced the policy, and puts the artifacts with their figures on the run. */
-export async function verify(driver: Driver, run: Run) {
-  const done = await followExport(driver, run, 'verify', outputsOf(run).export, () => false);
+export async function verify(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
+  const { artifacts } = await followExport(driver, run, 'verify', outputsOf(run).export, () => false, signal);
   await driver.runs.change(run.name, (changing) => {
-    outputsOf(changing).artifacts = done.artifacts;
-    return done.artifacts.map(({ name, verification }) => ({
+    outputsOf(changing).artifacts = artifacts;
+    return artifacts.map(({ name, verification }) => ({
       type: 'artifact.finished',
       stage: 'verify',
       message:
@@ -43,22 +45,24 @@ export async function verify(driver: Driver, run: Run) {
 }
 
 function followExport(
-  driver: Driver,
+  { peers, runs }: Driver,
   run: Run,
   stage: StageName,
   name: string,
   until: (now: Export) => boolean,
+  signal: AbortSignal,
 ): Promise<Export> {
-  const ends: readonly ExportState[] = [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED];
-  return follow(driver, run.name, {
-    read: async () => (await driver.peers.export.getExport({ name })).export!,
-    ended: (now) => until(now) || ends.includes(now.state),
-    error: (now) => (now.state === ExportState.CANCELLED ? statusOf(cancelled()) : now.error),
-    cancel: () => driver.peers.export.cancelExport({ name }),
-    changed: async ({ artifacts, targetCount }) => {
-      await driver.runs.change(run.name, (changing) =>
-        progress(changing, stage, artifacts.length, targetCount, 'artifacts'),
-      );
+  return follow(
+    {
+      read: async () => (await peers.export.getExport({ name }, { signal })).export!,
+      ended: (now) => until(now) || ends.includes(now.state),
+      error: ({ error }) => error,
+      changed: async ({ artifacts, targetCount }) => {
+        await runs.change(run.name, (changing) =>
+          progress(changing, stage, artifacts.length, targetCount, 'artifacts'),
+        );
+      },
     },
-  });
+    signal,
+  );
 }

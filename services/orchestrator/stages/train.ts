@@ -2,53 +2,35 @@ import { TrainingState, type Run, type Training } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf } from '@pairwise/rpc';
 import type { Driver } from '../driver.ts';
-import { cancelled, patiently, whileUncancelled } from '../follow.ts';
 import { checkPin, idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
 
 /** Trains the policy, copying the metric points into the run's log as they come. */
-export async function train(driver: Driver, run: Run) {
-  const { peers, runs } = driver;
-  const training = await startTraining(driver, run);
-  const ended = await whileUncancelled(
-    driver,
-    run.name,
-    () => peers.training.cancelTraining({ name: training.name }),
-    () => patiently(driver, run.name, () => followTraining(driver, run.name, training.name)),
-  );
-  if (ended.state === TrainingState.CANCELLED) throw cancelled();
-  if (ended.state === TrainingState.FAILED) throw errorOf(ended.error);
-  const { checkpoint } = await patiently(driver, run.name, () =>
-    peers.training.getCheckpoint({ name: ended.latestCheckpoint }),
-  );
-  await runs.change(run.name, (changing) => {
+export async function train(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
+  const { name } = await start(driver, run, signal);
+  const ended = await watch(driver, run.name, name, signal);
+  if (ended.error !== undefined) throw errorOf(ended.error);
+  const { checkpoint } = await driver.peers.training.getCheckpoint({ name: ended.latestCheckpoint }, { signal });
+  await driver.runs.change(run.name, (changing) => {
     outputsOf(changing).checkpoint = checkpoint!.name;
     outputsOf(changing).adapterDigest = checkpoint!.adapterDigest;
     return [{ type: 'training.finished', stage: 'train', message: `The last checkpoint is ${checkpoint!.name}.` }];
   });
 }
 
-async function startTraining(driver: Driver, run: Run): Promise<Training> {
+async function start({ peers, runs }: Driver, run: Run, signal: AbortSignal): Promise<Training> {
   const { model, encoding, evalEncoding, coverage, evalCoverage } = outputsOf(run);
   const spec = resolvedSpecOf(run);
   const evaluation =
     spec.evaluation?.$case === 'evalDatasetVersion'
       ? { $case: 'evalEncoding' as const, value: evalEncoding }
       : spec.evaluation;
-  const request = {
-    parent: parentOf(run),
-    trainingId: idOf(run),
-    model,
-    encoding,
-    evaluation,
-    coverage,
-    evalCoverage,
-    spec: spec.training,
-  };
-  const { training } = await patiently(driver, run.name, () => driver.peers.training.startTraining(request));
+  const inputs = { model, encoding, evaluation, coverage, evalCoverage, spec: spec.training };
+  const request = { parent: parentOf(run), trainingId: idOf(run), ...inputs };
+  const { training } = await peers.training.startTraining(request, { signal });
   const { name, numericsProfile, engineVersion } = training!;
   checkPin(spec.pins?.numericsProfile, numericsProfile, 'numerics_profile');
   checkPin(spec.pins?.engineVersion, engineVersion, 'engine_version');
-  await driver.runs.change(run.name, (changing) => {
+  await runs.change(run.name, (changing) => {
     outputsOf(changing).training = name;
     changing.resolvedSpec = { ...spec, pins: { ...spec.pins!, numericsProfile, engineVersion } };
     return [];
@@ -57,9 +39,9 @@ async function startTraining(driver: Driver, run: Run): Promise<Training> {
 }
 
 /** Follows the stream of a training to its end; what the run has already is not sent again. */
-async function followTraining({ runs, peers }: Driver, runName: string, name: string): Promise<Training> {
+async function watch({ runs, peers }: Driver, runName: string, name: string, signal: AbortSignal): Promise<Training> {
   const afterSequence = await runs.metricsSequence(runName);
-  for await (const { payload, sequence } of peers.training.watchTraining({ name, afterSequence })) {
+  for await (const { payload, sequence } of peers.training.watchTraining({ name, afterSequence }, { signal })) {
     if (payload?.$case === 'metrics') {
       await runs.addMetrics(runName, sequence, payload.value);
     } else if (payload?.$case === 'training') {

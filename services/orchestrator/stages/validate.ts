@@ -1,37 +1,27 @@
 import { ModelState, type Encoding, type Model, type ModelSource, type Run } from '@pairwise/api';
 import type { Driver } from '../driver.ts';
-import { cancelled, follow, patiently } from '../follow.ts';
+import { follow } from '../follow.ts';
 import { checkPin, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
 
 /** Brings in the model, finds the pairs, pins both, and encodes the pairs for the model. */
-export async function validate(driver: Driver, run: Run) {
+export async function validate(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
   const spec = resolvedSpecOf(run);
-  const model = await readyModel(driver, run, spec.model!);
-  const { maxLength, truncationMode } = spec.training!;
-  const encode = async (versionName: string, pinned: string | undefined, field: string) => {
-    const { version } = await patiently(driver, run.name, () =>
-      driver.peers.dataset.getDatasetVersion({ name: versionName }),
-    );
-    checkPin(pinned, version!.digest, field);
-    const { encoding } = await patiently(driver, run.name, () =>
-      driver.peers.dataset.encodeVersion({ name: versionName, model: model.name, maxLength, truncationMode }),
-    );
-    return { digest: version!.digest, encoding: encoding! };
-  };
+  const model = await readyModel(driver, run, signal);
   checkPin(spec.pins?.modelDigest, model.digest, 'model_digest');
-  const pairs = await encode(spec.datasetVersion, spec.pins?.datasetDigest, 'dataset_digest');
+  const pairs = await encode(driver, run, model, spec.datasetVersion, signal);
+  checkPin(spec.pins?.datasetDigest, pairs.digest, 'dataset_digest');
   const evaluation =
     spec.evaluation?.$case === 'evalDatasetVersion'
-      ? await encode(spec.evaluation.value, spec.pins?.evalDatasetDigest, 'eval_dataset_digest')
+      ? await encode(driver, run, model, spec.evaluation.value, signal)
       : undefined;
+  checkPin(spec.pins?.evalDatasetDigest, evaluation?.digest ?? '', 'eval_dataset_digest');
   await driver.runs.change(run.name, (changing) => {
     outputsOf(changing).model = model.name;
     outputsOf(changing).encoding = pairs.encoding.name;
     outputsOf(changing).evalEncoding = evaluation?.encoding.name ?? '';
     changing.resolvedSpec = {
       ...spec,
-      // The commit is pinned, so that the same spec means the same files tomorrow.
-      model: pinnedSource(spec.model!, model),
+      model: pinnedSource(spec.model, model),
       pins: {
         modelDigest: model.digest,
         datasetDigest: pairs.digest,
@@ -41,37 +31,50 @@ export async function validate(driver: Driver, run: Run) {
       },
     };
     progress(changing, 'validate', pairs.encoding.pairCount, pairs.encoding.pairCount, 'pairs');
-    return [{ type: 'dataset.encoded', stage: 'validate', message: describeEncoding(pairs.encoding) }];
+    return [{ type: 'dataset.encoded', stage: 'validate', message: describe(pairs.encoding) }];
   });
 }
 
-async function readyModel(driver: Driver, run: Run, source: ModelSource): Promise<Model> {
-  const { peers } = driver;
-  const parent = parentOf(run);
-  const imported =
-    source.source?.$case === 'model'
+async function readyModel({ peers }: Driver, run: Run, signal: AbortSignal): Promise<Model> {
+  const source = resolvedSpecOf(run).model;
+  const name =
+    source?.source?.$case === 'model'
       ? source.source.value
-      : (
-          await patiently(driver, run.name, () =>
-            peers.model.importModel({ parent, modelId: '', source, requestId: `run-${run.uid}`, validateOnly: false }),
-          )
-        ).model!.name;
-  return follow(driver, run.name, {
-    read: async () => (await peers.model.getModel({ name: imported })).model!,
-    ended: ({ state }) => state !== ModelState.IMPORTING,
-    error: ({ error }) => error,
-    // Other runs may wait for the same import, so a cancelled run leaves it alone.
-    cancel: () => Promise.reject(cancelled()),
-  });
+      : await importModel(peers, parentOf(run), source, `run-${run.uid}-${run.attempt}`);
+  return follow(
+    {
+      read: async () => (await peers.model.getModel({ name }, { signal })).model!,
+      ended: ({ state }) => state !== ModelState.IMPORTING,
+      error: ({ error }) => error,
+    },
+    signal,
+  );
 }
 
-function pinnedSource(source: ModelSource, model: Model): ModelSource {
-  if (model.commit === '') return source;
-  return { source: { $case: 'hub', value: { repoId: model.repoId, revision: model.commit } } };
+async function importModel(
+  peers: Driver['peers'],
+  parent: string,
+  source: ModelSource | undefined,
+  requestId: string,
+): Promise<string> {
+  const request = { parent, modelId: '', source, requestId, validateOnly: false };
+  return (await peers.model.importModel(request)).model!.name;
 }
 
-function describeEncoding({ pairCount, tokenCount, longestLength, report }: Encoding): string {
-  const refused = report?.refusedCount ?? 0;
-  const left = refused === 0 ? '' : `; ${refused} left out`;
+async function encode({ peers }: Driver, run: Run, model: Model, name: string, signal: AbortSignal) {
+  const { maxLength, truncationMode } = resolvedSpecOf(run).training!;
+  const { version } = await peers.dataset.getDatasetVersion({ name }, { signal });
+  const request = { name, model: model.name, maxLength, truncationMode };
+  const { encoding } = await peers.dataset.encodeVersion(request, { signal });
+  return { digest: version!.digest, encoding: encoding! };
+}
+
+/** The source with the commit that was found, so that the same spec means the same files tomorrow. */
+function pinnedSource(source: ModelSource | undefined, { repoId, commit }: Model): ModelSource | undefined {
+  return commit === '' ? source : { source: { $case: 'hub', value: { repoId, revision: commit } } };
+}
+
+function describe({ pairCount, tokenCount, longestLength, report }: Encoding): string {
+  const left = report === undefined || report.refusedCount === 0 ? '' : `; ${report.refusedCount} were left out`;
   return `${pairCount} pairs of ${tokenCount} tokens, the longest of ${longestLength}${left}.`;
 }
