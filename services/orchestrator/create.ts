@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CreateRunRequest, Run, RunState, type RunSpec } from '@pairwise/api';
-import { once, type Database } from '@pairwise/database';
+import { once, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
 import { errorOf, newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
@@ -13,6 +13,9 @@ export interface Creation {
   database: Database;
   runs: Runs;
   peers: Peers;
+  /** Enqueues the work of a run's attempt when the transaction is committed. */
+  enqueue: (run: Run, tx: Queries) => Promise<void>;
+  /** Id of the trace that is active. */
   traceId: () => string;
 }
 
@@ -37,9 +40,12 @@ export async function createRun(creation: Creation, request: CreateRunRequest): 
     request: fingerprintOf(CreateRunRequest.toJSON({ ...rest, requestId: '' }) as Recipe),
   };
   const name = await once(creation.database, call, async (tx) => {
-    if (await creation.runs.create(run, parent, tx)) return run.name;
-    const message = `run_id: '${id}' exists or has existed; names are never reused, choose another`;
-    throw new PairwiseError('ALREADY_EXISTS', message, { field: 'run_id' });
+    if (!(await creation.runs.create(run, parent, tx))) {
+      const message = `run_id: '${id}' exists or has existed; names are never reused, choose another`;
+      throw new PairwiseError('ALREADY_EXISTS', message, { field: 'run_id' });
+    }
+    await creation.enqueue(run, tx);
+    return run.name;
   });
   return creation.runs.get(name);
 }

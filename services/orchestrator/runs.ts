@@ -11,6 +11,9 @@ export interface Happening {
   message: string;
 }
 
+/** What a change brought about; undefined where there was nothing to change. */
+type Change = Happening[] | undefined;
+
 /** One entry of a run's log. */
 export interface LogEntry {
   sequence: bigint;
@@ -52,12 +55,12 @@ export function openRuns(database: Database) {
     },
 
     /**
-     * Changes a run: `alter` alters it and says what happened, or returns undefined where there is nothing to change.
-     * Returns the run as it is now. Throws NOT_FOUND.
+     * Changes a run: `alter` alters it, may write more through `tx`, and says what happened, or returns undefined where
+     * there is nothing to change. Returns the run as it is now. Throws NOT_FOUND.
      */
-    change(name: string, alter: (run: Run) => Happening[] | undefined): Promise<Run> {
+    change(name: string, alter: (run: Run, tx: Queries) => Change | Promise<Change>): Promise<Run> {
       return documents.change(name, async (run, tx) => {
-        const happenings = alter(run);
+        const happenings = await alter(run, tx);
         if (happenings === undefined) return false;
         run.updateTime = new Date();
         await append(tx, name, happenings);

@@ -1,56 +1,35 @@
-import {
-  OrchestratorServiceService,
-  RunState,
-  StageState,
-  type MetricPoint,
-  type Run,
-  type RunEvent,
-} from '@pairwise/api';
-import { once, type Database } from '@pairwise/database';
+import { OrchestratorServiceService, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
+import { once, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf } from '@pairwise/fingerprint';
 import { parseName, readPage, service, type Service } from '@pairwise/rpc';
-import { createRun } from './create.ts';
-import type { Peers } from './peers.ts';
+import { createRun, type Creation } from './create.ts';
 import { hasEnded, pendingStages, type LogEntry, type Runs } from './runs.ts';
 import { idOf, parentOf } from './run.ts';
 import { serverInfo } from './serverInfo.ts';
 import { watchRun } from './watch.ts';
 
 /** What the handlers work with. */
-export interface OrchestratorParts {
-  database: Database;
-  runs: Runs;
-  peers: Peers;
-  /** Starts the durable workflow of a run's attempt; starting it again changes nothing. */
-  drive: (run: Run) => Promise<void>;
-  /** Id of the trace that is active. */
-  traceId: () => string;
+export interface OrchestratorParts extends Creation {
+  /** Asks for the work of a run's attempt to be cancelled when the transaction is committed. */
+  cancel: (run: Run, tx: Queries) => Promise<void>;
 }
 
 const pattern = 'projects/{project}/runs/{run}';
 
 /** OrchestratorService; `proto/pairwise/v1/orchestrator.proto` documents each method. */
 export function orchestratorService(parts: OrchestratorParts): Service {
-  const { runs, drive } = parts;
+  const { runs } = parts;
   return service(OrchestratorServiceService, {
-    createRun: async (request) => {
-      const run = await createRun(parts, request);
-      if (!request.validateOnly) await drive(run);
-      return { run };
-    },
+    createRun: async (request) => ({ run: await createRun(parts, request) }),
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');
       const page = await readPage(request, (limit, offset) => runs.list(request.parent, limit, offset));
       return { runs: page.items, nextPageToken: page.nextPageToken };
     },
-    cancelRun: async ({ name }) => ({ run: await runs.change(named(name), cancel) }),
-    retryRun: async ({ name, requestId }) => {
-      const run = await retryRun(parts, named(name), requestId);
-      await drive(run);
-      return { run };
-    },
+    cancelRun: async ({ name }) => ({ run: await cancelRun(parts, named(name)) }),
+    retryRun: async ({ name, requestId }) => ({ run: await retryRun(parts, named(name), requestId) }),
     deleteRun: async ({ name, etag, requestId }) => {
       await deleteRun(parts, named(name), etag, requestId);
       return {};
@@ -73,26 +52,31 @@ function named(name: string): string {
   return name;
 }
 
-function cancel(run: Run) {
-  if (hasEnded(run) || run.state === RunState.CANCELLING) return undefined;
-  run.state = RunState.CANCELLING;
-  return [{ type: 'run.cancelling', message: 'The run is being cancelled.' }];
+function cancelRun({ runs, cancel }: OrchestratorParts, name: string): Promise<Run> {
+  return runs.change(name, async (run, tx) => {
+    if (hasEnded(run) || run.state === RunState.CANCELLING) return undefined;
+    run.state = RunState.CANCELLING;
+    await cancel(run, tx);
+    return [{ type: 'run.cancelling', message: 'The run is being cancelled.' }];
+  });
 }
 
-async function retryRun({ database, runs, traceId }: OrchestratorParts, name: string, requestId: string): Promise<Run> {
+async function retryRun(parts: OrchestratorParts, name: string, requestId: string): Promise<Run> {
+  const { database, runs, enqueue, traceId } = parts;
   const call = { method: 'RetryRun', requestId, request: fingerprintOf({ name }) };
   await once(database, call, async () => {
-    await runs.change(name, (run) => {
+    await runs.change(name, async (run, tx) => {
       if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
         const message = `name: '${name}' is ${run.state}; only a failed or cancelled run can be retried`;
         throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
       }
       run.state = RunState.QUEUED;
-      run.stages = pendingStages(run.stages.filter(({ state }) => state === StageState.SUCCEEDED));
+      run.stages = pendingStages(run.stages);
       run.error = undefined;
       run.endTime = undefined;
       run.attempt += 1;
       run.traceId = traceId();
+      await enqueue(run, tx);
       return [{ type: 'run.retried', message: `Attempt ${run.attempt} began.` }];
     });
     return name;

@@ -1,0 +1,44 @@
+import { trace } from '@opentelemetry/api';
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { serverAccess, startServer } from '@pairwise/rpc';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { readConfig } from './config.ts';
+import { migrations } from './migrations.ts';
+import { openPeers } from './peers.ts';
+import { openRuns } from './runs.ts';
+import { orchestratorService } from './service.ts';
+import { driveRun, runWork, workId } from './workflow.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('orchestrator');
+const config = readConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
+await migrate(database, migrations);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+const runs = openRuns(database);
+const peers = openPeers(config);
+durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
+// A run mostly waits for others, so a process drives many.
+await durable.launch({ [runWork.queue]: 100 });
+
+const server = await startServer({
+  ...serverAccess(config),
+  log,
+  services: [
+    orchestratorService({
+      database,
+      runs,
+      peers,
+      enqueue: (run, tx) => durable.enqueue(runWork, workId(run), { name: run.name }, tx),
+      cancel: (run, tx) => durable.cancel(workId(run), tx),
+      traceId: () => trace.getActiveSpan()?.spanContext().traceId ?? '',
+    }),
+  ],
+});
+log.info({ address: server.address }, 'the orchestrator is serving');
+
+await untilStopped();
+await server.drain();
+await durable.stop();
+await database.close();
+await stopTelemetry();
