@@ -73,7 +73,8 @@ export function openDatabase(options: { url: string; schema: string; maxConnecti
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.maxConnections ?? 8,
-    options: `-c search_path=${schema}`,
+    // A frozen process must not keep its locks.
+    options: `-c search_path=${schema} -c idle_in_transaction_session_timeout=20000`,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
     types,

@@ -7,8 +7,11 @@ function codeOf(error: unknown): string | undefined {
 }
 
 const lostSocket = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT']);
-/** Server is stopping (57P01), crashed (57P02), starting or recovering (57P03), or full of connections (53300). */
-const serverAway = new Set(['57P01', '57P02', '57P03', '53300']);
+/**
+ * Server is stopping (57P01), crashed (57P02), starting or recovering (57P03), full of connections (53300), or has ended
+ * a session that did nothing inside a transaction (25P03).
+ */
+const serverAway = new Set(['57P01', '57P02', '57P03', '53300', '25P03']);
 
 /**
  * True where the server could not be reached or went away, so that the same thing may succeed a moment later.

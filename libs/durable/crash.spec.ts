@@ -1,0 +1,152 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Database, openDatabase } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type Durable, startDurable } from './index.ts';
+import { plan, quiet } from './testing.plan.ts';
+
+interface Worker {
+  child: ChildProcess;
+  /** Steps that it began, in order. */
+  begun: number[];
+}
+
+let url: string;
+let postgres: Awaited<ReturnType<typeof testDatabase>>['server'];
+let database: Database;
+let durable: Durable;
+const workers: Worker[] = [];
+
+beforeEach(async () => {
+  ({ url, server: postgres } = await testDatabase());
+  database = openDatabase({ url, schema: 'test' });
+  await database.run('create schema test');
+  await database.run('create table ends (work text, step integer, primary key (work, step))');
+  durable = await startDurable({ url, schema: 'test', log: quiet });
+});
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map(({ child }) => end(child, 'SIGKILL')));
+  await durable.stop();
+  await database.close();
+});
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  await exited;
+}
+
+async function startWorker(): Promise<Worker> {
+  const child = fork(join(import.meta.dirname, 'testing.worker.ts'), [url], { stdio: 'inherit' });
+  const worker: Worker = { child, begun: [] };
+  workers.push(worker);
+  const ready = new Promise<void>((tell) => {
+    child.on('message', (message: { ready?: true; begun?: number }) => {
+      if (message.begun !== undefined) worker.begun.push(message.begun);
+      else tell();
+    });
+  });
+  await ready;
+  return worker;
+}
+
+/** Of two workers, the one that has got the only work, and the other one. */
+async function split(): Promise<[first: Worker, second: Worker]> {
+  while (workers.every(({ begun }) => begun.length === 0)) await sleep(10);
+  const [first, second] = [...workers].sort((a, b) => b.begun.length - a.begun.length);
+  return [first!, second!];
+}
+
+async function hasBegun(worker: Worker, step: number): Promise<void> {
+  while (!worker.begun.includes(step)) await sleep(10);
+}
+
+const ends = async () =>
+  (await database.rows<{ step: number }>('select step from ends order by step')).map((row) => row.step);
+
+test('a killed process loses only the step at hand: another one takes it over by itself', async () => {
+  await startWorker();
+  await startWorker();
+  await durable.enqueue(plan, 'a', { steps: 3, ms: 300 });
+  const [first, second] = await split();
+  await hasBegun(first, 1);
+  await end(first.child, 'SIGKILL');
+  expect(await durable.result(plan, 'a')).toBe(3);
+  expect(first.begun).toEqual([0, 1]);
+  expect(second.begun).toEqual([1, 2]);
+  expect(await ends()).toEqual([0, 1, 2]);
+});
+
+test('a restarted process goes on with what it was killed in', async () => {
+  const one = await startWorker();
+  await durable.enqueue(plan, 'a', { steps: 2, ms: 300 });
+  await hasBegun(one, 0);
+  await end(one.child, 'SIGKILL');
+  const again = await startWorker();
+  expect(await durable.result(plan, 'a')).toBe(2);
+  expect(again.begun).toEqual([0, 1]);
+});
+
+test('a process that stops hands its work over at once', async () => {
+  const one = await startWorker();
+  await durable.enqueue(plan, 'a', { steps: 2, ms: 60_000 });
+  await hasBegun(one, 0);
+  await end(one.child, 'SIGTERM');
+  expect(one.child.exitCode).toBe(0);
+  expect(await durable.state('a')).toBe('QUEUED');
+});
+
+test('Postgres may be killed: the processes stay, and the work goes on', async () => {
+  const one = await startWorker();
+  const two = await startWorker();
+  await durable.enqueue(plan, 'a', { steps: 4, ms: 400 });
+  while (one.begun.length + two.begun.length < 2) await sleep(10);
+  process.kill(postgres.pid()!, 'SIGKILL');
+  expect(await durable.result(plan, 'a')).toBe(4);
+  expect(await ends()).toEqual([0, 1, 2, 3]);
+  expect([one, two].map(({ child }) => child.exitCode ?? child.signalCode)).toEqual([null, null]);
+  // Nobody took the work away from the process that had it: it had a second to come back.
+  expect([one, two].filter(({ begun }) => begun.length > 0)).toHaveLength(1);
+});
+
+test('a process whose event loop is busy keeps its work', async () => {
+  await startWorker();
+  await startWorker();
+  await durable.enqueue(plan, 'a', { steps: 2, ms: 200 });
+  const [busy] = await split();
+  busy.child.send({ blockMs: 2000 });
+  expect(await durable.result(plan, 'a')).toBe(2);
+  expect(busy.begun).toEqual([0, 1]);
+});
+
+test('a frozen process loses its work, and cannot write when it wakes up', async () => {
+  const one = await startWorker();
+  await durable.enqueue(plan, 'a', { steps: 2, ms: 500 });
+  await hasBegun(one, 0);
+  one.child.kill('SIGSTOP');
+  const two = await startWorker();
+  expect(await durable.result(plan, 'a')).toBe(2);
+  one.child.kill('SIGCONT');
+  await sleep(1500);
+  expect(two.begun).toEqual([0, 1]);
+  expect(one.begun).toEqual([0]);
+  expect(await ends()).toEqual([0, 1]);
+  // It works again.
+  await end(two.child, 'SIGTERM');
+  await durable.enqueue(plan, 'b', { steps: 1, ms: 1 });
+  expect(await durable.result(plan, 'b')).toBe(1);
+});
+
+test('two processes share the work of a queue; nothing is done twice', async () => {
+  await startWorker();
+  await startWorker();
+  const ids = Array.from({ length: 12 }, (_, index) => `shard-${index}`);
+  for (const id of ids) await durable.enqueue(plan, id, { steps: 2, ms: 30 });
+  await Promise.all(ids.map((id) => durable.result(plan, id)));
+  expect(workers.map(({ begun }) => begun.length).reduce((a, b) => a + b)).toBe(24);
+  expect(Math.min(...workers.map(({ begun }) => begun.length))).toBeGreaterThan(0);
+});

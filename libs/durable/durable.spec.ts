@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PairwiseError } from '@pairwise/errors';
+import { openDatabase } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Attempt, type Durable, startDurable, work } from './index.ts';
+import { quiet } from './testing.plan.ts';
+
+const task = work<{ name: string }, string>('task', 'tasks');
+let durable: Durable;
+let database: ReturnType<typeof openDatabase>;
+let body: (name: string, attempt: Attempt) => Promise<string>;
+let count = 0;
+let id: string;
+
+beforeAll(async () => {
+  const { url } = await testDatabase();
+  database = openDatabase({ url, schema: 'public' });
+  durable = await startDurable({ url, schema: 'public', log: quiet });
+  durable.execute(task, ({ name }, attempt) => body(name, attempt));
+  await durable.launch({ tasks: 4 });
+});
+beforeEach(() => (id = `task-${(count += 1)}`));
+afterAll(async () => {
+  await durable.stop();
+  await database.close();
+});
+
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error: unknown) => error as PairwiseError,
+  );
+
+test('work is executed once per id, and its output is kept until it is forgotten', async () => {
+  let runs = 0;
+  body = async (name, { step, number }) => {
+    runs += 1;
+    const one = await step('one', () => Promise.resolve({ size: 3 }));
+    return `${name} ${one.size} ${number}`;
+  };
+  expect(await durable.state(id)).toBeUndefined();
+  for (let again = 0; again < 3; again += 1) await durable.enqueue(task, id, { name: 'a' });
+  expect(await durable.result(task, id)).toBe('a 3 1');
+  expect(await durable.state(id)).toBe('SUCCEEDED');
+  await durable.enqueue(task, id, { name: 'b' });
+  expect(await durable.result(task, id)).toBe('a 3 1');
+  expect(runs).toBe(1);
+  await durable.forget(id);
+  await durable.enqueue(task, id, { name: 'b' });
+  expect(await durable.result(task, id)).toBe('b 3 1');
+});
+
+test('a failed step can be caught; an error that nobody catches is the result, with its reason', async () => {
+  const error = new PairwiseError('NON_FINITE', 'the loss is NaN', { field: 'spec', metadata: { step: '7' } });
+  const caught: unknown[] = [];
+  body = async (_name, { step }) => {
+    try {
+      return await step<string>('one', () => Promise.reject(error));
+    } catch (thrown) {
+      caught.push(thrown);
+      throw thrown;
+    }
+  };
+  await durable.enqueue(task, id, { name: '' });
+  const got = await failure(durable.result(task, id));
+  expect(got).toBeInstanceOf(PairwiseError);
+  expect(got).toMatchObject({
+    reason: 'NON_FINITE',
+    message: 'the loss is NaN',
+    field: 'spec',
+    metadata: { step: '7' },
+  });
+  expect(caught).toMatchObject([{ reason: 'NON_FINITE' }]);
+  expect(await durable.state(id)).toBe('FAILED');
+});
+
+test('a defect becomes INTERNAL and tells nothing of itself', async () => {
+  body = (_name, { step }) => step('one', () => Promise.reject(new TypeError('secret')));
+  await durable.enqueue(task, id, { name: '' });
+  const got = await failure(durable.result(task, id));
+  expect(got).toMatchObject({ reason: 'INTERNAL' });
+  expect(got?.message).not.toContain('secret');
+});
+
+test('a step that is UNAVAILABLE is tried again', async () => {
+  let tries = 0;
+  body = (_name, { step }) =>
+    step('one', () => {
+      tries += 1;
+      return tries < 3 ? Promise.reject(new PairwiseError('UNAVAILABLE', 'away')) : Promise.resolve('back');
+    });
+  await durable.enqueue(task, id, { name: '' });
+  expect(await durable.result(task, id)).toBe('back');
+});
+
+test('cancelling aborts the step at hand and all further ones, save those that tidy up', async () => {
+  const told: string[] = [];
+  body = async (_name, { step }) => {
+    try {
+      await step('long', async (signal) => {
+        told.push('long');
+        await sleep(60_000, undefined, { signal });
+      });
+    } catch (error) {
+      await step('next', () => Promise.resolve(told.push('next'))).catch((next: unknown) => {
+        told.push((next as PairwiseError).reason);
+      });
+      await step('tidy', () => Promise.resolve(told.push('tidy')), { evenIfCancelled: true });
+      throw error;
+    }
+    return '';
+  };
+  await durable.enqueue(task, id, { name: '' });
+  while (told.length === 0) await sleep(20);
+  await durable.cancel(id);
+  expect(await failure(durable.result(task, id))).toMatchObject({ reason: 'CANCELLED' });
+  expect(told).toEqual(['long', 'CANCELLED', 'tidy']);
+});
+
+test('work that is cancelled before it began does nothing', async () => {
+  body = (_name, { step }) => step('one', () => Promise.resolve('done'));
+  await durable.cancel(id);
+  await durable.enqueue(task, id, { name: '' });
+  expect(await failure(durable.result(task, id))).toMatchObject({ reason: 'CANCELLED' });
+});
+
+test('in a transaction, work is enqueued only if that is committed', async () => {
+  body = (name, { step }) => step('one', () => Promise.resolve(name));
+  await failure(
+    database.transaction(async (tx) => {
+      await durable.enqueue(task, id, { name: 'a' }, tx);
+      throw new Error('no');
+    }),
+  );
+  expect(await durable.state(id)).toBeUndefined();
+  await database.transaction((tx) => durable.enqueue(task, id, { name: 'b' }, tx));
+  expect(await durable.result(task, id)).toBe('b');
+});
+
+test('work during whose attempts the process died too often fails, but tidies up', async () => {
+  const told: string[] = [];
+  body = async (_name, { step, number }) => {
+    try {
+      return await step('one', () => Promise.resolve('done'));
+    } finally {
+      await step('tidy', () => Promise.resolve(told.push(`tidy ${number}`)), { evenIfCancelled: true });
+    }
+  };
+  await database.transaction(async (tx) => {
+    await durable.enqueue(task, id, { name: '' }, tx);
+    await tx.run('update public_durable.workflow_status set recovery_attempts = 20 where workflow_uuid = $1', [id]);
+  });
+  const got = await failure(durable.result(task, id));
+  expect(got).toMatchObject({ reason: 'INTERNAL' });
+  expect(got?.message).toMatch(/given up after 20 attempts/);
+  expect(told).toEqual(['tidy 21']);
+});

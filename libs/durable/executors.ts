@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+
+/** Tables beside DBOS's own: who is alive, and what is to be cancelled. Any number of processes may run this at once. */
+export const tables = (schema: string) => `
+  select pg_advisory_xact_lock(hashtextextended('pairwise durable ${schema}', 0));
+  create table if not exists "${schema}".executors (id text primary key, beat_time timestamptz not null);
+  create table if not exists "${schema}".cancellations (workflow_uuid text primary key);`;
+
+/** How often a process shows that it is alive, and looks after the others and after its own work. */
+const beatMs = 1000;
+/** A process that holds its lock but does not beat for so many leases is frozen, or cut off. */
+const frozenLeases = 6;
+
+const lockOf = (id: string) => `hashtextextended('pairwise executor ' || ${id}, 0)`;
+
+/**
+ * Gives the work of dead processes back to its queue. A process is dead if it has not beaten for a lease, in Postgres's
+ * time and while Postgres was up, and if its session, and with it its lock, is gone. (A process whose event loop is
+ * busy keeps its session.) Work of unknown processes goes back too.
+ */
+const reap = (schema: string) => `
+  with dead as (
+    delete from "${schema}".executors
+    where id <> $1
+      and beat_time < now() - $2 * interval '1 ms'
+      and pg_postmaster_start_time() < now() - $2 * interval '1 ms'
+      and (beat_time < now() - $2 * ${frozenLeases} * interval '1 ms' or pg_try_advisory_xact_lock(${lockOf('id')}))
+    returning id
+  )
+  update "${schema}".workflow_status
+  set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
+      updated_at = (extract(epoch from now()) * 1000)::bigint
+  where status = 'PENDING'
+    and (executor_id in (select id from dead)
+      or updated_at < (extract(epoch from now()) * 1000)::bigint - $2
+        and pg_postmaster_start_time() < now() - $2 * interval '1 ms'
+        and not exists (select 1 from "${schema}".executors where id = executor_id))
+  returning workflow_uuid`;
+
+export interface Executor {
+  /** Gives this process's work back, for others to take at once, and ends the beats. */
+  retire(): Promise<void>;
+}
+
+export interface Membership {
+  url: string;
+  schema: string;
+  id: string;
+  leaseMs: number;
+  /** Called on every beat, with a connection. */
+  onBeat(client: pg.Client): Promise<void>;
+  log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+}
+
+async function enter(client: pg.Client, { schema, id }: Membership): Promise<void> {
+  await client.connect();
+  // False where a session of ours that was cut off still holds it, which is as good.
+  await client.query(`select pg_try_advisory_lock(${lockOf('$1::text')})`, [id]);
+  await beat(client, schema, id);
+}
+
+const beat = (client: pg.Client, schema: string, id: string) =>
+  client.query(
+    `insert into "${schema}".executors (id, beat_time) values ($1, now())
+     on conflict (id) do update set beat_time = now()`,
+    [id],
+  );
+
+/** Beats, reaps and looks after own work until the connection is lost or the signal aborts. */
+async function beatOn(client: pg.Client, membership: Membership, signal: AbortSignal): Promise<void> {
+  const { schema, id, leaseMs, log } = membership;
+  while (!signal.aborted) {
+    await beat(client, schema, id);
+    const { rows } = await client.query<{ workflow_uuid: string }>(reap(schema), [id, leaseMs]);
+    for (const { workflow_uuid: workflow } of rows) {
+      log.info({ workflow }, `${workflow} goes back to its queue: the process that had it is gone`);
+    }
+    await membership.onBeat(client);
+    await sleep(beatMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+function connection({ url }: Membership): pg.Client {
+  const client = new pg.Client({ connectionString: url, keepAlive: true, connectionTimeoutMillis: 5000 });
+  // A lost connection also fails the query at hand, or the next one.
+  client.on('error', () => undefined);
+  return client;
+}
+
+/** Makes this process known as alive, for as long as it is; comes back by itself after Postgres was away. */
+export async function join(membership: Membership): Promise<Executor> {
+  const { schema, id, log } = membership;
+  const stopping = new AbortController();
+  let client = connection(membership);
+  await enter(client, membership);
+  const beating = (async () => {
+    while (!stopping.signal.aborted) {
+      try {
+        await beatOn(client, membership, stopping.signal);
+      } catch (error) {
+        log.warn({ err: error }, 'the connection to Postgres was lost; connecting again');
+        await client.end().catch(() => undefined);
+        client = await reconnect(membership, stopping.signal);
+      }
+    }
+  })();
+  return {
+    retire: async () => {
+      stopping.abort();
+      await beating;
+      const give = `
+        update "${schema}".workflow_status
+        set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
+            updated_at = (extract(epoch from now()) * 1000)::bigint
+        where status = 'PENDING' and executor_id = $1`;
+      // Where Postgres is away, others notice by the missing beats.
+      await client.query(give, [id]).catch(() => undefined);
+      await client.query(`delete from "${schema}".executors where id = $1`, [id]).catch(() => undefined);
+      await client.end().catch(() => undefined);
+    },
+  };
+}
+
+async function reconnect(membership: Membership, signal: AbortSignal): Promise<pg.Client> {
+  for (;;) {
+    const client = connection(membership);
+    try {
+      await enter(client, membership);
+      return client;
+    } catch {
+      if (signal.aborted) return client;
+      await client.end().catch(() => undefined);
+      await sleep(300, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
