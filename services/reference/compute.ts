@@ -1,0 +1,49 @@
+import { CoverageState } from '@pairwise/api';
+import type { Attempt } from '@pairwise/durable';
+import type { BlobStore } from '@pairwise/store';
+import { unitPairs } from './cover.ts';
+import type { Coverages } from './coverages.ts';
+import type { Logps } from './logps.ts';
+import { missingPairs, responsesOf } from './plan.ts';
+import type { Reference } from './referenceModel.ts';
+import type { ResponseLogps } from './shard.ts';
+import type { ComputeInput } from './work.ts';
+
+/** What a worker computes with. */
+export interface Computing {
+  blobs: BlobStore;
+  coverages: Coverages;
+  logps: Logps;
+  reference: Reference;
+}
+
+/**
+ * Computes the logps of a unit's responses that are still missing, stores them, and counts them on the coverage: all in
+ * one transaction behind the fence, so that nothing is counted twice and a worker given up for dead writes nothing.
+ */
+export async function compute(computing: Computing, input: ComputeInput, attempt: Attempt): Promise<void> {
+  const { blobs, coverages, logps, reference } = computing;
+  const { coverage: name, referenceFingerprint: fingerprint } = input;
+  await attempt.step('compute', async (signal) => {
+    if ((await coverages.get(name)).coverage.state !== CoverageState.COMPUTING) return;
+    const pairs = await unitPairs(blobs, input.unit);
+    const present = await logps.present(fingerprint, responsesOf(pairs));
+    const missing = missingPairs(pairs, present);
+    if (missing.length === 0) return;
+    const computed = await reference.logps(input.files, missing, signal);
+    const entries = distinct(computed).filter(({ response }) => !present.has(response));
+    const shard = await logps.put(entries);
+    await coverages.change(name, async ({ coverage }, tx) => {
+      await attempt.fence(tx);
+      coverage.computedCount += await logps.index(tx, fingerprint, shard, entries);
+      coverage.computedTokenCount += BigInt(entries.reduce((sum, { tokenLogps }) => sum + tokenLogps.length, 0));
+      coverage.updateTime = new Date();
+      return true;
+    });
+  });
+}
+
+/** The entries without repetitions: several pairs may share a response. */
+function distinct(entries: readonly ResponseLogps[]): ResponseLogps[] {
+  return [...new Map(entries.map((entry) => [entry.response, entry])).values()];
+}

@@ -1,0 +1,18 @@
+import { readEnvironment } from '@pairwise/config';
+import { accessVariables } from '@pairwise/rpc';
+
+const common = ['DATABASE_URL', 'PAIRWISE_DATA', 'PAIRWISE_BLOB_URL', 'PAIRWISE_DEVICE'] as const;
+
+/** Reads the configuration of the process that serves. Throws INVALID_ARGUMENT with every problem at once. */
+export function readConfig(environment: Record<string, string | undefined>) {
+  return readEnvironment({ PAIRWISE_LISTEN: '127.0.0.1:7412', ...environment }, [
+    ...accessVariables,
+    ...common,
+    'PAIRWISE_DATASET_ADDRESS',
+  ]);
+}
+
+/** Reads the configuration of a worker. Throws INVALID_ARGUMENT with every problem at once. */
+export function readWorkerConfig(environment: Record<string, string | undefined>) {
+  return readEnvironment(environment, [...common, 'PAIRWISE_THREADS']);
+}

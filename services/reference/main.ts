@@ -1,0 +1,49 @@
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { numericsProfile } from '@pairwise/ort';
+import { serverAccess, startServer } from '@pairwise/rpc';
+import { openBlobStore } from '@pairwise/store';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { readConfig } from './config.ts';
+import { cover } from './cover.ts';
+import { openCoverages } from './coverages.ts';
+import { openLogps } from './logps.ts';
+import { migrations } from './migrations.ts';
+import { openPeers } from './peers.ts';
+import { referenceService } from './service.ts';
+import { coverWork } from './work.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('reference');
+const config = readConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'reference' });
+await migrate(database, migrations);
+const blobs = await openBlobStore(config.PAIRWISE_BLOB_URL ?? `file://${config.PAIRWISE_DATA}/blobs`);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+const coverages = openCoverages(database);
+const logps = openLogps(database, blobs);
+const peers = openPeers(config);
+durable.execute(coverWork, ({ coverage }, attempt) => cover({ blobs, coverages, logps, peers, durable }, coverage, attempt));
+// A coverage mostly waits for its units, so this process sees many through.
+await durable.launch({ [coverWork.queue]: 20 });
+
+const server = await startServer({
+  ...serverAccess(config),
+  log,
+  services: [
+    referenceService({
+      blobs,
+      coverages,
+      logps,
+      peers,
+      numericsProfile: numericsProfile(config.PAIRWISE_DEVICE),
+      begin: ({ coverage: { name }, attempt }) => durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name }),
+    }),
+  ],
+});
+log.info({ address: server.address }, 'the reference service is serving');
+
+await untilStopped();
+await server.drain();
+await durable.stop();
+await database.close();
+await stopTelemetry();

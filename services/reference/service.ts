@@ -1,0 +1,75 @@
+import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
+import type { Queries } from '@pairwise/database';
+import type { Digest } from '@pairwise/fingerprint';
+import { parseName, service, type Service } from '@pairwise/rpc';
+import type { BlobStore } from '@pairwise/store';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CoverageRecord, Coverages } from './coverages.ts';
+import { readEncoding } from './encoding.ts';
+import type { Logps } from './logps.ts';
+import type { Peers } from './peers.ts';
+import { responsesOf } from './plan.ts';
+
+/** What the handlers work with. */
+export interface ReferenceParts {
+  blobs: BlobStore;
+  coverages: Coverages;
+  logps: Logps;
+  peers: Peers;
+  numericsProfile: string;
+  /** Starts the workflow of a coverage's attempt; doing so again changes nothing. */
+  begin: (record: CoverageRecord, tx?: Queries) => Promise<void>;
+}
+
+const pollMs = 250;
+const quietMs = 15_000;
+
+/** ReferenceService; `proto/pairwise/v1/reference.proto` documents each method. */
+export function referenceService(parts: ReferenceParts): Service {
+  const { coverages, peers } = parts;
+  return service(ReferenceServiceService, {
+    ensureLogps: async ({ parent, model: modelName, encoding: encodingName }) => {
+      parseName('projects/{project}', parent, 'parent');
+      const { model } = await peers.model.getModel({ name: modelName });
+      const { encoding } = await peers.dataset.getEncoding({ name: encodingName });
+      const record = await coverages.ensure(parent, model!, encoding!, parts.numericsProfile);
+      if (record.coverage.state === CoverageState.COMPUTING) await parts.begin(record);
+      return { coverage: record.coverage };
+    },
+    getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
+    watchCoverage: ({ name }, { signal }) => watch(coverages, named(name), signal),
+    cancelCoverage: async ({ name }) => ({
+      coverage: (await coverages.end(named(name), CoverageState.CANCELLED)).coverage,
+    }),
+    readLogps: ({ name }) => readLogps(parts, named(name)),
+  });
+}
+
+function named(name: string): string {
+  parseName('projects/{project}/coverages/{coverage}', name, 'name');
+  return name;
+}
+
+async function* watch(coverages: Coverages, name: string, signal: AbortSignal): AsyncGenerator<{ coverage: Coverage }> {
+  let seen = '';
+  let saidAt = 0;
+  while (!signal.aborted) {
+    const { coverage, etag } = await coverages.get(name);
+    if (etag !== seen || Date.now() - saidAt > quietMs) {
+      [seen, saidAt] = [etag, Date.now()];
+      yield { coverage };
+    }
+    if (coverage.state !== CoverageState.COMPUTING) return;
+    await sleep(pollMs);
+  }
+}
+
+async function* readLogps({ blobs, coverages, logps }: ReferenceParts, name: string): AsyncGenerator<ReadLogpsResponse> {
+  const { coverage, shards } = await coverages.get(name);
+  for (const shard of shards) {
+    const responses = [...new Set(responsesOf(readEncoding(await blobs.get(shard))))];
+    for (const { response, tokenLogps } of await logps.read(coverage.referenceFingerprint as Digest, responses)) {
+      yield { responseDigest: response, tokenLogps: [...tokenLogps] };
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { openBlobStore } from '@pairwise/store';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { compute } from './compute.ts';
+import { readWorkerConfig } from './config.ts';
+import { openCoverages } from './coverages.ts';
+import { openLogps } from './logps.ts';
+import { migrations } from './migrations.ts';
+import { openReference } from './referenceModel.ts';
+import { computeWork } from './work.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('reference-worker');
+const config = readWorkerConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'reference' });
+await migrate(database, migrations);
+const blobs = await openBlobStore(config.PAIRWISE_BLOB_URL ?? `file://${config.PAIRWISE_DATA}/blobs`);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+const coverages = openCoverages(database);
+const logps = openLogps(database, blobs);
+const reference = openReference(blobs, { device: config.PAIRWISE_DEVICE, threads: config.PAIRWISE_THREADS });
+durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference }, input, attempt));
+// One unit at a time: each uses the whole accelerator.
+await durable.launch({ [computeWork.queue]: 1 });
+log.info({ device: config.PAIRWISE_DEVICE }, 'the reference worker is ready');
+
+await untilStopped();
+await durable.stop();
+await reference.close();
+await database.close();
+await stopTelemetry();

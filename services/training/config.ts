@@ -1,0 +1,21 @@
+import { readEnvironment } from '@pairwise/config';
+import { accessVariables } from '@pairwise/rpc';
+
+const common = [
+  'DATABASE_URL',
+  'PAIRWISE_DATA',
+  'PAIRWISE_BLOB_URL',
+  'PAIRWISE_DEVICE',
+  'PAIRWISE_DATASET_ADDRESS',
+  'PAIRWISE_REFERENCE_ADDRESS',
+] as const;
+
+/** Reads the configuration of the process that serves. Throws INVALID_ARGUMENT with every problem at once. */
+export function readConfig(environment: Record<string, string | undefined>) {
+  return readEnvironment({ PAIRWISE_LISTEN: '127.0.0.1:7413', ...environment }, [...accessVariables, ...common]);
+}
+
+/** Reads the configuration of a worker. Throws INVALID_ARGUMENT with every problem at once. */
+export function readWorkerConfig(environment: Record<string, string | undefined>) {
+  return readEnvironment(environment, [...common, 'PAIRWISE_TLS_CA', 'PAIRWISE_TOKEN_FILE', 'PAIRWISE_THREADS']);
+}

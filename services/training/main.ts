@@ -1,0 +1,38 @@
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { numericsProfile } from '@pairwise/ort';
+import { serverAccess, startServer } from '@pairwise/rpc';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { readConfig } from './config.ts';
+import { migrations } from './migrations.ts';
+import { openPeers } from './peers.ts';
+import { trainingService } from './service.ts';
+import { openTrainings } from './trainings.ts';
+import { trainWork, workId } from './work.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('training');
+const config = readConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'training' });
+await migrate(database, migrations);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+
+const server = await startServer({
+  ...serverAccess(config),
+  log,
+  services: [
+    trainingService({
+      trainings: openTrainings(database),
+      peers: openPeers(config),
+      numericsProfile: numericsProfile(config.PAIRWISE_DEVICE),
+      enqueue: ({ training: { name }, attempt }) => durable.enqueue(trainWork, workId(name, attempt), { training: name }),
+      cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+    }),
+  ],
+});
+log.info({ address: server.address }, 'the training service is serving');
+
+await untilStopped();
+await server.drain();
+await durable.stop();
+await database.close();
+await stopTelemetry();

@@ -1,0 +1,20 @@
+import { DatasetServiceService, ModelServiceService, ReferenceServiceService } from '@pairwise/api';
+import { clientSecurity, openClient } from '@pairwise/rpc';
+
+export type Peers = ReturnType<typeof openPeers>;
+
+type PeerConfig = Parameters<typeof clientSecurity>[0] & {
+  PAIRWISE_DATASET_ADDRESS: string;
+  PAIRWISE_REFERENCE_ADDRESS: string;
+};
+
+/** Clients of the services that hold what a training works on. */
+export function openPeers(config: PeerConfig) {
+  const security = clientSecurity(config);
+  const dataset = { ...security, address: config.PAIRWISE_DATASET_ADDRESS };
+  return {
+    dataset: openClient(DatasetServiceService, dataset),
+    model: openClient(ModelServiceService, dataset),
+    reference: openClient(ReferenceServiceService, { ...security, address: config.PAIRWISE_REFERENCE_ADDRESS }),
+  };
+}

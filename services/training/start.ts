@@ -1,0 +1,49 @@
+import { StartTrainingRequest, Training, TrainingSpec, TrainingState, TruncationMode } from '@pairwise/api';
+import type { Stored } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
+import { newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
+import { engineVersion, resolveHyperparameters } from '@pairwise/training';
+import type { Peers } from './peers.ts';
+import type { TrainingRecord, Trainings } from './trainings.ts';
+
+/** Checks a request and stores the training, or queues the one that failed or was cancelled again. */
+export async function startTraining(
+  { trainings, peers, numericsProfile }: { trainings: Trainings; peers: Peers; numericsProfile: string },
+  request: StartTrainingRequest,
+): Promise<Stored<TrainingRecord>> {
+  const { parent, evaluation } = request;
+  parseName('projects/{project}', parent, 'parent');
+  const id = newId(request.trainingId, 'training', 'training_id');
+  refuseUnknownFields(request.spec, 'spec');
+  const resolvedSpec = resolveSpec(request.spec);
+  if (evaluation?.$case === 'evalFraction' && !(evaluation.value >= 0 && evaluation.value < 1)) {
+    const message = `eval_fraction is ${evaluation.value}; it must be at least 0 and below 1`;
+    throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'eval_fraction' });
+  }
+  await peers.model.getModel({ name: request.model });
+  await peers.dataset.getEncoding({ name: request.encoding });
+  await peers.reference.getCoverage({ name: request.coverage });
+  if (evaluation?.$case === 'evalEncoding') {
+    await peers.dataset.getEncoding({ name: evaluation.value });
+    await peers.reference.getCoverage({ name: request.evalCoverage });
+  }
+  const now = new Date();
+  const training = Training.create({
+    name: `${parent}/trainings/${id}`,
+    state: TrainingState.QUEUED,
+    createTime: now,
+    updateTime: now,
+    resolvedSpec,
+    numericsProfile,
+    engineVersion,
+  });
+  return trainings.ensure(training, { ...request, trainingId: id });
+}
+
+function resolveSpec(spec: TrainingSpec | undefined): TrainingSpec {
+  const truncationMode = spec?.truncationMode ?? TruncationMode.UNSPECIFIED;
+  return TrainingSpec.create({
+    ...resolveHyperparameters(spec ?? {}, 'spec'),
+    truncationMode: truncationMode === TruncationMode.UNSPECIFIED ? TruncationMode.REFUSE : truncationMode,
+  });
+}

@@ -1,0 +1,9 @@
+import { work } from '@pairwise/durable';
+
+/** One attempt of a training; executed by a worker, which owns an accelerator. */
+export const trainWork = work<{ training: string }>('train', 'accelerator');
+
+/** The id of the work of a training's attempt. */
+export function workId(training: string, attempt: number): string {
+  return `${training}/${attempt}`;
+}
