@@ -1,11 +1,11 @@
 export * from './read.ts';
-export * from './tensor-types.ts';
+export * from './tensorTypes.ts';
 export * from './values.ts';
 export * from './write.ts';
 export { ggufTokenizer } from './tokenizer.ts';
 export type { TokenizerFiles } from './tokenizer.ts';
 export * from './vocabulary.ts';
 export * from './llama.ts';
-export * from './chat-format.ts';
+export * from './chatFormat.ts';
 export { modelfile } from './modelfile.ts';
 export type { ModelfileParts } from './modelfile.ts';

@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { ChatFormat } from './chat-format.ts';
+import type { ChatFormat } from './chatFormat.ts';
 
 export interface ModelfileParts {
   /** File name of the model, in the Modelfile's own folder. */

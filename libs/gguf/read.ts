@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
-import { tensorBytes, tensorTypeOf } from './tensor-types.ts';
-import type { TensorType } from './tensor-types.ts';
+import { tensorBytes, tensorTypeOf } from './tensorTypes.ts';
+import type { TensorType } from './tensorTypes.ts';
 import { elementBytes, valueTypeIds } from './values.ts';
 import type { ElementType, GgufValue, Scalar, ValueType } from './values.ts';
 

@@ -1,8 +1,8 @@
 import { PairwiseError } from '@pairwise/errors';
-import { byteLevelVocabulary } from './byte-level.ts';
-import { byteFallbackVocabulary } from './byte-fallback.ts';
-import { parseBpeTokenizer, record } from './tokenizer-json.ts';
-import type { BpeTokenizer } from './tokenizer-json.ts';
+import { byteLevelVocabulary } from './byteLevel.ts';
+import { byteFallbackVocabulary } from './byteFallback.ts';
+import { parseBpeTokenizer, record } from './tokenizerJson.ts';
+import type { BpeTokenizer } from './tokenizerJson.ts';
 import { bool, text, u32 } from './values.ts';
 import type { GgufValue } from './values.ts';
 import type { GgufTokenizer } from './vocabulary.ts';

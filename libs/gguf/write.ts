@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
-import { tensorBytes, tensorTypes } from './tensor-types.ts';
-import type { TensorType } from './tensor-types.ts';
+import { tensorBytes, tensorTypes } from './tensorTypes.ts';
+import type { TensorType } from './tensorTypes.ts';
 import { elementBytes, valueTypeIds } from './values.ts';
 import type { ElementType, GgufValue, Metadata, Scalar } from './values.ts';
 

@@ -1,3 +1,5 @@
+import { PairwiseError } from '@pairwise/errors';
+
 /** How weights are stored in the files that Pairwise writes itself. */
 export type StoredType = 'F32' | 'F16' | 'BF16';
 
@@ -28,4 +30,18 @@ export function encodeWeights(values: Float32Array, type: StoredType): Uint8Arra
     halves[index] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
   return new Uint8Array(halves.buffer);
+}
+
+/** Largest finite value of each type. */
+const largest: Record<StoredType, number> = { F32: 3.4028234663852886e38, F16: 65504, BF16: 3.3895313892515355e38 };
+
+/** `encodeWeights`, with `NON_FINITE` for values that are not numbers or that the type cannot hold. */
+export function encodeFinite(name: string, values: Float32Array, type: StoredType): Uint8Array {
+  const limit = largest[type];
+  for (const value of values) {
+    if (Math.abs(value) <= limit) continue;
+    const remedy = Number.isFinite(value) ? 'export as BF16 or F32' : 'the training has diverged';
+    throw new PairwiseError('NON_FINITE', `${name} holds ${value}, which ${type} cannot store: ${remedy}`);
+  }
+  return encodeWeights(values, type);
 }

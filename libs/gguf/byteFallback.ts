@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { BpeTokenizer, Step } from './tokenizer-json.ts';
+import type { BpeTokenizer, Step } from './tokenizerJson.ts';
 import { bool, f32s, i32s, text, texts } from './values.ts';
 import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';

@@ -1,0 +1,126 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  chatFormatOf,
+  ggufSize,
+  ggufTokenizer,
+  interleaveHeads,
+  llamaMetadata,
+  llamaTensors,
+  modelfile,
+  ropeFactors,
+  ropeFactorsName,
+  writeGguf,
+} from '@pairwise/gguf';
+import type { GgufTokenizer, LlamaShape, LlamaTensor, RenderChat, TensorToWrite, TokenizerFiles } from '@pairwise/gguf';
+import { quantizeGguf } from '@pairwise/llamacpp';
+import type { Quantization } from '@pairwise/llamacpp';
+import { requireRoom, writeFileFrom } from './files.ts';
+import { encodeFinite, encodeWeights } from './storage.ts';
+import type { StoredType } from './storage.ts';
+import type { GgufType } from './verify.ts';
+import { rowChunks } from './weights.ts';
+import type { ExportWeights } from './weights.ts';
+
+/** A model as the GGUF writer wants it. */
+export interface GgufModel {
+  /** Shown to users of the file. */
+  name: string;
+  shape: LlamaShape;
+  weights: ExportWeights;
+  tokenizer: Omit<TokenizerFiles, 'vocabSize' | 'chatBeginsWithBos'>;
+  /** Renders with the model's chat template; undefined for a model without one. */
+  renderChat: RenderChat | undefined;
+  /** Texts of the tokens that end a turn. */
+  stops: readonly string[];
+}
+
+export interface GgufArtifact {
+  /** Names of the files, the GGUF file first. */
+  files: string[];
+  /** In which texts llama.cpp tokenises otherwise than the model's tokenizer; usually none. */
+  caveats: string[];
+  /** What llama.cpp's quantiser made; undefined for the types that Pairwise writes itself. */
+  quantization: Quantization | undefined;
+}
+
+/**
+ * Writes `<baseName>-<type>.gguf` and its `Modelfile`. Quantised types are made by llama.cpp from a file of the kind
+ * that the weights have been stored in, which lies beside them meanwhile.
+ * Throws `DISK_FULL`, `CANCELLED`, `UNSUPPORTED_FORMAT` (tokenizers that llama.cpp cannot follow), `NON_FINITE`.
+ */
+export async function writeGgufArtifact(
+  folder: string,
+  model: GgufModel,
+  options: { baseName: string; type: GgufType; signal?: AbortSignal },
+): Promise<GgufArtifact> {
+  const { baseName, type, signal } = options;
+  const fileName = `${baseName}-${type}.gguf`;
+  const path = join(folder, fileName);
+  const tokenizer = tokenizerOf(model);
+  let quantization: Quantization | undefined;
+  if (type === 'Q8_0' || type === 'Q4_K_M') {
+    const source = join(folder, `${baseName}-source.gguf`);
+    const unquantised = model.weights.tensors.some((tensor) => tensor.type === 'F32') ? 'F32' : 'F16';
+    try {
+      await writeUnquantised(source, model, tokenizer, unquantised, signal);
+      quantization = await quantizeGguf({ input: source, output: path, type, ...(signal && { signal }) });
+    } finally {
+      await rm(source, { force: true });
+    }
+  } else {
+    await writeUnquantised(path, model, tokenizer, type, signal);
+  }
+  const chat = model.renderChat ? chatFormatOf(model.renderChat) : 'plain text';
+  const text = modelfile({ gguf: fileName, chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
+  await writeFile(join(folder, 'Modelfile'), text);
+  return { files: [fileName, 'Modelfile'], caveats: tokenizer.caveats, quantization };
+}
+
+function tokenizerOf({ tokenizer, shape, renderChat }: GgufModel): GgufTokenizer {
+  const files = { ...tokenizer, vocabSize: shape.vocabSize };
+  const { bosAdded } = ggufTokenizer(files);
+  if (!renderChat || bosAdded === undefined) return ggufTokenizer(files);
+  const chat = renderChat([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true });
+  return ggufTokenizer({ ...files, chatBeginsWithBos: chat.startsWith(bosAdded) });
+}
+
+async function writeUnquantised(
+  path: string,
+  model: GgufModel,
+  tokenizer: GgufTokenizer,
+  type: StoredType,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const metadata = new Map([...llamaMetadata(model.shape, { name: model.name, type }), ...tokenizer.metadata]);
+  const tensors = llamaTensors(model.shape).map((tensor) => streamed(tensor, model.weights, type, signal));
+  const factors = ropeFactors(model.shape);
+  if (factors) {
+    const data = () => Promise.resolve(encodeWeights(factors, 'F32'));
+    tensors.unshift({ name: ropeFactorsName, dims: [factors.length], type: 'F32', data });
+  }
+  await requireRoom(join(path, '..'), ggufSize({ metadata, tensors }), 'the GGUF file');
+  await writeFileFrom(path, writeGguf({ metadata, tensors }));
+}
+
+function streamed(
+  tensor: LlamaTensor,
+  weights: ExportWeights,
+  type: StoredType,
+  signal: AbortSignal | undefined,
+): TensorToWrite {
+  const { shape, interleavedHeads: heads } = tensor;
+  const stored = shape.length === 1 ? 'F32' : type;
+  const headRows = heads === undefined ? 1 : shape[0]! / heads;
+  return {
+    name: tensor.name,
+    dims: shape.toReversed(),
+    type: stored,
+    async *data() {
+      for await (const { rows, count } of rowChunks(weights, { name: tensor.source, shape }, headRows, signal)) {
+        const bytes = encodeFinite(tensor.name, rows, stored);
+        yield heads === undefined ? bytes : interleaveHeads(bytes, count, count / headRows);
+      }
+    },
+  };
+}
