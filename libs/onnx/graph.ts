@@ -71,6 +71,8 @@ export interface GraphBuilder {
   output(name: string, value: Value): void;
   /** The nodes so far, in order. */
   nodes(): readonly Node[];
+  /** The node that a value is a result of, or undefined for inputs, constants and weights. */
+  producer(value: Value): Node | undefined;
   /** The numbers of a constant of this graph, or undefined for any other value. */
   constantData(value: Value): readonly (number | bigint)[] | undefined;
   finish(): Graph;
@@ -85,6 +87,7 @@ export function graphBuilder(name: string): GraphBuilder {
   const externals: External[] = [];
   const nodes: Node[] = [];
   const nodesByKey = new Map<string, readonly Value[]>();
+  const producers = new Map<string, Node>();
   const outputs: { name: string; value: Value }[] = [];
 
   function declare(valueName: string, { dtype, shape }: ValueType): Value {
@@ -122,7 +125,9 @@ export function graphBuilder(name: string): GraphBuilder {
       if (known) return known;
       const nodeName = `${op}_${nodes.length}`;
       const results = types.map((type, index) => declare(index === 0 ? nodeName : `${nodeName}.${index}`, type));
-      nodes.push({ op, name: nodeName, inputs: nodeInputs, outputs: results, attributes });
+      const appended: Node = { op, name: nodeName, inputs: nodeInputs, outputs: results, attributes };
+      nodes.push(appended);
+      for (const result of results) producers.set(result.name, appended);
       nodesByKey.set(key, results);
       return results;
     },
@@ -131,6 +136,7 @@ export function graphBuilder(name: string): GraphBuilder {
       outputs.push({ name: outputName, value });
     },
     nodes: () => nodes,
+    producer: (value) => producers.get(value.name),
     constantData: (value) => constants.get(value.name)?.data,
     finish: () => ({
       name,

@@ -38,6 +38,15 @@ export function transpose(g: GraphBuilder, x: Value, axes: readonly number[]): V
     throw wrongShape(`[${axes.join()}] is no order of the axes of ${describe(x)}`);
   }
   if (perm.every((axis, index) => axis === index)) return x;
+  const producer = g.producer(x);
+  if (producer?.op === 'Transpose') {
+    const first = producer.attributes.perm as readonly number[];
+    return transpose(
+      g,
+      producer.inputs[0]!,
+      perm.map((axis) => first[axis]!),
+    );
+  }
   return g.node('Transpose', [x], { perm }, [{ dtype: x.dtype, shape: perm.map((axis) => x.shape[axis]!) }])[0]!;
 }
 
@@ -79,6 +88,30 @@ export function split(g: GraphBuilder, x: Value, axis: number, sizes: readonly n
   return g.node('Split', [x, g.constant('int64', [sizes.length], sizes)], { axis: at }, types);
 }
 
+/** Parts along one axis whose sizes the int64 vector `sizes` holds; `parts` says what is known of them. */
+export function splitBy(
+  g: GraphBuilder,
+  x: Value,
+  axis: number,
+  sizes: Value,
+  parts: readonly Dim[],
+): readonly Value[] {
+  const at = axisOf(x.shape, axis);
+  const types = parts.map((size) => ({ dtype: x.dtype, shape: x.shape.with(at, size) }));
+  return g.node('Split', [x, sizes], { axis: at }, types);
+}
+
+/** x with zeros before and after it along one axis of known size. */
+export function pad(g: GraphBuilder, x: Value, axis: number, before: number, after: number): Value {
+  if (before === 0 && after === 0) return x;
+  const at = axisOf(x.shape, axis);
+  const size = x.shape[at]!;
+  if (typeof size !== 'number') throw wrongShape(`pad axis ${axis} of ${describe(x)}`);
+  const amounts = g.constant('int64', [2], [before, after]);
+  const inputs = [x, amounts, undefined, g.constant('int64', [1], [at])];
+  return g.node('Pad', inputs, {}, [{ dtype: x.dtype, shape: x.shape.with(at, before + size + after) }])[0]!;
+}
+
 /** x repeated along axes of size 1 to the shape `to`; names in it are taken from the run-time shape of `like`. */
 export function expand(g: GraphBuilder, x: Value, to: Shape, like?: Value): Value {
   if (sameShape(x.shape, to)) return x;
@@ -111,6 +144,12 @@ export function squeeze(g: GraphBuilder, x: Value, axes: readonly number[]): Val
 /** The run-time sizes of x: int64 `[rank]`. */
 export function shapeOf(g: GraphBuilder, x: Value): Value {
   return g.node('Shape', [x], {}, [{ dtype: 'int64', shape: [x.shape.length] }])[0]!;
+}
+
+/** The run-time size of one axis of x: int64 `[1]`. */
+export function sizeOf(g: GraphBuilder, x: Value, axis: number): Value {
+  const at = axisOf(x.shape, axis);
+  return g.node('Shape', [x], { start: at, end: at + 1 }, [{ dtype: 'int64', shape: [1] }])[0]!;
 }
 
 /** start, start + step, ... below `limit` (scalars): a vector whose length is named `size`. */

@@ -1,0 +1,286 @@
+import { expect, test } from 'vitest';
+import * as onnx from '@pairwise/onnx';
+import type { Dtype, GraphBuilder, Shape, Value } from '@pairwise/onnx';
+import { openSession } from '@pairwise/ort';
+import type { Session, Tensor } from '@pairwise/ort';
+import { gradients, rules } from './index.ts';
+
+/*
+ * Every rule against central differences of the runtime's own forward pass, in float64: with steps of 1e-4 the error of
+ * the difference is of the order of 1e-8 (third derivative) plus 1e-12 (rounding), so the tolerance is 1e-7 relative.
+ * Cast and Softplus pass through float32 (the runtime has no float64 Softplus). With a step of h = 2^-6, rounding y to
+ * 6e-8 shows as up to 2e-5 in the difference, and h^2/6 times the third derivative of the loss (below 1.7) as 7e-5.
+ */
+
+/** What names of sizes stand for in the feeds. */
+const sizes: Readonly<Record<string, number>> = { T: 3, P: 2, L: 4 };
+
+interface Case {
+  readonly op: string;
+  readonly shapes: readonly Shape[];
+  readonly build: (g: GraphBuilder, ...inputs: Value[]) => Value;
+  /** Range of the inputs, default [-1.5, 1.5]. */
+  readonly range?: readonly [number, number];
+  /** Integer or bool feeds, which follow the inputs. */
+  readonly extra?: readonly { readonly feed: Tensor; readonly shape: Shape }[];
+  readonly step?: number;
+  readonly tolerance?: number;
+}
+
+const positive = { range: [0.5, 2] } as const;
+const coarse = { step: 2 ** -6, tolerance: 1e-4 };
+/** Pairs of shapes with every way to broadcast, with and without named sizes. */
+const pairs: readonly (readonly [Shape, Shape])[] = [
+  [
+    [2, 3],
+    [2, 3],
+  ],
+  [
+    ['T', 4],
+    ['T', 4],
+  ],
+  [['T', 4], [4]],
+  [['T', 4], []],
+  [[4], ['T', 1]],
+  [
+    ['T', 1],
+    [1, 4],
+  ],
+  [
+    [2, 1, 3],
+    ['T', 1],
+  ],
+  [
+    ['P', 1, 'L'],
+    [2, 'L'],
+  ],
+];
+const shapes: readonly Shape[] = [[5], ['T', 4], [2, 'P', 3]];
+
+type Binary = (g: GraphBuilder, a: Value, b: Value) => Value;
+type Unary = (g: GraphBuilder, x: Value) => Value;
+const binary = (op: string, build: Binary, more: Partial<Case> = {}): Case[] =>
+  pairs.map((both) => ({ op, shapes: both, build, ...more }));
+const unary = (op: string, build: Unary, more: Partial<Case> = {}): Case[] =>
+  shapes.map((shape) => ({ op, shapes: [shape], build, ...more }));
+const one = (op: string, shape: Shape, build: Unary): Case => ({ op, shapes: [shape], build });
+const two = (op: string, a: Shape, b: Shape, build: Binary): Case => ({ op, shapes: [a, b], build });
+
+function ints(dims: number[], data: number[], shape: Shape = dims, dtype: 'int32' | 'int64' = 'int32') {
+  const array = dtype === 'int32' ? Int32Array.from(data) : BigInt64Array.from(data, BigInt);
+  return { feed: { dtype, dims, data: array } as Tensor, shape };
+}
+const flags = {
+  feed: { dtype: 'bool', dims: [3, 4], data: Uint8Array.of(0, 1, 1, 0, 1, 1, 0, 0, 0, 1, 0, 1) } as Tensor,
+  shape: ['T', 4],
+};
+const throughFloat32 =
+  (f: Unary): Unary =>
+  (g, x) =>
+    onnx.cast(g, f(g, onnx.cast(g, x, 'float32')), 'float64');
+
+const gemmCases = [0, 1, 2, 3].flatMap((bits): Case[] => {
+  const [transA, transB] = [(bits & 1) === 1, (bits & 2) === 2];
+  const a: Shape = transA ? [4, 'T'] : ['T', 4];
+  const b: Shape = transB ? [2, 4] : [4, 2];
+  const biases: Shape[] = [[2], ['T', 2], ['T', 1], []];
+  return [
+    two('Gemm', a, b, (g, x, w) => onnx.gemm(g, x, w, { transA, transB, alpha: 0.7 })),
+    {
+      op: 'Gemm',
+      shapes: [a, b, biases[bits]!],
+      build: (g, x, w, bias) => onnx.gemm(g, x, w, { transA, transB, bias: bias }),
+    },
+  ];
+});
+
+const cases: readonly Case[] = [
+  ...binary('Add', onnx.add),
+  ...binary('Sub', onnx.sub),
+  ...binary('Mul', onnx.mul),
+  ...binary('Div', onnx.div, positive),
+  ...binary('Max', onnx.max),
+  ...binary('Min', onnx.min),
+  one('Mul', ['T', 4], (g, x) => onnx.mul(g, x, x)),
+  ...[2, 3, 0.5, -0.5].flatMap((power) => unary('Pow', (g, x) => onnx.pow(g, x, power), positive)),
+  ...unary('Neg', onnx.neg),
+  ...unary('Abs', onnx.abs),
+  ...unary('Sqrt', onnx.sqrt, positive),
+  ...unary('Reciprocal', onnx.reciprocal, positive),
+  ...unary('Exp', onnx.exp),
+  ...unary('Log', onnx.log, positive),
+  ...unary('Sigmoid', onnx.sigmoid),
+  ...unary('Tanh', onnx.tanh),
+  ...unary('Softplus', throughFloat32(onnx.softplus), coarse),
+  ...unary(
+    'Cast',
+    throughFloat32((_, x) => x),
+    coarse,
+  ),
+  ...unary('Identity', onnx.identity),
+  ...pairs.slice(1, 6).map(([a, b]): Case => ({
+    op: 'Where',
+    shapes: [a, b],
+    build: (g, x, y, condition) => onnx.where(g, condition, x, y),
+    extra: [flags],
+  })),
+  ...gemmCases,
+  two('MatMul', [2, 3], [3, 4], onnx.matMul),
+  two('MatMul', ['T', 4], [4, 2], onnx.matMul),
+  two('MatMul', ['P', 'T', 4], [4, 2], onnx.matMul),
+  two('MatMul', ['P', 2, 'T', 4], [4, 3], onnx.matMul),
+  two('MatMul', ['P', 2, 'T', 4], ['P', 2, 4, 'L'], onnx.matMul),
+  two('MatMul', ['P', 2, 'T', 4], ['P', 1, 4, 'L'], onnx.matMul),
+  two('MatMul', ['P', 1, 'T', 4], [2, 4, 'L'], onnx.matMul),
+  two('MatMul', ['T', 4], ['P', 4, 3], onnx.matMul),
+  two('MatMul', ['P', 2, 'T', 3], ['P', 2, 'L', 3], (g, q, k) => onnx.matMul(g, q, onnx.transpose(g, k, [0, 1, 3, 2]))),
+  ...[true, false].flatMap((keepDims) => [
+    ...shapes.map((shape) => one('ReduceSum', shape, (g, x) => onnx.reduceSum(g, x, [-1], { keepDims }))),
+    one('ReduceSum', ['P', 3, 'L'], (g, x) => onnx.reduceSum(g, x, [0, 2], { keepDims })),
+    one('ReduceMean', ['T', 4], (g, x) => onnx.reduceMean(g, x, [-1], { keepDims })),
+    one('ReduceMean', [2, 'T', 3], (g, x) => onnx.reduceMean(g, x, [0, 2], { keepDims })),
+  ]),
+  ...[onnx.softmax, onnx.logSoftmax].flatMap((f, at) => [
+    ...shapes.map((shape) => one(at === 0 ? 'Softmax' : 'LogSoftmax', shape, (g, x) => f(g, x))),
+    one(at === 0 ? 'Softmax' : 'LogSoftmax', ['P', 3, 'L'], (g, x) => f(g, x, 1)),
+  ]),
+  one('Reshape', [2, 6], (g, x) => onnx.reshape(g, x, [3, 4])),
+  one('Reshape', ['T', 4], (g, x) => onnx.reshape(g, x, ['T', 2, 2])),
+  one('Reshape', ['P', 3, 'L', 2], (g, x) => onnx.reshape(g, x, ['3*L*P', 2])),
+  one('Transpose', ['T', 4], (g, x) => onnx.transpose(g, x, [1, 0])),
+  one('Transpose', ['P', 3, 'L', 2], (g, x) => onnx.transpose(g, x, [2, 0, 3, 1])),
+  two('Concat', ['T', 2], ['T', 3], (g, a, b) => onnx.concat(g, [a, b, a], 1)),
+  two('Concat', ['T', 2], ['L', 2], (g, a, b) => onnx.concat(g, [a, b, a], 0)),
+  one('Split', ['T', 5], (g, x) =>
+    onnx.mul(g, ...(onnx.split(g, x, 1, [2, 1, 2]).filter((_, i) => i !== 1) as [Value, Value])),
+  ),
+  one('Split', [6], (g, x) => onnx.split(g, x, 0, [2, 4])[1]!),
+  one('Slice', ['T', 5], (g, x) => onnx.slice(g, x, 1, 1, 3)),
+  one('Slice', [4, 'T'], (g, x) => onnx.slice(g, x, 0, 0, 2)),
+  one('Pad', ['T', 3], (g, x) => onnx.pad(g, x, 1, 2, 1)),
+  one('Expand', [3, 1], (g, x) => onnx.expand(g, x, [2, 3, 4])),
+  two('Expand', ['T', 1], ['P', 'T', 2], (g, x, like) => onnx.add(g, onnx.expand(g, x, like.shape, like), like)),
+  one('Unsqueeze', ['T', 4], (g, x) => onnx.unsqueeze(g, x, [0, 2])),
+  one('Squeeze', ['T', 1, 4, 1], (g, x) => onnx.squeeze(g, x, [1, -1])),
+  {
+    op: 'Gather',
+    shapes: [[5, 3]],
+    build: (g, x, index) => onnx.gather(g, x, index),
+    extra: [ints([3], [4, 1, 4], ['T'])],
+  },
+  {
+    op: 'Gather',
+    shapes: [[5, 3]],
+    build: (g, x, index) => onnx.gather(g, x, index),
+    extra: [ints([2, 3], [4, 0, 4, 2, 2, 4], ['P', 'T'], 'int64')],
+  },
+  ...[false, true].map((rank3): Case => ({
+    op: 'GatherRows',
+    shapes: [rank3 ? ['T', 2, 2] : [6, 2]],
+    build: (g, x, index, first, second) =>
+      onnx.gatherRows(
+        g,
+        x,
+        { index: index, none: true },
+        [first, second].map((rows) => ({ index: rows, none: true })),
+      ),
+    extra: [
+      ints([2, 4], [0, 3, 3, -1, 5, 1, 0, -1], ['P', 'L']),
+      ints(rank3 ? [3, 2] : [6], [0, 5, -1, 1, -1, 4], rank3 ? ['T', 2] : [6]),
+      ints(rank3 ? [3, 2] : [6], [6, -1, -1, 2, -1, -1], rank3 ? ['T', 2] : [6]),
+    ],
+  })),
+  {
+    op: 'GatherRows',
+    shapes: [[3, 2]],
+    build: (g, x, index, inverse) =>
+      onnx.gatherRows(g, x, { index: index, none: false }, [{ index: inverse, none: false }]),
+    extra: [ints([3], [2, 0, 1]), ints([3], [1, 2, 0])],
+  },
+];
+
+/** Losses of a result whose gradients have its full shape, one element, and one column. */
+function losses(g: GraphBuilder, y: Value): Value[] {
+  const total = (x: Value) =>
+    onnx.reduceSum(
+      g,
+      x,
+      x.shape.map((_, axis) => axis),
+      { keepDims: false },
+    );
+  const plain = total(y);
+  const shifted = onnx.add(g, y, 0.7);
+  const squares = total(onnx.mul(g, shifted, shifted));
+  if (y.shape.length === 0) return [squares, plain];
+  const rows = onnx.reduceSum(g, y, [-1]);
+  return [squares, plain, total(onnx.mul(g, rows, rows))];
+}
+
+function noise(
+  seed: number,
+  dims: readonly number[],
+  [low, high]: readonly [number, number] = [-1.5, 1.5],
+): Tensor<'float64'> {
+  let state = seed;
+  const data = Float64Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return low + (state / 2 ** 32) * (high - low);
+  });
+  return { dtype: 'float64', dims, data };
+}
+
+async function differences(session: Session, feeds: Record<string, Tensor>, input: string, loss: string, step: number) {
+  const x = feeds[input] as Tensor<'float64'>;
+  const at = async (data: Float64Array) => {
+    const results = await session.run({ ...feeds, [input]: { ...x, data } }, { fetch: [loss] });
+    return (results[loss] as Tensor<'float64'>).data[0]!;
+  };
+  const slopes: number[] = [];
+  for (const [index, value] of x.data.entries()) {
+    slopes.push(
+      ((await at(x.data.with(index, value + step))) - (await at(x.data.with(index, value - step)))) / (2 * step),
+    );
+  }
+  return slopes;
+}
+
+test.each(
+  cases.map((item) => [`${item.op} ${item.shapes.map((shape) => `[${shape.join()}]`).join(' ')}`, item] as const),
+)('%s', async (_, { op, shapes: inputShapes, build, range, extra = [], step = 1e-4, tolerance = 1e-7 }) => {
+  const g = onnx.graphBuilder('case');
+  const xs = inputShapes.map((shape, index) => g.input(`x${index}`, 'float64' satisfies Dtype, shape));
+  const y = build(g, ...xs, ...extra.map(({ feed, shape }, index) => g.input(`extra${index}`, feed.dtype, shape)));
+  expect(g.nodes().map((node) => node.op)).toContain(op);
+  const all = losses(g, y);
+  all.forEach((loss, index) => {
+    g.output(`loss${index}`, loss);
+    gradients(g, loss, xs).forEach((gradient, x) => g.output(`gradient${index}.${x}`, gradient));
+  });
+  const feeds: Record<string, Tensor> = {};
+  xs.forEach((x, index) => {
+    feeds[x.name] = noise(
+      index + 3,
+      x.shape.map((dim) => (typeof dim === 'number' ? dim : sizes[dim]!)),
+      range,
+    );
+  });
+  extra.forEach(({ feed }, index) => (feeds[`extra${index}`] = feed));
+  const session = await openSession({ graph: g.finish(), threads: 1 });
+  const results = await session.run(feeds);
+  for (const [index] of all.entries()) {
+    for (const [at, x] of xs.entries()) {
+      const gradient = results[`gradient${index}.${at}`] as Tensor<'float64'>;
+      expect(gradient.dims).toEqual(feeds[x.name]!.dims);
+      const slopes = await differences(session, feeds, x.name, `loss${index}`, step);
+      for (const [element, slope] of slopes.entries()) {
+        const error = Math.abs(gradient.data[element]! - slope) / Math.max(1, Math.abs(slope));
+        expect(error, `loss ${index}, element ${element} of ${x.name}`).toBeLessThan(tolerance);
+      }
+    }
+  }
+  await session.close();
+});
+
+test('every rule has its cases', () => {
+  expect([...new Set(cases.map(({ op }) => op))].sort()).toEqual(Object.keys(rules).sort());
+});
