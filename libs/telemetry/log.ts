@@ -1,0 +1,47 @@
+import { context as contexts, trace } from '@opentelemetry/api';
+import { type Logger, destination, pino, stdTimeFunctions } from 'pino';
+import pretty from 'pino-pretty';
+import { attributes } from './names.ts';
+import { runOf } from './span.ts';
+
+/** pino's logger: `log.info({ fields }, 'message')`. Never prompt or response text. */
+export type Log = Logger;
+
+/** The trace and the run that are active where a line is written. */
+function whereabouts(): Record<string, string> {
+  const span = trace.getActiveSpan()?.spanContext();
+  const run = runOf(contexts.active());
+  return {
+    ...(span === undefined ? {} : { trace_id: span.traceId, span_id: span.spanId }),
+    ...(run === undefined ? {} : { [attributes.run]: run }),
+  };
+}
+
+/** Where lines go: a terminal gets readable ones, anything else JSON. */
+function output() {
+  const lines = destination({ fd: 1, sync: true });
+  // Whoever read the lines may have died; that is no reason to die as well.
+  lines.on('error', () => undefined);
+  if (!process.stdout.isTTY) return lines;
+  const ignore = 'pid,hostname,service,trace_id,span_id';
+  return pretty({
+    destination: lines,
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss',
+    ignore,
+    messageFormat: '{service}: {msg}',
+  });
+}
+
+/** A logger for a process of this name; each line is one event with the active trace and run. */
+export function openLog(service: string): Log {
+  return pino(
+    {
+      base: { service },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+      mixin: whereabouts,
+    },
+    output(),
+  );
+}

@@ -1,0 +1,21 @@
+/** Attributes of our own on spans and in logs; all others are OpenTelemetry's semantic conventions. */
+export const attributes = {
+  /** Resource name of the run on whose behalf something happens; travels as baggage. */
+  run: 'pairwise.run.id',
+  /** Id of a piece of durable work. */
+  work: 'pairwise.work.id',
+  /** Which execution of the work it is, from 1. */
+  attempt: 'pairwise.work.attempt',
+} as const;
+
+/** Names of spans; those of calls are the full method, `pairwise.v1.TrainingService/StartTraining`. */
+export const spanNames = {
+  /** A command of the CLI: the root of a run's trace. */
+  command: (words: string) => `pairwise ${words}`,
+  /** Work was put into a queue (producer). */
+  send: (queue: string) => `send ${queue}`,
+  /** A process took it (consumer; child of the producer's span and linked to it). */
+  process: (queue: string) => `process ${queue}`,
+  /** One step of the work, child of the consumer's span. */
+  step: (work: string, step: string) => `${work} ${step}`,
+} as const;

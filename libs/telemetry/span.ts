@@ -1,0 +1,36 @@
+import {
+  type Attributes,
+  type Context,
+  SpanStatusCode,
+  context as contexts,
+  propagation,
+  trace,
+} from '@opentelemetry/api';
+import { PairwiseError } from '@pairwise/errors';
+import { attributes as names } from './names.ts';
+
+/** Runs `work` as a span, child of the active one. Attributes never hold prompt or response text. */
+export function withSpan<T>(name: string, attributes: Attributes, work: () => Promise<T>): Promise<T> {
+  return trace.getTracer('pairwise').startActiveSpan(name, { attributes }, async (span) => {
+    try {
+      return await work();
+    } catch (error) {
+      span.setAttribute('error.type', error instanceof PairwiseError ? error.reason : 'INTERNAL');
+      span.setStatus({ code: SpanStatusCode.ERROR });
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+/** Runs `work` on behalf of a run: all spans and log lines below, in other processes too, carry its name. */
+export function withRun<T>(run: string, work: () => T): T {
+  const baggage = propagation.getActiveBaggage() ?? propagation.createBaggage();
+  return contexts.with(propagation.setBaggage(contexts.active(), baggage.setEntry(names.run, { value: run })), work);
+}
+
+/** The run on whose behalf something happens in a context. */
+export function runOf(context: Context): string | undefined {
+  return propagation.getBaggage(context)?.getEntry(names.run)?.value;
+}

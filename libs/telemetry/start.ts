@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Attributes,
+  type Context,
+  DiagLogLevel,
+  type SpanKind,
+  TraceFlags,
+  diag,
+  trace,
+} from '@opentelemetry/api';
+import { NodeSDK, type NodeSDKConfiguration } from '@opentelemetry/sdk-node';
+import { type Log, openLog } from './log.ts';
+import { attributes } from './names.ts';
+import { runOf } from './span.ts';
+
+export interface Telemetry {
+  log: Log;
+  /** Sends what has not been sent yet; gives up after 3 s. */
+  stop(): Promise<void>;
+}
+
+type Sampler = NonNullable<NodeSDKConfiguration['sampler']>;
+type SpanProcessor = NonNullable<NodeSDKConfiguration['spanProcessors']>[number];
+
+// Of SamplingDecision, an enum in a package that sdk-node does not pass on.
+const drop = 0;
+const recordAndSample = 2;
+
+/**
+ * Takes every trace whose parent was taken, since a run has few spans, and puts the run on each span: attributes that a
+ * sampler returns are the span's.
+ */
+const sampler = {
+  shouldSample: (parent: Context, _traceId: string, _name: string, _kind: SpanKind, _attributes: Attributes) => {
+    const flags = trace.getSpanContext(parent)?.traceFlags ?? TraceFlags.SAMPLED;
+    const run = runOf(parent);
+    return {
+      decision: (flags & TraceFlags.SAMPLED) === 0 ? drop : recordAndSample,
+      attributes: run === undefined ? {} : { [attributes.run]: run },
+    };
+  },
+  toString: () => 'parent, with run',
+} as unknown as Sampler;
+
+/** Makes real trace ids, which logs and peers need, though nothing is sent anywhere. */
+const nowhere: SpanProcessor = {
+  onStart: () => undefined,
+  onEnd: () => undefined,
+  forceFlush: () => Promise.resolve(),
+  shutdown: () => Promise.resolve(),
+};
+
+/**
+ * Starts OpenTelemetry and the log of a process; before anything else that uses them. Traces and metrics go out by OTLP
+ * if OTEL_EXPORTER_OTLP_ENDPOINT is set (the other OTEL_* variables hold, e.g. OTEL_EXPORTER_OTLP_PROTOCOL, default
+ * `http/protobuf`), and else nowhere; trace context is passed on in both cases.
+ */
+export function startTelemetry(service: string): Telemetry {
+  const log = openLog(service);
+  const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
+  const told = (message: string) => log.warn(`OpenTelemetry: ${message}`);
+  const silent = () => undefined;
+  diag.setLogger({ error: told, warn: told, info: silent, debug: silent, verbose: silent }, DiagLogLevel.WARN);
+  const sdk = new NodeSDK({
+    serviceName: service,
+    sampler,
+    logRecordProcessors: [],
+    ...(sends ? {} : { spanProcessors: [nowhere], metricReaders: [] }),
+  });
+  sdk.start();
+  return {
+    log,
+    stop: async () => {
+      const failed = (error: unknown) => log.warn({ err: error }, 'the last spans could not be sent');
+      await Promise.race([sdk.shutdown().catch(failed), sleep(3000, undefined, { ref: false })]);
+    },
+  };
+}

@@ -1,0 +1,17 @@
+/**
+ * Waits until the process is to stop: SIGTERM, SIGINT, or the end of the parent that started it with a channel. From
+ * then on the process ends in good order; a second signal ends it at once.
+ */
+export function untilStopped(): Promise<void> {
+  return new Promise((tell) => {
+    let asked = false;
+    const stop = () => {
+      if (asked) process.exit(130);
+      asked = true;
+      tell();
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+    if (process.connected) process.once('disconnect', stop);
+  });
+}
