@@ -47,6 +47,7 @@ export interface Session {
 
 /**
  * Compiles a graph. The same feeds give the same bits in every run, with any number of threads.
+ * A process must not exit while a run is under way (the runtime then aborts it): close sessions first.
  * Errors: `INVALID_FILE` for weights that are not there, `UNAVAILABLE` for a device that is not, `OUT_OF_MEMORY`,
  * `INTERNAL` for a graph that the runtime refuses.
  */
