@@ -44,16 +44,22 @@ export function readToken(path: string): string {
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest();
 
-/** Refuses calls without the bearer token, save health checks, which carry none. The comparison takes constant time. */
-export function requireToken(token: string): ServerInterceptor {
+/** Tells whether an `authorization` header has the token; in constant time. */
+export function tokenCheck(token: string): (authorization: string | undefined) => boolean {
   const expected = sha256(`Bearer ${token}`);
+  return (authorization) => timingSafeEqual(sha256(authorization ?? ''), expected);
+}
+
+/** Refuses calls without the bearer token, save health checks, which carry none. */
+export function requireToken(token: string): ServerInterceptor {
+  const allowed = tokenCheck(token);
   return (method, call) =>
     new ServerInterceptingCall(call, {
       start: (next) => {
         next({
           onReceiveMetadata: (metadata, goOn) => {
-            const given = metadata.get('authorization').map(String)[0] ?? '';
-            if (method.path.startsWith('/grpc.health.v1.') || timingSafeEqual(sha256(given), expected)) {
+            const given = metadata.get('authorization').map(String)[0];
+            if (method.path.startsWith('/grpc.health.v1.') || allowed(given)) {
               goOn(metadata);
               return;
             }

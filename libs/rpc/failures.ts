@@ -7,7 +7,10 @@ const domain = 'pairwise.v1';
 const detailsKey = 'grpc-status-details-bin';
 /** Details ride in HTTP/2 headers, which peers cap. */
 const detailsLimitBytes = 4096;
+/** Bytes of a message, and of its repetition and of field names in details; together with metadata they fit. */
 const messageLimit = 1000;
+const briefLimit = 300;
+const metadataLimit = 1000;
 
 const typePrefix = 'type.googleapis.com/google.rpc.';
 
@@ -21,25 +24,35 @@ const pack = <Message>(type: string, codec: Codec<Message>, message: Message): A
   value: Buffer.from(codec.encode(message).finish()),
 });
 
-const shorten = (text: string, limit: number) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
+/** At most so many bytes of a text as UTF-8. */
+function shorten(text: string, limit: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= limit) return text;
+  // A letter that was cut in two reads as U+FFFD.
+  return `${bytes
+    .subarray(0, limit - 3)
+    .toString()
+    .replace(/\uFFFD$/, '')}…`;
+}
 
 /** Drops the largest values until the rest is small enough to ride along. */
 function fitting(metadata: Record<string, string>): Record<string, string> {
-  const kept = new Map(Object.entries(metadata).map(([key, value]) => [key, shorten(value, 300)] as const));
-  const size = () => [...kept].reduce((sum, [key, value]) => sum + Buffer.byteLength(key + value), 0);
-  while (size() > detailsLimitBytes / 4) {
-    const [largest] = [...kept].reduce((a, b) => (a[1].length >= b[1].length ? a : b));
-    kept.delete(largest);
-  }
-  return Object.fromEntries(kept);
+  const kept = Object.entries(metadata).map(([key, value]) => [key, shorten(value, briefLimit)] as const);
+  // A map's entry has 6 bytes besides key and value.
+  const sizeOf = ([key, value]: readonly [string, string]) => Buffer.byteLength(key + value) + 6;
+  kept.sort((a, b) => sizeOf(a) - sizeOf(b));
+  let size = 0;
+  return Object.fromEntries(kept.filter((entry) => (size += sizeOf(entry)) <= metadataLimit));
 }
 
 function detailsOf({ reason, field, metadata }: PairwiseError, message: string): Any[] {
   const details = [pack('ErrorInfo', ErrorInfo, ErrorInfo.create({ reason, domain, metadata: fitting(metadata) }))];
   const grpc = codeOf[reason];
-  const brief = shorten(message, 300);
+  const brief = shorten(message, briefLimit);
   if (field !== undefined) {
-    const fieldViolations = [{ field, description: brief, reason, localizedMessage: undefined }];
+    const fieldViolations = [
+      { field: shorten(field, briefLimit), description: brief, reason, localizedMessage: undefined },
+    ];
     details.push(pack('BadRequest', BadRequest, BadRequest.create({ fieldViolations })));
   }
   if (grpc === code.FAILED_PRECONDITION) {

@@ -1,7 +1,11 @@
 export { checkAccess, isLoopback, readToken, type Access } from './access.ts';
 export { openClient, type CallOptions, type Client, type ClientOptions } from './client.ts';
 export { codeOf } from './codes.ts';
+export { startFront, type Front, type FrontOptions } from './front.ts';
 export { errorOf, statusOf } from './failures.ts';
 export { service, type CallContext, type Handler, type Handlers, type Service } from './serve.ts';
-export { startServer, type RunningServer, type ServerOptions } from './server.ts';
+export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server.ts';
 export { refuseUnknownFields } from './unknown.ts';
+export { newId, parseName } from './names.ts';
+export { readPage, type Page } from './paging.ts';
+export { accessVariables, clientSecurity, serverAccess, type AccessVariables } from './environment.ts';

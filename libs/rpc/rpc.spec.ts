@@ -2,24 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
 import { afterEach, expect, test } from 'vitest';
-import { type CallContext, type RunningServer, type Service, openClient, service, startServer } from './index.ts';
-
-/** A service whose messages are JSON: everything but the encoding is as in the generated definitions. */
-const json = <Path extends string, In extends boolean, Out extends boolean>(path: Path, ins: In, outs: Out) => ({
-  path,
-  requestStream: ins,
-  responseStream: outs,
-  requestSerialize: (message: { text: string }) => Buffer.from(JSON.stringify(message)),
-  requestDeserialize: (bytes: Buffer) => JSON.parse(bytes.toString()) as { text: string },
-  responseSerialize: (message: { text: string }) => Buffer.from(JSON.stringify(message)),
-  responseDeserialize: (bytes: Buffer) => JSON.parse(bytes.toString()) as { text: string },
-});
-const definition = {
-  say: json('/test.Echo/Say', false, false),
-  tell: json('/test.Echo/Tell', false, true),
-  collect: json('/test.Echo/Collect', true, false),
-  converse: json('/test.Echo/Converse', true, true),
-};
+import { type CallContext, openClient, startServer } from './index.ts';
+import { type EchoHandlers, echo, echoService, failure, requests, texts } from './testing.echo.ts';
 
 const defects: unknown[] = [];
 const log = { error: (fields: object) => defects.push(fields) };
@@ -29,48 +13,15 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-type EchoHandlers = Parameters<typeof service<typeof definition>>[1];
-
 async function serve(handlers: Partial<EchoHandlers>) {
-  const refuse = () => Promise.reject(new PairwiseError('NOT_FOUND', 'no such thing'));
-  const all: EchoHandlers = {
-    say: refuse,
-    tell: async function* () {
-      yield* [];
-      await refuse();
-    },
-    collect: refuse,
-    converse: async function* () {
-      yield* [];
-      await refuse();
-    },
-    ...handlers,
-  };
-  const echo: Service = service(definition, all);
-  const server: RunningServer = await startServer({ address: '127.0.0.1:0', services: [echo], log });
-  const client = openClient(definition, { address: server.address });
+  const server = await startServer({ address: '127.0.0.1:0', services: [echoService(handlers)], log });
+  const client = openClient(echo, { address: server.address });
   closing.push(
     () => server.drain(200),
     () => client.close(),
   );
   return { server, client };
 }
-
-async function* requests(...texts: string[]) {
-  for (const text of texts) yield await Promise.resolve({ text });
-}
-
-async function texts(stream: AsyncIterable<{ text: string }>): Promise<string[]> {
-  const all: string[] = [];
-  for await (const { text } of stream) all.push(text);
-  return all;
-}
-
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => undefined,
-    (error: unknown) => error as PairwiseError,
-  );
 
 test('all four kinds of method', async () => {
   const { client } = await serve({
@@ -222,12 +173,12 @@ test('a server that is not there is UNAVAILABLE; one that comes soon is waited f
   const waiting = client.say({ text: '' });
   const again = await startServer({
     address: server.address,
-    services: [service(definition, { ...({} as EchoHandlers), say: () => Promise.resolve({ text: 'back' }) })],
+    services: [echoService({ say: () => Promise.resolve({ text: 'back' }) })],
     log,
   });
   closing.push(() => again.drain(0));
   expect(await waiting).toEqual({ text: 'back' });
-  const nobody = openClient(definition, { address: '127.0.0.1:1' });
+  const nobody = openClient(echo, { address: '127.0.0.1:1' });
   closing.push(() => nobody.close());
   expect(await failure(nobody.say({ text: '' }))).toMatchObject({ reason: 'UNAVAILABLE' });
 });

@@ -16,6 +16,8 @@ import type { Hosting, Service } from './serve.ts';
 
 export interface ServerOptions extends Access {
   services: readonly Service[];
+  /** Full names of services that reflection shows besides. Default: none. */
+  reflect?: readonly string[];
   /** Told of defects: errors of a handler that callers must not see. */
   log: { error(fields: object, message: string): void };
 }
@@ -89,6 +91,13 @@ function credentialsOf({ tls }: Access): ServerCredentials {
   return ServerCredentials.createSsl(null, [pair]);
 }
 
+/** Waits for a promise, but not longer than so many milliseconds. */
+async function unlessLater(promise: Promise<unknown>, ms: number): Promise<void> {
+  const enough = new AbortController();
+  await Promise.race([promise, sleep(ms, undefined, { signal: enough.signal }).catch(() => undefined)]);
+  enough.abort();
+}
+
 /**
  * Starts a gRPC server with limits on messages, streams and memory, health v1 (`""` and each service for readiness,
  * `liveness`, `startup`) and reflection. Other machines reach it only under TLS with a token (see `checkAccess`).
@@ -114,7 +123,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const probes = [...ready, 'liveness', 'startup'];
   const health = new HealthImplementation(Object.fromEntries(probes.map((probe) => [probe, 'SERVING'] as const)));
   health.addToServer(server);
-  addReflection(server, [...names, 'grpc.health.v1.Health']);
+  addReflection(server, [...names, ...(options.reflect ?? []), 'grpc.health.v1.Health']);
   const address = await listen(server, options.address, credentialsOf(options));
 
   return {
@@ -123,10 +132,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       for (const probe of ready) health.setStatus(probe, 'NOT_SERVING');
       const closed = new Promise<void>((tell) => server.tryShutdown(() => tell()));
       calls.endStreams();
-      const cut = new AbortController();
-      await Promise.race([closed, sleep(deadlineMs, undefined, { signal: cut.signal }).catch(() => undefined)]);
-      cut.abort();
+      await unlessLater(closed, deadlineMs);
       for (const call of calls.own) call.abort(draining());
+      // What they answer is still to go out.
+      await unlessLater(closed, 250);
       server.forceShutdown();
     },
   };

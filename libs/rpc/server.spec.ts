@@ -1,0 +1,235 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type IncomingHttpHeaders, connect } from 'node:http2';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { Client, type MethodDefinition, type ServiceDefinition, credentials, status } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { service as healthService } from 'grpc-health-check';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type Access, checkAccess, maxMessageBytes, openClient, readToken, startServer } from './index.ts';
+import { type EchoHandlers, echo, echoService, failure, texts } from './testing.echo.ts';
+
+const log = { error: () => undefined };
+const closing: (() => unknown)[] = [];
+let folder: string;
+beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'pairwise-rpc-'))));
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function serve(handlers: Partial<EchoHandlers> = {}, access: Partial<Access> = {}) {
+  const all = { say: (request: { text: string }) => Promise.resolve(request), ...handlers };
+  const server = await startServer({ address: '127.0.0.1:0', services: [echoService(all)], log, ...access });
+  closing.push(() => server.drain(0));
+  return server;
+}
+
+function client(address: string, options: Partial<Parameters<typeof openClient>[1]> = {}) {
+  const opened = openClient(echo, { address, ...options });
+  closing.push(() => opened.close());
+  return opened;
+}
+
+/** Sends one frame of a gRPC message as it is; the status of the answer. */
+async function sendRaw(address: string, compressed: boolean, message: Buffer): Promise<string> {
+  const session = connect(`http://${address}`);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/test.Echo/Say',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    ...(compressed ? { 'grpc-encoding': 'gzip' } : {}),
+  });
+  const head = Buffer.alloc(5);
+  head.writeUInt8(compressed ? 1 : 0);
+  head.writeUInt32BE(message.length, 1);
+  stream.end(Buffer.concat([head, message]));
+  const code = await new Promise<string>((tell) => {
+    const look = ({ 'grpc-status': code }: IncomingHttpHeaders) => {
+      if (typeof code === 'string') tell(code);
+    };
+    stream
+      .on('response', look)
+      .on('trailers', look)
+      .on('error', () => undefined);
+    stream.on('close', () => tell(`reset ${stream.rstCode}`));
+    stream.resume();
+  });
+  session.destroy();
+  return code;
+}
+
+test('a corrupt gzip frame, one that inflates too far, and lying lengths do not kill the server', async () => {
+  const { address } = await serve();
+  expect(await sendRaw(address, true, Buffer.from('not gzip at all'))).toBe(String(status.INTERNAL));
+  const cut = gzipSync(Buffer.alloc(100_000, 'x')).subarray(0, 40);
+  expect(await sendRaw(address, true, cut)).toBe(String(status.INTERNAL));
+  const bomb = gzipSync(Buffer.alloc(20 * maxMessageBytes));
+  expect(await sendRaw(address, true, bomb)).toBe(String(status.RESOURCE_EXHAUSTED));
+  expect(await sendRaw(address, false, Buffer.from('no JSON'))).not.toBe(String(status.OK));
+  expect(await client(address).say({ text: 'alive' })).toEqual({ text: 'alive' });
+});
+
+test('a message over the limit is refused', async () => {
+  const { address } = await serve();
+  const error = await failure(client(address).say({ text: 'x'.repeat(maxMessageBytes) }));
+  expect(error).toMatchObject({ reason: 'INVALID_ARGUMENT', cause: { code: status.RESOURCE_EXHAUSTED } });
+});
+
+test('draining lets single calls end, ends streams with UNAVAILABLE, and cuts off at the deadline', async () => {
+  const begun: string[] = [];
+  const server = await serve({
+    say: async ({ text }, { signal }) => {
+      begun.push(text);
+      await sleep(text === 'long' ? 60_000 : 300, undefined, { signal });
+      return { text };
+    },
+    tell: async function* () {
+      yield { text: 'first' };
+      begun.push('stream');
+      await sleep(60_000);
+    },
+  });
+  const caller = client(server.address);
+  const short = caller.say({ text: 'short' });
+  const long = failure(caller.say({ text: 'long' }));
+  const stream = failure(texts(caller.tell({ text: '' })));
+  const watching = watchHealth(server.address);
+  while (begun.length < 3) await sleep(10);
+  await server.drain(1000);
+  expect(await short).toEqual({ text: 'short' });
+  expect((await stream)?.message).toMatch(/stopping/);
+  expect(await stream).toMatchObject({ reason: 'UNAVAILABLE' });
+  expect(await long).toMatchObject({ reason: 'UNAVAILABLE' });
+  expect(await watching).toEqual(['SERVING', 'NOT_SERVING', status.UNAVAILABLE]);
+});
+
+function untyped(address: string): Client {
+  const opened = new Client(address, credentials.createInsecure());
+  closing.push(() => opened.close());
+  return opened;
+}
+
+/** All that a watcher of readiness is told, and the status that its stream ends with. */
+async function watchHealth(address: string): Promise<unknown[]> {
+  const method = healthService['Watch']!;
+  const told: unknown[] = [];
+  const stream = untyped(address).makeServerStreamRequest(
+    method.path,
+    method.requestSerialize,
+    method.responseDeserialize,
+    {
+      service: '',
+    },
+  );
+  return new Promise((tell) => {
+    stream.on('data', (answer: { status: unknown }) => told.push(answer.status));
+    stream.on('error', () => undefined);
+    stream.on('status', ({ code }) => tell([...told, code]));
+  });
+}
+
+async function health(address: string, service: string): Promise<unknown> {
+  const method = healthService['Check']!;
+  return new Promise((tell) => {
+    untyped(address).makeUnaryRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      { service },
+      (error, answer) => tell(error === null ? (answer as { status: string }).status : error.code),
+    );
+  });
+}
+
+test('health is told for the server, its probes and its services', async () => {
+  const { address } = await serve();
+  for (const service of ['', 'liveness', 'startup', 'test.Echo'])
+    expect(await health(address, service)).toBe('SERVING');
+  expect(await health(address, 'test.Other')).toBe(status.NOT_FOUND);
+});
+
+/** One question to the reflection service, as a caller in another language would put it. */
+async function reflect(address: string, question: object): Promise<unknown> {
+  const folder = join(dirname(createRequire(import.meta.url).resolve('@grpc/reflection')), '../proto');
+  const loaded = loadSync(join(folder, 'grpc/reflection/v1/reflection.proto'));
+  const service = loaded['grpc.reflection.v1.ServerReflection'] as ServiceDefinition;
+  const method = service['ServerReflectionInfo'] as MethodDefinition<object, object>;
+  const stream = untyped(address).makeBidiStreamRequest(
+    method.path,
+    method.requestSerialize,
+    method.responseDeserialize,
+  );
+  stream.end(question);
+  for await (const answer of stream as AsyncIterable<unknown>) return answer;
+  return undefined;
+}
+
+test('reflection lists the services and describes their types', async () => {
+  const server = await startServer({
+    address: '127.0.0.1:0',
+    services: [],
+    reflect: ['pairwise.v1.TrainingService'],
+    log,
+  });
+  closing.push(() => server.drain(0));
+  expect(await reflect(server.address, { listServices: '*' })).toMatchObject({
+    listServicesResponse: { service: [{ name: 'pairwise.v1.TrainingService' }] },
+  });
+  const described = (await reflect(server.address, { fileContainingSymbol: 'pairwise.v1.LoraConfig' })) as {
+    fileDescriptorResponse: { fileDescriptorProto: Buffer[] };
+  };
+  const files = described.fileDescriptorResponse.fileDescriptorProto;
+  expect(files.some((file) => file.includes('target_modules'))).toBe(true);
+});
+
+test('other machines reach a server only under TLS with a token, or if that is wanted', () => {
+  const tls = { certFile: '', keyFile: '' };
+  const refused = (access: Access) => {
+    try {
+      checkAccess(access);
+    } catch (error) {
+      return (error as { reason: string }).reason;
+    }
+    return undefined;
+  };
+  for (const host of ['127.0.0.1', '127.8.9.1', 'localhost', '[::1]'])
+    expect(refused({ address: `${host}:1` })).toBe(undefined);
+  for (const host of ['0.0.0.0', '10.0.0.1', '[::]', '[fe80::1]', 'example.com', '127.evil.example', '']) {
+    const address = `${host}:1`;
+    expect(refused({ address })).toBe('INVALID_ARGUMENT');
+    expect(refused({ address, tls })).toBe('INVALID_ARGUMENT');
+    expect(refused({ address, tokenFile: 'x' })).toBe('INVALID_ARGUMENT');
+    expect(refused({ address, tls, tokenFile: 'x' })).toBe(undefined);
+    expect(refused({ address, insecure: true })).toBe(undefined);
+  }
+});
+
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
+if (!hasOpenssl) console.warn('SKIPPED: TLS (openssl, which makes the certificate, is not installed)');
+test.skipIf(!hasOpenssl)('TLS and token: only who has both gets through', async () => {
+  const [certFile, keyFile, tokenFile] = ['cert.pem', 'key.pem', 'token'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const key = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost';
+  const names = ['-addext', 'subjectAltName=DNS:localhost', '-keyout', keyFile, '-out', certFile];
+  execFileSync('openssl', [...key.split(' '), ...names], { stdio: 'ignore' });
+  writeFileSync(tokenFile, 'a-token-of-enough-length\n');
+  const { address } = await serve({}, { address: 'localhost:0', tls: { certFile, keyFile }, tokenFile });
+  const tls = { authority: readFileSync(certFile) };
+  const token = readToken(tokenFile);
+  expect(await client(address, { tls, token }).say({ text: 'in' })).toEqual({ text: 'in' });
+  expect(await failure(client(address, { tls }).say({ text: '' }))).toMatchObject({ reason: 'UNAUTHENTICATED' });
+  const wrong = client(address, { tls, token: 'another-token-of-enough-length' });
+  expect(await failure(wrong.say({ text: '' }))).toMatchObject({ reason: 'UNAUTHENTICATED' });
+  expect(await failure(client(address, { tls: {}, token }).say({ text: '' }))).toMatchObject({ reason: 'UNAVAILABLE' });
+  writeFileSync(tokenFile, 'short');
+  expect(() => readToken(tokenFile)).toThrow(/at least 16/);
+});
