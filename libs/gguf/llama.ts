@@ -1,64 +1,37 @@
+import { expectedTensors } from '@pairwise/model';
+import type { ModelConfig } from '@pairwise/model';
 import type { GgufValue } from './values.ts';
 import { f32, text, u32 } from './values.ts';
-
-/** What GGUF says of a model of llama.cpp's `llama` architecture (Llama 2 and 3, Mistral, SmolLM2). */
-export interface LlamaShape {
-  hiddenSize: number;
-  intermediateSize: number;
-  layers: number;
-  heads: number;
-  kvHeads: number;
-  headDim: number;
-  vocabSize: number;
-  maxPositions: number;
-  rmsNormEps: number;
-  ropeTheta: number;
-  ropeScaling: RopeScaling | undefined;
-  tiedEmbeddings: boolean;
-}
-
-/** Llama 3.1's scaling of rotary frequencies, or all frequencies divided by one factor. */
-export type RopeScaling =
-  | {
-      type: 'llama3';
-      factor: number;
-      lowFreqFactor: number;
-      highFreqFactor: number;
-      originalMaxPositions: number;
-    }
-  | { type: 'linear'; factor: number };
 
 /** `general.file_type` by the name users know (llama.h, `llama_ftype`). */
 export const fileTypes = { F32: 0, F16: 1, Q8_0: 7, Q4_K_M: 15, BF16: 32 } as const;
 
 export type FileType = keyof typeof fileTypes;
 
-/** The `general.*` and `llama.*` keys of a model. `name` is shown to users; anything goes. */
-export function llamaMetadata(shape: LlamaShape, file: { name: string; type: FileType }): Map<string, GgufValue> {
-  const metadata = new Map<string, GgufValue>([
+/**
+ * The `general.*` and `llama.*` keys of a model: Llama 2 and 3, Mistral and SmolLM2 are all `llama` to llama.cpp.
+ * `name` is shown to users; anything goes.
+ */
+export function llamaMetadata(config: ModelConfig, file: { name: string; type: FileType }): Map<string, GgufValue> {
+  return new Map<string, GgufValue>([
     ['general.architecture', text('llama')],
     ['general.type', text('model')],
     ['general.name', text(file.name)],
     ['general.file_type', u32(fileTypes[file.type])],
     ['general.quantization_version', u32(2)],
-    ['llama.block_count', u32(shape.layers)],
-    ['llama.context_length', u32(shape.maxPositions)],
-    ['llama.embedding_length', u32(shape.hiddenSize)],
-    ['llama.feed_forward_length', u32(shape.intermediateSize)],
-    ['llama.attention.head_count', u32(shape.heads)],
-    ['llama.attention.head_count_kv', u32(shape.kvHeads)],
-    ['llama.attention.key_length', u32(shape.headDim)],
-    ['llama.attention.value_length', u32(shape.headDim)],
-    ['llama.attention.layer_norm_rms_epsilon', f32(shape.rmsNormEps)],
-    ['llama.rope.dimension_count', u32(shape.headDim)],
-    ['llama.rope.freq_base', f32(shape.ropeTheta)],
-    ['llama.vocab_size', u32(shape.vocabSize)],
+    ['llama.block_count', u32(config.layerCount)],
+    ['llama.context_length', u32(config.maxLength)],
+    ['llama.embedding_length', u32(config.hiddenSize)],
+    ['llama.feed_forward_length', u32(config.intermediateSize)],
+    ['llama.attention.head_count', u32(config.headCount)],
+    ['llama.attention.head_count_kv', u32(config.kvHeadCount)],
+    ['llama.attention.key_length', u32(config.headDim)],
+    ['llama.attention.value_length', u32(config.headDim)],
+    ['llama.attention.layer_norm_rms_epsilon', f32(config.normEpsilon)],
+    ['llama.rope.dimension_count', u32(config.headDim)],
+    ['llama.rope.freq_base', f32(config.ropeTheta)],
+    ['llama.vocab_size', u32(config.vocabularySize)],
   ]);
-  if (shape.ropeScaling?.type === 'linear') {
-    metadata.set('llama.rope.scaling.type', text('linear'));
-    metadata.set('llama.rope.scaling.factor', f32(shape.ropeScaling.factor));
-  }
-  return metadata;
 }
 
 /** Where a tensor of the GGUF file comes from. */
@@ -73,38 +46,33 @@ export interface LlamaTensor {
   interleavedHeads: number | undefined;
 }
 
+/** llama.cpp's names: of the tensors of a layer, and of the others. */
+const layerNames: Record<string, string> = {
+  input_layernorm: 'attn_norm',
+  'self_attn.q_proj': 'attn_q',
+  'self_attn.k_proj': 'attn_k',
+  'self_attn.v_proj': 'attn_v',
+  'self_attn.o_proj': 'attn_output',
+  post_attention_layernorm: 'ffn_norm',
+  'mlp.gate_proj': 'ffn_gate',
+  'mlp.up_proj': 'ffn_up',
+  'mlp.down_proj': 'ffn_down',
+};
+const otherNames: Record<string, string> = {
+  'model.embed_tokens.weight': 'token_embd.weight',
+  'model.norm.weight': 'output_norm.weight',
+  // Absent where embeddings are tied: llama.cpp then takes the embedding.
+  'lm_head.weight': 'output.weight',
+};
+
 /** The tensors of a model in the order in which the file has them; llama.cpp's rotary factors come apart. */
-export function llamaTensors(shape: LlamaShape): LlamaTensor[] {
-  const { hiddenSize, intermediateSize, vocabSize, headDim } = shape;
-  const tensor = (name: string, source: string, size: number[], interleavedHeads?: number): LlamaTensor => ({
-    name: `${name}.weight`,
-    source: `${source}.weight`,
-    shape: size,
-    interleavedHeads,
+export function llamaTensors(config: ModelConfig): LlamaTensor[] {
+  return [...expectedTensors(config)].map(([source, shape]) => {
+    const [, layer, part = ''] = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(source) ?? [];
+    const interleavedHeads = { 'self_attn.q_proj': config.headCount, 'self_attn.k_proj': config.kvHeadCount }[part];
+    const name = layer === undefined ? otherNames[source]! : `blk.${layer}.${layerNames[part]!}.weight`;
+    return { name, source, shape, interleavedHeads };
   });
-  const layers = Array.from({ length: shape.layers }, (_, index) => {
-    const block = `blk.${index}`;
-    const layer = `model.layers.${index}`;
-    const [queries, keys] = [shape.heads * headDim, shape.kvHeads * headDim];
-    return [
-      tensor(`${block}.attn_norm`, `${layer}.input_layernorm`, [hiddenSize]),
-      tensor(`${block}.attn_q`, `${layer}.self_attn.q_proj`, [queries, hiddenSize], shape.heads),
-      tensor(`${block}.attn_k`, `${layer}.self_attn.k_proj`, [keys, hiddenSize], shape.kvHeads),
-      tensor(`${block}.attn_v`, `${layer}.self_attn.v_proj`, [keys, hiddenSize]),
-      tensor(`${block}.attn_output`, `${layer}.self_attn.o_proj`, [hiddenSize, queries]),
-      tensor(`${block}.ffn_norm`, `${layer}.post_attention_layernorm`, [hiddenSize]),
-      tensor(`${block}.ffn_gate`, `${layer}.mlp.gate_proj`, [intermediateSize, hiddenSize]),
-      tensor(`${block}.ffn_up`, `${layer}.mlp.up_proj`, [intermediateSize, hiddenSize]),
-      tensor(`${block}.ffn_down`, `${layer}.mlp.down_proj`, [hiddenSize, intermediateSize]),
-    ];
-  });
-  return [
-    tensor('token_embd', 'model.embed_tokens', [vocabSize, hiddenSize]),
-    ...layers.flat(),
-    tensor('output_norm', 'model.norm', [hiddenSize]),
-    // llama.cpp takes the embedding where there is no output matrix.
-    ...(shape.tiedEmbeddings ? [] : [tensor('output', 'lm_head', [vocabSize, hiddenSize])]),
-  ];
 }
 
 /**
@@ -132,17 +100,16 @@ export const ropeFactorsName = 'rope_freqs.weight';
  * The divisors of the rotary frequencies under Llama 3.1's scaling, `[headDim / 2]`; undefined for every other model.
  * The arithmetic is the stock converter's: frequencies in float32, the rest in float64.
  */
-export function ropeFactors(shape: LlamaShape): Float32Array | undefined {
-  const scaling = shape.ropeScaling;
-  if (scaling?.type !== 'llama3') return undefined;
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositions } = scaling;
-  return Float32Array.from({ length: shape.headDim / 2 }, (_, index) => {
-    const exponent = Math.fround((2 * index) / shape.headDim);
-    const frequency = Math.fround(1 / Math.fround(shape.ropeTheta ** exponent));
+export function ropeFactors(config: ModelConfig): Float32Array | undefined {
+  if (config.ropeScaling === undefined) return undefined;
+  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: original } = config.ropeScaling;
+  return Float32Array.from({ length: config.headDim / 2 }, (_, index) => {
+    const exponent = Math.fround((2 * index) / config.headDim);
+    const frequency = Math.fround(1 / Math.fround(config.ropeTheta ** exponent));
     const waveLength = (2 * Math.PI) / frequency;
-    if (waveLength < originalMaxPositions / highFreqFactor) return 1;
-    if (waveLength > originalMaxPositions / lowFreqFactor) return factor;
-    const smooth = (originalMaxPositions / waveLength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+    if (waveLength < original / highFreqFactor) return 1;
+    if (waveLength > original / lowFreqFactor) return factor;
+    const smooth = (original / waveLength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
     return 1 / ((1 - smooth) / factor + smooth);
   });
 }

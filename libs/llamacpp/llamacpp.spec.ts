@@ -99,7 +99,7 @@ function wordVocabulary(size: number): Map<string, GgufValue> {
   ]);
 }
 
-const wide = () => randomModel(64, wordVocabulary(64), { hiddenSize: 256, intermediateSize: 512, layers: 2 });
+const wide = () => randomModel(64, wordVocabulary(64), { hiddenSize: 256, intermediateSize: 512, layerCount: 2 });
 const ids = Int32Array.from({ length: 300 }, (_, index) => (index * 31 + 5) % 64);
 
 describe('quantising', () => {
