@@ -1,1 +1,19 @@
+export { batchOfStep, planMicroBatches } from './batches.ts';
+export {
+  adapterFeeds,
+  dpoStep,
+  dpoStepOn,
+  evaluateDpo,
+  segmentOf,
+  sum,
+  type DpoTask,
+  type Metrics,
+  type TrainingPair,
+} from './dpo.ts';
+export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export * from './hyperparameters.ts';
+export { segmentLogps, type Checkpointing, type RunGraph } from './logps.ts';
+export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
+export { shuffled, uniformStream } from './random.ts';
+export { learningRateAt, type Schedule } from './schedule.ts';
+export { adapterParameters, adapterTensors, packState, unpackState } from './state.ts';

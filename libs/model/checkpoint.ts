@@ -1,0 +1,89 @@
+import { PairwiseError } from '@pairwise/errors';
+import type { Dtype, GraphBuilder, Value } from '@pairwise/onnx';
+import { parseConfig, type ModelConfig } from './config.ts';
+import { asFloat32 } from './forward.ts';
+import { headerLength, parseHeader } from './safetensors.ts';
+import { weightFiles } from './shards.ts';
+import { checkTensors, type Weight } from './tensors.ts';
+
+/** A model folder, as far as a graph needs it: the config and where each tensor lies. */
+export interface Checkpoint {
+  config: ModelConfig;
+  weights: Map<string, Weight>;
+}
+
+/** How a model folder is read: the names and sizes of its files, and bytes by range. */
+export interface ModelFolder {
+  files: readonly { path: string; sizeBytes: number }[];
+  read(path: string, start: number, end: number): Promise<Uint8Array>;
+}
+
+/** Largest JSON file of a model that is read whole, in bytes. */
+const maxJsonBytes = 64 * 1024 * 1024;
+
+/**
+ * Reads the config and the headers of all weight files of a model folder, and checks them against each other. Weights
+ * themselves are not read. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
+ * MISSING_TENSOR, WRONG_SHAPE.
+ */
+export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
+  const config = parseConfig(await readJson(folder, 'config.json'));
+  const indexName = 'model.safetensors.index.json';
+  const hasIndex = folder.files.some(({ path }) => path === indexName);
+  const index = hasIndex ? await readJson(folder, indexName) : undefined;
+  const names = folder.files.map(({ path }) => path);
+  const weights: Weight[] = [];
+  for (const file of weightFiles(names, index)) {
+    const { sizeBytes } = folder.files.find(({ path }) => path === file)!;
+    const length = headerLength(await folder.read(file, 0, Math.min(8, sizeBytes)), sizeBytes, file);
+    const places = parseHeader(await folder.read(file, 8, 8 + length), sizeBytes, file);
+    weights.push(...places.map((place) => ({ ...place, file })));
+  }
+  return { config, weights: checkTensors(config, weights) };
+}
+
+async function readJson(folder: ModelFolder, path: string): Promise<unknown> {
+  const file = folder.files.find((each) => each.path === path);
+  if (file === undefined) throw new PairwiseError('INVALID_MODEL', `the folder has no ${path}`, { field: path });
+  if (file.sizeBytes > maxJsonBytes) {
+    throw new PairwiseError('INVALID_MODEL', `${path} has ${file.sizeBytes} bytes; that is no ${path}`, {
+      field: path,
+    });
+  }
+  const bytes = await folder.read(path, 0, file.sizeBytes);
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
+  } catch (cause) {
+    throw new PairwiseError('INVALID_MODEL', `${path} is no JSON`, { field: path, cause });
+  }
+}
+
+const graphDtypes: Record<string, Dtype> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+
+/** The checkpoint's tensors as values of a graph, each declared when it is asked for first: external data, frozen. */
+export function frozenWeights(g: GraphBuilder, { weights }: Checkpoint): (name: string) => Value {
+  const declared = new Map<string, Value>();
+  return (name) => {
+    const known = declared.get(name);
+    if (known !== undefined) return known;
+    const { dtype, shape, file, offset, length } = weights.get(name)!;
+    const value = asFloat32(g, g.external(name, graphDtypes[dtype]!, shape, { location: file, offset, length }));
+    declared.set(name, value);
+    return value;
+  };
+}
+
+/** The tensors as inputs of a graph that are fed and trained, each declared when it is asked for first. */
+export function trainedWeights(
+  g: GraphBuilder,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): (name: string) => Value {
+  const declared = new Map<string, Value>();
+  return (name) => {
+    const known = declared.get(name);
+    if (known !== undefined) return known;
+    const value = g.input(name, 'float32', shapes.get(name)!);
+    declared.set(name, value);
+    return value;
+  };
+}

@@ -1,0 +1,47 @@
+export { architectures, parseConfig, type Architecture, type Llama3RopeScaling, type ModelConfig } from './config.ts';
+export { readCheckpoint, frozenWeights, trainedWeights, type Checkpoint, type ModelFolder } from './checkpoint.ts';
+export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './floats.ts';
+export { frozenLinear, packedInputs, tokenLogps, type PackedInputs, type Parameters } from './forward.ts';
+export {
+  initialLora,
+  loraLayout,
+  loraLinears,
+  loraName,
+  loraScale,
+  mergeLora,
+  type FlatEntry,
+  type LoraLayer,
+  type LoraShape,
+} from './lora.ts';
+export {
+  packSegments,
+  rowCount,
+  targetCount,
+  type BranchTargets,
+  type Feed,
+  type PackedBatch,
+  type Segment,
+} from './pack.ts';
+export { rotaryFrequencies } from './rope.ts';
+export {
+  headerLength,
+  maxHeaderBytes,
+  parseHeader,
+  readMetadata,
+  readSafetensors,
+  writeSafetensors,
+  type SafetensorsDtype,
+  type TensorData,
+  type TensorPlace,
+} from './safetensors.ts';
+export { weightFiles } from './shards.ts';
+export {
+  checkTensors,
+  expectedTensors,
+  linearModules,
+  linearName,
+  linearShape,
+  parameterCount,
+  type LinearModule,
+  type Weight,
+} from './tensors.ts';

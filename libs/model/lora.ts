@@ -1,0 +1,158 @@
+import { gemm, reshape, split, type GraphBuilder, type Value } from '@pairwise/onnx';
+import type { ModelConfig } from './config.ts';
+import { frozenLinear, type Parameters } from './forward.ts';
+import { linearModules, linearShape, type LinearModule } from './tensors.ts';
+
+/** Shape of a low-rank adaptation. */
+export interface LoraShape {
+  /** Rank. */
+  r: number;
+  alpha: number;
+  /** In the model's order. */
+  targetModules: readonly LinearModule[];
+  /** Scale by alpha / sqrt(r) instead of alpha / r. */
+  useRslora: boolean;
+}
+
+/** A part of a flat vector that is a tensor of its own. */
+export interface FlatEntry {
+  /** PEFT's name. */
+  name: string;
+  shape: [number, number];
+  /** First element in the flat vector. */
+  offset: number;
+}
+
+/** The adapter of one layer of the model: everything in one flat float32 vector, fed and differentiated as a whole. */
+export interface LoraLayer {
+  feed: string;
+  size: number;
+  entries: FlatEntry[];
+}
+
+/** Modules with the same input; their A factors lie together, so that one product serves them all. */
+const inputGroups: readonly (readonly LinearModule[])[] = [
+  ['q_proj', 'k_proj', 'v_proj'],
+  ['o_proj'],
+  ['gate_proj', 'up_proj'],
+  ['down_proj'],
+];
+
+/** Factor of B A x. */
+export function loraScale({ r, alpha, useRslora }: LoraShape): number {
+  return alpha / (useRslora ? Math.sqrt(r) : r);
+}
+
+/** Name of a factor, as PEFT writes it. */
+export function loraName(layer: number, module: LinearModule, factor: 'A' | 'B'): string {
+  return `base_model.model.model.layers.${layer}.${linearModules[module]}.lora_${factor}.weight`;
+}
+
+/**
+ * Where the factors lie in the flat vectors, a vector per layer: for each group of modules with one input all A `[r, in]`
+ * and then all B `[out, r]`.
+ */
+export function loraLayout(config: ModelConfig, lora: LoraShape): LoraLayer[] {
+  return Array.from({ length: config.layerCount }, (_, layer) => {
+    const entries: FlatEntry[] = [];
+    let offset = 0;
+    const place = (name: string, shape: [number, number]) => {
+      entries.push({ name, shape, offset });
+      offset += shape[0] * shape[1];
+    };
+    for (const modules of adaptedGroups(lora)) {
+      for (const module of modules) place(loraName(layer, module, 'A'), [lora.r, linearShape(config, module)[1]]);
+      for (const module of modules) place(loraName(layer, module, 'B'), [linearShape(config, module)[0], lora.r]);
+    }
+    return { feed: `lora_${layer}`, size: offset, entries };
+  });
+}
+
+function adaptedGroups({ targetModules }: LoraShape): LinearModule[][] {
+  return inputGroups
+    .map((modules) => modules.filter((module) => targetModules.includes(module)))
+    .filter((modules) => modules.length > 0);
+}
+
+/** Declares the adapter's inputs, a flat vector per layer, and makes linear layers with it: W x + scale B A x. */
+export function loraLinears(
+  g: GraphBuilder,
+  config: ModelConfig,
+  lora: LoraShape,
+  weight: Parameters['weight'],
+): { inputs: Value[]; linears: Parameters['linears'] } {
+  const layout = loraLayout(config, lora);
+  const inputs = layout.map(({ feed, size }) => g.input(feed, 'float32', [size]));
+  const factors = inputs.map((input) => splitFactors(g, input, config, lora));
+  const scale = loraScale(lora);
+  return {
+    inputs,
+    linears: (x, layer, modules) => {
+      const adapted = modules.filter((module) => lora.targetModules.includes(module));
+      const base = (module: LinearModule) => frozenLinear(g, x, layer, module, weight);
+      const [first] = adapted;
+      if (first === undefined) return modules.map(base);
+      const { a, b } = factors[layer]!;
+      const narrow = split(
+        g,
+        gemm(g, x, a.get(first)!, { transB: true }),
+        1,
+        adapted.map(() => lora.r),
+      );
+      return modules.map((module) => {
+        const index = adapted.indexOf(module);
+        if (index === -1) return base(module);
+        return gemm(g, narrow[index]!, b.get(module)!, { transB: true, alpha: scale, bias: base(module) });
+      });
+    },
+  };
+}
+
+/** The A factors of each group together, by the group's first module, and the B factors one by one. */
+function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: LoraShape) {
+  const groups = adaptedGroups(lora);
+  const inputSize = (module: LinearModule) => linearShape(config, module)[1];
+  const outputSize = (module: LinearModule) => linearShape(config, module)[0];
+  const sizes = groups.flatMap((modules) => [
+    modules.length * lora.r * inputSize(modules[0]!),
+    ...modules.map((module) => lora.r * outputSize(module)),
+  ]);
+  const parts = [...split(g, input, 0, sizes)];
+  const a = new Map<LinearModule, Value>();
+  const b = new Map<LinearModule, Value>();
+  for (const modules of groups) {
+    const [first] = modules as [LinearModule];
+    a.set(first, reshape(g, parts.shift()!, [modules.length * lora.r, inputSize(first)]));
+    for (const module of modules) b.set(module, reshape(g, parts.shift()!, [outputSize(module), lora.r]));
+  }
+  return { a, b };
+}
+
+/**
+ * A new adapter's flat vectors, initialised as PEFT does: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero.
+ * `uniform` gives the next random number in [0, 1).
+ */
+export function initialLora(layout: readonly LoraLayer[], uniform: () => number): Float32Array[] {
+  return layout.map(({ size, entries }) => {
+    const flat = new Float32Array(new SharedArrayBuffer(size * 4));
+    for (const { name, shape, offset } of entries) {
+      if (!name.endsWith('.lora_A.weight')) continue;
+      const bound = 1 / Math.sqrt(shape[1]);
+      for (let i = 0; i < shape[0] * shape[1]; i++) flat[offset + i] = (2 * uniform() - 1) * bound;
+    }
+    return flat;
+  });
+}
+
+/** Adds scale B A to a weight `[out, in]` in place. The sums over the rank are in float64. */
+export function mergeLora(weight: Float32Array, a: Float32Array, b: Float32Array, r: number, scale: number): void {
+  const inputs = a.length / r;
+  const outputs = b.length / r;
+  for (let out = 0; out < outputs; out++) {
+    for (let i = 0; i < inputs; i++) {
+      let sum = 0;
+      for (let rank = 0; rank < r; rank++) sum += b[out * r + rank]! * a[rank * inputs + i]!;
+      weight[out * inputs + i]! += scale * sum;
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import { PairwiseError } from '@pairwise/errors';
+
+/** Bytes per element of the dtypes that safetensors knows. */
+const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+export type SafetensorsDtype = keyof typeof elementBytes;
+
+/** One tensor of a file: where its bytes are, counted from the beginning of the file. */
+export interface TensorPlace {
+  name: string;
+  dtype: SafetensorsDtype;
+  shape: number[];
+  offset: number;
+  length: number;
+}
+
+/** Largest header that is read, in bytes: as the reference implementation has it. */
+export const maxHeaderBytes = 100_000_000;
+const maxRank = 8;
+
+/** Length of the header in bytes, from the first 8 bytes of a file. Throws INVALID_FILE for one that cannot be. */
+export function headerLength(start: Uint8Array, fileSize: number, file: string): number {
+  if (start.length < 8 || fileSize < 8) throw invalid(file, `has ${fileSize} bytes, less than a header's length takes`);
+  const length = new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true);
+  if (length > BigInt(maxHeaderBytes)) throw invalid(file, `says that its header has ${length} bytes`);
+  if (8 + Number(length) > fileSize) {
+    throw invalid(file, `is truncated: its header should end at byte ${8 + Number(length)}, the file at ${fileSize}`);
+  }
+  return Number(length);
+}
+
+/**
+ * The tensors of a safetensors file, from its header's JSON, by offset. Nothing of what the header says is believed: sizes
+ * must follow from shapes and dtypes, and the tensors must fill the file without gaps or overlaps, as the format demands.
+ * Throws INVALID_FILE naming the file and the tensor.
+ */
+export function parseHeader(json: Uint8Array, fileSize: number, file: string): TensorPlace[] {
+  const dataStart = 8 + json.length;
+  const entries = Object.entries(parseObject(json, file)).filter(([name]) => name !== '__metadata__');
+  const tensors = entries.map(([name, entry]) => parseTensor(name, entry, dataStart, file));
+  tensors.sort((a, b) => a.offset - b.offset || a.length - b.length);
+  let end = dataStart;
+  for (const { name, offset, length } of tensors) {
+    if (offset !== end) throw invalid(file, `leaves a gap or an overlap before the tensor '${name}'`);
+    end = offset + length;
+  }
+  if (end !== fileSize) {
+    const problem = end > fileSize ? 'is truncated' : 'has bytes that belong to no tensor';
+    throw invalid(file, `${problem}: its tensors end at byte ${end}, the file at ${fileSize}`);
+  }
+  return tensors;
+}
+
+/** A tensor to write. Data is little endian, as on every machine that runs this. */
+export interface TensorData {
+  name: string;
+  dtype: SafetensorsDtype;
+  shape: readonly number[];
+  data: ArrayBufferView;
+}
+
+/** A safetensors file with the tensors in the given order. The same tensors and metadata give the same bytes. */
+export function writeSafetensors(tensors: readonly TensorData[], metadata: Record<string, string> = {}): Uint8Array {
+  const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { __metadata__: metadata } : {};
+  let end = 0;
+  for (const { name, dtype, shape, data } of tensors) {
+    const length = shape.reduce((product, size) => product * size, elementBytes[dtype]);
+    if (length !== data.byteLength) {
+      throw new PairwiseError(
+        'WRONG_SHAPE',
+        `'${name}' has ${data.byteLength} bytes, its shape [${shape.join()}] ${length}`,
+      );
+    }
+    header[name] = { dtype, shape, data_offsets: [end, end + length] };
+    end += length;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const start = 8 + Math.ceil(text.length / 8) * 8;
+  const file = new Uint8Array(start + end).fill(0x20, 0, start);
+  new DataView(file.buffer).setBigUint64(0, BigInt(start - 8), true);
+  file.set(text, 8);
+  let at = start;
+  for (const { data } of tensors) {
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return file;
+}
+
+export type TypedArray =
+  Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
+
+const arrays = {
+  F64: Float64Array,
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I64: BigInt64Array,
+  I32: Int32Array,
+  I16: Int16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+};
+
+/** A small safetensors file that is whole in memory, by tensor name. F16 and BF16 are given as their bits. */
+export function readSafetensors(
+  bytes: Uint8Array,
+  file = 'the file',
+): Map<string, { shape: number[]; data: TypedArray }> {
+  const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
+  const places = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
+  return new Map(
+    places.map(({ name, dtype, shape, offset, length: size }) => {
+      // A copy, since the place in the file need not be aligned.
+      const copy = bytes.slice(offset, offset + size);
+      return [name, { shape, data: new arrays[dtype](copy.buffer, copy.byteOffset, size / elementBytes[dtype]) }];
+    }),
+  );
+}
+
+/** The `metadata` that a file was written with. */
+export function readMetadata(bytes: Uint8Array, file = 'the file'): Record<string, string> {
+  const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
+  const metadata = parseObject(bytes.subarray(8, 8 + length), file)['__metadata__'] ?? {};
+  if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
+    throw invalid(file, 'has metadata that are no texts');
+  }
+  return metadata as Record<string, string>;
+}
+
+function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
+  let header: unknown;
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(json);
+    refuseRepeatedNames(text, file);
+    header = JSON.parse(text);
+  } catch (cause) {
+    if (cause instanceof PairwiseError) throw cause;
+    throw invalid(file, 'has a header that is no JSON', cause);
+  }
+  if (isRecord(header)) return header;
+  throw invalid(file, 'has a header that is no JSON object');
+}
+
+/** JSON.parse lets the last of two equal names win, and readers that let the first win would see another file. */
+function refuseRepeatedNames(text: string, file: string): void {
+  const names = new Set<string>();
+  let depth = 0;
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g)) {
+    if (token === '{') depth += 1;
+    else if (token === '}') depth -= 1;
+    else if (depth === 1 && token.endsWith(':')) {
+      if (names.has(token)) throw invalid(file, `names the tensor ${token.slice(0, 100)} twice`);
+      names.add(token);
+    }
+  }
+}
+
+function parseTensor(name: string, entry: unknown, dataStart: number, file: string): TensorPlace {
+  if (!isRecord(entry)) throw invalid(file, `describes the tensor '${name}' by no object`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
+    throw invalid(file, `gives the tensor '${name}' the unknown dtype ${JSON.stringify(dtype)}`);
+  }
+  if (!isSizes(shape) || shape.length > maxRank) throw invalid(file, `gives the tensor '${name}' an impossible shape`);
+  if (!isSizes(offsets) || offsets.length !== 2) throw invalid(file, `gives the tensor '${name}' impossible offsets`);
+  const [start = 0, end = 0] = offsets;
+  // Sizes are multiplied exactly: a product of doubles may round to the length that was claimed.
+  const expected = shape.reduce(
+    (product, size) => product * BigInt(size),
+    BigInt(elementBytes[dtype as SafetensorsDtype]),
+  );
+  if (BigInt(end) - BigInt(start) !== expected) {
+    throw invalid(file, `gives the tensor '${name}' ${end - start} bytes, but its shape and dtype take ${expected}`);
+  }
+  return { name, dtype: dtype as SafetensorsDtype, shape, offset: dataStart + start, length: end - start };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && (size as number) >= 0);
+}
+
+function invalid(file: string, problem: string, cause?: unknown): PairwiseError {
+  return new PairwiseError('INVALID_FILE', `${file} ${problem}`, { metadata: { file }, cause });
+}

@@ -1,0 +1,101 @@
+import { PairwiseError } from '@pairwise/errors';
+import type { ModelConfig } from './config.ts';
+import type { TensorPlace } from './safetensors.ts';
+
+/** A tensor of a checkpoint with the file that it lies in. */
+export interface Weight extends TensorPlace {
+  file: string;
+}
+
+/** The layers that an adapter can change, in the model's order, with the tensor's name below `model.layers.N`. */
+export const linearModules = {
+  q_proj: 'self_attn.q_proj',
+  k_proj: 'self_attn.k_proj',
+  v_proj: 'self_attn.v_proj',
+  o_proj: 'self_attn.o_proj',
+  gate_proj: 'mlp.gate_proj',
+  up_proj: 'mlp.up_proj',
+  down_proj: 'mlp.down_proj',
+} as const;
+export type LinearModule = keyof typeof linearModules;
+
+/** Output and input size of a linear layer's weight `[out, in]`. */
+export function linearShape(config: ModelConfig, module: LinearModule): [number, number] {
+  const { hiddenSize, intermediateSize, headDim } = config;
+  const [queries, keys] = [config.headCount * headDim, config.kvHeadCount * headDim];
+  const shapes: Record<LinearModule, [number, number]> = {
+    q_proj: [queries, hiddenSize],
+    k_proj: [keys, hiddenSize],
+    v_proj: [keys, hiddenSize],
+    o_proj: [hiddenSize, queries],
+    gate_proj: [intermediateSize, hiddenSize],
+    up_proj: [intermediateSize, hiddenSize],
+    down_proj: [hiddenSize, intermediateSize],
+  };
+  return shapes[module];
+}
+
+/** Hugging Face name of a linear layer's weight. */
+export function linearName(layer: number, module: LinearModule): string {
+  return `model.layers.${layer}.${linearModules[module]}.weight`;
+}
+
+/** Every tensor that the config calls for, with its shape, in the model's order. */
+export function expectedTensors(config: ModelConfig): Map<string, number[]> {
+  const { hiddenSize, vocabularySize } = config;
+  const tensors = new Map<string, number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]]);
+  for (let layer = 0; layer < config.layerCount; layer++) {
+    tensors.set(`model.layers.${layer}.input_layernorm.weight`, [hiddenSize]);
+    tensors.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize]);
+    for (const module of Object.keys(linearModules) as LinearModule[]) {
+      tensors.set(linearName(layer, module), linearShape(config, module));
+    }
+  }
+  tensors.set('model.norm.weight', [hiddenSize]);
+  if (!config.tieWordEmbeddings) tensors.set('lm_head.weight', [vocabularySize, hiddenSize]);
+  return tensors;
+}
+
+/** Numbers of parameters that the config calls for. */
+export function parameterCount(config: ModelConfig): number {
+  return [...expectedTensors(config).values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
+}
+
+/** Tensors that old checkpoints carry and no forward pass reads. */
+const ignored = [/\.rotary_emb\.inv_freq$/, /^lm_head\.weight$/];
+
+/**
+ * The checkpoint's tensors by name, checked against the config. Throws MISSING_TENSOR, WRONG_SHAPE, and INVALID_MODEL for
+ * a dtype other than F32, F16 and BF16, a tensor that no config of this kind calls for, or one that two files hold.
+ */
+export function checkTensors(config: ModelConfig, weights: readonly Weight[]): Map<string, Weight> {
+  const expected = expectedTensors(config);
+  const found = new Map<string, Weight>();
+  for (const weight of weights) {
+    const { name, file } = weight;
+    if (found.has(name)) throw refuse('INVALID_MODEL', name, `is in ${found.get(name)!.file} and in ${file}`);
+    if (!expected.has(name) && !ignored.some((pattern) => pattern.test(name))) {
+      throw refuse('INVALID_MODEL', name, `of ${file} is not a part of a ${config.architecture} with this config.json`);
+    }
+    found.set(name, weight);
+  }
+  for (const [name, shape] of expected) {
+    const weight = found.get(name);
+    if (weight === undefined) throw refuse('MISSING_TENSOR', name, 'is missing from the checkpoint');
+    if (weight.shape.join() !== shape.join()) {
+      throw refuse(
+        'WRONG_SHAPE',
+        name,
+        `has the shape [${weight.shape.join(', ')}]; config.json calls for [${shape.join(', ')}]`,
+      );
+    }
+    if (!['F32', 'F16', 'BF16'].includes(weight.dtype)) {
+      throw refuse('INVALID_MODEL', name, `is stored as ${weight.dtype}; F32, F16 and BF16 are supported`);
+    }
+  }
+  return found;
+}
+
+function refuse(reason: 'INVALID_MODEL' | 'MISSING_TENSOR' | 'WRONG_SHAPE', tensor: string, problem: string) {
+  return new PairwiseError(reason, `the tensor '${tensor}' ${problem}`, { metadata: { tensor } });
+}

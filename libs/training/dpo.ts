@@ -1,0 +1,173 @@
+import { PairwiseError } from '@pairwise/errors';
+import { packSegments, type Feed, type LoraLayer, type ModelConfig, type Segment } from '@pairwise/model';
+import { batchMetrics, dpoLosses, type PairLogps } from '@pairwise/preference';
+import { batchOfStep, planMicroBatches } from './batches.ts';
+import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
+import { segmentLogps, type Checkpointing, type RunGraph } from './logps.ts';
+import { adamwStep, clipFactor, globalNorm, type OptimizerState } from './optimizer.ts';
+import { learningRateAt } from './schedule.ts';
+
+/** A pair as it is trained on: token ids, and the reference's summed logps in nats. */
+export interface TrainingPair {
+  prompt: Int32Array;
+  chosen: Int32Array;
+  rejected: Int32Array;
+  referenceChosen: number;
+  referenceRejected: number;
+}
+
+/** What a training step needs besides its state. */
+export interface DpoTask {
+  config: ModelConfig;
+  layout: readonly LoraLayer[];
+  pairs: readonly TrainingPair[];
+  hyperparameters: Hyperparameters;
+}
+
+/** Figures of a step under the field's names. */
+export type Metrics = Record<string, number>;
+
+/** The adapter as feeds. */
+export function adapterFeeds(layout: readonly LoraLayer[], parameters: readonly Float32Array[]): Record<string, Feed> {
+  const feed = (data: Float32Array): Feed => ({ dtype: 'float32', dims: [data.length], data });
+  return Object.fromEntries(layout.map(({ feed: name }, index) => [name, feed(parameters[index]!)]));
+}
+
+/**
+ * The next optimizer step on the pairs that the step's number and the seed decide; changes `state` in place.
+ * `run` runs the graph of `dpoGraph`. Throws NON_FINITE where loss or gradients are no numbers any more.
+ */
+export async function dpoStep(
+  run: RunGraph,
+  task: DpoTask,
+  state: OptimizerState,
+  between?: Checkpointing,
+): Promise<Metrics> {
+  const { pairs, hyperparameters } = task;
+  const { batchSize, seed } = hyperparameters;
+  const batch = [...batchOfStep(state.step, pairs.length, batchSize, seed)].map((index) => pairs[index]!);
+  return dpoStepOn(run, task, state, batch, between);
+}
+
+/** The next optimizer step on a given batch. */
+export async function dpoStepOn(
+  run: RunGraph,
+  { config, layout, pairs, hyperparameters }: DpoTask,
+  state: OptimizerState,
+  batch: readonly TrainingPair[],
+  between: Checkpointing = () => undefined,
+): Promise<Metrics> {
+  const step = state.step + 1;
+  const segments = batch.map(segmentOf);
+  const gradients = layout.map(({ size }) => new Float32Array(size));
+  const logps: PairLogps[] = [];
+  let loss = 0;
+  for (const part of planMicroBatches(segments, config)) {
+    await between();
+    const feeds = microBatchFeeds(
+      part.map((index) => batch[index]!),
+      config,
+      hyperparameters,
+      batch.length,
+    );
+    const results = await run({ ...feeds, ...adapterFeeds(layout, state.parameters) });
+    loss += (results['loss']!.data as Float32Array)[0]!;
+    gradients.forEach((sum, layer) => addTo(sum, results[`gradient_${layer}`]!.data as Float32Array));
+    const [chosen, rejected] = [
+      results['chosen_logps']!.data as Float32Array,
+      results['rejected_logps']!.data as Float32Array,
+    ];
+    part.forEach((index, place) => {
+      logps[index] = pairLogps(batch[index]!, chosen[place]!, rejected[place]!);
+    });
+  }
+  const gradNorm = globalNorm(gradients);
+  if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) throw nonFinite(step, loss, gradNorm);
+  const total = stepCount(pairs.length, hyperparameters);
+  const learningRate = learningRateAt(step, {
+    type: hyperparameters.lrSchedulerType,
+    learningRate: hyperparameters.learningRate,
+    warmupSteps: warmupStepCount(hyperparameters, total),
+    stepCount: total,
+  });
+  adamwStep(state, gradients, { ...hyperparameters, learningRate }, clipFactor(gradNorm, hyperparameters.maxGradNorm));
+  return { loss, ...batchMetrics(logps, hyperparameters.beta), grad_norm: gradNorm, learning_rate: learningRate };
+}
+
+/** Metrics of the policy on pairs that are not trained on, with the prefix `eval_`; `run` runs `policyGraph`. */
+export async function evaluateDpo(
+  run: RunGraph,
+  { config, layout, hyperparameters }: Omit<DpoTask, 'pairs'>,
+  parameters: readonly Float32Array[],
+  pairs: readonly TrainingPair[],
+  between?: Checkpointing,
+): Promise<Metrics> {
+  const segments = pairs.map(segmentOf);
+  const tokens = await segmentLogps(run, config, segments, adapterFeeds(layout, parameters), between);
+  const logps = pairs.map((pair, index) => pairLogps(pair, sum(tokens[index]![0]!), sum(tokens[index]![1]!)));
+  const { beta, labelSmoothing } = hyperparameters;
+  const losses = dpoLosses(logps, beta, labelSmoothing);
+  const loss = (lossWeight(hyperparameters) * losses.reduce((total, each) => total + each, 0)) / losses.length;
+  const metrics = { loss, ...batchMetrics(logps, beta) };
+  return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]));
+}
+
+/** A pair as a segment: its prompt with two branches, chosen first. */
+export function segmentOf({ prompt, chosen, rejected }: Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>): Segment {
+  return { prefix: prompt, branches: [chosen, rejected] };
+}
+
+function lossWeight({ losses }: Hyperparameters): number {
+  return losses[0]?.weight ?? 1;
+}
+
+function microBatchFeeds(
+  pairs: readonly TrainingPair[],
+  config: ModelConfig,
+  hyperparameters: Hyperparameters,
+  batchLength: number,
+): Record<string, Feed> {
+  const { feeds, branches, targetCount } = packSegments(pairs.map(segmentOf), config);
+  const sums = [0, 1].map(() => new Float32Array(pairs.length * targetCount));
+  for (const { segment, branch, start, end } of branches) {
+    sums[branch]!.fill(1, segment * targetCount + start, segment * targetCount + end);
+  }
+  const matrix = (data: Float32Array): Feed => ({ dtype: 'float32', dims: [pairs.length, targetCount], data });
+  const column = (values: number[]): Feed => ({
+    dtype: 'float32',
+    dims: [values.length, 1],
+    data: Float32Array.from(values),
+  });
+  const scalar = (value: number): Feed => ({ dtype: 'float32', dims: [], data: Float32Array.of(value) });
+  return {
+    ...feeds,
+    chosen_sum: matrix(sums[0]!),
+    rejected_sum: matrix(sums[1]!),
+    reference_chosen: column(pairs.map(({ referenceChosen }) => referenceChosen)),
+    reference_rejected: column(pairs.map(({ referenceRejected }) => referenceRejected)),
+    beta: scalar(hyperparameters.beta),
+    label_smoothing: scalar(hyperparameters.labelSmoothing),
+    pair_weight: scalar(lossWeight(hyperparameters) / batchLength),
+  };
+}
+
+function pairLogps(pair: TrainingPair, chosen: number, rejected: number): PairLogps {
+  const { referenceChosen, referenceRejected } = pair;
+  return { policyChosen: chosen, policyRejected: rejected, referenceChosen, referenceRejected };
+}
+
+function addTo(sum: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
+}
+
+/** Sum in float64. */
+export function sum(values: Float32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+function nonFinite(step: number, loss: number, gradNorm: number): PairwiseError {
+  const message = `at step ${step} the loss is ${loss} and the gradient norm ${gradNorm}; lower the learning rate`;
+  return new PairwiseError('NON_FINITE', message, { metadata: { step: String(step) } });
+}

@@ -1,0 +1,77 @@
+import { PairwiseError } from '@pairwise/errors';
+import { readMetadata, readSafetensors, writeSafetensors, type LoraLayer, type TensorData } from '@pairwise/model';
+import type { OptimizerState } from './optimizer.ts';
+
+const format = 'pairwise-checkpoint-1';
+const lists = ['parameters', 'firstMoments', 'secondMoments'] as const;
+
+/**
+ * A checkpoint as safetensors: for each layer the flat vectors `parameters.<layer>`, `firstMoments.<layer>` and
+ * `secondMoments.<layer>`; metadata: the format and the step. The position in the data follows from step and seed.
+ */
+export function packState(state: OptimizerState): Uint8Array {
+  const tensors = lists.flatMap((list) =>
+    state[list].map((data, index): TensorData => ({
+      name: `${list}.${index}`,
+      dtype: 'F32',
+      shape: [data.length],
+      data,
+    })),
+  );
+  return writeSafetensors(tensors, { format, step: String(state.step) });
+}
+
+/** Reads a checkpoint for a layout. Throws INVALID_FILE, and WRONG_SHAPE where it belongs to another adapter or model. */
+export function unpackState(bytes: Uint8Array, layout: readonly LoraLayer[]): OptimizerState {
+  const metadata = readMetadata(bytes, 'the checkpoint');
+  const step = Number(metadata['step']);
+  if (metadata['format'] !== format || !Number.isInteger(step) || step < 0) {
+    throw new PairwiseError('INVALID_FILE', `the checkpoint is not of the format ${format}`);
+  }
+  const tensors = readSafetensors(bytes, 'the checkpoint');
+  const vector = (list: string, index: number, size: number): Float32Array => {
+    const data = tensors.get(`${list}.${index}`)?.data;
+    if (data instanceof Float32Array && data.length === size) return data;
+    throw new PairwiseError('WRONG_SHAPE', `the checkpoint's ${list}.${index} does not fit the model and its adapter`);
+  };
+  const read = (list: (typeof lists)[number]) => layout.map(({ size }, index) => vector(list, index, size));
+  return {
+    step,
+    parameters: read('parameters'),
+    firstMoments: read('firstMoments'),
+    secondMoments: read('secondMoments'),
+  };
+}
+
+/** The adapter as PEFT's tensors, sorted by name. */
+export function adapterTensors(layout: readonly LoraLayer[], parameters: readonly Float32Array[]): TensorData[] {
+  const tensors = layout.flatMap(({ entries }, layer) =>
+    entries.map(({ name, shape, offset }): TensorData => {
+      const data = parameters[layer]!.subarray(offset, offset + shape[0] * shape[1]);
+      return { name, dtype: 'F32', shape, data };
+    }),
+  );
+  return tensors.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** An adapter in PEFT's tensors as flat vectors. Throws MISSING_TENSOR and WRONG_SHAPE. */
+export function adapterParameters(
+  layout: readonly LoraLayer[],
+  tensors: ReadonlyMap<string, { shape: readonly number[]; data: unknown }>,
+): Float32Array[] {
+  return layout.map(({ size, entries }) => {
+    const flat = new Float32Array(new SharedArrayBuffer(size * 4));
+    for (const { name, shape, offset } of entries) {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) throw new PairwiseError('MISSING_TENSOR', `the adapter lacks ${name}`);
+      if (tensor.shape.join() !== shape.join() || !(tensor.data instanceof Float32Array)) {
+        throw new PairwiseError(
+          'WRONG_SHAPE',
+          `the adapter's ${name} is not a float32 tensor of [${shape.join(', ')}]`,
+        );
+      }
+      flat.set(tensor.data, offset);
+    }
+    return flat;
+  });
+}
