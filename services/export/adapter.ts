@@ -1,32 +1,25 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { LoraShape } from '@pairwise/model';
 import { writeFileFrom } from './files.ts';
 import { safetensorsStream } from './safetensors.ts';
 import { encodeWeights } from './storage.ts';
+import type { Adapter } from './weights.ts';
 
-/** What a PEFT adapter folder says, besides its weights. */
-export interface AdapterDescription {
-  /** Hub repository of the base model, or the name by which it was imported. */
-  baseModel: string;
-  /** Hub commit of the base model, if it came from the hub. */
+/** The base model that an adapter belongs to, as its folder names it. */
+export interface BaseModelName {
+  /** Hub repository, or the name by which the model was imported. */
+  name: string;
+  /** Hub commit, if it came from the hub. */
   revision: string | undefined;
-  r: number;
-  alpha: number;
-  /** Names of the adapted layers, such as `q_proj`. */
-  targetModules: readonly string[];
-  useRslora: boolean;
 }
 
 /**
  * Writes an adapter as PEFT does (`adapter_config.json`, `adapter_model.safetensors` in float32), for
  * `PeftModel.from_pretrained` and everything else that reads it. Returns the names of the files.
  */
-export async function writeAdapterArtifact(
-  folder: string,
-  description: AdapterDescription,
-  tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>,
-): Promise<string[]> {
-  const sorted = [...tensors].sort(([a], [b]) => (a < b ? -1 : 1));
+export async function writeAdapterArtifact(folder: string, adapter: Adapter, base: BaseModelName): Promise<string[]> {
+  const sorted = [...adapter.tensors].sort(([a], [b]) => (a < b ? -1 : 1));
   const streamed = sorted.map(([name, { shape, data }]) => ({
     name,
     type: 'F32' as const,
@@ -34,20 +27,20 @@ export async function writeAdapterArtifact(
     data: () => [encodeWeights(data, 'F32')],
   }));
   await writeFileFrom(join(folder, 'adapter_model.safetensors'), safetensorsStream(streamed));
-  await writeFile(join(folder, 'adapter_config.json'), `${JSON.stringify(peftConfig(description), null, 2)}\n`);
+  await writeFile(join(folder, 'adapter_config.json'), `${JSON.stringify(peftConfig(adapter.lora, base), null, 2)}\n`);
   return ['adapter_config.json', 'adapter_model.safetensors'];
 }
 
-function peftConfig(description: AdapterDescription) {
+function peftConfig(lora: LoraShape, base: BaseModelName) {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
-    base_model_name_or_path: description.baseModel,
-    revision: description.revision ?? null,
-    r: description.r,
-    lora_alpha: description.alpha,
-    target_modules: [...description.targetModules].sort(),
-    use_rslora: description.useRslora,
+    base_model_name_or_path: base.name,
+    revision: base.revision ?? null,
+    r: lora.r,
+    lora_alpha: lora.alpha,
+    target_modules: [...lora.targetModules].sort(),
+    use_rslora: lora.useRslora,
     lora_dropout: 0,
     bias: 'none',
     fan_in_fan_out: false,

@@ -3,10 +3,9 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { headerOf, openJudge } from '@pairwise/llamacpp';
+import { bfloat16ToFloat32, float32ToBfloat16, loraName, readCheckpoint, readSafetensors } from '@pairwise/model';
+import type { Checkpoint, LoraShape, ModelFolder } from '@pairwise/model';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testModel } from '../../libs/llamacpp/testing.ts';
-import type { TestModel } from '../../libs/llamacpp/testing.ts';
-import { llamaTensors } from '../../libs/gguf/llama.ts';
 import { sharedFolder } from '../../tools/goldens/shared.ts';
 import { writeAdapterArtifact } from './adapter.ts';
 import { writeGgufArtifact } from './gguf.ts';
@@ -14,7 +13,7 @@ import type { GgufModel } from './gguf.ts';
 import { writeMergedArtifact } from './merged.ts';
 import type { VerificationSequence } from './verify.ts';
 import { tolerances, verifyGguf } from './verify.ts';
-import { mergedWeights, rowChunks } from './weights.ts';
+import { baseWeights, mergedWeights, rowChunks } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
 
 const shared = sharedFolder();
@@ -27,70 +26,48 @@ function freshFolder(): string {
   return path;
 }
 
-/** A small float32 model's weights in memory. */
-function inMemory(model: TestModel): ExportWeights {
-  const tensors = llamaTensors(model.shape).map(({ source, shape }) => ({ name: source, shape, type: 'F32' as const }));
-  const shapes = new Map(tensors.map(({ name, shape }) => [name, shape]));
+/** A model folder on this disk. */
+async function modelFolder(path: string): Promise<ModelFolder> {
+  const names = await readdir(path);
+  const files = names.map(async (name) => ({ path: name, sizeBytes: (await stat(join(path, name))).size }));
   return {
-    tensors,
-    rows(name, first, rows) {
-      const width = shapes
-        .get(name)!
-        .slice(1)
-        .reduce((product, dim) => product * dim, 1);
-      return Promise.resolve(model.weights(name).slice(first * width, (first + rows) * width));
-    },
+    files: await Promise.all(files),
+    read: async (name, start, end) => (await readFile(join(path, name))).subarray(start, end),
   };
-}
-
-type Safetensors = Map<string, { dtype: string; shape: number[]; bytes: Uint8Array<ArrayBuffer> }>;
-
-async function readSafetensors(path: string): Promise<Safetensors> {
-  const file = await readFile(path);
-  const start = 8 + Number(file.readBigUInt64LE());
-  const header = JSON.parse(file.toString('utf8', 8, start)) as Record<
-    string,
-    { dtype: string; shape: number[]; data_offsets: [number, number] }
-  >;
-  delete header['__metadata__'];
-  const entries = Object.entries(header).map(
-    ([
-      name,
-      {
-        dtype,
-        shape,
-        data_offsets: [from, to],
-      },
-    ]) => {
-      const bytes = new Uint8Array(file.subarray(start + from, start + to));
-      return [name, { dtype, shape, bytes }] as const;
-    },
-  );
-  return new Map(entries);
 }
 
 describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped without ../shared)', () => {
   const source = join(shared ?? '', 'models/stories260K-eos1');
-  let stories: TestModel;
-  let base: ExportWeights;
+  let base: ModelFolder;
+  let checkpoint: Checkpoint;
+  let weights: ExportWeights;
   let adapter: Adapter;
   let model: GgufModel;
   let sequences: VerificationSequence[];
   let policyLogps: number[][];
 
   beforeAll(async () => {
-    stories = await testModel(source);
-    base = inMemory(stories);
-    const stored = await readSafetensors(join(shared!, 'goldens/adapter_a_final/adapter_model.safetensors'));
-    const tensors = [...stored].map(
-      ([name, { shape, bytes }]) => [name, { shape, data: new Float32Array(bytes.buffer) }] as const,
+    base = await modelFolder(source);
+    checkpoint = await readCheckpoint(base);
+    weights = baseWeights(checkpoint, (...range) => base.read(...range));
+    const file = await readFile(join(shared!, 'goldens/adapter_a_final/adapter_model.safetensors'));
+    const lora: LoraShape = {
+      r: 8,
+      alpha: 16,
+      targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+      useRslora: false,
+    };
+    const tensors = new Map(
+      [...readSafetensors(file)].map(
+        ([name, { shape, data }]) => [name, { shape, data: data as Float32Array }] as const,
+      ),
     );
-    adapter = { scale: 16 / 8, tensors: new Map(tensors) };
+    adapter = { lora, tensors };
     const json = async (name: string) => JSON.parse(await readFile(join(source, name), 'utf8')) as unknown;
     model = {
       name: 'stories',
-      shape: stories.shape,
-      weights: base,
+      config: checkpoint.config,
+      weights,
       tokenizer: { tokenizer: await json('tokenizer.json'), tokenizerConfig: await json('tokenizer_config.json') },
       renderChat: undefined,
       stops: ['<s>'],
@@ -131,28 +108,28 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
   });
 
   test('a merged adapter is W + scale B A, the same however it is cut into rows', async () => {
-    const weights = mergedWeights(base, adapter);
+    const merged = mergedWeights(weights, checkpoint, adapter);
     const name = 'model.layers.3.mlp.down_proj.weight';
-    const peft = (factor: string) =>
-      adapter.tensors.get(`base_model.model.model.layers.3.mlp.down_proj.lora_${factor}.weight`)!.data;
+    const original = await weights.rows(name, 0, 64);
+    const peft = (factor: 'A' | 'B') => adapter.tensors.get(loraName(3, 'down_proj', factor))!.data;
     const [a, b] = [peft('A'), peft('B')];
-    const whole = await weights.rows(name, 0, 64);
+    const whole = await merged.rows(name, 0, 64);
     for (const [row, column] of [
       [0, 0],
       [17, 171],
       [63, 5],
     ] as const) {
-      let expected = stories.weights(name)[row * 172 + column]!;
-      for (let factor = 0; factor < 8; factor++) expected += 2 * b[row * 8 + factor]! * a[factor * 172 + column]!;
-      expect(whole[row * 172 + column]).toBe(Math.fround(expected));
+      let product = 0;
+      for (let factor = 0; factor < 8; factor++) product += b[row * 8 + factor]! * a[factor * 172 + column]!;
+      expect(whole[row * 172 + column]).toBe(Math.fround(original[row * 172 + column]! + 2 * product));
     }
-    expect(await weights.rows(name, 10, 7)).toEqual(whole.slice(10 * 172, 17 * 172));
-    expect(await weights.rows('model.norm.weight', 0, 64)).toEqual(stories.weights('model.norm.weight'));
+    expect(await merged.rows(name, 10, 7)).toEqual(whole.slice(10 * 172, 17 * 172));
+    expect(await merged.rows('model.norm.weight', 0, 64)).toEqual(await weights.rows('model.norm.weight', 0, 64));
   });
 
   test('the merged GGUF differs from the base model', async () => {
     const target = freshFolder();
-    const tuned = { ...model, weights: mergedWeights(base, adapter) };
+    const tuned = { ...model, weights: mergedWeights(weights, checkpoint, adapter) };
     await writeGgufArtifact(target, tuned, { baseName: 'tuned', type: 'F16' });
     const failing = verifyGguf({
       path: join(target, 'tuned-F16.gguf'),
@@ -187,39 +164,43 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
 
   test('the merged folder holds every tensor in the asked dtype, and what belongs to it', async () => {
     const target = freshFolder();
-    const weights = mergedWeights(base, adapter);
-    const files = await writeMergedArtifact(target, { baseFolder: source, weights }, { type: 'BF16' });
-    expect(files.sort()).toEqual(
-      ['config.json', 'generation_config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'].sort(),
-    );
-    const config = JSON.parse(await readFile(join(target, 'config.json'), 'utf8')) as Record<string, unknown>;
-    expect(config).toMatchObject({ torch_dtype: 'bfloat16', architectures: ['LlamaForCausalLM'] });
-    const written = await readSafetensors(join(target, 'model.safetensors'));
-    const original = await readSafetensors(join(source, 'model.safetensors'));
-    expect([...written.keys()].sort()).toEqual([...original.keys()].sort());
-    for (const [name, { dtype, shape, bytes }] of written) {
+    const merged = mergedWeights(weights, checkpoint, adapter);
+    const { config } = checkpoint;
+    const files = await writeMergedArtifact(target, { base, config, weights: merged }, { type: 'BF16' });
+    expect((await readdir(target)).sort()).toEqual(files.toSorted());
+    expect(files.toSorted()).toEqual(base.files.map(({ path }) => path).toSorted());
+    expect(JSON.parse(await readFile(join(target, 'config.json'), 'utf8'))).toEqual({
+      ...(JSON.parse(await readFile(join(source, 'config.json'), 'utf8')) as object),
+      torch_dtype: 'bfloat16',
+    });
+    const written = await modelFolder(target);
+    const reread = await readCheckpoint(written);
+    for (const [name, { dtype, shape }] of reread.weights) {
       expect(dtype).toBe('BF16');
-      expect(shape, name).toEqual(original.get(name)!.shape);
-      const exact = await weights.rows(name, 0, shape[0]!);
-      const rounded = new Float32Array(Uint32Array.from(new Uint16Array(bytes.buffer), (half) => half << 16).buffer);
-      const off = rounded.findIndex((value, index) => Math.abs(value - exact[index]!) > Math.abs(exact[index]!) / 256);
-      expect(off, name).toBe(-1);
+      const exact = await merged.rows(name, 0, shape[0]!);
+      const stored = await baseWeights(reread, (...range) => written.read(...range)).rows(name, 0, shape[0]!);
+      expect(stored, name).toEqual(bfloat16ToFloat32(float32ToBfloat16(exact)));
     }
+  });
+
+  test('a merged folder without an adapter and in the base model’s dtype is the base model', async () => {
+    const target = freshFolder();
+    await writeMergedArtifact(target, { base, config: checkpoint.config, weights }, { type: undefined });
+    const [written, original] = [
+      readSafetensors(await readFile(join(target, 'model.safetensors'))),
+      readSafetensors(await readFile(join(source, 'model.safetensors'))),
+    ];
+    expect(new Map([...written].sort())).toEqual(new Map([...original].sort()));
+    expect(await readFile(join(target, 'config.json'), 'utf8')).toBe(
+      await readFile(join(source, 'config.json'), 'utf8'),
+    );
   });
 
   test('the adapter folder is as PEFT reads it, its weights bit for bit', async () => {
     const target = freshFolder();
     const golden = join(shared!, 'goldens/adapter_a_final');
     const theirs = JSON.parse(await readFile(join(golden, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
-    const description = {
-      baseModel: 'stories260K',
-      revision: undefined,
-      r: 8,
-      alpha: 16,
-      targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-      useRslora: false,
-    };
-    const files = await writeAdapterArtifact(target, description, adapter.tensors);
+    const files = await writeAdapterArtifact(target, adapter, { name: 'stories260K', revision: undefined });
     expect(files).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
     const ours = JSON.parse(await readFile(join(target, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
     for (const [key, value] of Object.entries(ours)) expect(value, key).toEqual(theirs[key]);
@@ -237,8 +218,8 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
   test('weights that F16 cannot hold are refused', async () => {
     const target = freshFolder();
     const big: ExportWeights = {
-      tensors: base.tensors,
-      rows: async (...range) => (await base.rows(...range)).fill(1e6),
+      storedType: () => 'F32',
+      rows: async (...range) => (await weights.rows(...range)).fill(1e6),
     };
     const options = { baseName: 'x', type: 'F16' as const };
     await expect(writeGgufArtifact(target, { ...model, weights: big }, options)).rejects.toMatchObject({
@@ -278,42 +259,30 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
     const last = header.tensors.at(-1)!;
     expect(BigInt((await stat(join(target, 'x-F32.gguf'))).size)).toBe(last.offset + last.sizeBytes);
   });
+
+  test('an adapter that does not fit is refused', () => {
+    const change = (tensors: Adapter['tensors']) => mergedWeights(weights, checkpoint, { ...adapter, tensors });
+    const name = loraName(0, 'q_proj', 'B');
+    const without = new Map(adapter.tensors);
+    without.delete(name);
+    expect(() => change(without)).toThrow(expect.objectContaining({ reason: 'MISSING_TENSOR' }) as Error);
+    const misshapen = new Map(adapter.tensors).set(name, { shape: [8, 64], data: new Float32Array(512) });
+    expect(() => change(misshapen)).toThrow(expect.objectContaining({ reason: 'WRONG_SHAPE' }) as Error);
+  });
 });
 
 describe('reading by rows', () => {
   test('chunks are whole groups and cover a tensor once', async () => {
     const seen: [number, number][] = [];
-    const weights: ExportWeights = {
-      tensors: [],
-      rows(_, first, rows) {
-        seen.push([first, rows]);
-        return Promise.resolve(new Float32Array(rows));
-      },
+    const rows: ExportWeights['rows'] = (_, first, count) => {
+      seen.push([first, count]);
+      return Promise.resolve(new Float32Array(count));
     };
-    for await (const { count: rows } of rowChunks(weights, { name: 'w', shape: [1000, 2 ** 15] }, 20))
-      expect(rows % 20).toBe(0);
+    for await (const chunk of rowChunks({ rows }, { name: 'w', shape: [1000, 2 ** 15] }, 20)) {
+      expect(chunk.count % 20).toBe(0);
+    }
     expect(seen[0]).toEqual([0, 120]);
     expect(seen.at(-1)).toEqual([960, 40]);
     expect(seen.reduce((sum, [, rows]) => sum + rows, 0)).toBe(1000);
-  });
-
-  test('an adapter that does not fit is refused', () => {
-    const weights: ExportWeights = {
-      tensors: [{ name: 'q.weight', shape: [4, 4], type: 'F32' }],
-      rows: () => Promise.resolve(new Float32Array(4)),
-    };
-    const factors = (a: number[], b?: number[]) => {
-      const tensor = (shape: number[]) => ({ shape, data: new Float32Array(shape[0]! * shape[1]!) });
-      const tensors = new Map([['base_model.model.q.lora_A.weight', tensor(a)]]);
-      if (b) tensors.set('base_model.model.q.lora_B.weight', tensor(b));
-      return { scale: 1, tensors };
-    };
-    expect(() => mergedWeights(weights, factors([2, 5], [4, 2]))).toThrow(
-      expect.objectContaining({ reason: 'WRONG_SHAPE' }) as Error,
-    );
-    expect(() => mergedWeights(weights, factors([2, 4], [4, 3]))).toThrow('do not fit');
-    expect(() => mergedWeights(weights, factors([2, 4]))).toThrow(
-      expect.objectContaining({ reason: 'MISSING_TENSOR' }) as Error,
-    );
   });
 });

@@ -12,9 +12,11 @@ import {
   ropeFactorsName,
   writeGguf,
 } from '@pairwise/gguf';
-import type { GgufTokenizer, LlamaShape, LlamaTensor, RenderChat, TensorToWrite, TokenizerFiles } from '@pairwise/gguf';
+import type { GgufTokenizer, LlamaTensor, RenderChat, TensorToWrite, TokenizerFiles } from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
+import { expectedTensors } from '@pairwise/model';
+import type { ModelConfig } from '@pairwise/model';
 import { requireRoom, writeFileFrom } from './files.ts';
 import { encodeFinite, encodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
@@ -26,7 +28,7 @@ import type { ExportWeights } from './weights.ts';
 export interface GgufModel {
   /** Shown to users of the file. */
   name: string;
-  shape: LlamaShape;
+  config: ModelConfig;
   weights: ExportWeights;
   tokenizer: Omit<TokenizerFiles, 'vocabSize' | 'chatBeginsWithBos'>;
   /** Renders with the model's chat template; undefined for a model without one. */
@@ -61,7 +63,7 @@ export async function writeGgufArtifact(
   let quantization: Quantization | undefined;
   if (type === 'Q8_0' || type === 'Q4_K_M') {
     const source = join(folder, `${baseName}-source.gguf`);
-    const unquantised = model.weights.tensors.some((tensor) => tensor.type === 'F32') ? 'F32' : 'F16';
+    const unquantised = sourceType(model);
     try {
       await writeUnquantised(source, model, tokenizer, unquantised, signal);
       quantization = await quantizeGguf({ input: source, output: path, type, ...(signal && { signal }) });
@@ -77,8 +79,14 @@ export async function writeGgufArtifact(
   return { files: [fileName, 'Modelfile'], caveats: tokenizer.caveats, quantization };
 }
 
-function tokenizerOf({ tokenizer, shape, renderChat }: GgufModel): GgufTokenizer {
-  const files = { ...tokenizer, vocabSize: shape.vocabSize };
+/** F16 has more digits than BF16 and as few bytes; only what was stored as float32 is worth more. */
+function sourceType({ config, weights }: GgufModel): StoredType {
+  const matrices = [...expectedTensors(config)].filter(([, shape]) => shape.length > 1);
+  return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
+}
+
+function tokenizerOf({ tokenizer, config, renderChat }: GgufModel): GgufTokenizer {
+  const files = { ...tokenizer, vocabSize: config.vocabularySize };
   const { bosAdded } = ggufTokenizer(files);
   if (!renderChat || bosAdded === undefined) return ggufTokenizer(files);
   const chat = renderChat([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true });
@@ -92,9 +100,9 @@ async function writeUnquantised(
   type: StoredType,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const metadata = new Map([...llamaMetadata(model.shape, { name: model.name, type }), ...tokenizer.metadata]);
-  const tensors = llamaTensors(model.shape).map((tensor) => streamed(tensor, model.weights, type, signal));
-  const factors = ropeFactors(model.shape);
+  const metadata = new Map([...llamaMetadata(model.config, { name: model.name, type }), ...tokenizer.metadata]);
+  const tensors = llamaTensors(model.config).map((tensor) => streamed(tensor, model.weights, type, signal));
+  const factors = ropeFactors(model.config);
   if (factors) {
     const data = () => Promise.resolve(encodeWeights(factors, 'F32'));
     tensors.unshift({ name: ropeFactorsName, dims: [factors.length], type: 'F32', data });

@@ -1,5 +1,7 @@
-import { copyFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { expectedTensors } from '@pairwise/model';
+import type { ModelConfig, ModelFolder } from '@pairwise/model';
 import { requireRoom, writeFileFrom } from './files.ts';
 import { safetensorsStream } from './safetensors.ts';
 import { encodeFinite, storedBytes } from './storage.ts';
@@ -31,35 +33,42 @@ const torchNames: Record<StoredType, string> = { F32: 'float32', F16: 'float16',
  */
 export async function writeMergedArtifact(
   folder: string,
-  model: { baseFolder: string; weights: ExportWeights },
+  model: { base: ModelFolder; config: ModelConfig; weights: ExportWeights },
   options: { type: StoredType | undefined; signal?: AbortSignal },
 ): Promise<string[]> {
-  const tensors = model.weights.tensors.map((tensor) => ({ ...tensor, type: options.type ?? tensor.type }));
+  const { base, config, weights } = model;
+  const tensors = [...expectedTensors(config)].map(([name, shape]) => {
+    const type = options.type ?? weights.storedType(name);
+    return { name, shape, type, data: () => stored(weights, { name, shape, type }, options.signal) };
+  });
   const sizes = tensors.map(({ shape, type }) => shape.reduce((product, dim) => product * dim, storedBytes[type]));
   await requireRoom(
     folder,
-    sizes.reduce((sum, size) => sum + size, 0),
+    sizes.reduce((sum, size) => sum + size),
     'the merged model',
   );
-  const streamed = tensors.map((tensor) => ({
-    ...tensor,
-    async *data() {
-      for await (const { rows } of rowChunks(model.weights, tensor, 1, options.signal)) {
-        yield encodeFinite(tensor.name, rows, tensor.type);
-      }
-    },
-  }));
-  await writeFileFrom(join(folder, 'model.safetensors'), safetensorsStream(streamed));
-  const config = JSON.parse(await readFile(join(model.baseFolder, 'config.json'), 'utf8')) as Record<string, unknown>;
-  await writeFile(join(folder, 'config.json'), `${JSON.stringify(withDtype(config, options.type), null, 2)}\n`);
-  const present = new Set(await readdir(model.baseFolder));
-  const copied = companions.filter((name) => present.has(name));
-  for (const name of copied) await copyFile(join(model.baseFolder, name), join(folder, name));
-  return ['config.json', 'model.safetensors', ...copied];
+  await writeFileFrom(join(folder, 'model.safetensors'), safetensorsStream(tensors));
+  const copied = base.files.filter(({ path }) => companions.includes(path));
+  for (const { path, sizeBytes } of copied) await writeFile(join(folder, path), await base.read(path, 0, sizeBytes));
+  await writeFile(join(folder, 'config.json'), await configText(base, options.type));
+  return ['config.json', 'model.safetensors', ...copied.map(({ path }) => path)];
 }
 
-/** transformers 5 calls it `dtype`, those before `torch_dtype`. */
-function withDtype(config: Record<string, unknown>, type: StoredType | undefined): Record<string, unknown> {
-  if (type === undefined) return config;
-  return { ...config, ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] };
+async function* stored(
+  weights: ExportWeights,
+  tensor: { name: string; shape: readonly number[]; type: StoredType },
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  for await (const { rows } of rowChunks(weights, tensor, 1, signal))
+    yield encodeFinite(tensor.name, rows, tensor.type);
+}
+
+/** The base model's config.json with its dtype put right: transformers 5 calls it `dtype`, those before `torch_dtype`. */
+async function configText(base: ModelFolder, type: StoredType | undefined): Promise<string> {
+  const { sizeBytes } = base.files.find(({ path }) => path === 'config.json')!;
+  const text = new TextDecoder().decode(await base.read('config.json', 0, sizeBytes));
+  if (type === undefined) return text;
+  const config = JSON.parse(text) as Record<string, unknown>;
+  const named = { ...config, ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] };
+  return `${JSON.stringify(named, null, 2)}\n`;
 }

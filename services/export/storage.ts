@@ -1,4 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '@pairwise/model';
 
 /** How weights are stored in the files that Pairwise writes itself. */
 export type StoredType = 'F32' | 'F16' | 'BF16';
@@ -7,29 +8,18 @@ export const storedBytes: Record<StoredType, number> = { F32: 4, F16: 2, BF16: 2
 
 /** Float32 values from the little-endian bytes of a safetensors tensor. Exact. */
 export function decodeWeights(bytes: Uint8Array, type: StoredType): Float32Array {
-  const { buffer } = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-  const offset = bytes.byteOffset % 4 === 0 ? bytes.byteOffset : 0;
+  // A copy where the bytes do not lie as typed arrays need it.
+  const { buffer, byteOffset } = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   const count = bytes.length / storedBytes[type];
-  if (type === 'F32') return new Float32Array(buffer, offset, count);
-  if (type === 'F16') return Float32Array.from(new Float16Array(buffer, offset, count));
-  const words = new Uint32Array(count);
-  const halves = new Uint16Array(buffer, offset, count);
-  for (let index = 0; index < count; index++) words[index] = halves[index]! << 16;
-  return new Float32Array(words.buffer);
+  if (type === 'F32') return new Float32Array(buffer, byteOffset, count);
+  const bits = new Uint16Array(buffer, byteOffset, count);
+  return type === 'F16' ? float16ToFloat32(bits) : bfloat16ToFloat32(bits);
 }
 
 /** Little-endian bytes of float32 values, rounded to nearest with ties to even. */
 export function encodeWeights(values: Float32Array, type: StoredType): Uint8Array {
-  if (type === 'F32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  if (type === 'F16') return new Uint8Array(Float16Array.from(values).buffer);
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const halves = new Uint16Array(values.length);
-  for (let index = 0; index < halves.length; index++) {
-    const word = words[index]!;
-    const isNaN = (word & 0x7fffffff) > 0x7f800000;
-    halves[index] = isNaN ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-  }
-  return new Uint8Array(halves.buffer);
+  const stored = type === 'F32' ? values : type === 'F16' ? float32ToFloat16(values) : float32ToBfloat16(values);
+  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
 /** Largest finite value of each type. */

@@ -1,90 +1,76 @@
 import { PairwiseError } from '@pairwise/errors';
+import { linearName, linearShape, loraName, loraScale, mergeLora } from '@pairwise/model';
+import type { Checkpoint, LinearModule, LoraShape, ModelFolder } from '@pairwise/model';
+import { decodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
 
 /** The weights of a model to export, float32, a few rows at a time: no export ever holds a whole model. */
 export interface ExportWeights {
-  /** Hugging Face's tensors in the order of the base model's files. */
-  tensors: readonly ExportTensor[];
+  /** How the base model stores a tensor, by Hugging Face's name. */
+  storedType(name: string): StoredType;
   /** `count` rows from `first` on; a row is what one index of the first dimension holds. */
   rows(name: string, first: number, count: number): Promise<Float32Array>;
 }
 
-export interface ExportTensor {
-  name: string;
-  shape: readonly number[];
-  /** How the base model stores it. */
-  type: StoredType;
-}
-
-/** LoRA factors by PEFT's tensor names. */
+/** LoRA factors. */
 export interface Adapter {
-  /** What the product of the factors is multiplied by: alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA. */
-  scale: number;
-  tensors: ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
+  lora: LoraShape;
+  /** Every factor by PEFT's name. */
+  tensors: ReadonlyMap<string, AdapterTensor>;
 }
 
-/** The linear layer that a pair of factors belongs to, by the name of PEFT's lora_A tensor. */
-const factorName = /^base_model\.model\.(.+)\.lora_A\.weight$/;
+export interface AdapterTensor {
+  shape: readonly number[];
+  data: Float32Array;
+}
 
-/**
- * Weights with an adapter merged in: W + scale * B A, summed in float64 and rounded to float32 once.
- * Throws `MISSING_TENSOR` and `WRONG_SHAPE` where the adapter does not fit the model.
- */
-export function mergedWeights(base: ExportWeights, adapter: Adapter): ExportWeights {
-  const pairs = factorPairs(base, adapter);
+/** The weights of a checkpoint as they are; `read` gives a range of bytes of one of its files. */
+export function baseWeights(checkpoint: Checkpoint, read: ModelFolder['read']): ExportWeights {
+  const storedType = (name: string) => checkpoint.weights.get(name)!.dtype as StoredType;
   return {
-    tensors: base.tensors,
+    storedType,
     async rows(name, first, count) {
-      const rows = await base.rows(name, first, count);
-      const pair = pairs.get(name);
-      return pair ? merged(rows, first, count, pair, adapter.scale) : rows;
+      const { file, offset, length, shape } = checkpoint.weights.get(name)!;
+      const rowBytes = length / shape[0]!;
+      const bytes = await read(file, offset + first * rowBytes, offset + (first + count) * rowBytes);
+      if (bytes.length === count * rowBytes) return decodeWeights(bytes, storedType(name));
+      throw new PairwiseError('INVALID_FILE', `${file} ended before the rows of ${name}`, { metadata: { file } });
     },
   };
 }
 
-interface FactorPair {
-  /** [r, in] */
-  a: Float32Array;
-  /** [out, r] */
-  b: Float32Array;
-  rank: number;
-}
-
-function factorPairs(base: ExportWeights, adapter: Adapter): Map<string, FactorPair> {
-  const pairs = new Map<string, FactorPair>();
-  const shapes = new Map(base.tensors.map(({ name, shape }) => [name, shape]));
-  for (const [name, a] of adapter.tensors) {
-    const layer = factorName.exec(name)?.[1];
-    if (layer === undefined) continue;
-    const b = adapter.tensors.get(name.replace(/lora_A\.weight$/, 'lora_B.weight'));
-    const shape = shapes.get(`${layer}.weight`);
-    if (!b || !shape)
-      throw new PairwiseError('MISSING_TENSOR', `the adapter's ${name} has no partner in adapter and model`);
-    const rank = a.shape[0]!;
-    if (a.shape[1] !== shape[1] || b.shape[0] !== shape[0] || b.shape[1] !== rank) {
-      throw new PairwiseError('WRONG_SHAPE', `the adapter's ${name} and its partner do not fit ${layer}.weight`);
+/**
+ * Weights with an adapter merged in: W + scale B A, rounded to float32 once.
+ * Throws `MISSING_TENSOR` and `WRONG_SHAPE` where the adapter lacks a factor or it does not fit the model.
+ */
+export function mergedWeights(base: ExportWeights, checkpoint: Checkpoint, { lora, tensors }: Adapter): ExportWeights {
+  const pairs = new Map<string, { a: Float32Array; b: Float32Array }>();
+  const factor = (layer: number, module: LinearModule, which: 'A' | 'B', shape: [number, number]) => {
+    const name = loraName(layer, module, which);
+    const tensor = tensors.get(name);
+    if (!tensor) throw new PairwiseError('MISSING_TENSOR', `the adapter has no ${name}`);
+    if (tensor.shape.join() === shape.join()) return tensor.data;
+    throw new PairwiseError('WRONG_SHAPE', `the adapter's ${name} is [${tensor.shape.join()}], not [${shape.join()}]`);
+  };
+  for (let layer = 0; layer < checkpoint.config.layerCount; layer++) {
+    for (const module of lora.targetModules) {
+      const [outputs, inputs] = linearShape(checkpoint.config, module);
+      pairs.set(linearName(layer, module), {
+        a: factor(layer, module, 'A', [lora.r, inputs]),
+        b: factor(layer, module, 'B', [outputs, lora.r]),
+      });
     }
-    pairs.set(`${layer}.weight`, { a: a.data, b: b.data, rank });
   }
-  return pairs;
-}
-
-function merged(rows: Float32Array, first: number, count: number, pair: FactorPair, scale: number): Float32Array {
-  const { a, b, rank } = pair;
-  const width = rows.length / count;
-  const result = new Float32Array(rows.length);
-  const sum = new Float64Array(width);
-  for (let row = 0; row < count; row++) {
-    sum.set(rows.subarray(row * width, (row + 1) * width));
-    for (let factor = 0; factor < rank; factor++) {
-      const weight = scale * b[(first + row) * rank + factor]!;
-      if (weight === 0) continue;
-      const start = factor * width;
-      for (let column = 0; column < width; column++) sum[column]! += weight * a[start + column]!;
-    }
-    result.set(sum, row * width);
-  }
-  return result;
+  const scale = loraScale(lora);
+  return {
+    storedType: (name) => base.storedType(name),
+    async rows(name, first, count) {
+      const rows = await base.rows(name, first, count);
+      const pair = pairs.get(name);
+      if (pair) mergeLora(rows, pair.a, pair.b.subarray(first * lora.r, (first + count) * lora.r), lora.r, scale);
+      return rows;
+    },
+  };
 }
 
 /** Weights in a chunk: 16 MB of float32. */
@@ -95,7 +81,7 @@ const chunkWeights = 1 << 22;
  * Stops with `CANCELLED` between chunks once `signal` is aborted.
  */
 export async function* rowChunks(
-  weights: ExportWeights,
+  weights: Pick<ExportWeights, 'rows'>,
   tensor: { name: string; shape: readonly number[] },
   group: number,
   signal?: AbortSignal,
