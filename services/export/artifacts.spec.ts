@@ -271,6 +271,41 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
   });
 });
 
+describe.skipIf(!shared)('every architecture that Pairwise trains (skipped without ../shared)', () => {
+  test.each([
+    ['llama3', 'F16'],
+    ['llama3-tied-bf16', 'BF16'],
+    ['llama3-tied-bf16', 'Q8_0'],
+    ['mistral', 'F32'],
+  ] as const)('%s as %s', async (name, type) => {
+    const source = join(shared!, 'archs', name);
+    const base = await modelFolder(source);
+    const checkpoint = await readCheckpoint(base);
+    const json = async (file: string) => JSON.parse(await readFile(join(source, file), 'utf8')) as unknown;
+    const model: GgufModel = {
+      name,
+      config: checkpoint.config,
+      weights: baseWeights(checkpoint, (...range) => base.read(...range)),
+      tokenizer: { tokenizer: await json('tokenizer.json'), tokenizerConfig: await json('tokenizer_config.json') },
+      renderChat: undefined,
+      stops: [],
+    };
+    const target = freshFolder();
+    const { files } = await writeGgufArtifact(target, model, { baseName: name, type });
+    const golden = (await json('golden_logps.json')) as { token_ids: number[][]; token_logps: number[][] };
+    const verification = await verifyGguf({
+      path: join(target, files[0]!),
+      type,
+      sequences: golden.token_ids.map(([first, ...rest]) => ({
+        prompt: Int32Array.of(first!),
+        response: Int32Array.from(rest),
+      })),
+      policyLogps: () => Promise.resolve(golden.token_logps),
+    });
+    expect(verification.maxAbsLogpDiff).toBeLessThan(type === 'F32' ? 1e-4 : 0.05);
+  });
+});
+
 describe('reading by rows', () => {
   test('chunks are whole groups and cover a tensor once', async () => {
     const seen: [number, number][] = [];
