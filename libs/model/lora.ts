@@ -144,15 +144,18 @@ export function initialLora(layout: readonly LoraLayer[], uniform: () => number)
   });
 }
 
-/** Adds scale B A to a weight `[out, in]` in place. The sums over the rank are in float64. */
+/** Adds scale B A to a weight `[out, in]`, or to rows of it with their rows of B, in place. The sums are in float64. */
 export function mergeLora(weight: Float32Array, a: Float32Array, b: Float32Array, r: number, scale: number): void {
   const inputs = a.length / r;
   const outputs = b.length / r;
+  const row = new Float64Array(inputs);
   for (let out = 0; out < outputs; out++) {
-    for (let i = 0; i < inputs; i++) {
-      let sum = 0;
-      for (let rank = 0; rank < r; rank++) sum += b[out * r + rank]! * a[rank * inputs + i]!;
-      weight[out * inputs + i]! += scale * sum;
+    row.set(weight.subarray(out * inputs, (out + 1) * inputs));
+    for (let rank = 0; rank < r; rank++) {
+      const factor = scale * b[out * r + rank]!;
+      const start = rank * inputs;
+      for (let i = 0; i < inputs; i++) row[i]! += factor * a[start + i]!;
     }
+    weight.set(row, out * inputs);
   }
 }

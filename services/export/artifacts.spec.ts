@@ -119,9 +119,9 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
       [17, 171],
       [63, 5],
     ] as const) {
-      let product = 0;
-      for (let factor = 0; factor < 8; factor++) product += b[row * 8 + factor]! * a[factor * 172 + column]!;
-      expect(whole[row * 172 + column]).toBe(Math.fround(original[row * 172 + column]! + 2 * product));
+      let sum = original[row * 172 + column]!;
+      for (let factor = 0; factor < 8; factor++) sum += 2 * b[row * 8 + factor]! * a[factor * 172 + column]!;
+      expect(whole[row * 172 + column]).toBe(Math.fround(sum));
     }
     expect(await merged.rows(name, 10, 7)).toEqual(whole.slice(10 * 172, 17 * 172));
     expect(await merged.rows('model.norm.weight', 0, 64)).toEqual(await weights.rows('model.norm.weight', 0, 64));
@@ -302,7 +302,7 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
       })),
       policyLogps: () => Promise.resolve(golden.token_logps),
     });
-    expect(verification.maxAbsLogpDiff).toBeLessThan(type === 'F32' ? 1e-4 : 0.05);
+    expect(verification.maxAbsLogpDiff).toBeLessThan({ F32: 1e-4, F16: 0.02, BF16: 0.05, Q8_0: 0.2 }[type]);
   });
 });
 
