@@ -14,14 +14,14 @@ export function weightFiles(files: readonly string[], index: unknown): string[] 
   if (typeof map !== 'object' || map === null || Object.keys(map).length === 0) {
     throw refuse('has no weight_map');
   }
-  const named = [...new Set(Object.values<unknown>(map))];
+  const named = [...new Set(Object.values(map as Record<string, unknown>))];
   for (const file of named) {
     if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
       throw refuse(`names the file ${JSON.stringify(file)}; a plain name ending in .safetensors is needed`);
     }
     if (!files.includes(file)) throw refuse(`names ${file}, which is not in the folder`);
   }
-  return (named as string[]).sort();
+  return named.map(String).sort();
 }
 
 function refuse(problem: string): PairwiseError {

@@ -1,0 +1,6 @@
+export * from './encode.ts';
+export * from './losses.ts';
+export * from './pair.ts';
+export { maxRowBytes, readRows, type ReadRow } from './reader.ts';
+export * from './report.ts';
+export * from './rows.ts';

@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest';
+import { readRows, type ReadRow } from './index.ts';
+
+async function read(text: string | Uint8Array, chunkSize = 7): Promise<ReadRow[]> {
+  const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+  async function* chunks() {
+    for (let at = 0; at < bytes.length; at += chunkSize)
+      yield await Promise.resolve(bytes.subarray(at, at + chunkSize));
+  }
+  return Array.fromAsync(readRows(chunks()));
+}
+
+const refusal = (row: ReadRow | undefined) => (row !== undefined && 'error' in row ? row.error.refusal : undefined);
+const one = (row: unknown) => read(JSON.stringify(row)).then(([first]) => first);
+const good = { prompt: 'p', chosen: 'c, [x] {"é"', rejected: 'r\\" ]' };
+
+test.each([1, 2, 5, 1000])('JSONL and arrays give the same rows in chunks of %i bytes', async (size) => {
+  const lines = `\ufeff${JSON.stringify(good)}\r\n\n${JSON.stringify({ ...good, prompt: 'q' })}\n`;
+  const array = ` [ ${JSON.stringify(good)} ,\n${JSON.stringify({ ...good, prompt: 'q' })}]\n `;
+  expect(await read(lines, size)).toEqual([
+    { line: 1, pair: good },
+    { line: 3, pair: { ...good, prompt: 'q' } },
+  ]);
+  expect((await read(array, size)).map((row) => 'pair' in row && row.pair)).toEqual([good, { ...good, prompt: 'q' }]);
+});
+
+test('HH-RLHF dialogues are divided after the last assistant marker', async () => {
+  const dialogue = '\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?\n\nAssistant:';
+  expect(await one({ chosen: `${dialogue} Because.`, rejected: `${dialogue} No.` })).toEqual({
+    line: 1,
+    pair: { prompt: dialogue, chosen: ' Because.', rejected: ' No.' },
+  });
+});
+
+test('message lists share everything but the last message', async () => {
+  const user = { role: 'user', content: 'q' };
+  const answer = (content: string) => ({ role: 'assistant', content });
+  expect(await one({ chosen: [user, answer('a')], rejected: [user, answer('b')] })).toEqual({
+    line: 1,
+    pair: { prompt: [user], chosen: [answer('a')], rejected: [answer('b')] },
+  });
+});
+
+test.each([
+  ['BROKEN_JSON', '{"prompt": '],
+  ['WRONG_TYPE', '[1]\n'.replace('[1]', '"text"')],
+  ['MISSING_FIELD', '{"prompt": "p", "chosen": "c"}'],
+  ['MISSING_FIELD', '{"chosen": "Paris ", "rejected": "London"}'],
+  ['WRONG_TYPE', '{"prompt": 1, "chosen": "c", "rejected": "r"}'],
+  ['WRONG_TYPE', '{"prompt": "p", "chosen": "c", "rejected": [{"role": "assistant", "content": "r"}]}'],
+  ['EMPTY_PROMPT', '{"prompt": " ", "chosen": "c", "rejected": "r"}'],
+  ['EMPTY_RESPONSE', '{"prompt": "p", "chosen": "", "rejected": "r"}'],
+  ['IDENTICAL_RESPONSES', '{"prompt": "p", "chosen": "r", "rejected": "r"}'],
+  ['INVALID_TEXT', '{"prompt": "p\\u0000", "chosen": "c", "rejected": "r"}'],
+  ['INVALID_TEXT', '{"prompt": "p\\ud800", "chosen": "c", "rejected": "r"}'],
+  ['PROMPTS_DIFFER', '{"chosen": "a\\n\\nAssistant: x", "rejected": "b\\n\\nAssistant: y"}'],
+  ['UNKNOWN_FIELD', '{"prompt": [{"role": "user", "content": "q", "tool_calls": []}], "chosen": "c", "rejected": "r"}'],
+])('%s: %s', async (reason, row) => {
+  expect(refusal((await read(row))[0])).toBe(reason);
+});
+
+test('bytes that are no UTF-8 are refused by row', async () => {
+  const rows = await read(Buffer.concat([Buffer.from([0x7b, 0xff, 0x7d, 0x0a]), Buffer.from(JSON.stringify(good))]));
+  expect([refusal(rows[0]), refusal(rows[1])]).toEqual(['INVALID_TEXT', undefined]);
+});
+
+test.each([
+  ['', 'the file is empty'],
+  [' \n ', 'the file is empty'],
+  ['[{"prompt": "p"}', 'the array is not closed; it ends in row 1'],
+  ['[{}] x', 'goes on after the end'],
+  ['[{},,{}]', 'nothing at position 2'],
+])('a file of %j is refused', async (text, message) => {
+  await expect(read(text)).rejects.toThrow(message);
+});
+
+test('a row that is too large is left out without being held', async () => {
+  const big = `{"prompt": "${'x'.repeat(17 * 1024 * 1024)}"}\n`;
+  const rows = await read(big + JSON.stringify(good), 1 << 20);
+  expect([refusal(rows[0]), refusal(rows[1])]).toEqual(['ROW_TOO_LARGE', undefined]);
+});

@@ -1,0 +1,24 @@
+import type { Refusal } from './rows.ts';
+
+/** What became of rows; counts, and where the first refused ones of each reason were. */
+export interface Report {
+  acceptedCount: number;
+  refusedCount: number;
+  duplicateCount: number;
+  refused: { reason: Refusal; count: number; firstLines: number[] }[];
+}
+
+const listedLines = 20;
+
+export function emptyReport(): Report {
+  return { acceptedCount: 0, refusedCount: 0, duplicateCount: 0, refused: [] };
+}
+
+/** Notes a refused row. */
+export function noteRefusal(report: Report, reason: Refusal, line: number): void {
+  report.refusedCount += 1;
+  let entry = report.refused.find((each) => each.reason === reason);
+  if (entry === undefined) report.refused.push((entry = { reason, count: 0, firstLines: [] }));
+  entry.count += 1;
+  if (entry.firstLines.length < listedLines) entry.firstLines.push(line);
+}

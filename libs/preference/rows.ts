@@ -1,0 +1,127 @@
+import type { Message, PreferencePair, Turn } from './pair.ts';
+
+/** Why a row is no usable pair. */
+export const refusals = [
+  'BROKEN_JSON',
+  'ROW_TOO_LARGE',
+  'INVALID_TEXT',
+  'MISSING_FIELD',
+  'UNKNOWN_FIELD',
+  'WRONG_TYPE',
+  'EMPTY_PROMPT',
+  'EMPTY_RESPONSE',
+  'IDENTICAL_RESPONSES',
+  'PROMPTS_DIFFER',
+  'TOO_LONG',
+  'PROMPT_TOO_LONG',
+  'NOT_REVERSIBLE',
+] as const;
+export type Refusal = (typeof refusals)[number];
+
+/** A row that is refused; `problem` names the field and never repeats text of the row. */
+export class RowError extends Error {
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal, problem: string) {
+    super(problem);
+    this.name = 'RowError';
+    this.refusal = refusal;
+  }
+}
+
+/** Where the last assistant turn of a dialogue in HH-RLHF's form begins. */
+const assistantMarker = '\n\nAssistant:';
+
+/**
+ * A parsed row as a pair. Forms: `{prompt, chosen, rejected}` of texts or of message lists, and `{chosen, rejected}` with
+ * whole dialogues, whose common beginning is the prompt: up to and with the last "\n\nAssistant:" in texts, all but the
+ * last message in lists. Throws RowError.
+ */
+export function pairOfRow(row: unknown): PreferencePair {
+  if (typeof row !== 'object' || row === null || Array.isArray(row)) {
+    throw new RowError('WRONG_TYPE', 'the row is no JSON object');
+  }
+  const fields = row as Record<string, unknown>;
+  const chosen = turnOf(fields, 'chosen');
+  const rejected = turnOf(fields, 'rejected');
+  const pair =
+    fields['prompt'] === undefined ? divide(chosen, rejected) : { prompt: turnOf(fields, 'prompt'), chosen, rejected };
+  const kinds = new Set(Object.values(pair).map((turn: Turn) => typeof turn));
+  if (kinds.size > 1)
+    throw new RowError('WRONG_TYPE', 'prompt, chosen and rejected must all be texts or all be message lists');
+  return checked(pair);
+}
+
+function turnOf(fields: Record<string, unknown>, name: string): Turn {
+  const value = fields[name];
+  if (value === undefined || value === null) throw new RowError('MISSING_FIELD', `${name} is missing`);
+  if (typeof value === 'string') return textOf(value, name);
+  if (!Array.isArray(value)) throw new RowError('WRONG_TYPE', `${name} is neither a text nor a list of messages`);
+  return value.map((message, index) => messageOf(message, `${name}[${index}]`));
+}
+
+function messageOf(value: unknown, path: string): Message {
+  if (typeof value !== 'object' || value === null) throw new RowError('WRONG_TYPE', `${path} is no message`);
+  const { role, content, ...others } = value as Record<string, unknown>;
+  for (const [name, text] of Object.entries({ role, content })) {
+    if (text === undefined) throw new RowError('MISSING_FIELD', `${path}.${name} is missing`);
+    if (typeof text !== 'string') throw new RowError('WRONG_TYPE', `${path}.${name} is no text`);
+  }
+  // Tool calls, images and the like would be lost silently.
+  const [stranger] = Object.keys(others).filter((name) => others[name] != null);
+  if (stranger !== undefined) throw new RowError('UNKNOWN_FIELD', `${path} has a field besides role and content`);
+  return { role: textOf(role as string, `${path}.role`), content: textOf(content as string, `${path}.content`) };
+}
+
+function textOf(text: string, path: string): string {
+  if (text.includes('\0')) throw new RowError('INVALID_TEXT', `${path} holds a NUL character`);
+  if (!text.isWellFormed()) throw new RowError('INVALID_TEXT', `${path} holds half of a surrogate pair`);
+  return text;
+}
+
+function divide(chosen: Turn, rejected: Turn): PreferencePair {
+  if (typeof chosen === 'string' && typeof rejected === 'string') return divideTexts(chosen, rejected);
+  if (typeof chosen !== 'string' && typeof rejected !== 'string') return divideMessages(chosen, rejected);
+  throw new RowError('WRONG_TYPE', 'chosen and rejected must both be texts or both be message lists');
+}
+
+function divideTexts(chosen: string, rejected: string): PreferencePair {
+  const end = (text: string) => text.lastIndexOf(assistantMarker) + assistantMarker.length;
+  if (!chosen.includes(assistantMarker) || !rejected.includes(assistantMarker)) {
+    const remedy = 'a row without prompt needs dialogues with "\\n\\nAssistant:" turns';
+    throw new RowError('MISSING_FIELD', `prompt is missing, and ${remedy}`);
+  }
+  const prompt = chosen.slice(0, end(chosen));
+  if (rejected.slice(0, end(rejected)) !== prompt) {
+    throw new RowError('PROMPTS_DIFFER', 'chosen and rejected differ before their last assistant turn');
+  }
+  return { prompt, chosen: chosen.slice(prompt.length), rejected: rejected.slice(prompt.length) };
+}
+
+function divideMessages(chosen: readonly Message[], rejected: readonly Message[]): PreferencePair {
+  const same = (a: Message | undefined, b: Message | undefined) => a?.role === b?.role && a?.content === b?.content;
+  const prompt = chosen.slice(0, -1);
+  if (prompt.length !== rejected.length - 1 || !prompt.every((message, index) => same(message, rejected[index]))) {
+    throw new RowError('PROMPTS_DIFFER', 'chosen and rejected differ before their last message');
+  }
+  return { prompt, chosen: chosen.slice(-1), rejected: rejected.slice(-1) };
+}
+
+function checked(pair: PreferencePair): PreferencePair {
+  if (isEmpty(pair.prompt)) throw new RowError('EMPTY_PROMPT', 'prompt is empty');
+  for (const name of ['chosen', 'rejected'] as const) {
+    if (isEmpty(pair[name])) throw new RowError('EMPTY_RESPONSE', `${name} is empty`);
+    if (typeof pair[name] !== 'string' && (pair[name].length !== 1 || pair[name][0]?.role !== 'assistant')) {
+      throw new RowError('WRONG_TYPE', `${name} must be one message of the role assistant`);
+    }
+  }
+  if (JSON.stringify(pair.chosen) === JSON.stringify(pair.rejected)) {
+    throw new RowError('IDENTICAL_RESPONSES', 'chosen and rejected are the same');
+  }
+  return pair;
+}
+
+/** White space alone is no text to learn from. */
+function isEmpty(turn: Turn): boolean {
+  return typeof turn === 'string' ? turn.trim() === '' : turn.every(({ content }) => content.trim() === '');
+}
