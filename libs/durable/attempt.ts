@@ -3,6 +3,7 @@ import { DBOS } from '@dbos-inc/dbos-sdk';
 import { type Context, SpanStatusCode, context as contexts, trace } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
+import type { Log } from './log.ts';
 import { type KeptError, isConnectionLoss, keep, revive } from './failures.ts';
 
 /** What is used of a transaction of libs/database. */
@@ -19,8 +20,6 @@ export interface StepOptions {
 export interface Attempt {
   /** The id under which the work was enqueued. */
   readonly id: string;
-  /** Counts executions of this work, from 1. */
-  readonly number: number;
   /**
    * Runs `work` once and keeps its result (JSON): an attempt that comes later gets the result without running it.
    * A process that dies in the middle runs it again, so it must be idempotent; 5 to 60 seconds long is good.
@@ -50,15 +49,18 @@ export interface Running {
 export interface AttemptOptions extends Running {
   schema: string;
   pool: pg.Pool;
-  number: number;
-  /** From this attempt on steps fail: every process that tried has died. */
+  /** Executions, this one included, since a step was finished last. */
+  tries: number;
+  /** Whether a step was finished in this execution. */
+  gotOn: boolean;
+  /** With more tries steps fail: every process that tried has died. */
   limit: number;
   workName: string;
   /** Trace context of the work. */
   context: Context;
   /** Aborted when the process stops. */
   stopping: AbortSignal;
-  log: { warn(fields: object, message: string): void; error(fields: object, message: string): void };
+  log: Log;
 }
 
 type Outcome = { value: unknown } | { error: KeptError };
@@ -68,18 +70,36 @@ const longestPauseMs = 10_000;
 
 const never = new Promise<never>(() => undefined);
 
-/** Throws what keeps a step from beginning. */
-async function admit(options: AttemptOptions, name: string, { evenIfCancelled = false }: StepOptions): Promise<void> {
-  if (evenIfCancelled) return;
-  const { id, schema, pool, number, limit } = options;
-  if (number > limit) {
-    const message = `given up after ${limit} attempts: each time the process died in the step ${name} or before it`;
-    throw new PairwiseError('INTERNAL', message);
-  }
-  const { rows } = await pool.query(`select 1 from "${schema}".cancellations where workflow_uuid = $1`, [id]);
-  if (rows.length > 0) throw cancelled();
+/** Counts tries anew where the work got on since. */
+async function countTries(options: AttemptOptions): Promise<void> {
+  if (options.tries === 1 || !options.gotOn) return;
+  const { id, owner, schema, pool } = options;
+  const sql = `update "${schema}".workflow_status set recovery_attempts = 1 where workflow_uuid = $1 and owner_xid = $2`;
+  await pool.query(sql, [id, owner]);
+  options.tries = 1;
 }
 
+/** Throws what keeps a step from beginning. */
+async function admit(options: AttemptOptions, name: string, { evenIfCancelled = false }: StepOptions): Promise<void> {
+  await countTries(options);
+  const { id, owner, schema, pool, tries, limit } = options;
+  const { rows } = await pool.query<{ owner: string | null; cancelled: boolean }>(
+    `select owner_xid as owner,
+            exists (select 1 from "${schema}".cancellations where workflow_uuid = $1) as cancelled
+     from "${schema}".workflow_status where workflow_uuid = $1`,
+    [id],
+  );
+  if (rows[0]?.owner !== owner) throw stale(id);
+  if (evenIfCancelled) return;
+  if (tries > limit) {
+    const message = `given up after ${limit} tries: each time the process died in the step ${name} or before it`;
+    throw new PairwiseError('INTERNAL', message);
+  }
+  if (rows[0].cancelled) throw cancelled();
+}
+
+export const stale = (id: string) =>
+  new PairwiseError('STALE_ATTEMPT', `${id} was given to another process; this one has nothing to write any more`);
 export const cancelled = () => new PairwiseError('CANCELLED', 'the work was cancelled');
 
 /** Whether an error passes by itself: a peer or the database is away. */
@@ -118,8 +138,8 @@ async function settle<T>(
 
 /** Runs the step as a span of its own, child of the work's. */
 async function traced<T>(options: AttemptOptions, name: string, run: () => Promise<T>): Promise<T> {
-  const { workName, context, id, number } = options;
-  const attributes = { 'pairwise.work.id': id, 'pairwise.work.attempt': number };
+  const { workName, context, id, tries } = options;
+  const attributes = { 'pairwise.work.id': id, 'pairwise.work.tries': tries };
   const span = trace.getTracer('pairwise.durable').startSpan(`${workName} ${name}`, { attributes }, context);
   try {
     return await contexts.with(trace.setSpan(context, span), run);
@@ -132,17 +152,34 @@ async function traced<T>(options: AttemptOptions, name: string, run: () => Promi
   }
 }
 
+/** Why DBOS could not keep the outcome of a step: another process has the work now, or Postgres refused the row. */
+class NotKept extends Error {}
+
+/** Whether an attempt must end without a result: what it did last is not kept, so it has to be done again. */
+export const isNotKept = (error: unknown): boolean => error instanceof PairwiseError && error.cause instanceof NotKept;
+
 /** The attempt that a piece of work is executed with. */
-export function attemptOf(options: AttemptOptions): Attempt {
-  const { id, owner, schema, number } = options;
+export function attemptOf(given: Omit<AttemptOptions, 'gotOn'>): Attempt {
+  const options: AttemptOptions = { ...given, gotOn: false };
+  const { id, owner, schema } = options;
+  let lost: PairwiseError | undefined;
   return {
     id,
-    number,
     step: async <T>(name: string, run: (signal: AbortSignal) => Promise<T>, stepOptions: StepOptions = {}) => {
-      const outcome = await DBOS.runStep(
-        () => settle(options, name, (signal) => traced(options, name, () => run(signal)), stepOptions),
-        { name },
-      );
+      if (lost !== undefined) throw lost;
+      let ran = false;
+      const settled = () => {
+        ran = true;
+        return settle(options, name, (signal) => traced(options, name, () => run(signal)), stepOptions);
+      };
+      const outcome = await DBOS.runStep(settled, { name }).catch((cause: unknown) => {
+        // The body may catch this, but no further step runs: there is nothing to tidy up here.
+        lost = new PairwiseError('STALE_ATTEMPT', `the outcome of ${name} could not be kept`, {
+          cause: new NotKept(String(cause), { cause }),
+        });
+        throw lost;
+      });
+      options.gotOn ||= ran;
       if ('error' in outcome) throw revive(outcome.error);
       return outcome.value as T;
     },
@@ -153,10 +190,7 @@ export function attemptOf(options: AttemptOptions): Attempt {
         [id, owner],
       );
       if (owned.length > 0) return;
-      throw new PairwiseError(
-        'STALE_ATTEMPT',
-        `${id} was given to another process; this one has nothing to write any more`,
-      );
+      throw stale(id);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import type { Log } from './log.ts';
 
 /** Tables beside DBOS's own: who is alive, and what is to be cancelled. Any number of processes may run this at once. */
 export const tables = (schema: string) => `
@@ -50,7 +51,7 @@ export interface Membership {
   leaseMs: number;
   /** Called on every beat, with a connection. */
   onBeat(client: pg.Client): Promise<void>;
-  log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+  log: Log;
 }
 
 async function enter(client: pg.Client, { schema, id }: Membership): Promise<void> {
@@ -112,6 +113,8 @@ export async function join(membership: Membership): Promise<Executor> {
       const give = `
         update "${schema}".workflow_status
         set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
+            -- A process that stops in good order has not failed at it.
+            recovery_attempts = greatest(recovery_attempts - 1, 0),
             updated_at = (extract(epoch from now()) * 1000)::bigint
         where status = 'PENDING' and executor_id = $1`;
       // Where Postgres is away, others notice by the missing beats.

@@ -1,3 +1,5 @@
-export { startDurable, type Body, type Durable, type DurableOptions, type Log, type WorkState } from './durable.ts';
 export type { Attempt, StepOptions, Transaction } from './attempt.ts';
+export type { Body, Durable, WorkState } from './durable.ts';
+export type { Log } from './log.ts';
+export { startDurable, type DurableOptions } from './start.ts';
 export { work, type Work } from './work.ts';

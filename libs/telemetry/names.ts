@@ -4,8 +4,8 @@ export const attributes = {
   run: 'pairwise.run.id',
   /** Id of a piece of durable work. */
   work: 'pairwise.work.id',
-  /** Which execution of the work it is, from 1. */
-  attempt: 'pairwise.work.attempt',
+  /** Executions of the work since it got on last, from 1. */
+  tries: 'pairwise.work.tries',
 } as const;
 
 /** Names of spans; those of calls are the full method, `pairwise.v1.TrainingService/StartTraining`. */

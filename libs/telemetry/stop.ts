@@ -1,6 +1,7 @@
 /**
- * Waits until the process is to stop: SIGTERM, SIGINT, or the end of the parent that started it with a channel. From
- * then on the process ends in good order; a second signal ends it at once.
+ * Tells the parent that started this process with a channel, if one did, that it is `ready`, and waits until it is to
+ * stop: SIGTERM, SIGINT, or the end of that parent. From then on the process ends in good order; a second signal ends it
+ * at once.
  */
 export function untilStopped(): Promise<void> {
   return new Promise((tell) => {
@@ -8,10 +9,18 @@ export function untilStopped(): Promise<void> {
     const stop = () => {
       if (asked) process.exit(130);
       asked = true;
+      // A listener of the channel would keep the process from ending.
+      process.off('disconnect', stop);
       tell();
     };
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
-    if (process.connected) process.once('disconnect', stop);
+    if (process.send === undefined) return;
+    if (!process.connected) {
+      stop();
+      return;
+    }
+    process.once('disconnect', stop);
+    process.send('ready');
   });
 }

@@ -1,0 +1,43 @@
+import type { DBOSConfig } from '@dbos-inc/dbos-sdk';
+import { dbRetryConfig } from '@dbos-inc/dbos-sdk/internal/utils';
+import type { Carrier } from './carrier.ts';
+import type { KeptError } from './failures.ts';
+import type { Log } from './log.ts';
+
+/** What is kept as the input of a workflow. */
+export interface Envelope {
+  input: unknown;
+  carrier: Carrier;
+}
+
+/** What is kept as its output: DBOS would lose the reason of an error. */
+export type Result = { value: unknown } | { error: KeptError };
+
+/** All processes run work of all versions: steps are kept compatible instead. */
+export const version = '1';
+/** How often queues and results are looked at. */
+export const pollMs = 200;
+
+// After a long absence of Postgres nobody should wait for another minute, which is DBOS's default.
+dbRetryConfig.maxBackoffSec = 5;
+
+export const durableSchemaOf = (schema: string) => `${schema}_durable`;
+
+/** DBOS's chatter is of interest to those who look into DBOS. */
+export function quietLogger(log: Log): NonNullable<DBOSConfig['logger']> {
+  const say = (entry: unknown) => {
+    log.debug({}, `DBOS: ${String(entry)}`);
+  };
+  return { info: say, debug: say, warn: say, error: say };
+}
+
+/**
+ * The URL by which DBOS connects: sessions of a process that is frozen in a transaction end after 20 s, and with them
+ * their locks. (DBOS's own way to set this makes `pg` print a warning.)
+ */
+export function withIdleTimeout(url: string): string {
+  const changed = new URL(url);
+  const options = changed.searchParams.get('options') ?? '';
+  changed.searchParams.set('options', `${options} -c idle_in_transaction_session_timeout=20000`.trim());
+  return changed.href;
+}

@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DBOS } from '@dbos-inc/dbos-sdk';
+import { currentOwnerXid } from '@dbos-inc/dbos-sdk/internal/context';
+import { PairwiseError } from '@pairwise/errors';
+import type pg from 'pg';
+import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
+import { taken } from './carrier.ts';
+import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
+import type { Body } from './durable.ts';
+import { type Executor, join } from './executors.ts';
+import { keep } from './failures.ts';
+import type { Log } from './log.ts';
+import type { Work } from './work.ts';
+
+/** So many processes may die over one step before the work is given up. */
+const tryLimit = 20;
+const retryMs = 1000;
+
+export interface ExecutionOptions {
+  url: string;
+  schema: string;
+  /** Name of this process, never used again. */
+  id: string;
+  leaseMs: number;
+  pool: pg.Pool;
+  log: Log;
+  tries(workId: string): Promise<number>;
+}
+
+/** Aborts what was cancelled, or taken away. */
+async function lookAfter(connection: pg.Client, schema: string, running: ReadonlySet<Running>): Promise<void> {
+  if (running.size === 0) return;
+  const { rows } = await connection.query<{ id: string; owner: string | null; cancelled: boolean }>(
+    `select workflow_uuid as id, owner_xid as owner,
+            exists (select 1 from "${schema}".cancellations c where c.workflow_uuid = w.workflow_uuid) as cancelled
+     from "${schema}".workflow_status w where workflow_uuid = any($1)`,
+    [[...running].map(({ id }) => id)],
+  );
+  const found = new Map(rows.map((row) => [row.id, row]));
+  for (const { id, owner, abort } of running) {
+    const now = found.get(id);
+    if (now?.cancelled === true) abort.abort(cancelled());
+    if (now?.owner !== owner) abort.abort(stale(id));
+  }
+}
+
+/** The side of durable execution that executes work. DBOS is one per process, and so is this. */
+export function openExecution(options: ExecutionOptions) {
+  const { url, schema, id, leaseMs, pool, log } = options;
+  const durableSchema = durableSchemaOf(schema);
+  const running = new Set<Running>();
+  const stopping = new AbortController();
+  let executor: Executor | undefined;
+
+  /** One attempt at work that this process has claimed. */
+  async function run(work: Work<unknown, unknown>, body: Body<unknown, unknown>, envelope: Envelope): Promise<Result> {
+    const workId = DBOS.workflowID!;
+    const one: Running = { id: workId, owner: currentOwnerXid(workId)!, abort: new AbortController() };
+    running.add(one);
+    try {
+      const attempt = attemptOf({
+        ...one,
+        schema: durableSchema,
+        pool,
+        tries: await options.tries(workId),
+        limit: tryLimit,
+        workName: work.name,
+        context: taken(work.queue, workId, envelope.carrier),
+        stopping: stopping.signal,
+        log,
+      });
+      return { value: await body(envelope.input, attempt) };
+    } catch (error) {
+      if (isNotKept(error)) {
+        log.warn({ err: error, workflow: workId }, `${workId} is to be done again`);
+        await handBack(one);
+      }
+      if (!(error instanceof PairwiseError))
+        log.error({ err: error, workflow: workId }, `${workId} failed by a defect`);
+      return { error: keep(error) };
+    } finally {
+      running.delete(one);
+    }
+  }
+
+  /**
+   * Gives work whose last step could not be kept back to its queue, unless another process has it already. DBOS, which
+   * then cannot keep the result of the attempt either, waits for what comes of it.
+   */
+  async function handBack({ id: workId, owner }: Running): Promise<void> {
+    const sql = `
+      update "${durableSchema}".workflow_status
+      set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null
+      where workflow_uuid = $1 and owner_xid = $2`;
+    while (!stopping.signal.aborted) {
+      try {
+        await pool.query(sql, [workId, owner]);
+        return;
+      } catch {
+        await sleep(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  return {
+    execute: (work: Work<unknown, unknown>, body: Body<unknown, unknown>): void => {
+      DBOS.registerWorkflow((envelope: Envelope) => run(work, body, envelope), { name: work.name });
+    },
+    launch: async (queues: Record<string, number>): Promise<void> => {
+      const onBeat = (connection: pg.Client) => lookAfter(connection, durableSchema, running);
+      executor = await join({ url, schema: durableSchema, id, leaseMs, log, onBeat });
+      DBOS.setConfig({
+        name: schema,
+        systemDatabaseUrl: withIdleTimeout(url),
+        systemDatabaseSchemaName: durableSchema,
+        systemDatabasePoolSize: 6,
+        applicationVersion: version,
+        executorID: id,
+        listenQueues: Object.keys(queues),
+        runMigrations: false,
+        logger: quietLogger(log),
+      });
+      await DBOS.launch();
+      for (const [queue, workerConcurrency] of Object.entries(queues)) {
+        const polling = { minPollingIntervalMs: pollMs, onConflict: 'always_update' } as const;
+        await DBOS.registerQueue(queue, { workerConcurrency, ...polling });
+      }
+    },
+    stop: async (): Promise<void> => {
+      stopping.abort(new PairwiseError('UNAVAILABLE', 'the process is stopping'));
+      if (executor === undefined) return;
+      await DBOS.shutdown({ deregister: true });
+      await executor.retire();
+    },
+  };
+}

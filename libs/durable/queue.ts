@@ -1,0 +1,90 @@
+import { DBOSClient } from '@dbos-inc/dbos-sdk';
+import { PairwiseError } from '@pairwise/errors';
+import type pg from 'pg';
+import type { Transaction } from './attempt.ts';
+import { sending } from './carrier.ts';
+import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
+import type { Durable, WorkState } from './durable.ts';
+import { isConnectionLoss, revive } from './failures.ts';
+import type { Log } from './log.ts';
+
+const states: Record<string, WorkState> = {
+  ENQUEUED: 'QUEUED',
+  DELAYED: 'QUEUED',
+  PENDING: 'RUNNING',
+  SUCCESS: 'SUCCEEDED',
+  ERROR: 'FAILED',
+  CANCELLED: 'FAILED',
+  MAX_RECOVERY_ATTEMPTS_EXCEEDED: 'FAILED',
+};
+
+/** DBOS asks of the connection that it is lent nothing but `query`. */
+function asClient(tx: Transaction): pg.ClientBase {
+  const query = async (sql: string, parameters?: unknown[]) => {
+    const rows = await tx.rows(sql, parameters);
+    return { rows, rowCount: rows.length };
+  };
+  return { query } as unknown as pg.ClientBase;
+}
+
+/** Runs a statement; UNAVAILABLE where Postgres is away. */
+export async function runOn(pool: pg.Pool, sql: string, parameters: unknown[] = []): Promise<void> {
+  try {
+    await pool.query(sql, parameters);
+  } catch (error) {
+    if (!isConnectionLoss(error)) throw error;
+    throw new PairwiseError('UNAVAILABLE', 'the database is out of reach; try again in a moment', { cause: error });
+  }
+}
+
+type Queue = Pick<Durable, 'enqueue' | 'state' | 'result' | 'cancel' | 'forget'> & {
+  /** Executions of a piece of work since it got on last. */
+  tries(id: string): Promise<number>;
+  close(): Promise<void>;
+};
+
+/** The side of durable execution that hands work over and looks after it; it executes nothing. */
+export async function openQueue(url: string, schema: string, pool: pg.Pool, log: Log): Promise<Queue> {
+  const durableSchema = durableSchemaOf(schema);
+  const client = await DBOSClient.create({
+    systemDatabaseUrl: withIdleTimeout(url),
+    systemDatabaseSchemaName: durableSchema,
+    applicationName: schema,
+    systemDatabasePoolSize: 4,
+    logger: quietLogger(log),
+  });
+  const statusOf = (id: string) => client.retrieveWorkflow(id).getStatus();
+
+  return {
+    enqueue: ({ name, queue }, id, input, tx) =>
+      sending(queue, id, (carrier) => {
+        const options = { workflowName: name, queueName: queue, workflowID: id, appVersion: version };
+        const envelope: Envelope = { input, carrier };
+        return tx === undefined
+          ? client.enqueue(options, envelope)
+          : client.enqueueInTransaction(asClient(tx), options, envelope);
+      }),
+    state: async (id) => {
+      const status = await statusOf(id);
+      if (status === null) return undefined;
+      const failed = status.status === 'SUCCESS' && 'error' in (status.output as Result);
+      return failed ? 'FAILED' : states[status.status];
+    },
+    result: async (work, id) => {
+      const result = await client.retrieveWorkflow<Result>(id).getResult({ pollingIntervalMs: pollMs });
+      if ('error' in result) throw revive(result.error);
+      return result.value as ReturnType<NonNullable<typeof work.types>>;
+    },
+    cancel: async (id, tx) => {
+      const sql = `insert into "${durableSchema}".cancellations (workflow_uuid) values ($1) on conflict do nothing`;
+      if (tx === undefined) await runOn(pool, sql, [id]);
+      else await tx.rows(sql, [id]);
+    },
+    forget: async (id) => {
+      await client.deleteWorkflow(id);
+      await runOn(pool, `delete from "${durableSchema}".cancellations where workflow_uuid = $1`, [id]);
+    },
+    tries: async (id) => (await statusOf(id))?.recoveryAttempts ?? 1,
+    close: () => client.destroy(),
+  };
+}
