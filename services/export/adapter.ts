@@ -1,9 +1,8 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LoraShape } from '@pairwise/model';
+import { loraLayout, writeSafetensors } from '@pairwise/model';
+import type { LoraShape, ModelConfig } from '@pairwise/model';
+import { adapterTensors } from '@pairwise/training';
 import { writeFileFrom } from './files.ts';
-import { safetensorsStream } from './safetensors.ts';
-import { encodeWeights } from './storage.ts';
 import type { Adapter } from './weights.ts';
 
 /** The base model that an adapter belongs to, as its folder names it. */
@@ -18,16 +17,17 @@ export interface BaseModelName {
  * Writes an adapter as PEFT does (`adapter_config.json`, `adapter_model.safetensors` in float32), for
  * `PeftModel.from_pretrained` and everything else that reads it. Returns the names of the files.
  */
-export async function writeAdapterArtifact(folder: string, adapter: Adapter, base: BaseModelName): Promise<string[]> {
-  const sorted = [...adapter.tensors].sort(([a], [b]) => (a < b ? -1 : 1));
-  const streamed = sorted.map(([name, { shape, data }]) => ({
-    name,
-    type: 'F32' as const,
-    shape,
-    data: () => [encodeWeights(data, 'F32')],
-  }));
-  await writeFileFrom(join(folder, 'adapter_model.safetensors'), safetensorsStream(streamed));
-  await writeFile(join(folder, 'adapter_config.json'), `${JSON.stringify(peftConfig(adapter.lora, base), null, 2)}\n`);
+export async function writeAdapterArtifact(
+  folder: string,
+  model: { config: ModelConfig; adapter: Adapter; base: BaseModelName },
+): Promise<string[]> {
+  const { lora, parameters } = model.adapter;
+  const tensors = adapterTensors(loraLayout(model.config, lora), parameters);
+  // peft refuses files that do not say which framework's layout they have.
+  const weights = writeSafetensors(tensors, { format: 'pt' });
+  await writeFileFrom(join(folder, 'adapter_model.safetensors'), [weights]);
+  const config = `${JSON.stringify(peftConfig(lora, model.base), null, 2)}\n`;
+  await writeFileFrom(join(folder, 'adapter_config.json'), [Buffer.from(config)]);
   return ['adapter_config.json', 'adapter_model.safetensors'];
 }
 

@@ -1,6 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
-import { linearName, linearShape, loraName, loraScale, mergeLora } from '@pairwise/model';
-import type { Checkpoint, LinearModule, LoraShape, ModelFolder } from '@pairwise/model';
+import { loraLayout, loraScale, mergeLora } from '@pairwise/model';
+import type { Checkpoint, LoraShape, ModelConfig, ModelFolder } from '@pairwise/model';
+import { adapterTensors } from '@pairwise/training';
 import { decodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
 
@@ -12,16 +13,11 @@ export interface ExportWeights {
   rows(name: string, first: number, count: number): Promise<Float32Array>;
 }
 
-/** LoRA factors. */
+/** A trained adapter. */
 export interface Adapter {
   lora: LoraShape;
-  /** Every factor by PEFT's name. */
-  tensors: ReadonlyMap<string, AdapterTensor>;
-}
-
-export interface AdapterTensor {
-  shape: readonly number[];
-  data: Float32Array;
+  /** Its flat vectors, one per layer, as `loraLayout` lays them out. */
+  parameters: readonly Float32Array[];
 }
 
 /** The weights of a checkpoint as they are; `read` gives a range of bytes of one of its files. */
@@ -39,35 +35,18 @@ export function baseWeights(checkpoint: Checkpoint, read: ModelFolder['read']): 
   };
 }
 
-/**
- * Weights with an adapter merged in: W + scale B A, rounded to float32 once.
- * Throws `MISSING_TENSOR` and `WRONG_SHAPE` where the adapter lacks a factor or it does not fit the model.
- */
-export function mergedWeights(base: ExportWeights, checkpoint: Checkpoint, { lora, tensors }: Adapter): ExportWeights {
-  const pairs = new Map<string, { a: Float32Array; b: Float32Array }>();
-  const factor = (layer: number, module: LinearModule, which: 'A' | 'B', shape: [number, number]) => {
-    const name = loraName(layer, module, which);
-    const tensor = tensors.get(name);
-    if (!tensor) throw new PairwiseError('MISSING_TENSOR', `the adapter has no ${name}`);
-    if (tensor.shape.join() === shape.join()) return tensor.data;
-    throw new PairwiseError('WRONG_SHAPE', `the adapter's ${name} is [${tensor.shape.join()}], not [${shape.join()}]`);
-  };
-  for (let layer = 0; layer < checkpoint.config.layerCount; layer++) {
-    for (const module of lora.targetModules) {
-      const [outputs, inputs] = linearShape(checkpoint.config, module);
-      pairs.set(linearName(layer, module), {
-        a: factor(layer, module, 'A', [lora.r, inputs]),
-        b: factor(layer, module, 'B', [outputs, lora.r]),
-      });
-    }
-  }
+/** Weights with an adapter merged in: W + scale B A, rounded to float32 once. */
+export function mergedWeights(base: ExportWeights, config: ModelConfig, { lora, parameters }: Adapter): ExportWeights {
+  const tensors = adapterTensors(loraLayout(config, lora), parameters);
+  const factors = new Map(tensors.map(({ name, data }) => [name, data as Float32Array]));
   const scale = loraScale(lora);
   return {
     storedType: (name) => base.storedType(name),
     async rows(name, first, count) {
       const rows = await base.rows(name, first, count);
-      const pair = pairs.get(name);
-      if (pair) mergeLora(rows, pair.a, pair.b.subarray(first * lora.r, (first + count) * lora.r), lora.r, scale);
+      const prefix = `base_model.model.${name.replace(/\.weight$/, '')}`;
+      const [a, b] = [factors.get(`${prefix}.lora_A.weight`), factors.get(`${prefix}.lora_B.weight`)];
+      if (a && b) mergeLora(rows, a, b.subarray(first * lora.r, (first + count) * lora.r), lora.r, scale);
       return rows;
     },
   };

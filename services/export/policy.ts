@@ -1,0 +1,31 @@
+import { loraLayout } from '@pairwise/model';
+import type { Checkpoint } from '@pairwise/model';
+import { openSession } from '@pairwise/ort';
+import { adapterFeeds, policyGraph, referenceGraph, segmentLogps } from '@pairwise/training';
+import type { PolicyLogps } from './verify.ts';
+import type { Adapter } from './weights.ts';
+
+/**
+ * The policy in our own engine: a base model in a folder with its adapter, or as it is. A session is open only while
+ * logps are being computed.
+ */
+export function enginePolicy(options: {
+  checkpoint: Checkpoint;
+  folder: string;
+  adapter: Adapter | undefined;
+  threads: number;
+}): PolicyLogps {
+  const { checkpoint, folder, adapter, threads } = options;
+  return async (sequences) => {
+    const graph = adapter ? policyGraph(checkpoint, adapter.lora) : referenceGraph(checkpoint);
+    const feeds = adapter ? adapterFeeds(loraLayout(checkpoint.config, adapter.lora), adapter.parameters) : {};
+    const session = await openSession({ graph, folder, threads });
+    try {
+      const segments = sequences.map(({ prompt, response }) => ({ prefix: prompt, branches: [response] }));
+      const logps = await segmentLogps((all) => session.run(all), checkpoint.config, segments, feeds);
+      return logps.map(([response]) => response!);
+    } finally {
+      await session.close();
+    }
+  };
+}
