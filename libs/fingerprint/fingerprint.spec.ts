@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { canonicalJson, digestOf, fingerprintOf, isDigest } from './index.ts';
+import { digestOfFiles, canonicalJson, digestOf, fingerprintOf, isDigest } from './index.ts';
 
 test('a digest is the sha256 of the bytes', () => {
   expect(digestOf(Buffer.from('abc'))).toBe('sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
@@ -17,4 +17,16 @@ test('the order of keys and absent properties do not matter, values do', () => {
 
 test('numbers that JSON cannot say are refused', () => {
   expect(() => fingerprintOf({ loss: NaN })).toThrow('a recipe cannot hold NaN');
+});
+
+test('the digest of files depends on their paths and digests, not on the order of the list', () => {
+  const [a, b] = [
+    { path: 'a', digest: 'sha256:1' },
+    { path: 'b/c', digest: 'sha256:2' },
+  ];
+  const digest = digestOfFiles([a, b]);
+  expect(digestOfFiles([b, a])).toBe(digest);
+  expect(digestOfFiles([a])).not.toBe(digest);
+  expect(digestOfFiles([a, { ...b, path: 'b' }])).not.toBe(digest);
+  expect(digestOfFiles([a, { ...b, digest: 'sha256:3' }])).not.toBe(digest);
 });

@@ -12,6 +12,12 @@ export function digestOf(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
+/** The digest of a set of files, such as a model's or an artifact's: of the list of paths and digests, sorted by path. */
+export function digestOfFiles(files: readonly { path: string; digest: string }[]): Digest {
+  const list = files.map(({ path, digest }) => [path, digest] as const).sort(([a], [b]) => (a < b ? -1 : 1));
+  return fingerprintOf(list);
+}
+
 /** Whether a text from outside is a well-formed digest. */
 export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
