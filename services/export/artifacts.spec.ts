@@ -20,6 +20,7 @@ import { writeGgufArtifact } from './gguf.ts';
 import type { GgufModel } from './gguf.ts';
 import { writeMergedArtifact } from './merged.ts';
 import { enginePolicy } from './policy.ts';
+import { readTokenizerFiles } from './tokenizerFiles.ts';
 import type { VerificationSequence } from './verify.ts';
 import { tolerances, verifyGguf } from './verify.ts';
 import { baseWeights, mergedWeights, rowChunks } from './weights.ts';
@@ -68,12 +69,11 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
     };
     const parameters = adapterParameters(loraLayout(checkpoint.config, lora), readSafetensors(file));
     adapter = { lora, parameters };
-    const json = async (name: string) => JSON.parse(await readFile(join(source, name), 'utf8')) as unknown;
     model = {
       name: 'stories',
       config: checkpoint.config,
       weights,
-      tokenizer: { tokenizer: await json('tokenizer.json'), tokenizerConfig: await json('tokenizer_config.json') },
+      tokenizer: await readTokenizerFiles(base),
       renderChat: undefined,
       stops: ['<s>'],
     };
@@ -289,18 +289,20 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
     const source = join(shared!, 'archs', name);
     const base = await modelFolder(source);
     const checkpoint = await readCheckpoint(base);
-    const json = async (file: string) => JSON.parse(await readFile(join(source, file), 'utf8')) as unknown;
     const model: GgufModel = {
       name,
       config: checkpoint.config,
       weights: baseWeights(checkpoint, (...range) => base.read(...range)),
-      tokenizer: { tokenizer: await json('tokenizer.json'), tokenizerConfig: await json('tokenizer_config.json') },
+      tokenizer: await readTokenizerFiles(base),
       renderChat: undefined,
       stops: [],
     };
     const target = freshFolder();
     const { files } = await writeGgufArtifact(target, model, { baseName: name, type });
-    const golden = (await json('golden_logps.json')) as { token_ids: number[][]; token_logps: number[][] };
+    const golden = JSON.parse(await readFile(join(source, 'golden_logps.json'), 'utf8')) as {
+      token_ids: number[][];
+      token_logps: number[][];
+    };
     const verification = await verifyGguf({
       path: join(target, files[0]!),
       type,
