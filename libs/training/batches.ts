@@ -13,7 +13,7 @@ export function batchOfStep(step: number, pairCount: number, batchSize: number, 
 }
 
 /** Rows of a micro-batch: enough for efficient products, and little memory. One longer segment goes alone. */
-const rowLimit = 1024;
+export const defaultRowLimit = 1024;
 /** Largest matrix of logits, in bytes; a few of them exist at the same time. */
 const logitBytesLimit = 128 * 1024 * 1024;
 
@@ -21,7 +21,11 @@ const logitBytesLimit = 128 * 1024 * 1024;
  * Parts of a batch that go through the graph one after the other, as positions in `segments`. Sorted by length, so that
  * attention pads little; cut by rows, since peak memory follows the largest micro-batch.
  */
-export function planMicroBatches(segments: readonly Segment[], { vocabularySize }: ModelConfig): number[][] {
+export function planMicroBatches(
+  segments: readonly Segment[],
+  { vocabularySize }: ModelConfig,
+  rowLimit = defaultRowLimit,
+): number[][] {
   const targetLimit = logitBytesLimit / (vocabularySize * 4);
   const rows = segments.map(rowCount);
   const order = segments.map((_, index) => index).sort((a, b) => rows[b]! - rows[a]! || a - b);

@@ -22,6 +22,8 @@ export interface DpoTask {
   layout: readonly LoraLayer[];
   pairs: readonly TrainingPair[];
   hyperparameters: Hyperparameters;
+  /** Most rows of a micro-batch of several pairs: peak memory follows it. Default 1024. */
+  rowLimit?: number;
 }
 
 /** Figures of a step under the field's names. */
@@ -52,7 +54,7 @@ export async function dpoStep(
 /** The next optimizer step on a given batch. */
 export async function dpoStepOn(
   run: RunGraph,
-  { config, layout, pairs, hyperparameters }: DpoTask,
+  { config, layout, pairs, hyperparameters, rowLimit }: DpoTask,
   state: OptimizerState,
   batch: readonly TrainingPair[],
   between: Checkpointing = () => undefined,
@@ -62,7 +64,7 @@ export async function dpoStepOn(
   const gradients = layout.map(({ size }) => new Float32Array(size));
   const logps: PairLogps[] = [];
   let loss = 0;
-  for (const part of planMicroBatches(segments, config)) {
+  for (const part of planMicroBatches(segments, config, rowLimit)) {
     await between();
     const feeds = microBatchFeeds(
       part.map((index) => batch[index]!),
