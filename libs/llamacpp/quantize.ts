@@ -1,4 +1,4 @@
-import { open, rm, statfs } from 'node:fs/promises';
+import { rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 import { fileTypes, tensorTypes } from '@pairwise/gguf';
@@ -41,9 +41,10 @@ export async function quantizeGguf(options: {
     return summaryOf(await headerOf(output), type);
   } catch (cause) {
     const complaint = await llama.end();
+    const isFull = await hasNoRoom(dirname(output));
     await rm(output, { force: true });
     if (signal?.aborted) throw new PairwiseError('CANCELLED', 'quantising was cancelled', { cause });
-    if (await isFull(output, input)) throw new PairwiseError('DISK_FULL', `no room for ${output}`, { cause });
+    if (isFull) throw new PairwiseError('DISK_FULL', `no room for ${output}`, { cause });
     throw withComplaint(cause, complaint);
   } finally {
     signal?.removeEventListener('abort', cancel);
@@ -61,13 +62,8 @@ function summaryOf(header: GgufHeader, type: QuantizedType): Quantization {
   return { tensorTypes: counts, fallbacks };
 }
 
-/** Whether the disk has no room for a file as large as the input. llama.cpp only says that writing failed. */
-async function isFull(output: string, input: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(dirname(output));
-  const file = await open(input, 'r');
-  try {
-    return bavail * bsize < (await file.stat()).size / 4;
-  } finally {
-    await file.close();
-  }
+/** Whether a disk is full, as far as a file of megabytes is concerned. llama.cpp only says that writing failed. */
+async function hasNoRoom(folder: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize < 2 ** 20;
 }
