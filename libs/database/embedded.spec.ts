@@ -82,6 +82,16 @@ test('starts at once after owner and server were killed', async () => {
   await server.stop();
 });
 
+test('can be stopped while it starts again after its server was killed', async () => {
+  const server = await startEmbeddedPostgres({ folder, throwaway: true });
+  process.kill(server.pid()!, 'SIGKILL');
+  // Long enough to be noticed, too short for the new one to be ready.
+  await sleep(40);
+  await server.stop();
+  const restarted = await startEmbeddedPostgres({ folder, throwaway: true });
+  await restarted.stop();
+});
+
 test('a folder that a living process owns is refused, and so is a taken port', async () => {
   const { child } = await owner();
   await expect(startEmbeddedPostgres({ folder, throwaway: true })).rejects.toMatchObject({ reason: 'IN_USE' });

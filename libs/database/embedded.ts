@@ -152,16 +152,18 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   log(`Postgres listens on 127.0.0.1:${port}`);
 
   const stopping = new AbortController();
+  const isStopping = () => stopping.signal.aborted;
   const lastResort = () => server.process.kill('SIGQUIT');
   process.once('exit', lastResort);
   const watched = (async () => {
     for (;;) {
       await server.ended;
-      if (stopping.signal.aborted) return;
+      if (isStopping()) return;
       log('Postgres died; starting it again');
       try {
         server = await startServer(cluster, port, throwaway);
-        log(`Postgres listens on 127.0.0.1:${port} again`);
+        if (isStopping()) server.process.kill('SIGINT');
+        else log(`Postgres listens on 127.0.0.1:${port} again`);
       } catch (error) {
         log(String(error));
         await sleep(2000);
