@@ -55,3 +55,22 @@ test('changes at the same time are all kept', async () => {
   expect(await documents.get('a')).toEqual({ text: 'x', count: 20, etag: '21' });
   await database.close();
 });
+
+test('changes within a transaction take place with it or not at all', async () => {
+  const { database, notes: documents } = await notes();
+  await documents.create('a', 'p', { text: 'x', count: 0 });
+  const both = (fail: boolean) =>
+    database.transaction(async (tx) => {
+      const increment = (note: Note) => (note.count += 1) > 0;
+      await documents.change('a', increment, tx);
+      await documents.create('b', 'p', { text: 'y', count: 0 }, tx);
+      await documents.remove('b', '1', undefined, tx);
+      if (fail) throw new Error('no');
+    });
+  await expect(both(true)).rejects.toThrow('no');
+  expect(await documents.get('a')).toMatchObject({ count: 0, etag: '1' });
+  await both(false);
+  expect(await documents.get('a')).toMatchObject({ count: 1, etag: '2' });
+  expect(await documents.find('b')).toBeUndefined();
+  await database.close();
+});

@@ -20,15 +20,25 @@ export interface Documents<T extends object> {
   /**
    * Changes a document under its row lock. `alter` changes the copy that it is given, may write more through `tx`, and
    * returns false where there is nothing to change. It may be called again after a lost connection. Throws NOT_FOUND.
+   * `within` is a transaction of which the change becomes a part; default: one of its own.
    */
-  change(name: string, alter: (document: T, tx: Queries) => Promise<boolean> | boolean): Promise<Stored<T>>;
+  change(
+    name: string,
+    alter: (document: T, tx: Queries) => Promise<boolean> | boolean,
+    within?: Queries,
+  ): Promise<Stored<T>>;
   /** A parent's documents, newest first, from `offset` on. */
   list(parent: string, limit: number, offset: number): Promise<Stored<T>[]>;
   /**
    * Deletes a document; `alongside` deletes what belongs to it and may refuse by throwing. The name stays taken.
-   * Throws NOT_FOUND, or ETAG_MISMATCH where `etag` is given and not the document's.
+   * Throws NOT_FOUND, or ETAG_MISMATCH where `etag` is given and not the document's. `within` as for `change`.
    */
-  remove(name: string, etag: string, alongside?: (document: T, tx: Queries) => Promise<void>): Promise<void>;
+  remove(
+    name: string,
+    etag: string,
+    alongside?: (document: T, tx: Queries) => Promise<void>,
+    within?: Queries,
+  ): Promise<void>;
 }
 
 /** The table that `openDocuments` works on, for a migration. */
@@ -58,6 +68,9 @@ export function openDocuments<T extends object>(
   });
   const select = `select version, document from ${table} where delete_time is null`;
 
+  const transaction = <R>(within: Queries | undefined, work: (tx: Queries) => Promise<R>): Promise<R> =>
+    within === undefined ? database.transaction(work) : work(within);
+
   async function find(name: string, on: Queries, lock: '' | 'for update'): Promise<Stored<T> | undefined> {
     const row = await on.row<Row>(`${select} and name = $1 ${lock}`, [name]);
     return row && stored(row);
@@ -76,8 +89,8 @@ export function openDocuments<T extends object>(
     },
     get: (name) => need(name, database, ''),
     find: (name) => find(name, database, ''),
-    change: (name, alter) =>
-      database.transaction(async (tx) => {
+    change: (name, alter, within) =>
+      transaction(within, async (tx) => {
         const document = await need(name, tx, 'for update');
         if (!(await alter(document, tx))) return document;
         const sql = `update ${table} set document = $2, version = version + 1 where name = $1`;
@@ -88,8 +101,8 @@ export function openDocuments<T extends object>(
       const sql = `${select} and parent = $1 order by create_time desc, name limit $2 offset $3`;
       return (await database.rows<Row>(sql, [parent, limit, offset])).map(stored);
     },
-    remove: (name, etag, alongside) =>
-      database.transaction(async (tx) => {
+    remove: (name, etag, alongside, within) =>
+      transaction(within, async (tx) => {
         const document = await need(name, tx, 'for update');
         if (etag !== '' && etag !== document.etag) {
           const message = `etag: the ${kind} '${name}' has changed since; read it again`;
