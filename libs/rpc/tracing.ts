@@ -2,6 +2,7 @@ import { type Metadata, status } from '@grpc/grpc-js';
 import {
   type Attributes,
   type Context,
+  type Histogram,
   type Span,
   SpanKind,
   SpanStatusCode,
@@ -38,6 +39,18 @@ const seconds = {
   advice: { explicitBucketBoundaries: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] },
 };
 
+const durations = new Map<SpanKind, Histogram>();
+
+/** `rpc.server.call.duration` or `rpc.client.call.duration`; made at the first call, since before there is no SDK. */
+function durationOf(kind: SpanKind): Histogram {
+  const known = durations.get(kind);
+  if (known !== undefined) return known;
+  const side = kind === SpanKind.SERVER ? 'server' : 'client';
+  const made = metrics.getMeter('pairwise.rpc').createHistogram(`rpc.${side}.call.duration`, seconds);
+  durations.set(kind, made);
+  return made;
+}
+
 /** One call as a span and a duration. */
 export interface TracedCall {
   /** The context in which the call is to run or to be sent. */
@@ -63,11 +76,7 @@ function begin(path: string, kind: SpanKind, parent: Context, attributes: Attrib
       span.setAttributes(outcome);
       if (failed) span.setStatus({ code: SpanStatusCode.ERROR });
       span.end();
-      const side = kind === SpanKind.SERVER ? 'server' : 'client';
-      metrics
-        .getMeter('pairwise.rpc')
-        .createHistogram(`rpc.${side}.call.duration`, seconds)
-        .record((performance.now() - began) / 1000, { ...all, ...outcome });
+      durationOf(kind).record((performance.now() - began) / 1000, { ...all, ...outcome });
     },
   };
 }
