@@ -1,4 +1,4 @@
-import { fingerprintOf, type Digest } from '@pairwise/fingerprint';
+import { canonicalJson, digestOf, type Digest } from '@pairwise/fingerprint';
 
 export interface Message {
   role: string;
@@ -15,9 +15,14 @@ export interface PreferencePair {
   rejected: Turn;
 }
 
-/** The digest of a pair's content. */
-export function pairDigest({ prompt, chosen, rejected }: PreferencePair): Digest {
-  return fingerprintOf({ prompt: plain(prompt), chosen: plain(chosen), rejected: plain(rejected) });
+/** A pair as canonical JSON: one line, the same for the same content. `pairOfRow` reads it again. */
+export function pairJson({ prompt, chosen, rejected }: PreferencePair): string {
+  return canonicalJson({ prompt: plain(prompt), chosen: plain(chosen), rejected: plain(rejected) });
+}
+
+/** The digest of a pair's content: sha256 of its canonical JSON. */
+export function pairDigest(pair: PreferencePair): Digest {
+  return digestOf(Buffer.from(pairJson(pair)));
 }
 
 function plain(turn: Turn) {

@@ -2,8 +2,8 @@ import { PairwiseError } from '@pairwise/errors';
 import { pairOfRow, RowError } from './rows.ts';
 import type { PreferencePair } from './pair.ts';
 
-/** Largest row, in bytes. */
-export const maxRowBytes = 16 * 1024 * 1024;
+/** Largest row, in bytes: a pair must fit into one message of the API. */
+export const maxRowBytes = 4 * 1024 * 1024;
 
 /** A row of a file: its line (JSONL) or position (array), from 1, and the pair or why it is none. */
 export type ReadRow = { line: number; pair: PreferencePair } | { line: number; error: RowError };
