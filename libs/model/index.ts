@@ -29,8 +29,10 @@ export {
   parseHeader,
   readMetadata,
   readSafetensors,
+  streamSafetensors,
   writeSafetensors,
   type SafetensorsDtype,
+  type StreamedTensor,
   type TensorData,
   type TensorPlace,
 } from './safetensors.ts';
@@ -45,3 +47,4 @@ export {
   type LinearModule,
   type Weight,
 } from './tensors.ts';
+export { storedCheckpoint, storedFolder, type Blobs, type StoredFile } from './stored.ts';

@@ -1,6 +1,6 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { numericsProfile } from '@pairwise/ort';
+import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { serverAccess, startServer } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { startTelemetry, untilStopped } from '@pairwise/telemetry';
@@ -22,7 +22,9 @@ const durable = await startDurable({ url: config.DATABASE_URL, schema: database.
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const peers = openPeers(config);
-durable.execute(coverWork, ({ coverage }, attempt) => cover({ blobs, coverages, logps, peers, durable }, coverage, attempt));
+durable.execute(coverWork, ({ coverage }, attempt) =>
+  cover({ blobs, coverages, logps, peers, durable }, coverage, attempt),
+);
 // A coverage mostly waits for its units, so this process sees many through.
 await durable.launch({ [coverWork.queue]: 20 });
 
@@ -35,7 +37,7 @@ const server = await startServer({
       coverages,
       logps,
       peers,
-      numericsProfile: numericsProfile(config.PAIRWISE_DEVICE),
+      numericsProfile: numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32'),
       begin: ({ coverage: { name }, attempt }) => durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name }),
     }),
   ],

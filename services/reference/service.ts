@@ -1,11 +1,11 @@
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
 import type { Digest } from '@pairwise/fingerprint';
+import { readEncodedPairs } from '@pairwise/preference';
 import { parseName, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CoverageRecord, Coverages } from './coverages.ts';
-import { readEncoding } from './encoding.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { responsesOf } from './plan.ts';
@@ -64,10 +64,13 @@ async function* watch(coverages: Coverages, name: string, signal: AbortSignal): 
   }
 }
 
-async function* readLogps({ blobs, coverages, logps }: ReferenceParts, name: string): AsyncGenerator<ReadLogpsResponse> {
+async function* readLogps(
+  { blobs, coverages, logps }: ReferenceParts,
+  name: string,
+): AsyncGenerator<ReadLogpsResponse> {
   const { coverage, shards } = await coverages.get(name);
   for (const shard of shards) {
-    const responses = [...new Set(responsesOf(readEncoding(await blobs.get(shard))))];
+    const responses = [...new Set(responsesOf(readEncodedPairs(await blobs.get(shard))))];
     for (const { response, tokenLogps } of await logps.read(coverage.referenceFingerprint as Digest, responses)) {
       yield { responseDigest: response, tokenLogps: [...tokenLogps] };
     }

@@ -1,5 +1,6 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
+import { parseDevice } from '@pairwise/ort';
 import { openBlobStore } from '@pairwise/store';
 import { startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { compute } from './compute.ts';
@@ -18,7 +19,10 @@ const blobs = await openBlobStore(config.PAIRWISE_BLOB_URL ?? `file://${config.P
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
-const reference = openReference(blobs, { device: config.PAIRWISE_DEVICE, threads: config.PAIRWISE_THREADS });
+const reference = openReference(blobs, {
+  device: parseDevice(config.PAIRWISE_DEVICE),
+  threads: config.PAIRWISE_THREADS,
+});
 durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference }, input, attempt));
 // One unit at a time: each uses the whole accelerator.
 await durable.launch({ [computeWork.queue]: 1 });

@@ -1,6 +1,6 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { numericsProfile } from '@pairwise/ort';
+import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { serverAccess, startServer } from '@pairwise/rpc';
 import { startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
@@ -23,8 +23,9 @@ const server = await startServer({
     trainingService({
       trainings: openTrainings(database),
       peers: openPeers(config),
-      numericsProfile: numericsProfile(config.PAIRWISE_DEVICE),
-      enqueue: ({ training: { name }, attempt }) => durable.enqueue(trainWork, workId(name, attempt), { training: name }),
+      numericsProfile: numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32'),
+      enqueue: ({ training: { name }, attempt }) =>
+        durable.enqueue(trainWork, workId(name, attempt), { training: name }),
       cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
     }),
   ],
