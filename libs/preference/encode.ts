@@ -20,11 +20,11 @@ export interface PairTokenizer {
   /** A response to a prompt, with its end of turn. Throws RowError if the template does not just append it. */
   renderResponse(prompt: Turn, response: Turn): string;
   /** Ids of a text that begins a sequence; a BOS comes first where the model has one, and never twice. */
-  encode(text: string): Int32Array;
+  encode(text: string): Promise<Int32Array>;
   /** Ids of a text that follows another, without anything that belongs to a beginning. */
-  encodeContinuation(text: string): Int32Array;
+  encodeContinuation(text: string): Promise<Int32Array>;
   /** Whether ids that begin a sequence stand for exactly this text. */
-  isText(ids: Int32Array, text: string): boolean;
+  isText(ids: Int32Array, text: string): Promise<boolean>;
 }
 
 /** How a pair longer than the limit is treated: left out, responses lose their ends, prompts their beginnings. */
@@ -44,18 +44,25 @@ export const encodingVersion = 1;
  * as they are at inference. Where a tokenizer would merge across the boundary after the prompt, both responses are encoded
  * apart from it. Throws RowError: NOT_REVERSIBLE, PROMPT_TOO_LONG, TOO_LONG, IDENTICAL_RESPONSES.
  */
-export function encodePair(pair: PreferencePair, tokenizer: PairTokenizer, limits: EncodingLimits): EncodedPair {
+export async function encodePair(
+  pair: PreferencePair,
+  tokenizer: PairTokenizer,
+  limits: EncodingLimits,
+): Promise<EncodedPair> {
   const promptText = tokenizer.renderPrompt(pair.prompt);
   const texts = [pair.chosen, pair.rejected].map((response) => tokenizer.renderResponse(pair.prompt, response));
-  const promptIds = tokenizer.encode(promptText);
-  const joined = texts.map((text) => continuation(promptIds, tokenizer.encode(promptText + text)));
+  const promptIds = await tokenizer.encode(promptText);
+  const joined: (Int32Array | undefined)[] = [];
+  for (const text of texts) joined.push(continuation(promptIds, await tokenizer.encode(promptText + text)));
   const apart = joined.includes(undefined);
-  const responses = texts.map((text, index) => (apart ? tokenizer.encodeContinuation(text) : joined[index]!));
-  texts.forEach((text, index) => {
-    if (!tokenizer.isText(concatenate(promptIds, responses[index]!), promptText + text)) {
+  const responses: Int32Array[] = [];
+  for (const [index, text] of texts.entries()) {
+    const response = apart ? await tokenizer.encodeContinuation(text) : joined[index]!;
+    if (!(await tokenizer.isText(concatenate(promptIds, response), promptText + text))) {
       throw new RowError('NOT_REVERSIBLE', 'the tokenizer cannot keep the text as it is');
     }
-  });
+    responses.push(response);
+  }
   const [prompt, chosen, rejected] = truncate(promptIds, responses[0]!, responses[1]!, limits);
   if (Buffer.compare(bytesOf(chosen), bytesOf(rejected)) === 0) {
     throw new RowError('IDENTICAL_RESPONSES', 'chosen and rejected are the same tokens');
