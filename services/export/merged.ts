@@ -1,9 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expectedTensors } from '@pairwise/model';
+import { expectedTensors, streamSafetensors } from '@pairwise/model';
 import type { ModelConfig, ModelFolder } from '@pairwise/model';
 import { requireRoom, writeFileFrom } from './files.ts';
-import { safetensorsStream } from './safetensors.ts';
 import { encodeFinite, storedBytes } from './storage.ts';
 import type { StoredType } from './storage.ts';
 import { rowChunks } from './weights.ts';
@@ -39,15 +38,16 @@ export async function writeMergedArtifact(
   const { base, config, weights } = model;
   const tensors = [...expectedTensors(config)].map(([name, shape]) => {
     const type = options.type ?? weights.storedType(name);
-    return { name, shape, type, data: () => stored(weights, { name, shape, type }, options.signal) };
+    return { name, shape, dtype: type, data: () => stored(weights, { name, shape, type }, options.signal) };
   });
-  const sizes = tensors.map(({ shape, type }) => shape.reduce((product, dim) => product * dim, storedBytes[type]));
+  const sizes = tensors.map(({ shape, dtype }) => shape.reduce((product, dim) => product * dim, storedBytes[dtype]));
   await requireRoom(
     folder,
     sizes.reduce((sum, size) => sum + size),
     'the merged model',
   );
-  await writeFileFrom(join(folder, 'model.safetensors'), safetensorsStream(tensors));
+  // transformers and peft refuse files that do not say which framework's layout they have.
+  await writeFileFrom(join(folder, 'model.safetensors'), streamSafetensors(tensors, { format: 'pt' }));
   const copied = base.files.filter(({ path }) => companions.includes(path));
   for (const { path, sizeBytes } of copied) await writeFile(join(folder, path), await base.read(path, 0, sizeBytes));
   await writeFile(join(folder, 'config.json'), await configText(base, options.type));
