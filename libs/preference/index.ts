@@ -4,4 +4,4 @@ export * from './pair.ts';
 export { maxRowBytes, readRows, type ReadRow } from './reader.ts';
 export * from './report.ts';
 export * from './rows.ts';
-export { readEncodedPairs, shardPairs, writeEncodedPairs } from './shard.ts';
+export { packPairs, shardPairs, unpackPairs } from './shard.ts';

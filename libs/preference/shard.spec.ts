@@ -1,7 +1,7 @@
 import { digestOf } from '@pairwise/fingerprint';
 import { writeSafetensors } from '@pairwise/model';
 import { expect, test } from 'vitest';
-import { readEncodedPairs, writeEncodedPairs, type EncodedPair } from './index.ts';
+import { unpackPairs, packPairs, type EncodedPair } from './index.ts';
 
 const digest = (text: string) => digestOf(Buffer.from(text));
 const pairs: EncodedPair[] = [1, 2, 3].map((n) => ({
@@ -14,10 +14,10 @@ const pairs: EncodedPair[] = [1, 2, 3].map((n) => ({
 }));
 
 test('a shard is read as it was written, and the same pairs give the same bytes', () => {
-  const bytes = writeEncodedPairs(pairs);
-  expect(readEncodedPairs(bytes)).toEqual(pairs);
-  expect(writeEncodedPairs(readEncodedPairs(bytes))).toEqual(bytes);
-  expect(readEncodedPairs(writeEncodedPairs([]))).toEqual([]);
+  const bytes = packPairs(pairs);
+  expect(unpackPairs(bytes)).toEqual(pairs);
+  expect(packPairs(unpackPairs(bytes))).toEqual(bytes);
+  expect(unpackPairs(packPairs([]))).toEqual([]);
 });
 
 test.each([
@@ -39,5 +39,5 @@ test.each([
     const dtype = data instanceof Int32Array ? ('I32' as const) : ('U8' as const);
     return [{ name, dtype, shape: [data.length], data }];
   });
-  expect(() => readEncodedPairs(writeSafetensors(written))).toThrow(message);
+  expect(() => unpackPairs(writeSafetensors(written))).toThrow(message);
 });

@@ -13,7 +13,7 @@ const digestBytes = 32;
  * rejected response; `lengths` I32 [pairs, 3], theirs; and the digests of pairs and responses, `pair_digests`,
  * `chosen_digests` and `rejected_digests`, U8 [pairs, 32]. The same pairs give the same bytes.
  */
-export function writeEncodedPairs(pairs: readonly EncodedPair[]): Uint8Array {
+export function packPairs(pairs: readonly EncodedPair[]): Uint8Array {
   const parts = pairs.flatMap(({ prompt, chosen, rejected }) => [prompt, chosen, rejected]);
   const lengths = Int32Array.from(parts, ({ length }) => length);
   const tokenIds = new Int32Array(lengths.reduce((sum, length) => sum + length, 0));
@@ -37,7 +37,7 @@ export function writeEncodedPairs(pairs: readonly EncodedPair[]): Uint8Array {
 }
 
 /** The pairs of a shard. Throws INVALID_FILE for bytes that are no such shard. */
-export function readEncodedPairs(bytes: Uint8Array): EncodedPair[] {
+export function unpackPairs(bytes: Uint8Array): EncodedPair[] {
   const tensors = readSafetensors(bytes, 'the shard');
   const integers = (name: string) => {
     const data = tensors.get(name)?.data;
