@@ -1,0 +1,58 @@
+import { FileInfo } from '@pairwise/api';
+import type { Digest } from '@pairwise/fingerprint';
+import { loraLayout, storedCheckpoint, type LoraLayer, type LoraShape, type ModelConfig } from '@pairwise/model';
+import { openSession, type Device, type Session } from '@pairwise/ort';
+import type { BlobStore } from '@pairwise/store';
+import { dpoGraph, policyGraph, type LoraSettings } from '@pairwise/training';
+import { filesKey } from './inputs.ts';
+
+/** A policy on the accelerator: the training graph, and the forward graph for evaluation. */
+export interface OpenPolicy {
+  config: ModelConfig;
+  layout: LoraLayer[];
+  training: Session;
+  evaluation: Session;
+}
+
+export type Policies = ReturnType<typeof openPolicies>;
+
+/** The adapter's shape as the engine wants it. */
+export function loraShape({ r, loraAlpha, targetModules, useRslora }: LoraSettings): LoraShape {
+  return { r, alpha: loraAlpha, targetModules, useRslora };
+}
+
+/**
+ * The policy that a worker has open. It stays open from segment to segment, since compiling its graphs takes seconds, and
+ * makes room for the next one when that has another model or another shape of adapter.
+ */
+export function openPolicies(blobs: BlobStore, { device, threads }: { device: Device; threads: number }) {
+  let current: { key: string; policy: OpenPolicy } | undefined;
+
+  async function close(): Promise<void> {
+    const policy = current?.policy;
+    current = undefined;
+    await policy?.training.close();
+    await policy?.evaluation.close();
+  }
+
+  return {
+    close,
+    async open(filesJson: readonly unknown[], settings: LoraSettings): Promise<OpenPolicy> {
+      const key = `${filesKey(filesJson)} ${JSON.stringify(settings)}`;
+      if (current?.key === key) return current.policy;
+      await close();
+      const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
+      const checkpoint = await storedCheckpoint(files, blobs);
+      const lora = loraShape(settings);
+      const session = (graph: ReturnType<typeof dpoGraph>) => openSession({ graph, folder: '/', device, threads });
+      const policy = {
+        config: checkpoint.config,
+        layout: loraLayout(checkpoint.config, lora),
+        training: await session(dpoGraph(checkpoint, lora)),
+        evaluation: await session(policyGraph(checkpoint, lora)),
+      };
+      current = { key, policy };
+      return policy;
+    },
+  };
+}

@@ -1,0 +1,222 @@
+import { Checkpoint, MetricPoint, TrainingState, type TrainingSpec } from '@pairwise/api';
+import type { Attempt } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
+import { digestOf, type Digest } from '@pairwise/fingerprint';
+import { initialLora, writeSafetensors } from '@pairwise/model';
+import type { BlobStore } from '@pairwise/store';
+import {
+  adapterTensors,
+  dpoStep,
+  evaluateDpo,
+  initialState,
+  packState,
+  resolveHyperparameters,
+  stepCount,
+  uniformStream,
+  unpackState,
+  type DpoTask,
+  type Hyperparameters,
+  type Metrics,
+  type OptimizerState,
+  type TrainingPair,
+} from '@pairwise/training';
+import { fractionOf, gatherInputs, readPairs, type TrainingInputs } from './inputs.ts';
+import type { Peers } from './peers.ts';
+import type { OpenPolicy, Policies } from './policy.ts';
+import { hasEnded, type Trainings } from './trainings.ts';
+
+/** What a worker trains with. */
+export interface Trainer {
+  blobs: BlobStore;
+  trainings: Trainings;
+  peers: Peers;
+  policies: Policies;
+}
+
+/** How far the first loss may be from ln 2 where policy and reference are the same model, in nats. */
+const firstLossTolerance = 1e-3;
+
+/**
+ * Trains in segments, each a durable step from one checkpoint to the next. A segment is a function of its checkpoint and
+ * the training's inputs, so one that is begun again after a crash gives the same bytes.
+ */
+export async function train(trainer: Trainer, name: string, attempt: Attempt): Promise<void> {
+  const { trainings } = trainer;
+  try {
+    const inputs = await attempt.step('prepare', () => prepare(trainer, name, attempt));
+    const { training } = await trainings.get(name);
+    const hyperparameters = hyperparametersOf(training.resolvedSpec);
+    const total = stepCount(inputs.pairCount, hyperparameters);
+    let checkpoint = await attempt.step('begin', (signal) => begin(trainer, name, inputs, attempt, signal));
+    while (checkpoint.step < total) {
+      const end = Math.min(total, checkpoint.step + hyperparameters.saveSteps);
+      const from = checkpoint;
+      checkpoint = await attempt.step(`segment ${end}`, (signal) =>
+        segment(trainer, name, inputs, from, end, attempt, signal),
+      );
+    }
+    await attempt.step('succeed', () => end(trainings, name, TrainingState.SUCCEEDED));
+  } catch (error) {
+    const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
+    const state = cancelled ? TrainingState.CANCELLED : TrainingState.FAILED;
+    const cause = cancelled ? undefined : error;
+    await attempt.step('fail', () => end(trainings, name, state, cause), { evenIfCancelled: true });
+  }
+}
+
+/** A checkpoint as it goes from step to step. */
+interface Reached {
+  step: number;
+  digest: Digest;
+}
+
+async function end(trainings: Trainings, name: string, state: TrainingState, error?: unknown): Promise<void> {
+  await trainings.end(name, state, error);
+}
+
+export function hyperparametersOf(spec: TrainingSpec | undefined): Hyperparameters {
+  return resolveHyperparameters(spec ?? {}, 'spec');
+}
+
+async function prepare({ blobs, trainings, peers }: Trainer, name: string, attempt: Attempt): Promise<TrainingInputs> {
+  const { request, training } = await trainings.get(name);
+  const inputs = await gatherInputs(blobs, peers, request);
+  const steps = stepCount(inputs.pairCount, hyperparametersOf(training.resolvedSpec));
+  await trainings.change(name, async (record, tx) => {
+    await attempt.fence(tx);
+    if (hasEnded(record.training)) return false;
+    if (record.training.state === TrainingState.QUEUED) record.training.state = TrainingState.RUNNING;
+    record.training.stepCount = steps;
+    record.training.pairCount = inputs.pairCount;
+    record.training.evalPairCount = inputs.evalPairCount;
+    record.training.updateTime = new Date();
+    return true;
+  });
+  return inputs;
+}
+
+/** What every segment works with. */
+async function openTask(trainer: Trainer, name: string, inputs: TrainingInputs) {
+  const { request, training } = await trainer.trainings.get(name);
+  const hyperparameters = hyperparametersOf(training.resolvedSpec);
+  const policy = await trainer.policies.open(inputs.files, hyperparameters.tuning.value);
+  const { pairs, evalPairs } = await readPairs(trainer.blobs, inputs, fractionOf(request));
+  const task: DpoTask = { config: policy.config, layout: policy.layout, pairs, hyperparameters };
+  return { task, policy, evalPairs };
+}
+
+/** The last checkpoint of an earlier attempt, or a new adapter, evaluated and saved as checkpoint 0. */
+async function begin(
+  trainer: Trainer,
+  name: string,
+  inputs: TrainingInputs,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<Reached> {
+  const saved = (await trainer.trainings.checkpoints(name, 1000, 0)).at(-1);
+  if (saved !== undefined) return { step: saved.step, digest: saved.digest as Digest };
+  const { task, policy, evalPairs } = await openTask(trainer, name, inputs);
+  const state = initialState(initialLora(policy.layout, uniformStream(task.hyperparameters.seed, 'lora')));
+  const record = recorder(trainer, name, task, attempt);
+  await evaluate(policy, task, state, evalPairs, record, signal);
+  return save(trainer, name, policy, task, state, attempt);
+}
+
+/** Optimizer steps from a checkpoint to the step `to`. */
+async function segment(
+  trainer: Trainer,
+  name: string,
+  inputs: TrainingInputs,
+  from: Reached,
+  to: number,
+  attempt: Attempt,
+  signal: AbortSignal,
+): Promise<Reached> {
+  const { task, policy, evalPairs } = await openTask(trainer, name, inputs);
+  const state = unpackState(await trainer.blobs.get(from.digest), policy.layout);
+  const record = recorder(trainer, name, task, attempt);
+  const { loggingSteps, evalSteps } = task.hyperparameters;
+  const total = stepCount(task.pairs.length, task.hyperparameters);
+  while (state.step < to) {
+    const metrics = await dpoStep(policy.training.run, task, state, () => signal.throwIfAborted());
+    if (state.step === 1) checkFirstLoss(metrics);
+    if (state.step % loggingSteps === 0 || state.step === total) await record('train', state.step, metrics);
+    if (state.step === total || (evalSteps > 0 && state.step % evalSteps === 0)) {
+      await evaluate(policy, task, state, evalPairs, record, signal);
+    }
+  }
+  return save(trainer, name, policy, task, state, attempt);
+}
+
+/** A first loss other than ln 2 means that the reference logps are another model's, or were computed otherwise. */
+function checkFirstLoss({ loss = NaN }: Metrics): void {
+  if (Math.abs(loss - Math.LN2) <= firstLossTolerance) return;
+  const message = `the first loss is ${loss}, not ln 2: the reference logps do not belong to this model`;
+  throw new PairwiseError('VERIFICATION_FAILED', message);
+}
+
+type Recorder = (kind: 'train' | 'eval', step: number, metrics: Metrics) => Promise<void>;
+
+async function evaluate(
+  policy: OpenPolicy,
+  task: DpoTask,
+  state: OptimizerState,
+  pairs: readonly TrainingPair[],
+  record: Recorder,
+  signal: AbortSignal,
+): Promise<void> {
+  if (pairs.length === 0) return;
+  const between = () => signal.throwIfAborted();
+  await record('eval', state.step, await evaluateDpo(policy.evaluation.run, task, state.parameters, pairs, between));
+}
+
+/** Writes metric points as they come, so that a watch sees them at once; a repeated segment writes none twice. */
+function recorder(
+  { trainings }: Trainer,
+  name: string,
+  { pairs, hyperparameters }: DpoTask,
+  attempt: Attempt,
+): Recorder {
+  return async (kind, step, values) => {
+    const epoch = (step * hyperparameters.batchSize) / pairs.length;
+    const point = MetricPoint.create({ step, epoch, time: new Date(), values });
+    await trainings.change(name, async ({ training }, tx) => {
+      await attempt.fence(tx);
+      await trainings.addPoint(tx, name, kind, point);
+      training.step = Math.max(training.step, step);
+      training.updateTime = new Date();
+      return true;
+    });
+  };
+}
+
+async function save(
+  { blobs, trainings }: Trainer,
+  name: string,
+  { layout }: OpenPolicy,
+  { hyperparameters }: DpoTask,
+  state: OptimizerState,
+  attempt: Attempt,
+): Promise<Reached> {
+  const { digest, sizeBytes } = await blobs.put(packState(state));
+  const adapterDigest = digestOf(writeSafetensors(adapterTensors(layout, state.parameters)));
+  await trainings.change(name, async ({ training, request }, tx) => {
+    await attempt.fence(tx);
+    const checkpoint = Checkpoint.create({
+      name: `${name}/checkpoints/checkpoint-${state.step}`,
+      step: state.step,
+      digest,
+      sizeBytes: BigInt(sizeBytes),
+      adapterDigest,
+      model: request.model,
+      lora: hyperparameters.tuning.value,
+      encoding: request.encoding,
+      createTime: new Date(),
+    });
+    await trainings.addCheckpoint(tx, name, checkpoint, hyperparameters.saveTotalLimit);
+    training.latestCheckpoint = checkpoint.name;
+    training.updateTime = new Date();
+    return true;
+  });
+  return { step: state.step, digest };
+}

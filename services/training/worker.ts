@@ -1,0 +1,33 @@
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { parseDevice } from '@pairwise/ort';
+import { openBlobStore } from '@pairwise/store';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { readWorkerConfig } from './config.ts';
+import { migrations } from './migrations.ts';
+import { openPeers } from './peers.ts';
+import { openPolicies } from './policy.ts';
+import { train } from './train.ts';
+import { openTrainings } from './trainings.ts';
+import { trainWork } from './work.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('training-worker');
+const config = readWorkerConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'training' });
+await migrate(database, migrations);
+const blobs = await openBlobStore(config.PAIRWISE_BLOB_URL ?? `file://${config.PAIRWISE_DATA}/blobs`);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+const trainings = openTrainings(database);
+const peers = openPeers(config);
+const device = parseDevice(config.PAIRWISE_DEVICE);
+const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
+durable.execute(trainWork, ({ training }, attempt) => train({ blobs, trainings, peers, policies }, training, attempt));
+// One training at a time: it uses the whole accelerator.
+await durable.launch({ [trainWork.queue]: 1 });
+log.info({ device: config.PAIRWISE_DEVICE }, 'the training worker is ready');
+
+await untilStopped();
+await durable.stop();
+await policies.close();
+await database.close();
+await stopTelemetry();
