@@ -1,0 +1,34 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+async function start(...parameters: string[]): Promise<ChildProcess> {
+  const child = fork(join(import.meta.dirname, 'testing.stop.ts'), parameters, { silent: true });
+  await once(child, 'message');
+  return child;
+}
+
+const ended = async (child: ChildProcess) =>
+  (await once(child, 'exit')) as [code: number | null, signal: string | null];
+
+test.each(['SIGTERM', 'SIGINT'] as const)('%s ends the process in good order', async (signal) => {
+  const child = await start();
+  child.kill(signal);
+  expect(await ended(child)).toEqual([0, null]);
+});
+
+test('so does the end of its parent, though nobody reads its lines any more', async () => {
+  const child = await start();
+  child.stdout?.destroy();
+  child.disconnect();
+  expect(await ended(child)).toEqual([0, null]);
+});
+
+test('a second signal ends it at once', async () => {
+  const child = await start('hang');
+  child.kill('SIGTERM');
+  await once(child.stdout!, 'data');
+  child.kill('SIGINT');
+  expect(await ended(child)).toEqual([130, null]);
+});
