@@ -1,0 +1,2 @@
+export type { TokenizerFiles } from './settings.ts';
+export { openTokenizer, type Tokenizer } from './tokenizer.ts';

@@ -1,0 +1,117 @@
+import { PairwiseError } from '@pairwise/errors';
+
+/** The texts of a model's tokenizer files, as they lie in its folder. */
+export interface TokenizerFiles {
+  /** `tokenizer.json` */
+  tokenizerJson: string;
+  /** `tokenizer_config.json` */
+  tokenizerConfig?: string | undefined;
+  /** `chat_template.jinja` */
+  chatTemplate?: string | undefined;
+  /** `generation_config.json` */
+  generationConfig?: string | undefined;
+  /** `config.json` */
+  config?: string | undefined;
+}
+
+/** A token that stands for itself in a text, wherever it occurs. */
+export interface AddedToken {
+  id: number;
+  content: string;
+  /** Whether the token swallows white space before or after it. */
+  lstrip: boolean;
+  rstrip: boolean;
+}
+
+/** What the files say besides the vocabulary. */
+export interface Settings {
+  addedTokens: Map<number, AddedToken>;
+  /** Texts of the special tokens by their names in chat templates, such as `bos_token`. */
+  specialTokens: Record<string, string>;
+  /** Whether a BOS is wanted, where tokenizer_config.json says so; otherwise tokenizer.json decides. */
+  addBos: boolean | undefined;
+  /** Whether a space is put before a text's first word. */
+  addsPrefix: boolean;
+  chatTemplate: string | undefined;
+  /** Ids at which the model is said to stop. */
+  stopIds: number[];
+}
+
+type Json = Record<string, unknown>;
+
+/** Reads the files. Throws INVALID_MODEL naming the file that is broken. */
+export function readSettings(files: TokenizerFiles): Settings {
+  const tokenizer = parse(files.tokenizerJson, 'tokenizer.json');
+  const config = parse(files.tokenizerConfig ?? '{}', 'tokenizer_config.json');
+  const names = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
+  const contents = names.map((name) => [name, contentOf(config[name])] as const);
+  const addBos = config['add_bos_token'];
+  return {
+    addedTokens: addedTokens(tokenizer['added_tokens']),
+    specialTokens: Object.fromEntries(contents.filter(([, content]) => content !== undefined)) as Record<
+      string,
+      string
+    >,
+    addBos: typeof addBos === 'boolean' ? addBos : undefined,
+    addsPrefix: addsPrefix(tokenizer['normalizer']) || addsPrefix(tokenizer['pre_tokenizer']),
+    chatTemplate: files.chatTemplate ?? templateOf(config['chat_template']),
+    stopIds: [
+      ...stopIds(parse(files.generationConfig ?? '{}', 'generation_config.json')),
+      ...stopIds(parse(files.config ?? '{}', 'config.json')),
+    ],
+  };
+}
+
+function parse(text: string, file: string): Json {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new PairwiseError('INVALID_MODEL', `${file} is no JSON`, { field: file, cause });
+  }
+  if (isObject(value)) return value;
+  throw new PairwiseError('INVALID_MODEL', `${file} is no JSON object`, { field: file });
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function addedTokens(list: unknown): Map<number, AddedToken> {
+  const tokens = (Array.isArray(list) ? list : []).filter(isObject).flatMap((token) => {
+    const { id, content } = token;
+    if (typeof id !== 'number' || typeof content !== 'string') return [];
+    return [{ id, content, lstrip: token['lstrip'] === true, rstrip: token['rstrip'] === true }];
+  });
+  return new Map(tokens.map((token) => [token.id, token]));
+}
+
+/** A special token is given as its text, or as an object with its text. */
+function contentOf(token: unknown): string | undefined {
+  const content = isObject(token) ? token['content'] : token;
+  return typeof content === 'string' && content !== '' ? content : undefined;
+}
+
+/** Whether a normalizer or pre-tokenizer, or one of a sequence, begins texts with a space of its own. */
+function addsPrefix(part: unknown): boolean {
+  if (!isObject(part)) return false;
+  const inner = [part['normalizers'], part['pretokenizers']].flatMap((list): unknown[] =>
+    Array.isArray(list) ? list : [],
+  );
+  if (inner.some(addsPrefix)) return true;
+  if (part['type'] === 'Prepend') return true;
+  if (part['type'] === 'ByteLevel') return part['add_prefix_space'] === true;
+  if (part['type'] === 'Metaspace') return part['prepend_scheme'] !== 'never' && part['add_prefix_space'] !== false;
+  return false;
+}
+
+function templateOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  const named = (Array.isArray(value) ? value : []).filter(isObject);
+  const template = named.find(({ name }) => name === 'default')?.['template'];
+  return typeof template === 'string' ? template : undefined;
+}
+
+function stopIds({ eos_token_id: ids }: Json): number[] {
+  return (Array.isArray(ids) ? ids : [ids]).filter((id) => typeof id === 'number');
+}
