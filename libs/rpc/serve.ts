@@ -90,6 +90,16 @@ async function nextUnlessAborted(messages: AsyncIterator<unknown>, signal: Abort
   }
 }
 
+/** The messages of a caller; throws when the call is aborted. */
+async function* receive(call: Call, signal: AbortSignal): AsyncGenerator<unknown, void> {
+  const iterator = (call as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await nextUnlessAborted(iterator, signal);
+    if (next.done === true) return;
+    yield next.value;
+  }
+}
+
 /** Sends the messages of a stream no faster than the caller takes them. */
 async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
   const iterator = messages[Symbol.asyncIterator]();
@@ -106,7 +116,7 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
 }
 
 async function answer(method: Method, handler: AnyHandler, call: Call, context: CallContext): Promise<unknown> {
-  const result = handler(method.requestStream ? call : call.request, context);
+  const result = handler(method.requestStream ? receive(call, context.signal) : call.request, context);
   if (method.responseStream) return send(call, result as AsyncIterable<unknown>, context.signal);
   return result;
 }

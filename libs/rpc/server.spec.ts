@@ -81,6 +81,12 @@ test('a message over the limit is refused', async () => {
   expect(error).toMatchObject({ reason: 'INVALID_ARGUMENT', cause: { code: status.RESOURCE_EXHAUSTED } });
 });
 
+/** A stream of requests that waits after its first message. */
+async function* endless(text: string) {
+  yield { text };
+  await new Promise(() => undefined);
+}
+
 test('draining lets single calls end, ends streams with UNAVAILABLE, and cuts off at the deadline', async () => {
   const begun: string[] = [];
   const server = await serve({
@@ -94,14 +100,20 @@ test('draining lets single calls end, ends streams with UNAVAILABLE, and cuts of
       begun.push('stream');
       await sleep(60_000);
     },
+    collect: async (messages) => {
+      for await (const { text } of messages) begun.push(text);
+      return { text: '' };
+    },
   });
   const caller = client(server.address);
+  const upload = failure(caller.collect(endless('upload')));
   const short = caller.say({ text: 'short' });
   const long = failure(caller.say({ text: 'long' }));
   const stream = failure(texts(caller.tell({ text: '' })));
   const watching = watchHealth(server.address);
-  while (begun.length < 3) await sleep(10);
+  while (begun.length < 4) await sleep(10);
   await server.drain(1000);
+  expect(await upload).toMatchObject({ reason: 'UNAVAILABLE' });
   expect(await short).toEqual({ text: 'short' });
   expect((await stream)?.message).toMatch(/stopping/);
   expect(await stream).toMatchObject({ reason: 'UNAVAILABLE' });
