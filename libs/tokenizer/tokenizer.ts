@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { RowError, type PairTokenizer, type Turn } from '@pairwise/preference';
+import { RowError, type Message, type PairTokenizer, type Turn } from '@pairwise/preference';
 import { Tokenizer as Engine } from 'tokenizers';
 import { matches, type Piece } from './match.ts';
 import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
@@ -9,6 +9,10 @@ import { openTemplate, type Render } from './template.ts';
 export interface Tokenizer extends PairTokenizer {
   /** Whether message lists can be rendered. */
   hasChatTemplate: boolean;
+  /** The chat template (Jinja), wherever it was found. */
+  chatTemplate: string | undefined;
+  /** Renders with the chat template; undefined without one. */
+  renderChat: ((messages: readonly Message[], options: { addGenerationPrompt: boolean }) => string) | undefined;
   /** The id that begins every sequence; undefined where the model has none. */
   bosId: number | undefined;
   /** The ids at which the model stops. */
@@ -26,7 +30,8 @@ export async function openTokenizer(files: TokenizerFiles): Promise<Tokenizer> {
   const engine = openEngine(files.tokenizerJson);
   const bosId = await bosOf(engine, settings);
   const exact = exactText(engine);
-  const template = settings.chatTemplate && openTemplate(settings.chatTemplate, settings.specialTokens);
+  const chatTemplate = settings.chatTemplate === '' ? undefined : settings.chatTemplate;
+  const template = chatTemplate === undefined ? undefined : openTemplate(chatTemplate, settings.specialTokens);
   const encodePlain = async (text: string) => {
     const encoded = await engine.encode(text, null, { addSpecialTokens: false });
     return Int32Array.from(encoded.getIds());
@@ -36,10 +41,12 @@ export async function openTokenizer(files: TokenizerFiles): Promise<Tokenizer> {
   const eosId = endOfText === undefined ? null : engine.tokenToId(endOfText);
 
   return {
-    hasChatTemplate: template !== undefined && template !== '',
+    hasChatTemplate: template !== undefined,
+    chatTemplate,
+    renderChat: template && ((messages, { addGenerationPrompt }) => template(messages, addGenerationPrompt)),
     bosId,
     endOfTurnIds: [...new Set([...settings.stopIds, ...(eosId === null ? [] : [eosId])])],
-    ...rendering(template === '' ? undefined : template, endOfText),
+    ...rendering(template, endOfText),
     encode: async (text) => {
       const ids = await encodePlain(text);
       return bosId === undefined || ids[0] === bosId ? ids : Int32Array.of(bosId, ...ids);

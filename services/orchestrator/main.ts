@@ -2,7 +2,7 @@ import { trace } from '@opentelemetry/api';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
@@ -29,7 +29,8 @@ const server = await startServer({
       database,
       runs,
       peers,
-      enqueue: (run, tx) => durable.enqueue(runWork, workId(run), { name: run.name }, tx),
+      // The run's name goes along to every span and log line of every process that works on it.
+      enqueue: (run, tx) => withRun(run.name, () => durable.enqueue(runWork, workId(run), { name: run.name }, tx)),
       cancel: (run, tx) => durable.cancel(workId(run), tx),
       traceId: () => trace.getActiveSpan()?.spanContext().traceId ?? '',
     }),

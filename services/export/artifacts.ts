@@ -1,0 +1,84 @@
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
+import { digestOfFiles } from '@pairwise/fingerprint';
+import type { Log } from '@pairwise/telemetry';
+import type { BlobStore } from '@pairwise/store';
+import { writeAdapterArtifact } from './adapter.ts';
+import { writeGgufArtifact } from './gguf.ts';
+import { writeMergedArtifact } from './merged.ts';
+import { exportWeights, ggufModel, type Source } from './source.ts';
+import type { StoredType } from './storage.ts';
+import type { GgufType } from './verify.ts';
+
+/** Where artifacts are made. */
+export interface Workshop {
+  blobs: BlobStore;
+  /** Folder for files in the making; may be emptied when nothing is being made. */
+  scratch: string;
+  log: Log;
+}
+
+/** Makes one artifact in a folder of its own and stores its files; what an earlier try left there is thrown away. */
+export async function makeArtifact(
+  { blobs, scratch, log }: Workshop,
+  source: Source,
+  target: ExportTarget,
+  place: { name: string; baseName: string },
+  signal: AbortSignal,
+): Promise<Artifact> {
+  const folder = join(scratch, ...place.name.split('/'));
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  try {
+    const { files: names, type, caveats } = await write(folder, source, target, place.baseName, signal);
+    for (const caveat of caveats) log.warn({ artifact: place.name }, caveat);
+    const files = await Promise.all(names.map((path) => storeFile(blobs, folder, path)));
+    const format = target.format?.$case ?? '';
+    return Artifact.create({ name: place.name, format, type, digest: digestOfFiles(files), files });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function write(folder: string, source: Source, target: ExportTarget, baseName: string, signal: AbortSignal) {
+  const { model, checkpoint, adapter } = source;
+  const { config } = checkpoint;
+  const { format } = target;
+  switch (format?.$case) {
+    case 'gguf': {
+      const type = format.value.type as GgufType;
+      const options = { baseName, type, signal };
+      return { type, ...(await writeGgufArtifact(folder, await ggufModel(source, baseName), options)) };
+    }
+    case 'merged': {
+      const type = format.value.dtype as StoredType | undefined;
+      const merged = { base: source.folder, config, weights: exportWeights(source) };
+      return {
+        type: type ?? model.dtype,
+        files: await writeMergedArtifact(folder, merged, { type, signal }),
+        caveats: [],
+      };
+    }
+    case 'adapter': {
+      const base = { name: model.repoId || baseNameOf(model.name), revision: model.commit || undefined };
+      return {
+        type: 'F32',
+        files: await writeAdapterArtifact(folder, { config, adapter: adapter!, base }),
+        caveats: [],
+      };
+    }
+    default:
+      throw new TypeError('a target without a format was accepted');
+  }
+}
+
+function baseNameOf(modelName: string): string {
+  return modelName.split('/').at(-1) ?? modelName;
+}
+
+async function storeFile(blobs: BlobStore, folder: string, path: string): Promise<FileInfo> {
+  await using file = await open(join(folder, path));
+  const { digest, sizeBytes } = await blobs.put(file.createReadStream({ highWaterMark: 1 << 20, autoClose: false }));
+  return { path, sizeBytes: BigInt(sizeBytes), digest };
+}

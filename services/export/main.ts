@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { serverAccess, startServer } from '@pairwise/rpc';
+import { openBlobStore } from '@pairwise/store';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { readConfig } from './config.ts';
+import { openExports } from './exports.ts';
+import { migrations } from './migrations.ts';
+import { openPeers } from './peers.ts';
+import { runExport } from './run.ts';
+import { exportService } from './service.ts';
+import { exportWork, workId } from './work.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('export');
+const config = readConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'export' });
+await migrate(database, migrations);
+const blobs = await openBlobStore(config.PAIRWISE_BLOB_URL ?? `file://${config.PAIRWISE_DATA}/blobs`);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+const exports = openExports(database);
+const peers = openPeers(config);
+const exporter = {
+  blobs,
+  exports,
+  peers,
+  log,
+  scratch: join(config.PAIRWISE_DATA, 'scratch', 'export'),
+  threads: config.PAIRWISE_THREADS,
+};
+durable.execute(exportWork, ({ export: name }, attempt) => runExport(exporter, name, attempt));
+// One at a time: merging and quantising take all cores.
+await durable.launch({ [exportWork.queue]: 1 });
+
+const server = await startServer({
+  ...serverAccess(config),
+  log,
+  services: [
+    exportService({
+      blobs,
+      exports,
+      peers,
+      enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
+      cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+    }),
+  ],
+});
+log.info({ address: server.address }, 'the export service is serving');
+
+await untilStopped();
+await server.drain();
+await durable.stop();
+await database.close();
+await stopTelemetry();

@@ -1,0 +1,81 @@
+import { ExportServiceService, ExportState, type DownloadArtifactRequest, type Export } from '@pairwise/api';
+import type { Queries } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
+import type { Digest } from '@pairwise/fingerprint';
+import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import type { BlobStore } from '@pairwise/store';
+import { hasEnded, type ExportRecord, type Exports } from './exports.ts';
+import type { Peers } from './peers.ts';
+import { startExport } from './start.ts';
+
+/** What the handlers work with. */
+export interface ExportParts {
+  blobs: BlobStore;
+  exports: Exports;
+  peers: Peers;
+  /** Enqueues the work of an export's attempt; doing so again changes nothing. */
+  enqueue: (record: ExportRecord) => Promise<void>;
+  /** Asks for the work of an export's attempt to be cancelled when the transaction is committed. */
+  cancel: (record: ExportRecord, tx: Queries) => Promise<void>;
+}
+
+const pattern = 'projects/{project}/exports/{export}';
+
+/** ExportService; `proto/pairwise/v1/export.proto` documents each method. */
+export function exportService(parts: ExportParts): Service {
+  const { exports } = parts;
+  return service(ExportServiceService, {
+    startExport: async (request) => {
+      const record = await startExport(parts, request);
+      if (!hasEnded(record.export)) await parts.enqueue(record);
+      return { export: record.export };
+    },
+    getExport: async ({ name }) => ({ export: (await exports.get(named(name))).export }),
+    cancelExport: async ({ name }) => ({ export: await cancel(parts, named(name)) }),
+    deleteExport: async ({ name }) => {
+      await exports.remove(named(name));
+      return {};
+    },
+    listArtifacts: async (request) => {
+      const { artifacts } = (await exports.get(named(request.parent, 'parent'))).export;
+      const page = await readPage(request, (limit, offset) => Promise.resolve(artifacts.slice(offset, offset + limit)));
+      return { artifacts: page.items, nextPageToken: page.nextPageToken };
+    },
+    downloadArtifact: (request) => download(parts, request),
+  });
+}
+
+function named(name: string, field = 'name'): string {
+  parseName(pattern, name, field);
+  return name;
+}
+
+async function cancel({ exports, cancel: cancelWork }: ExportParts, name: string): Promise<Export> {
+  const changed = await exports.change(name, async (record, tx) => {
+    if (hasEnded(record.export) || record.export.state === ExportState.CANCELLING) return false;
+    record.export.state = ExportState.CANCELLING;
+    record.export.updateTime = new Date();
+    await cancelWork(record, tx);
+    return true;
+  });
+  return changed.export;
+}
+
+/** The bytes of one file of an artifact, found by its path in the artifact's own list: no path reaches the file system. */
+async function* download({ blobs, exports }: ExportParts, { name, path, offsetBytes }: DownloadArtifactRequest) {
+  parseName(`${pattern}/artifacts/{artifact}`, name, 'name');
+  const { artifacts } = (await exports.get(name.split('/').slice(0, 4).join('/'))).export;
+  const artifact = artifacts.find((each) => each.name === name);
+  if (artifact === undefined)
+    throw new PairwiseError('NOT_FOUND', `name: there is no artifact '${name}'`, { field: 'name' });
+  const file = artifact.files.find((each) => each.path === path);
+  if (file === undefined) {
+    const message = `path: the artifact has no such file; it has ${artifact.files.map((each) => each.path).join(', ')}`;
+    throw new PairwiseError('NOT_FOUND', message, { field: 'path' });
+  }
+  if (offsetBytes < 0n || offsetBytes > file.sizeBytes) {
+    const message = `offset_bytes is ${offsetBytes}; it must be from 0 to ${file.sizeBytes}`;
+    throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'offset_bytes' });
+  }
+  for await (const chunk of blobs.read(file.digest as Digest, { start: Number(offsetBytes) })) yield { chunk };
+}

@@ -1,0 +1,99 @@
+import { open } from 'node:fs/promises';
+import type { LoraConfig, Model, StartExportRequest } from '@pairwise/api';
+import type { Digest } from '@pairwise/fingerprint';
+import { loraLayout, storedCheckpoint, storedFolder, type Checkpoint, type ModelFolder } from '@pairwise/model';
+import type { BlobStore } from '@pairwise/store';
+import { openTokenizer } from '@pairwise/tokenizer';
+import { resolveHyperparameters, unpackState } from '@pairwise/training';
+import type { GgufModel } from './gguf.ts';
+import type { Peers } from './peers.ts';
+import { readTokenizerFiles } from './tokenizerFiles.ts';
+import { baseWeights, mergedWeights, type Adapter, type ExportWeights } from './weights.ts';
+
+/** What is exported: a base model, with the adapter of a checkpoint or as it is. */
+export interface Source {
+  model: Model;
+  /** The model's files, read by their names. */
+  folder: ModelFolder;
+  /** Relative to `/`, the weights where the store keeps them. */
+  checkpoint: Checkpoint;
+  adapter: Adapter | undefined;
+}
+
+/** Finds what a request names. Throws NOT_FOUND, and what a broken checkpoint throws. */
+export async function openSource(
+  { blobs, peers }: { blobs: BlobStore; peers: Peers },
+  source: StartExportRequest['source'],
+): Promise<Source> {
+  const trained =
+    source?.$case === 'checkpoint'
+      ? (await peers.training.getCheckpoint({ name: source.value })).checkpoint
+      : undefined;
+  const name = trained?.model ?? source?.value ?? '';
+  const { model } = await peers.model.getModel({ name });
+  const files = model!.files.map((file) => ({ ...file, digest: file.digest as Digest }));
+  const checkpoint = await storedCheckpoint(files, blobs);
+  const adapter =
+    trained === undefined
+      ? undefined
+      : readAdapter(await blobs.get(trained.digest as Digest), checkpoint, trained.lora);
+  return { model: model!, folder: storedFolder(files, blobs), checkpoint, adapter };
+}
+
+function readAdapter(bytes: Uint8Array, { config }: Checkpoint, settings: LoraConfig | undefined): Adapter {
+  const { tuning } = resolveHyperparameters({ tuning: { $case: 'lora', value: settings ?? {} } }, 'checkpoint');
+  const { r, loraAlpha, targetModules, useRslora } = tuning.value;
+  const lora = { r, alpha: loraAlpha, targetModules, useRslora };
+  return { lora, parameters: unpackState(bytes, loraLayout(config, lora)).parameters };
+}
+
+/** The source as the GGUF writer wants it. */
+export async function ggufModel(source: Source, baseName: string): Promise<GgufModel> {
+  const { folder, checkpoint } = source;
+  const files = await readTokenizerFiles(folder);
+  const tokenizer = await openTokenizer(await tokenizerTexts(folder));
+  const { renderChat, chatTemplate, endOfTurnIds } = tokenizer;
+  const [endOfTurnTokenId] = endOfTurnIds;
+  return {
+    name: baseName,
+    config: checkpoint.config,
+    weights: exportWeights(source),
+    tokenizer: { ...files, chatTemplate, ...(chatTemplate !== undefined && { endOfTurnTokenId }) },
+    renderChat,
+    stops: await Promise.all(endOfTurnIds.map((id) => tokenizer.decode(Int32Array.of(id)))),
+  };
+}
+
+/** The weights to write: the base model's, with the adapter merged in if there is one. */
+export function exportWeights({ checkpoint, adapter }: Source): ExportWeights {
+  const base = baseWeights(checkpoint, readRange);
+  return adapter === undefined ? base : mergedWeights(base, checkpoint.config, adapter);
+}
+
+/** Bytes of a file by its path: the weights of a stored checkpoint are named by the paths of their blobs. */
+async function readRange(path: string, start: number, end: number): Promise<Uint8Array> {
+  await using file = await open(path);
+  const bytes = new Uint8Array(end - start);
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+    if (bytesRead === 0) return bytes.subarray(0, done);
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+/** Texts of the files that make a tokenizer; undefined where the model has not got one. */
+async function tokenizerTexts(folder: ModelFolder) {
+  const text = async (path: string) => {
+    const file = folder.files.find((each) => each.path === path);
+    return file && Buffer.from(await folder.read(path, 0, file.sizeBytes)).toString('utf8');
+  };
+  return {
+    tokenizerJson: (await text('tokenizer.json')) ?? '',
+    tokenizerConfig: await text('tokenizer_config.json'),
+    chatTemplate: await text('chat_template.jinja'),
+    generationConfig: await text('generation_config.json'),
+    config: await text('config.json'),
+  };
+}
