@@ -1,0 +1,27 @@
+import { DatasetReport } from '@pairwise/api';
+import type { Report } from '@pairwise/preference';
+
+/** A report as the API tells it. */
+export function reportMessage(report: Report): DatasetReport {
+  return DatasetReport.fromPartial(report);
+}
+
+const listedLines = 20;
+
+/** The reports of several files as one; `duplicates` are pairs that more than one file held. */
+export function sumReports(reports: readonly (DatasetReport | undefined)[], duplicates: number): DatasetReport {
+  const sum = DatasetReport.create({ duplicateCount: duplicates, acceptedCount: -duplicates });
+  for (const report of reports) {
+    if (report === undefined) continue;
+    sum.acceptedCount += report.acceptedCount;
+    sum.refusedCount += report.refusedCount;
+    sum.duplicateCount += report.duplicateCount;
+    for (const { reason, count, firstLines } of report.refused) {
+      let entry = sum.refused.find((each) => each.reason === reason);
+      if (entry === undefined) sum.refused.push((entry = { reason, count: 0, firstLines: [] }));
+      entry.count += count;
+      entry.firstLines = [...entry.firstLines, ...firstLines].slice(0, listedLines);
+    }
+  }
+  return sum;
+}
