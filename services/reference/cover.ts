@@ -1,7 +1,7 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
 import type { Attempt, Durable } from '@pairwise/durable';
 import type { Digest } from '@pairwise/fingerprint';
-import { readEncodedPairs, type EncodedPair } from '@pairwise/preference';
+import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
@@ -48,7 +48,7 @@ async function planCoverage({ blobs, coverages, logps, peers, durable }: Coverin
   const present = new Set<Digest>();
   const units: Unit[] = [];
   for (const shard of record.shards) {
-    const pairs = readEncodedPairs(await blobs.get(shard));
+    const pairs = unpackPairs(await blobs.get(shard));
     const own = responsesOf(pairs);
     for (const response of own) responses.add(response);
     for (const response of await logps.present(fingerprint, own)) present.add(response);
@@ -74,5 +74,5 @@ async function planCoverage({ blobs, coverages, logps, peers, durable }: Coverin
 
 /** The pairs of a unit. */
 export async function unitPairs(blobs: BlobStore, { shard, start, end: to }: Unit): Promise<EncodedPair[]> {
-  return readEncodedPairs(await blobs.get(shard)).slice(start, to);
+  return unpackPairs(await blobs.get(shard)).slice(start, to);
 }

@@ -1,7 +1,7 @@
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
 import type { Digest } from '@pairwise/fingerprint';
-import { readEncodedPairs } from '@pairwise/preference';
+import { unpackPairs } from '@pairwise/preference';
 import { parseName, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -70,7 +70,7 @@ async function* readLogps(
 ): AsyncGenerator<ReadLogpsResponse> {
   const { coverage, shards } = await coverages.get(name);
   for (const shard of shards) {
-    const responses = [...new Set(responsesOf(readEncodedPairs(await blobs.get(shard))))];
+    const responses = [...new Set(responsesOf(unpackPairs(await blobs.get(shard))))];
     for (const { response, tokenLogps } of await logps.read(coverage.referenceFingerprint as Digest, responses)) {
       yield { responseDigest: response, tokenLogps: [...tokenLogps] };
     }

@@ -1,7 +1,7 @@
 import { FileInfo, type Encoding, type StartTrainingRequest } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { readEncodedPairs, type EncodedPair } from '@pairwise/preference';
+import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import { readSafetensors, writeSafetensors } from '@pairwise/model';
 import type { BlobStore } from '@pairwise/store';
 import { sum, type TrainingPair } from '@pairwise/training';
@@ -61,7 +61,7 @@ export function fractionOf({ evaluation }: StartTrainingRequest): number {
 export async function readPairs(blobs: BlobStore, inputs: TrainingInputs, evalFraction: number) {
   const reference = readReference(await blobs.get(inputs.reference));
   const read = async (shards: readonly Digest[]) => {
-    const pairs = await Promise.all(shards.map(async (shard) => readEncodedPairs(await blobs.get(shard))));
+    const pairs = await Promise.all(shards.map(async (shard) => unpackPairs(await blobs.get(shard))));
     return pairs.flat().map((pair) => ({ pair, trained: withReference(pair, reference) }));
   };
   const all = await read(inputs.shards);
