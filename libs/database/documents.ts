@@ -82,10 +82,6 @@ export function openDocuments<T extends object>(
     throw new PairwiseError('NOT_FOUND', `name: there is no ${kind} '${name}'`, { field: 'name' });
   }
 
-  function within<R>(on: Queries | undefined, work: (tx: Queries) => Promise<R>): Promise<R> {
-    return on === undefined ? database.transaction(work) : work(on);
-  }
-
   return {
     create: async (name, parent, document, on = database) => {
       const sql = `insert into ${table} (name, parent, document) values ($1, $2, $3) on conflict (name) do nothing`;
