@@ -1,6 +1,7 @@
 import { CoverageState } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import type { BlobStore } from '@pairwise/store';
+import type { Log } from '@pairwise/telemetry';
 import { unitPairs } from './cover.ts';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
@@ -15,6 +16,7 @@ export interface Computing {
   coverages: Coverages;
   logps: Logps;
   reference: Reference;
+  log: Log;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface Computing {
  * one transaction behind the fence, so that nothing is counted twice and a worker given up for dead writes nothing.
  */
 export async function compute(computing: Computing, input: ComputeInput, attempt: Attempt): Promise<void> {
-  const { blobs, coverages, logps, reference } = computing;
+  const { blobs, coverages, logps, reference, log } = computing;
   const { coverage: name, referenceFingerprint: fingerprint } = input;
   await attempt.step('compute', async (signal) => {
     if ((await coverages.get(name)).coverage.state !== CoverageState.COMPUTING) return;
@@ -40,6 +42,7 @@ export async function compute(computing: Computing, input: ComputeInput, attempt
       coverage.updateTime = new Date();
       return true;
     });
+    log.info({ coverage: name, start: input.unit.start, responses: entries.length }, 'computed a unit');
   });
 }
 

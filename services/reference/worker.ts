@@ -23,7 +23,7 @@ const reference = openReference(blobs, {
   device: parseDevice(config.PAIRWISE_DEVICE),
   threads: config.PAIRWISE_THREADS,
 });
-durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference }, input, attempt));
+durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference, log }, input, attempt));
 // One unit at a time: each uses the whole accelerator.
 await durable.launch({ [computeWork.queue]: 1 });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the reference worker is ready');

@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  DatasetServiceService,
+  ExportServiceService,
+  ImportPolicy,
+  ModelServiceService,
+  OrchestratorServiceService,
+  ReferenceServiceService,
+  RunState,
+  TrainingServiceService,
+  type CreateRunRequest,
+  type Run,
+  type RunSpec,
+  type WatchRunResponse,
+} from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
+import { digestOf } from '@pairwise/fingerprint';
+import { openClient } from '@pairwise/rpc';
+import { startPlatform, type Platform } from '../cli/up/platform.ts';
+
+export type TestPlatform = Awaited<ReturnType<typeof startTestPlatform>>;
+
+/** A folder that is removed when the returned function is called. */
+export function temporaryFolder(): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'pairwise-e2e-'));
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Clients of every service at the front of a platform. */
+export function clientsOf(address: string) {
+  return {
+    dataset: openClient(DatasetServiceService, { address }),
+    model: openClient(ModelServiceService, { address }),
+    reference: openClient(ReferenceServiceService, { address }),
+    training: openClient(TrainingServiceService, { address }),
+    export: openClient(ExportServiceService, { address }),
+    orchestrator: openClient(OrchestratorServiceService, { address }),
+  };
+}
+
+/** The whole platform in a folder, with clients, and what tests do with them. */
+export async function startTestPlatform(
+  folder: string,
+  environment: Record<string, string> = {},
+  modelRoots: readonly string[] = [],
+) {
+  const log: string[] = [];
+  const platform: Platform = await startPlatform({
+    dataFolder: join(folder, 'data'),
+    address: '127.0.0.1:0',
+    modelRoots: [folder, ...modelRoots],
+    environment: { ...process.env, ...environment },
+    log: (line) => log.push(JSON.stringify(line)),
+  });
+  const clients = clientsOf(platform.address);
+  const parent = 'projects/default';
+
+  return {
+    ...clients,
+    platform,
+    log,
+    /** Uploads a file of pairs as a new dataset and seals it; returns the version's name. */
+    async importDataset(id: string, file: Buffer, policy: ImportPolicy = ImportPolicy.STRICT): Promise<string> {
+      await clients.dataset.createDataset({ parent, datasetId: id, requestId: randomUUID(), validateOnly: false });
+      const name = `${parent}/datasets/${id}`;
+      async function* upload() {
+        const header = { parent: name, importId: 'file', offsetBytes: 0n, policy };
+        yield { payload: { $case: 'header' as const, value: header } };
+        for (let at = 0; at < file.length; at += 65_536) {
+          yield { payload: { $case: 'chunk' as const, value: file.subarray(at, at + 65_536) } };
+        }
+        yield await Promise.resolve({ payload: { $case: 'finish' as const, value: { digest: digestOf(file) } } });
+      }
+      await clients.dataset.importPairs(upload());
+      const { version } = await clients.dataset.sealVersion({ parent: name, requestId: randomUUID() });
+      return version!.name;
+    },
+    async createRun(runId: string, spec: RunSpec): Promise<Run> {
+      const request: CreateRunRequest = { parent, runId, spec, requestId: randomUUID(), validateOnly: false };
+      return (await clients.orchestrator.createRun(request)).run!;
+    },
+    /** Follows a run to its end over any number of broken streams; `seen` gets every message. */
+    async untilEnded(
+      name: string,
+      seen: (message: WatchRunResponse) => void | Promise<void> = () => undefined,
+    ): Promise<Run> {
+      let resumeToken = '';
+      for (;;) {
+        try {
+          for await (const message of clients.orchestrator.watchRun({ name, resumeToken })) {
+            ({ resumeToken } = message);
+            await seen(message);
+          }
+          const { run } = await clients.orchestrator.getRun({ name });
+          if (([RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED] as RunState[]).includes(run!.state))
+            return run!;
+        } catch (error) {
+          if (!(error instanceof PairwiseError) || error.reason !== 'UNAVAILABLE') throw error;
+        }
+      }
+    },
+    async stop() {
+      for (const client of Object.values(clients)) client.close();
+      await platform.stop();
+    },
+  };
+}

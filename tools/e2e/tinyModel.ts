@@ -1,0 +1,100 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expectedTensors, parseConfig, writeSafetensors } from '@pairwise/model';
+import { uniformStream } from '@pairwise/training';
+
+const config = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 8,
+  vocab_size: 258,
+  max_position_embeddings: 512,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  hidden_act: 'silu',
+  tie_word_embeddings: true,
+  bos_token_id: 256,
+  eos_token_id: 257,
+  torch_dtype: 'float32',
+};
+
+/** The letters that stand for the 256 bytes in byte-level vocabularies (GPT-2's table). */
+function byteLetters(): string[] {
+  const plain = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+  let next = 256;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(plain(byte) ? byte : next++));
+}
+
+/**
+ * Writes a model folder in Hugging Face layout: a Llama of random weights whose tokens are bytes. It has learnt nothing,
+ * which is enough for everything but quality, and takes milliseconds where a real one takes minutes. `name` goes into
+ * config.json, where it changes digests and nothing else.
+ */
+export function writeTinyModel(folder: string, name = 'tiny'): void {
+  mkdirSync(folder, { recursive: true });
+  const uniform = uniformStream(1, 'tiny model');
+  const tensors = [...expectedTensors(parseConfig(config))].map(([name, shape]) => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    const center = shape.length === 1 ? 1 : 0;
+    const data = Float32Array.from({ length: size }, () => center + (uniform() - 0.5) * 0.4);
+    return { name, dtype: 'F32' as const, shape, data };
+  });
+  const vocab = Object.fromEntries(byteLetters().map((letter, id) => [letter, id]));
+  const special = (id: number, content: string) => ({
+    id,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  });
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const tokenizer = {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [special(256, '<s>'), special(257, '</s>')],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      vocab: { ...vocab, '<s>': 256, '</s>': 257 },
+      merges: [],
+    },
+  };
+  const tokenizerConfig = {
+    bos_token: '<s>',
+    eos_token: '</s>',
+    add_bos_token: true,
+    tokenizer_class: 'GPT2TokenizerFast',
+  };
+  const json = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
+  json('config.json', { ...config, _name_or_path: name });
+  json('tokenizer.json', tokenizer);
+  json('tokenizer_config.json', tokenizerConfig);
+  writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
+}
+
+/** Preference pairs of made-up words, each different: JSONL. */
+export function tinyPairs(count: number, seed = 1): string {
+  const uniform = uniformStream(seed, 'tiny pairs');
+  const word = () =>
+    Array.from({ length: 3 + Math.floor(uniform() * 5) }, () => 'aeioulmnrst'[Math.floor(uniform() * 11)]).join('');
+  const words = (length: number) => Array.from({ length }, word).join(' ');
+  const row = () => ({ prompt: `${words(3)}?`, chosen: ` ${words(2)}.`, rejected: ` ${words(5)}.` });
+  return Array.from({ length: count }, () => `${JSON.stringify(row())}\n`).join('');
+}
