@@ -1,3 +1,4 @@
+export { unlessAborted } from './abort.ts';
 export { checkAccess, isLoopback, readToken, type Access } from './access.ts';
 export { openClient, type CallOptions, type Client, type ClientOptions } from './client.ts';
 export { codeOf } from './codes.ts';

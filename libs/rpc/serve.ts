@@ -9,6 +9,7 @@ import {
 } from '@grpc/grpc-js';
 import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
+import { unlessAborted } from './abort.ts';
 import { toTrailers } from './failures.ts';
 import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from './methods.ts';
 import { type TracedCall, beginServerCall } from './tracing.ts';
@@ -77,24 +78,12 @@ function contextOf(call: Call): CallContext & { abort: (error: PairwiseError) =>
   };
 }
 
-/** The next message, unless the call is aborted before there is one. */
-async function nextUnlessAborted(messages: AsyncIterator<unknown>, signal: AbortSignal) {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason as Error);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([messages.next(), aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-}
-
 /** The messages of a caller; throws when the call is aborted. */
 async function* receive(call: Call, signal: AbortSignal): AsyncGenerator<unknown, void> {
   const iterator = (call as AsyncIterable<unknown>)[Symbol.asyncIterator]();
   for (;;) {
-    const next = await nextUnlessAborted(iterator, signal);
+    signal.throwIfAborted();
+    const next = await unlessAborted(iterator.next(), signal);
     if (next.done === true) return;
     yield next.value;
   }
@@ -105,7 +94,8 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
   const iterator = messages[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const next = await nextUnlessAborted(iterator, signal);
+      signal.throwIfAborted();
+      const next = await unlessAborted(iterator.next(), signal);
       if (next.done === true) return;
       if (!call.write(next.value)) await once(call, 'drain', { signal });
     }

@@ -1,0 +1,13 @@
+/** What a promise brings, unless the signal is aborted before; then throws the signal's reason. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    // A signal that lives for many messages must not hold on to each of them.
+    signal.removeEventListener('abort', abort);
+  }
+}
