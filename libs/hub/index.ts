@@ -1,0 +1,22 @@
+import { openFolder } from './folder.ts';
+import type { ModelLocation } from './location.ts';
+import type { OpenedModel } from './opened.ts';
+import { openRepository } from './repository.ts';
+import type { HubOptions } from './request.ts';
+
+export { openFolder } from './folder.ts';
+export {
+  parseModelUri,
+  repositoryLocation,
+  type FolderLocation,
+  type ModelLocation,
+  type RepositoryLocation,
+} from './location.ts';
+export type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './opened.ts';
+export { openRepository } from './repository.ts';
+export type { HubOptions } from './request.ts';
+
+/** Opens a model wherever it lies; folders must lie below one of `roots`. Throws as `openFolder` and `openRepository`. */
+export function openModel(location: ModelLocation, hub: HubOptions, roots: readonly string[]): Promise<OpenedModel> {
+  return location.kind === 'folder' ? openFolder(location.path, roots) : openRepository(hub, location);
+}

@@ -1,0 +1,193 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import { PairwiseError } from '@pairwise/errors';
+import {
+  cachedCommit,
+  hasBlob,
+  isCommit,
+  linkBlob,
+  noteCommit,
+  repositoryCache,
+  type RepositoryCache,
+} from './cache.ts';
+import { bodyFrom, downloadFile, keptBytes, type RemoteFile } from './download.ts';
+import { checkIndexSize, indexName, selectFiles } from './files.ts';
+import { openSnapshot, readRange } from './folder.ts';
+import type { RepositoryLocation } from './location.ts';
+import type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './opened.ts';
+import { checkAnswer, hubUrl, Passing, patiently, send, type HubOptions } from './request.ts';
+
+/** Largest listing of a repository that is read, in bytes. */
+const maxListingBytes = 32 * 1024 * 1024;
+
+/** What is known of a repository at a commit. */
+interface Repository {
+  hub: HubOptions;
+  location: RepositoryLocation;
+  commit: string;
+  cache: RepositoryCache;
+  files: RemoteFile[];
+}
+
+/**
+ * Opens a model on the hub at the commit that the revision stands for now (offline: stood for when it was fetched last).
+ * Throws NOT_FOUND, PERMISSION_DENIED, DOWNLOAD_FAILED, OFFLINE, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
+ */
+export async function openRepository(hub: HubOptions, location: RepositoryLocation): Promise<OpenedModel> {
+  const { repoId } = location;
+  const cache = repositoryCache(hub.home, repoId);
+  if (hub.offline) return openCached(cache, location);
+  const { commit, names } = await list(hub, location);
+  const remote = (name: string) => remoteFile(hub, repoId, commit, name);
+  const selected = await selectFiles(names, async () => {
+    const index = await remote(indexName);
+    checkIndexSize(index.sizeBytes);
+    return readRemote({ hub, cache }, index, 0, index.sizeBytes);
+  });
+  const files = await Promise.all(selected.map(remote));
+  const repository: Repository = { hub, location, commit, cache, files };
+  return {
+    repoId,
+    commit,
+    files: files.map(describe),
+    read: (name, start, end) => {
+      const file = files.find(({ path }) => path === name);
+      if (file !== undefined) return readRemote({ hub, cache }, file, start, end);
+      throw new PairwiseError('NOT_FOUND', `${repoId} has no file ${name}`, { field: name });
+    },
+    download: (options) => download(repository, options),
+  };
+}
+
+/** A model that was fetched before, by this or another tool. */
+async function openCached(cache: RepositoryCache, { repoId, revision }: RepositoryLocation): Promise<OpenedModel> {
+  const lacking = (problem: string, cause?: unknown) => {
+    const remedy = 'and HF_HUB_OFFLINE forbids to fetch it';
+    return new PairwiseError('OFFLINE', `the cache (HF_HOME) ${problem} of ${repoId}@${revision}, ${remedy}`, {
+      cause,
+    });
+  };
+  const commit = await cachedCommit(cache, revision);
+  if (commit === undefined) throw lacking('has nothing');
+  try {
+    const opened = await openSnapshot(cache.snapshot(commit), cache.path);
+    return { ...opened, repoId, commit };
+  } catch (cause) {
+    if (cause instanceof PairwiseError && ['NOT_FOUND', 'INVALID_MODEL'].includes(cause.reason)) {
+      throw lacking('has not everything', cause);
+    }
+    throw cause;
+  }
+}
+
+async function list(hub: HubOptions, { repoId, revision }: RepositoryLocation) {
+  const [organisation = '', name = ''] = repoId.split('/');
+  const url = hubUrl(hub, 'api', 'models', organisation, name, 'revision', revision);
+  const what = `${repoId}@${revision}`;
+  const listing = await patiently(async (signal, alive) => {
+    const { response } = await send(hub, url, { signal });
+    checkAnswer(response, what, hub);
+    return readJson(response, alive);
+  });
+  const { sha, siblings } = (listing ?? {}) as { sha?: unknown; siblings?: unknown };
+  if (typeof sha !== 'string' || !isCommit(sha) || !Array.isArray(siblings)) {
+    throw new PairwiseError('DOWNLOAD_FAILED', `${hub.endpoint} does not answer like a hub (HF_ENDPOINT)`);
+  }
+  const names = siblings.map((each) => (each as { rfilename?: unknown } | null)?.rfilename);
+  return { commit: sha, names: names.filter((each) => typeof each === 'string') };
+}
+
+async function readJson(response: Response, alive: () => void): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      alive();
+      size += chunk.length;
+      if (size > maxListingBytes) throw new PairwiseError('DOWNLOAD_FAILED', "the hub's list of files is too large");
+      chunks.push(chunk);
+    }
+    return JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+  } catch (cause) {
+    if (cause instanceof PairwiseError) throw cause;
+    if (cause instanceof SyntaxError) return undefined;
+    throw new Passing('the connection broke within the list of files', 0, cause);
+  }
+}
+
+/** Size and digest of a file: what the endpoint itself says, before it redirects to where the content lies. */
+async function remoteFile(hub: HubOptions, repoId: string, commit: string, path: string): Promise<RemoteFile> {
+  const [organisation = '', name = ''] = repoId.split('/');
+  const url = hubUrl(hub, organisation, name, 'resolve', commit, path);
+  const { response, linked } = await patiently((signal) => send(hub, url, { method: 'HEAD', leave: false, signal }));
+  if (!response.headers.has('location')) checkAnswer(response, `${path} of ${repoId}`, hub);
+  const etag = (linked.get('x-linked-etag') ?? response.headers.get('etag') ?? '').replace(/^(W\/)?"|"$/g, '');
+  const sizeBytes = Number(linked.get('x-linked-size') ?? response.headers.get('content-length') ?? NaN);
+  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) || !Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
+    throw new PairwiseError('DOWNLOAD_FAILED', `the hub does not tell size and digest of ${path} (HF_ENDPOINT)`);
+  }
+  return { path, sizeBytes, etag, url };
+}
+
+function describe({ path, sizeBytes, etag }: RemoteFile): ModelFile {
+  return { path, sizeBytes, ...(etag.length === 64 ? { digest: `sha256:${etag}` as const } : {}) };
+}
+
+/** Bytes `start` to `end` of a file, from the cache if it is there. */
+async function readRemote(
+  { hub, cache }: Pick<Repository, 'hub' | 'cache'>,
+  file: RemoteFile,
+  start: number,
+  end: number,
+): Promise<Uint8Array> {
+  if (start >= end) return new Uint8Array(0);
+  if (await hasBlob(cache, file.etag, file.sizeBytes)) return readRange(cache.blob(file.etag), start, end, file.path);
+  return patiently(async (signal, alive) => {
+    const bytes = new Uint8Array(end - start);
+    let at = 0;
+    for await (const chunk of bodyFrom(hub, file, start, signal, end)) {
+      alive();
+      const part = chunk.subarray(0, bytes.length - at);
+      bytes.set(part, at);
+      at += part.length;
+      if (at === bytes.length) return bytes;
+    }
+    throw new Passing(`the connection broke within ${file.path}`, 0);
+  });
+}
+
+async function download(repository: Repository, { onProgress, signal }: DownloadOptions = {}): Promise<LocalModel> {
+  const { hub, location, commit, cache, files } = repository;
+  const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const missing: RemoteFile[] = [];
+  for (const file of files) if (!(await hasBlob(cache, file.etag, file.sizeBytes))) missing.push(file);
+  const missingBytes = missing.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const kept = await Promise.all(missing.map(({ etag }) => keptBytes(cache.blob(etag))));
+  await checkSpace(cache.path, missingBytes - kept.reduce((sum, bytes) => sum + bytes, 0));
+  let receivedBytes = totalBytes - missingBytes;
+  onProgress?.({ receivedBytes, totalBytes });
+  for (const file of missing) {
+    const before = receivedBytes;
+    const onReceived = (bytes: number) => {
+      receivedBytes = before + bytes;
+      onProgress?.({ receivedBytes, totalBytes });
+    };
+    await downloadFile(hub, file, cache.blob(file.etag), onReceived, signal);
+    receivedBytes = before + file.sizeBytes;
+  }
+  for (const { path, etag } of files) await linkBlob(cache, commit, path, etag);
+  // Last, so that who is offline later finds the whole model or the one before.
+  await noteCommit(cache, location.revision, commit);
+  return (await openSnapshot(cache.snapshot(commit), cache.path)).download();
+}
+
+/** Better before the first byte than after hours. */
+async function checkSpace(folder: string, neededBytes: number): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { bavail, bsize } = await statfs(folder);
+  const freeBytes = bavail * bsize;
+  if (neededBytes <= freeBytes) return;
+  throw new PairwiseError(
+    'DISK_FULL',
+    `the model needs ${neededBytes} bytes, and the disk of the cache (HF_HOME) has ${freeBytes}`,
+  );
+}
