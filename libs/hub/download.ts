@@ -62,6 +62,8 @@ async function fetchTo(
   onReceived: (bytes: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  // Another download may have brought it while this one waited.
+  if ((await stat(place).catch(() => undefined))?.size === file.sizeBytes) return;
   await mkdir(dirname(place), { recursive: true });
   const incoming = incomingOf(place);
   for (let fresh = false; ; fresh = true) {

@@ -84,7 +84,7 @@ function openedFiles(folder: string, placed: readonly PlacedFile[]): OpenedModel
   };
   return {
     files,
-    read: (name, start, end) => readRange(find(name).place, start, end, name),
+    read: async (name, start, end) => readRange(find(name).place, start, end, name),
     download: ({ onProgress } = {}) => {
       const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       onProgress?.({ receivedBytes: totalBytes, totalBytes });

@@ -49,7 +49,7 @@ export async function openRepository(hub: HubOptions, location: RepositoryLocati
     repoId,
     commit,
     files: files.map(describe),
-    read: (name, start, end) => {
+    read: async (name, start, end) => {
       const file = files.find(({ path }) => path === name);
       if (file !== undefined) return readRemote({ hub, cache }, file, start, end);
       throw new PairwiseError('NOT_FOUND', `${repoId} has no file ${name}`, { field: name });

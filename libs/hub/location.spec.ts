@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest';
+import { parseModelUri } from './index.ts';
+
+test.each([
+  ['hf://org/name', { kind: 'repository', repoId: 'org/name', revision: 'main' }],
+  ['hf://org-1/Name_1.5@refs/pr/3', { kind: 'repository', repoId: 'org-1/Name_1.5', revision: 'refs/pr/3' }],
+  ['HF://org/name@v1.0', { kind: 'repository', repoId: 'org/name', revision: 'v1.0' }],
+  ['file:///models/a%20b', { kind: 'folder', path: '/models/a b' }],
+  ['/models/../a/./b/', { kind: 'folder', path: '/a/b' }],
+])('%s', (uri, location) => {
+  expect(parseModelUri(uri, 'source.uri')).toEqual(location);
+});
+
+test.each([
+  ['hf://name', 'names no repository'],
+  ['hf://a/b/c', 'names no repository'],
+  ['hf://../name', 'names no repository'],
+  ['hf://a--b/name', 'names no repository'],
+  ['hf://org/name@', 'names no revision'],
+  ['hf://org/name@../../x', 'names no revision'],
+  ['hf://org/name@a?b', 'names no revision'],
+  ['hf://org/name@-x', 'names no revision'],
+  ['models/a', 'no absolute path'],
+  ['', 'no absolute path'],
+  ['file://host/models', 'no file:///absolute/path'],
+  ['file:///a%2Fb', 'no file:///absolute/path'],
+  ['/models/a\0b', 'NUL'],
+  ['file:///a%00b', 'NUL'],
+  ['s3://bucket/a', 'scheme s3://'],
+])('%j is refused', (uri, problem) => {
+  expect(() => parseModelUri(uri, 'source.uri')).toThrow(problem);
+});
