@@ -55,6 +55,30 @@ test('no gradient flows through stopGradient and through comparisons', async () 
   expect(await evaluate(g, { x: x1 }, dx!)).toEqual([2, 2, 0]);
 });
 
+test('what is marked is computed anew for the gradient, from what is kept, after the loss', async () => {
+  const build = (marked: boolean) => {
+    const { g, x, w } = setting();
+    const h = matMul(g, x, w);
+    const cheap = () => mul(g, exp(g, h), x);
+    const y = matMul(g, marked ? g.recomputed(cheap) : cheap(), w);
+    const [dw] = gradients(g, total(g, mul(g, y, y)), [w]);
+    return { g, dw: dw! };
+  };
+  const feeds = {
+    x: x1,
+    w: { dtype: 'float32', dims: [3, 3], data: Float32Array.from([1, -2, 3, 0, 1, 2, -1, 1, 0]) },
+  };
+  const [kept, anew] = [build(false), build(true)];
+  expect(await evaluate(anew.g, feeds as Record<string, Tensor>, anew.dw)).toEqual(
+    await evaluate(kept.g, feeds as Record<string, Tensor>, kept.dw),
+  );
+  const count = (g: GraphBuilder) => g.finish().nodes.filter(({ op }) => op === 'Exp').length;
+  expect([count(kept.g), count(anew.g)]).toEqual([1, 2]);
+  // The second Exp reads h by a factor that depends on the loss.
+  const [, again] = anew.g.finish().nodes.filter(({ op }) => op === 'Exp');
+  expect(anew.g.producer(again!.inputs[0]!)?.op).toBe('Mul');
+});
+
 test('an intermediate value may be asked for; nothing before it is worked on', () => {
   const { g, x, w } = setting();
   const h = matMul(g, x, w);

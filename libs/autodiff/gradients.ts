@@ -5,6 +5,7 @@ import type { Rule } from './step.ts';
 import { elementwiseRules } from './elementwise.ts';
 import { linearRules } from './linear.ts';
 import { rearrangeRules } from './rearrange.ts';
+import { recomputer } from './recompute.ts';
 import { reduceRules } from './reduce.ts';
 
 /** Every operator through which gradients flow. Operators with integer or bool results and StopGradient need no rule. */
@@ -29,12 +30,14 @@ export function gradients(g: GraphBuilder, loss: Value, wrt: readonly Value[]): 
   const active = reachedFrom(nodes, wrt);
   const found = new Map<string, Value>();
   found.set(loss.name, g.constant(loss.dtype, loss.shape as number[], [1]));
+  const again = recomputer(g, loss);
   for (const node of nodes.reverse()) {
     const dy = node.outputs.map((value) => found.get(value.name));
     const wants = (index: number) => active.has(node.inputs[index]?.name ?? '');
     const between = node.op !== 'StopGradient' && node.inputs.some((_, index) => wants(index));
     if (!between || dy.every((value) => value === undefined)) continue;
-    const results = ruleOf(node)({ g, node, dy, wants });
+    const inputs = node.inputs.map((input) => input && again(input));
+    const results = ruleOf(node)({ g, node: { ...node, inputs, outputs: node.outputs.map(again) }, dy, wants });
     node.inputs.forEach((input, index) => {
       const gradient = results[index];
       if (!input || !gradient || !wants(index)) return;

@@ -106,14 +106,16 @@ function decoderLayer(
   const middle = add(g, x, o);
   const hidden = norm('post_attention_layernorm', middle);
   const [gate, up] = linears(hidden, layer, ['gate_proj', 'up_proj']) as [Value, Value];
-  const [down] = linears(mul(g, mul(g, gate, sigmoid(g, gate)), up), layer, ['down_proj']) as [Value];
+  const gated = g.recomputed(() => mul(g, mul(g, gate, sigmoid(g, gate)), up));
+  const [down] = linears(gated, layer, ['down_proj']) as [Value];
   return add(g, middle, down);
 }
 
 /** x / sqrt(mean(x^2) + epsilon) * weight, over the last axis. */
 function rmsNorm(g: GraphBuilder, x: Value, weight: Value, epsilon: number): Value {
   const meanSquare = reduceMean(g, mul(g, x, x), [-1]);
-  return mul(g, mul(g, x, reciprocal(g, sqrt(g, add(g, meanSquare, epsilon)))), weight);
+  const inverse = reciprocal(g, sqrt(g, add(g, meanSquare, epsilon)));
+  return g.recomputed(() => mul(g, mul(g, x, inverse), weight));
 }
 
 /** Rotary embedding of x `[T, heads, headDim]`, in the halves layout of Hugging Face checkpoints. */

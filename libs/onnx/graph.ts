@@ -22,6 +22,8 @@ export interface Node {
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly Value[];
   readonly attributes: Readonly<Record<string, Attribute>>;
+  /** Whether gradients compute the results anew instead of keeping them from the forward pass. */
+  readonly recompute: boolean;
 }
 
 /** A small tensor inside the model file. */
@@ -67,6 +69,11 @@ export interface GraphBuilder {
     attributes: Readonly<Record<string, Attribute>>,
     outputs: readonly ValueType[],
   ): readonly Value[];
+  /**
+   * Marks what `build` appends as cheap to compute and large to keep: gradients compute it anew from what it is made of,
+   * so that its memory is free between the forward and the backward pass.
+   */
+  recomputed<T>(build: () => T): T;
   /** Makes a value a result of the graph under `name`. */
   output(name: string, value: Value): void;
   /** The nodes so far, in order. */
@@ -75,6 +82,7 @@ export interface GraphBuilder {
   producer(value: Value): Node | undefined;
   /** The numbers of a constant of this graph, or undefined for any other value. */
   constantData(value: Value): readonly (number | bigint)[] | undefined;
+  /** The graph, without nodes that no output needs. */
   finish(): Graph;
 }
 
@@ -89,6 +97,7 @@ export function graphBuilder(name: string): GraphBuilder {
   const nodesByKey = new Map<string, readonly Value[]>();
   const producers = new Map<string, Node>();
   const outputs: { name: string; value: Value }[] = [];
+  let recompute = false;
 
   function declare(valueName: string, { dtype, shape }: ValueType): Value {
     if (names.has(valueName))
@@ -125,11 +134,20 @@ export function graphBuilder(name: string): GraphBuilder {
       if (known) return known;
       const nodeName = `${op}_${nodes.length}`;
       const results = types.map((type, index) => declare(index === 0 ? nodeName : `${nodeName}.${index}`, type));
-      const appended: Node = { op, name: nodeName, inputs: nodeInputs, outputs: results, attributes };
+      const appended: Node = { op, name: nodeName, inputs: nodeInputs, outputs: results, attributes, recompute };
       nodes.push(appended);
       for (const result of results) producers.set(result.name, appended);
       nodesByKey.set(key, results);
       return results;
+    },
+    recomputed(build) {
+      const before = recompute;
+      recompute = true;
+      try {
+        return build();
+      } finally {
+        recompute = before;
+      }
     },
     output(outputName, value) {
       declare(outputName, value);
@@ -143,8 +161,19 @@ export function graphBuilder(name: string): GraphBuilder {
       inputs: [...inputs],
       constants: [...constants.values()],
       externals: [...externals],
-      nodes: [...nodes],
+      nodes: needed(nodes, outputs),
       outputs: [...outputs],
     }),
   };
+}
+
+/** The nodes that the outputs depend on, in their order. */
+function needed(nodes: readonly Node[], outputs: Graph['outputs']): Node[] {
+  const names = new Set(outputs.map(({ value }) => value.name));
+  const kept = nodes.toReversed().filter(({ inputs, outputs: results }) => {
+    if (!results.some(({ name }) => names.has(name))) return false;
+    for (const input of inputs) if (input) names.add(input.name);
+    return true;
+  });
+  return kept.reverse();
 }

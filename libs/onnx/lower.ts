@@ -78,5 +78,5 @@ function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<L
 }
 
 function step(op: string, inputs: readonly Value[], output: Value, attributes: Node['attributes'] = {}): Node {
-  return { op, name: output.name, inputs, outputs: [output], attributes };
+  return { op, name: output.name, inputs, outputs: [output], attributes, recompute: false };
 }
