@@ -16,7 +16,8 @@ const tagged = (...tags) =>
     .filter(({ tag }) => tags.includes(tag))
     .map(({ path }) => path)
     .join('|')})/`;
-const specs = '\\.spec\\.ts$';
+// What tests share lies in `testing.ts`; the rule `testing-is-for-specs` keeps it out of everything else.
+const specs = '(\\.spec|/testing)\\.ts$';
 
 module.exports = {
   forbidden: [
@@ -77,6 +78,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^(libs|services|tools)/([^/]+)/', pathNot: specs },
       to: { path: '^libs/', pathNot: ['^$1/$2/', '^libs/[^/]+/(index|testing)\\.ts$', 'node_modules'] },
+    },
+    {
+      name: 'testing-is-for-specs',
+      severity: 'error',
+      from: { pathNot: specs },
+      to: { path: '/testing\\.ts$', pathNot: 'node_modules' },
     },
     { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },

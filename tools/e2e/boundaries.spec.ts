@@ -52,11 +52,13 @@ test.each([
   ['libraries-import-no-tool', 'services/dataset/bad.ts', "import '../../tools/cli/index.ts';"],
   ['only-ort-imports-the-runtime', 'services/training/bad.ts', "import 'onnxruntime-node';"],
   ['through-the-front-door', 'services/training/bad.ts', "import '../../libs/model/inner.ts';"],
+  ['testing-is-for-specs', 'libs/model/bad.ts', "import './testing.ts';"],
   ['no-circles', 'libs/model/bad.ts', "import './worse.ts';"],
   ['resolvable', 'libs/model/bad.ts', "import './nowhere.ts';"],
 ])('%s', (rule, path, text) => {
   write('libs/model/inner.ts', 'export const two = 2;\n');
   write('libs/model/worse.ts', "import './bad.ts';\n");
+  write('libs/model/testing.ts', "import 'node:fs';\n");
   write(path, `${text}\n`);
   try {
     expect(broken()).toContain(rule);
