@@ -47,11 +47,18 @@ export function targetCount({ branches }: Segment): number {
   return branches.reduce((sum, branch) => sum + branch.length, 0);
 }
 
-/** Lays out segments. Throws INVALID_ARGUMENT for one without a prefix or with an empty branch. */
+/**
+ * Lays out segments. Throws INVALID_ARGUMENT for none, and for a segment without a prefix, with an empty branch, or with
+ * other than one or two branches: the graph has two places for the targets that a prefix's last row predicts.
+ */
 export function packSegments(segments: readonly Segment[], config: ModelConfig): PackedBatch {
+  if (segments.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no segments to lay out');
   for (const { prefix, branches } of segments) {
-    if (prefix.length === 0 || branches.length === 0 || branches.some((branch) => branch.length === 0)) {
+    if (prefix.length === 0 || branches.some((branch) => branch.length === 0)) {
       throw new PairwiseError('INVALID_ARGUMENT', 'a segment needs a prefix and branches that are not empty');
+    }
+    if (branches.length < 1 || branches.length > 2) {
+      throw new PairwiseError('INVALID_ARGUMENT', `a segment has ${branches.length} branches; it must have one or two`);
     }
   }
   const { rows, branches } = layRows(segments);

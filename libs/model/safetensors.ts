@@ -1,4 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
+import { shown } from './shown.ts';
 
 /** Bytes per element of the dtypes that safetensors knows. */
 const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
@@ -16,6 +17,8 @@ export interface TensorPlace {
 /** Largest header that is read, in bytes: as the reference implementation has it. */
 export const maxHeaderBytes = 100_000_000;
 const maxRank = 8;
+/** Longest name of a tensor, in UTF-16 units: what a message can hold. */
+const maxNameLength = 1000;
 
 /** Length of the header in bytes, from the first 8 bytes of a file. Throws INVALID_FILE for one that cannot be. */
 export function headerLength(start: Uint8Array, fileSize: number, file: string): number {
@@ -150,9 +153,9 @@ export function readSafetensors(
   const places = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
   return new Map(
     places.map(({ name, dtype, shape, offset, length: size }) => {
-      // A copy, since the place in the file need not be aligned.
-      const copy = bytes.slice(offset, offset + size);
-      return [name, { shape, data: new arrays[dtype](copy.buffer, copy.byteOffset, size / elementBytes[dtype]) }];
+      // A copy, since the place in the file need not be aligned. (`slice` of a Buffer would be none.)
+      const { buffer } = new Uint8Array(bytes.subarray(offset, offset + size));
+      return [name, { shape, data: new arrays[dtype](buffer) }];
     }),
   );
 }
@@ -171,8 +174,8 @@ function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
   let header: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(json);
-    refuseRepeatedNames(text, file);
     header = JSON.parse(text);
+    refuseRepeatedNames(text, file);
   } catch (cause) {
     if (cause instanceof PairwiseError) throw cause;
     throw invalid(file, 'has a header that is no JSON', cause);
@@ -181,25 +184,30 @@ function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
   throw invalid(file, 'has a header that is no JSON object');
 }
 
-/** JSON.parse lets the last of two equal names win, and readers that let the first win would see another file. */
+/**
+ * JSON.parse lets the last of two equal names win, and readers that let the first win would see another file. `text` is
+ * known to be JSON. A name may be written in several ways, so it is the parsed names that are compared.
+ */
 function refuseRepeatedNames(text: string, file: string): void {
-  const names = new Set<string>();
-  let depth = 0;
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g)) {
-    if (token === '{') depth += 1;
-    else if (token === '}') depth -= 1;
-    else if (depth === 1 && token.endsWith(':')) {
-      if (names.has(token)) throw invalid(file, `names the tensor ${token.slice(0, 100)} twice`);
-      names.add(token);
+  const open: Set<string>[] = [];
+  for (const [token, quoted, colon] of text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}]/g)) {
+    if (token === '{') open.push(new Set());
+    else if (token === '}') open.pop();
+    else if (quoted !== undefined && colon !== undefined) {
+      const name = JSON.parse(quoted) as string;
+      const names = open.at(-1)!;
+      if (names.has(name)) throw invalid(file, `has the name ${shown(name)} twice in its header`);
+      names.add(name);
     }
   }
 }
 
 function parseTensor(name: string, entry: unknown, dataStart: number, file: string): TensorPlace {
+  if (name.length > maxNameLength) throw invalid(file, `has a tensor whose name is ${name.length} characters long`);
   if (!isRecord(entry)) throw invalid(file, `describes the tensor '${name}' by no object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
-    throw invalid(file, `gives the tensor '${name}' the unknown dtype ${JSON.stringify(dtype)}`);
+    throw invalid(file, `gives the tensor '${name}' the unknown dtype ${shown(dtype)}`);
   }
   if (!isSizes(shape) || shape.length > maxRank) throw invalid(file, `gives the tensor '${name}' an impossible shape`);
   if (!isSizes(offsets) || offsets.length !== 2) throw invalid(file, `gives the tensor '${name}' impossible offsets`);

@@ -1,4 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
+import { shown } from './shown.ts';
 
 /**
  * The weight files of a model folder: those that `model.safetensors.index.json` names, or the one `model.safetensors`.
@@ -10,16 +11,14 @@ export function weightFiles(files: readonly string[], index: unknown): string[] 
     const message = 'the folder has neither model.safetensors nor model.safetensors.index.json';
     throw new PairwiseError('INVALID_MODEL', message, { field: 'model.safetensors' });
   }
-  const map = (index as { weight_map?: unknown } | null)?.weight_map;
-  if (typeof map !== 'object' || map === null || Object.keys(map).length === 0) {
-    throw refuse('has no weight_map');
-  }
-  const named = [...new Set(Object.values(map as Record<string, unknown>))];
+  const map = typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
+  const named = typeof map === 'object' && map !== null ? [...new Set<unknown>(Object.values(map))] : [];
+  if (named.length === 0) throw refuse('has no weight_map');
   for (const file of named) {
     if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
-      throw refuse(`names the file ${JSON.stringify(file)}; a plain name ending in .safetensors is needed`);
+      throw refuse(`names the file ${shown(file)}; a plain name ending in .safetensors is needed`);
     }
-    if (!files.includes(file)) throw refuse(`names ${file}, which is not in the folder`);
+    if (!files.includes(file)) throw refuse(`names ${shown(file)}, which is not in the folder`);
   }
   return named.map(String).sort();
 }

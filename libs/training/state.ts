@@ -25,10 +25,14 @@ export function packState(state: OptimizerState): Uint8Array {
 export function unpackState(bytes: Uint8Array, layout: readonly LoraLayer[]): OptimizerState {
   const metadata = readMetadata(bytes, 'the checkpoint');
   const step = Number(metadata['step']);
-  if (metadata['format'] !== format || !Number.isInteger(step) || step < 0) {
+  if (metadata['format'] !== format || !/^\d+$/.test(metadata['step'] ?? '') || !Number.isSafeInteger(step)) {
     throw new PairwiseError('INVALID_FILE', `the checkpoint is not of the format ${format}`);
   }
   const tensors = readSafetensors(bytes, 'the checkpoint');
+  if (tensors.size !== lists.length * layout.length) {
+    const message = `the checkpoint has ${tensors.size} vectors; the model and its adapter have ${lists.length * layout.length}`;
+    throw new PairwiseError('WRONG_SHAPE', message);
+  }
   const vector = (list: string, index: number, size: number): Float32Array => {
     const data = tensors.get(`${list}.${index}`)?.data;
     if (data instanceof Float32Array && data.length === size) return data;
