@@ -186,15 +186,16 @@ function parseRope(json: Json): Pick<ModelConfig, 'ropeTheta' | 'ropeScaling'> {
   const type = rope['rope_type'] ?? rope['type'] ?? 'default';
   if (type === 'default') return { ropeTheta, ropeScaling: undefined };
   if (type !== 'llama3') throw unsupported(`${field}.rope_type`, `is ${shown(type)}; it must be default or llama3`);
-  return {
-    ropeTheta,
-    ropeScaling: {
-      factor: real(rope, llama3Fields.factor),
-      lowFreqFactor: real(rope, llama3Fields.lowFreqFactor),
-      highFreqFactor: real(rope, llama3Fields.highFreqFactor),
-      originalMaxPositionEmbeddings: counter(rope)(llama3Fields.originalMaxPositionEmbeddings),
-    },
+  const ropeScaling = {
+    factor: real(rope, llama3Fields.factor),
+    lowFreqFactor: real(rope, llama3Fields.lowFreqFactor),
+    highFreqFactor: real(rope, llama3Fields.highFreqFactor),
+    originalMaxPositionEmbeddings: counter(rope)(llama3Fields.originalMaxPositionEmbeddings),
   };
+  if (ropeScaling.highFreqFactor <= ropeScaling.lowFreqFactor) {
+    throw invalid(llama3Fields.highFreqFactor, `is ${ropeScaling.highFreqFactor}; it must be above low_freq_factor`);
+  }
+  return { ropeTheta, ropeScaling };
 }
 
 const llama3Fields = {

@@ -1,0 +1,232 @@
+import { describe, expect, test } from 'vitest';
+import { parseConfig } from './config.ts';
+
+const base = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  hidden_size: 64,
+  intermediate_size: 128,
+  num_hidden_layers: 2,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  head_dim: 8,
+  vocab_size: 100,
+  max_position_embeddings: 512,
+  rms_norm_eps: 1e-5,
+  hidden_act: 'silu',
+  tie_word_embeddings: true,
+};
+const llama3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 };
+const mistral = { ...base, architectures: ['MistralForCausalLM'] };
+
+/** The config with some fields changed; undefined takes a field out. */
+const parse = (changes: Record<string, unknown>) =>
+  parseConfig(JSON.parse(JSON.stringify({ ...base, ...changes })) as unknown);
+
+function expectRefused(changes: Record<string, unknown>, reason: string, field: string): void {
+  const matching = { reason, field, message: expect.stringContaining(field) as string };
+  expect(() => parse(changes)).toThrow(expect.objectContaining(matching) as Error);
+}
+
+describe('how transformers writes it', () => {
+  test('4 and 5 agree', () => {
+    const four = parse({
+      rope_theta: 500000,
+      rope_scaling: { rope_type: 'llama3', ...llama3 },
+      torch_dtype: 'bfloat16',
+    });
+    const five = parse({ rope_parameters: { rope_theta: 500000, rope_type: 'llama3', ...llama3 }, dtype: 'bfloat16' });
+    const older = parse({ rope_theta: 500000, rope_scaling: { type: 'llama3', ...llama3 } });
+    expect(five).toEqual(four);
+    expect(older).toEqual(four);
+    expect(four).toEqual({
+      architecture: 'LlamaForCausalLM',
+      hiddenSize: 64,
+      intermediateSize: 128,
+      layerCount: 2,
+      headCount: 8,
+      kvHeadCount: 4,
+      headDim: 8,
+      vocabularySize: 100,
+      maxLength: 512,
+      normEpsilon: 1e-5,
+      ropeTheta: 500000,
+      ropeScaling: { factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositionEmbeddings: 64 },
+      tieWordEmbeddings: true,
+    });
+  });
+
+  test('default rope in both styles', () => {
+    const four = parse({ rope_theta: 20000, rope_scaling: null });
+    expect(parse({ rope_parameters: { rope_theta: 20000, rope_type: 'default' } })).toEqual(four);
+    expect(four).toMatchObject({ ropeTheta: 20000, ropeScaling: undefined });
+  });
+
+  test('what may be missing has the defaults of LlamaConfig', () => {
+    const optional = ['num_key_value_heads', 'head_dim', 'rms_norm_eps', 'tie_word_embeddings'];
+    expect(parse(Object.fromEntries(optional.map((field) => [field, undefined])))).toMatchObject({
+      kvHeadCount: 8,
+      headDim: 8,
+      normEpsilon: 1e-6,
+      tieWordEmbeddings: false,
+      ropeTheta: 10000,
+    });
+    expect(parse({ head_dim: null, num_key_value_heads: null })).toMatchObject({ kvHeadCount: 8, headDim: 8 });
+  });
+
+  test('heads need not add up to the hidden size', () => {
+    expect(parse({ head_dim: 16 })).toMatchObject({ hiddenSize: 64, headCount: 8, headDim: 16 });
+  });
+});
+
+test('what does not change the arithmetic passes', () => {
+  const harmless = {
+    attention_bias: false,
+    attention_dropout: 0,
+    mlp_bias: null,
+    pretraining_tp: 1,
+    quantization_config: null,
+    attn_logit_softcapping: null,
+    use_cache: false,
+    initializer_range: 0.02,
+    bos_token_id: 1,
+    eos_token_id: [2, 3],
+    pad_token_id: null,
+    _name_or_path: 'anything',
+    transformers_version: '4.0.0',
+    unsloth_version: '1',
+  };
+  expect(parse(harmless)).toEqual(parse({}));
+});
+
+test.each<[string, unknown]>([
+  ['attention_bias', true],
+  ['mlp_bias', true],
+  ['hidden_act', 'gelu'],
+  ['hidden_act', 'gelu_pytorch_tanh'],
+  ['attention_dropout', 0.1],
+  ['pretraining_tp', 2],
+  ['partial_rotary_factor', 0.5],
+  ['quantization_config', { quant_method: 'gptq' }],
+  ['attn_logit_softcapping', 50],
+  ['final_logit_softcapping', 30],
+  ['logits_scaling', 8],
+  ['residual_multiplier', 0.2],
+  ['embedding_multiplier', 12],
+  ['attention_multiplier', 0.1],
+  ['use_bidirectional_attention', true],
+  ['num_experts', 8],
+  ['no_rope_layers', [1]],
+  ['constructor', {}],
+  ['toString', 'x'],
+])('%s of %j is refused by name', (field, value) => {
+  expectRefused({ [field]: value }, 'UNSUPPORTED_CONFIG', field);
+});
+
+test('a field named __proto__ is a field like others', () => {
+  const json = JSON.parse(JSON.stringify(base).replace('{', '{"__proto__":{"hidden_act":"gelu"},')) as unknown;
+  expect(() => parseConfig(json)).toThrow('__proto__ is an object; it is not known');
+});
+
+test.each<[string, Record<string, unknown>, string]>([
+  ['linear', { rope_scaling: { type: 'linear', factor: 2 } }, 'rope_scaling.rope_type'],
+  ['dynamic', { rope_scaling: { rope_type: 'dynamic', factor: 2 } }, 'rope_scaling.rope_type'],
+  ['yarn', { rope_parameters: { rope_type: 'yarn', rope_theta: 1e4, factor: 2 } }, 'rope_parameters.rope_type'],
+  ['yarn with its own fields', { rope_scaling: { type: 'yarn', factor: 2, beta_fast: 32 } }, 'rope_scaling.beta_fast'],
+  ['one per kind of layer', { rope_parameters: { full_attention: {} } }, 'rope_parameters.full_attention'],
+  ['partial', { rope_parameters: { partial_rotary_factor: 0.5 } }, 'rope_parameters.partial_rotary_factor'],
+  [
+    'two at once',
+    { rope_parameters: { rope_type: 'default' }, rope_scaling: { type: 'linear', factor: 2 } },
+    'rope_scaling',
+  ],
+])('rope: %s is refused', (_, changes, field) => {
+  expectRefused(changes, 'UNSUPPORTED_CONFIG', field);
+});
+
+test.each<[string, Record<string, unknown>, string]>([
+  ['no object', { rope_scaling: 'llama3' }, 'rope_scaling'],
+  ['without a factor', { rope_scaling: { type: 'llama3', ...llama3, factor: undefined } }, 'factor'],
+  ['a factor of 0', { rope_scaling: { type: 'llama3', ...llama3, factor: 0 } }, 'factor'],
+  [
+    'frequencies the wrong way round',
+    { rope_scaling: { type: 'llama3', ...llama3, low_freq_factor: 4 } },
+    'high_freq_factor',
+  ],
+  ['a theta of 0', { rope_theta: 0 }, 'rope_theta'],
+  ['a theta of null in the object', { rope_parameters: { rope_theta: null } }, 'rope_theta'],
+])('rope: %s is invalid', (_, changes, field) => {
+  expectRefused(changes, 'INVALID_MODEL', field);
+});
+
+test('a sliding window limits the length, where it is shorter', () => {
+  expect(parse({ ...mistral, sliding_window: 16 }).maxLength).toBe(16);
+  expect(parse({ ...mistral, sliding_window: 4096 }).maxLength).toBe(512);
+  expect(parse({ ...mistral, sliding_window: null }).maxLength).toBe(512);
+  // MistralConfig has a window of 4096 where none is given, LlamaConfig has none.
+  expect(parse({ ...mistral, max_position_embeddings: 32768 }).maxLength).toBe(4096);
+  expect(parse({ max_position_embeddings: 32768 }).maxLength).toBe(32768);
+});
+
+test.each<[string, unknown]>([
+  ['head_dim', 7],
+  ['head_dim', 0],
+  ['num_key_value_heads', 3],
+  ['num_key_value_heads', 16],
+  ['hidden_size', '64'],
+  ['hidden_size', null],
+  ['hidden_size', 1e300],
+  ['hidden_size', -64],
+  ['hidden_size', 64.5],
+  ['hidden_size', [64]],
+  ['vocab_size', 2 ** 26 + 1],
+  ['vocab_size', undefined],
+  ['intermediate_size', { valueOf: 1 }],
+  ['num_hidden_layers', 0],
+  ['num_hidden_layers', 60_000_000],
+  ['num_attention_heads', true],
+  ['max_position_embeddings', 'NaN'],
+  ['sliding_window', 0],
+  ['sliding_window', 'none'],
+  ['rms_norm_eps', 'NaN'],
+  ['rms_norm_eps', -1e-5],
+  ['rms_norm_eps', 1e300],
+  ['rms_norm_eps', 1e-300],
+  ['tie_word_embeddings', 'yes'],
+  ['tie_word_embeddings', 1],
+])('%s of %j is invalid', (field, value) => {
+  expectRefused({ [field]: value }, 'INVALID_MODEL', field);
+});
+
+test('a hidden size that the heads do not divide needs a head_dim', () => {
+  expectRefused({ hidden_size: 66, head_dim: undefined }, 'INVALID_MODEL', 'head_dim');
+});
+
+test.each([undefined, null, 'LlamaForCausalLM', [], [['LlamaForCausalLM']], ['Gemma2ForCausalLM'], {}])(
+  'architectures of %j are refused',
+  (architectures) => {
+    const matching = { reason: 'UNSUPPORTED_ARCHITECTURE', field: 'architectures' };
+    expect(() => parse({ architectures })).toThrow(expect.objectContaining(matching) as Error);
+  },
+);
+
+test.each([null, [], 'config', 5])('%j is no config', (json) => {
+  expect(() => parseConfig(json)).toThrow(expect.objectContaining({ reason: 'INVALID_MODEL' }) as Error);
+});
+
+test('values nested deeply or endlessly long make a short message', () => {
+  const deep = JSON.parse('['.repeat(1e6) + ']'.repeat(1e6)) as unknown;
+  for (const field of ['architectures', 'hidden_act', 'hidden_size', 'rope_scaling', 'x'.repeat(1e6)]) {
+    for (const value of [deep, 'y'.repeat(1e6)]) {
+      let message = '';
+      try {
+        parseConfig({ ...base, [field]: value });
+      } catch (error) {
+        ({ message } = error as Error);
+        expect(error).toHaveProperty('reason');
+      }
+      expect(message.length).toBeGreaterThan(10);
+      expect(message.length).toBeLessThan(1000);
+    }
+  }
+});
