@@ -15,7 +15,7 @@ export function batchOfStep(step: number, pairCount: number, batchSize: number, 
 /** Rows of a micro-batch: enough for efficient products, and little memory. One longer segment goes alone. */
 export const defaultRowLimit = 1024;
 /** Largest matrix of logits, in bytes; a few of them exist at the same time. */
-const logitBytesLimit = 128 * 1024 * 1024;
+const logitBytesLimit = 64 * 1024 * 1024;
 
 /**
  * Parts of a batch that go through the graph one after the other, as positions in `segments`. Sorted by length, so that
