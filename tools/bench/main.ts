@@ -1,0 +1,53 @@
+/** `npm run bench [-- --json]`: speed and memory of the reference pass and of training; docs/benchmarks.md has results. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { benchModel } from './model.ts';
+import { benchPairs } from './pairs.ts';
+import type { Figures } from './phase.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    pairs: { type: 'string', default: '40' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+  },
+});
+const [pairCount, threads] = [wholeNumber('pairs', flags.pairs), wholeNumber('threads', flags.threads)];
+
+function wholeNumber(flag: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  process.stderr.write(`--${flag} is ${text}; it must be a whole number above 0\n`);
+  process.exit(2);
+}
+
+async function phase(name: 'training' | 'reference'): Promise<Figures> {
+  if (!flags.json) process.stderr.write(`${name}: ${pairCount} pairs on ${threads} threads ...\n`);
+  const child = fork(new URL('./phase.ts', import.meta.url), [name, String(pairCount), String(threads)]);
+  let figures: Figures | undefined;
+  child.once('message', (message) => (figures = message as Figures));
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (figures === undefined) throw new Error(`the ${name} phase ended with ${code} and no figures`);
+  return figures;
+}
+
+function rounded(figures: Figures): Figures {
+  return Object.fromEntries(
+    Object.entries(figures).map(([name, value]) => [name, Number((value as number).toPrecision(4))]),
+  ) as unknown as Figures;
+}
+
+await benchModel();
+const { data, pairs } = await benchPairs(pairCount);
+const result = {
+  training: rounded(await phase('training')),
+  reference: rounded(await phase('reference')),
+  pairs: pairs.length,
+  threads,
+  model: 'SmolLM2-135M shape, random float32 weights, LoRA r 16 on all linear layers',
+  data,
+};
+if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+else console.table({ training: result.training, reference: result.reference });

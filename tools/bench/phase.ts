@@ -1,0 +1,94 @@
+/** One phase in a process of its own, so that its peak memory is its own: `phase.ts training|reference <pairs> <threads>`. */
+import { open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { loraLayout, initialLora, readCheckpoint, rowCount, type Checkpoint, type LoraShape } from '@pairwise/model';
+import { openSession } from '@pairwise/ort';
+import {
+  dpoGraph,
+  dpoStep,
+  initialState,
+  referenceGraph,
+  resolveHyperparameters,
+  segmentLogps,
+  segmentOf,
+  targetModules,
+  uniformStream,
+  type TrainingPair,
+} from '@pairwise/training';
+import { benchModel } from './model.ts';
+import { benchPairs } from './pairs.ts';
+
+/** What a phase took, opening the session not counted. */
+export interface Figures {
+  cpuSecondsPerPair: number;
+  wallSecondsPerPair: number;
+  pairsPerSecond: number;
+  /** Tokens that went through the model, prompts once. */
+  tokensPerSecond: number;
+  peakRssMb: number;
+}
+
+const lora: LoraShape = { r: 16, alpha: 32, targetModules, useRslora: false };
+
+async function checkpointAt(folder: string): Promise<Checkpoint> {
+  const files = ['config.json', 'model.safetensors'].map(async (path) => {
+    return { path, sizeBytes: (await stat(join(folder, path))).size };
+  });
+  return readCheckpoint({
+    files: await Promise.all(files),
+    async read(path, start, end) {
+      await using file = await open(join(folder, path));
+      const bytes = new Uint8Array(end - start);
+      await file.read(bytes, 0, bytes.length, start);
+      return bytes;
+    },
+  });
+}
+
+/** One epoch in batches of 8 pairs, as `pairwise` would train with its defaults. */
+async function training(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
+  const checkpoint = await checkpointAt(folder);
+  const session = await openSession({ graph: dpoGraph(checkpoint, lora), folder, threads });
+  const layout = loraLayout(checkpoint.config, lora);
+  const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'bench');
+  const state = initialState(initialLora(layout, uniformStream(0, 'lora')));
+  return async () => {
+    for (let step = 0; step < Math.ceil(pairs.length / 8); step++) {
+      await dpoStep(session.run, { config: checkpoint.config, layout, pairs, hyperparameters }, state);
+    }
+    await session.close();
+  };
+}
+
+async function reference(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
+  const checkpoint = await checkpointAt(folder);
+  const session = await openSession({ graph: referenceGraph(checkpoint), folder, threads });
+  return async () => {
+    await segmentLogps(session.run, checkpoint.config, pairs.map(segmentOf));
+    await session.close();
+  };
+}
+
+async function measure(name: string, count: number, threads: number): Promise<Figures> {
+  const folder = await benchModel();
+  const { pairs } = await benchPairs(count);
+  const work = await (name === 'training' ? training : reference)(folder, pairs, threads);
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  await work();
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  const tokens = pairs.reduce((sum, pair) => sum + rowCount(segmentOf(pair)), 0);
+  return {
+    cpuSecondsPerPair: (user + system) / 1e6 / pairs.length,
+    wallSecondsPerPair: seconds / pairs.length,
+    pairsPerSecond: pairs.length / seconds,
+    tokensPerSecond: tokens / seconds,
+    peakRssMb: process.resourceUsage().maxRSS / 1024,
+  };
+}
+
+if (process.send) {
+  const [name, count, threads] = process.argv.slice(2);
+  process.send(await measure(name!, Number(count), Number(threads)));
+}
