@@ -1,0 +1,97 @@
+import { join, resolve } from 'node:path';
+import { Artifact, type Run } from '@pairwise/api';
+import { Command } from 'commander';
+import { type Context, action } from '../context.ts';
+import { usage } from '../exit.ts';
+import { resourceName, shortName } from '../names.ts';
+import { paint, say, sayJson, table } from '../output.ts';
+import { readAll } from '../paging.ts';
+import { byteMeter } from '../progress.ts';
+import { artifactTable } from '../watch/summary.ts';
+import { downloadFile } from './download.ts';
+
+/** `pairwise artifacts ...`. */
+export function artifactsCommand(): Command {
+  const artifacts = new Command('artifacts').description('what runs have made: adapters, merged models, GGUF files');
+  artifacts.command('list').description('list the artifacts of a run').argument('<run>').action(action(list));
+  artifacts
+    .command('download')
+    .description('download the artifacts of a run; an interrupted download goes on where it was')
+    .argument('<run>')
+    .option('-o, --output <folder>', 'where to; a folder for each artifact is made in it. Default: ./<run>')
+    .option('--artifact <name...>', 'only these')
+    .addHelpText(
+      'after',
+      `
+Every file is checked against its sha256 before it gets its name.
+
+Examples:
+  $ pairwise artifacts download run-1a2b3c4d
+  $ pairwise artifacts download run-1a2b3c4d --artifact gguf-q4-k-m -o models
+  $ cd run-1a2b3c4d/gguf-f16 && ollama create mine -f Modelfile`,
+    )
+    .action(action(download));
+  return artifacts;
+}
+
+const idOf = ({ name }: Artifact) => name.split('/').at(-1)!;
+
+async function artifactsOf({ services, project }: Context, text: string): Promise<{ run: Run; artifacts: Artifact[] }> {
+  const { run } = await services.orchestrator.getRun({ name: resourceName('runs', text, project) });
+  const parent = run!.outputs?.export ?? '';
+  if (parent === '') return { run: run!, artifacts: [] };
+  const artifacts = await readAll(1000, async (page) => {
+    const { artifacts: items, nextPageToken } = await services.export.listArtifacts({ parent, ...page });
+    return { items, nextPageToken };
+  });
+  return { run: run!, artifacts };
+}
+
+async function list(context: Context, text: string): Promise<undefined> {
+  const { run, artifacts } = await artifactsOf(context, text);
+  if (context.json) artifacts.forEach((artifact) => sayJson(Artifact.toJSON(artifact)));
+  else if (artifacts.length === 0) say(`${shortName(run.name, context.project)} has no artifacts yet.`);
+  else say(artifactTable(artifacts));
+  return undefined;
+}
+
+interface DownloadOptions {
+  output?: string;
+  artifact?: string[];
+}
+
+async function download(context: Context, text: string, { output, artifact: only }: DownloadOptions) {
+  const { services, json, project, interrupted: signal } = context;
+  const { run, artifacts } = await artifactsOf(context, text);
+  const id = shortName(run.name, project);
+  const unknown = only?.find((name) => !artifacts.some((artifact) => idOf(artifact) === name));
+  if (unknown !== undefined) {
+    usage(`${id} has no artifact '${unknown}'; it has ${artifacts.map(idOf).join(', ') || 'none yet'}`);
+  }
+  const chosen = artifacts.filter((artifact) => only?.includes(idOf(artifact)) ?? true);
+  if (chosen.length === 0) usage(`${id} has no artifacts yet`);
+  const folder = resolve(output ?? run.name.split('/').at(-1)!);
+  const rows: string[][] = [];
+  for (const artifact of chosen) {
+    for (const file of artifact.files) {
+      const meter = byteMeter(file.path, Number(file.sizeBytes));
+      try {
+        const place = { artifact: artifact.name, file, folder: join(folder, idOf(artifact)) };
+        const path = await downloadFile(services, { ...place, signal, onProgress: meter.update });
+        rows.push([path, file.digest]);
+        if (json) sayJson({ artifact: artifact.name, path, sizeBytes: String(file.sizeBytes), digest: file.digest });
+      } finally {
+        meter.stop();
+      }
+    }
+  }
+  if (!json)
+    say(
+      `${table(
+        ['FILE', 'SHA256'],
+        rows.map(([path, digest]) => [path!, digest!.slice(7)]),
+      )}`,
+    );
+  if (!json) say(`\n${paint('green', '✔')} ${rows.length} files, all as they were made`);
+  return undefined;
+}

@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InspectModelResponse, Model, ModelSource, ModelState } from '@pairwise/api';
+import { Command } from 'commander';
+import { type Context, action } from '../context.ts';
+import { exitCodes, failureOf } from '../exit.ts';
+import { resourceName, shortName } from '../names.ts';
+import { fields, formatBytes, formatCount, formatEnum, formatTime, paint, say, sayJson, table } from '../output.ts';
+import { readAll } from '../paging.ts';
+import { byteMeter } from '../progress.ts';
+import { modelUri } from '../spec/sources.ts';
+import { limitOption } from './options.ts';
+
+const pollMs = 300;
+
+const sourceHelp = `
+A source is a folder in Hugging Face layout (config.json, tokenizer.json, *.safetensors), or a repository on the hub as
+hf://organisation/name@revision. The server reads folders that lie below its PAIRWISE_MODEL_ROOTS.
+`;
+
+/** `pairwise models ...`. */
+export function modelsCommand(): Command {
+  const models = new Command('models').description('base models, checked and sealed by digest');
+  models
+    .command('import')
+    .description('bring a model in and wait until it can be used')
+    .argument('<source>', 'folder, or hf://organisation/name@revision')
+    .option('--id <id>', 'its name here; default: chosen by the server')
+    .addHelpText(
+      'after',
+      `${sourceHelp}
+Examples:
+  $ pairwise models import ./SmolLM2-135M-Instruct --id smollm2
+  $ pairwise models import hf://HuggingFaceTB/SmolLM2-135M-Instruct@main`,
+    )
+    .action(action(importModel));
+  models
+    .command('inspect')
+    .description('say what a model is and whether it can be trained, without importing it')
+    .argument('<source>', 'folder, hf://organisation/name@revision, or id of an imported model')
+    .addHelpText(
+      'after',
+      `${sourceHelp}
+The exit code is 1 for a model that cannot be trained.
+
+Example:
+  $ pairwise models inspect ./SmolLM2-135M-Instruct`,
+    )
+    .action(action(inspect));
+  models.command('list').description('list models, newest first').addOption(limitOption()).action(action(list));
+  return models;
+}
+
+const uriSource = (text: string) =>
+  ModelSource.create({ source: { $case: 'uri', value: modelUri(text, process.cwd()) } });
+
+async function importModel(context: Context, text: string, { id = '' }: { id?: string }): Promise<number> {
+  const { services, json, project, interrupted } = context;
+  const request = {
+    parent: project,
+    modelId: id,
+    source: uriSource(text),
+    requestId: randomUUID(),
+    validateOnly: false,
+  };
+  const { model: begun } = await services.model.importModel(request);
+  const model = await untilImported(context, begun!);
+  if (model === undefined) {
+    process.stderr.write(`\nThe import goes on; 'pairwise models list' shows it.\n`);
+    return exitCodes.detached;
+  }
+  interrupted.throwIfAborted();
+  if (json) sayJson(Model.toJSON(model));
+  if (model.state === ModelState.FAILED) throw failureOf(model.error);
+  if (!json) sayModel(model, project);
+  return exitCodes.succeeded;
+}
+
+/** Follows an import to its end; undefined where the user went away. */
+async function untilImported({ services, interrupted }: Context, begun: Model): Promise<Model | undefined> {
+  let model = begun;
+  let meter: ReturnType<typeof byteMeter> | undefined;
+  try {
+    while (model.state === ModelState.IMPORTING) {
+      if (meter === undefined && model.totalSizeBytes > 0n) {
+        meter = byteMeter(model.repoId === '' ? 'importing' : model.repoId, Number(model.totalSizeBytes));
+      }
+      meter?.update(Number(model.receivedSizeBytes));
+      await sleep(pollMs, undefined, { signal: interrupted });
+      model = (await services.model.getModel({ name: model.name })).model!;
+    }
+  } catch (error) {
+    if (interrupted.aborted) return undefined;
+    throw error;
+  } finally {
+    meter?.stop();
+  }
+  return model;
+}
+
+function sayModel(model: Model, project: string): void {
+  say(`${paint('green', '✔')} ${shortName(model.name, project)}`);
+  const size = model.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n);
+  const pairs = [
+    ['name', model.name],
+    ['architecture', model.architecture],
+    ['parameters', formatCount(model.parameterCount)],
+    ['dtype', model.dtype],
+    ['longest input', `${formatCount(model.maxLength)} tokens`],
+    ['vocabulary', formatCount(model.vocabularySize)],
+    ['files', `${model.files.length}, ${formatBytes(size)}`],
+    ['commit', model.commit],
+    ['digest', model.digest],
+  ] as const;
+  say(fields(pairs));
+}
+
+async function inspect({ services, json, project }: Context, text: string): Promise<number> {
+  const imported = /^(projects\/[^/]+\/models\/)?[a-z0-9-]+$/.test(text)
+    ? await isImported(services, text, project)
+    : undefined;
+  const source =
+    imported === undefined ? uriSource(text) : ModelSource.create({ source: { $case: 'model', value: imported } });
+  const found = await services.model.inspectModel({ parent: project, source });
+  const code = found.supported ? exitCodes.succeeded : exitCodes.failed;
+  if (json) {
+    sayJson(InspectModelResponse.toJSON(found));
+    return code;
+  }
+  const pairs = [
+    ['architecture', found.architecture],
+    ['parameters', found.parameterCount === 0n ? '' : formatCount(found.parameterCount)],
+    ['dtype', found.dtype],
+    ['longest input', found.maxLength === 0 ? '' : `${formatCount(found.maxLength)} tokens`],
+    ['vocabulary', found.vocabularySize === 0 ? '' : formatCount(found.vocabularySize)],
+    ['size', found.totalSizeBytes === 0n ? '' : formatBytes(found.totalSizeBytes)],
+    ['chat template', found.hasChatTemplate ? 'yes' : 'no'],
+    ['can be trained', found.supported ? paint('green', 'yes') : paint('red', 'no')],
+  ] as const;
+  say(fields(pairs));
+  for (const obstacle of found.obstacles) say(`  ${paint('red', '✖')} ${obstacle.message}`);
+  return code;
+}
+
+/** The resource name, if there is an imported model that the text means. */
+async function isImported(services: Context['services'], text: string, project: string): Promise<string | undefined> {
+  const name = resourceName('models', text, project);
+  return services.model.getModel({ name }).then(
+    () => name,
+    () => undefined,
+  );
+}
+
+async function list({ services, json, project }: Context, { limit }: { limit: number }): Promise<undefined> {
+  const models = await readAll(limit, async (page) => {
+    const { models: items, nextPageToken } = await services.model.listModels({ parent: project, ...page });
+    return { items, nextPageToken };
+  });
+  if (json) models.forEach((model) => sayJson(Model.toJSON(model)));
+  else if (models.length === 0) say("No models yet. Import one: 'pairwise models import <folder>'.");
+  else {
+    const rows = models.map((model) => [
+      shortName(model.name, project),
+      formatEnum(model.state),
+      model.architecture,
+      formatCount(model.parameterCount),
+      model.dtype,
+      formatTime(model.createTime),
+    ]);
+    say(table(['MODEL', 'STATE', 'ARCHITECTURE', 'PARAMETERS', 'DTYPE', 'CREATED'], rows));
+  }
+  return undefined;
+}

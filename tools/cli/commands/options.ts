@@ -1,0 +1,10 @@
+import { InvalidArgumentError, Option } from 'commander';
+
+/** `--limit`, for lists. */
+export function limitOption(): Option {
+  return new Option('-n, --limit <count>', 'show at most so many').default(50).argParser((text) => {
+    const count = Number(text);
+    if (Number.isInteger(count) && count > 0) return count;
+    throw new InvalidArgumentError('It must be a whole number above 0.');
+  });
+}

@@ -1,0 +1,204 @@
+import { randomUUID } from 'node:crypto';
+import { Run, RunSpec, RunState, type Stage, StageState } from '@pairwise/api';
+import { Command } from 'commander';
+import { stringify } from 'yaml';
+import { type Context, action } from '../context.ts';
+import { exitCodes, failureOf, usage } from '../exit.ts';
+import { resourceName, shortName } from '../names.ts';
+import { fields, formatCount, formatEnum, formatSeconds, formatTime, paint, say, sayJson, table } from '../output.ts';
+import { readAll } from '../paging.ts';
+import { readSpec } from '../spec/read.ts';
+import { traced } from '../traced.ts';
+import { artifactTable } from '../watch/summary.ts';
+import { watch } from '../watch/watch.ts';
+import { limitOption } from './options.ts';
+
+const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value];
+
+/** `pairwise runs ...`. */
+export function runsCommand(): Command {
+  const runs = new Command('runs').description('DPO runs, from pairs to verified artifacts');
+  runs
+    .command('create')
+    .description('start a run')
+    .option('-f, --file <file>', "the run's spec as YAML or JSON; - for standard input")
+    .option('--set <field=value>', 'set a field of the spec; may be repeated', collect)
+    .option('--id <id>', 'name of the run; default: chosen by the server')
+    .option('--watch', 'show the run until it has ended')
+    .option('--validate-only', 'check the spec, print it with all defaults, start nothing')
+    .addHelpText('after', createHelp)
+    .action(action(create));
+  runs
+    .command('watch')
+    .description('show a run until it has ended; Ctrl-C leaves it alone')
+    .argument('<run>')
+    .addHelpText('after', `\nThe exit code is the run's: 0 succeeded, 1 failed, 4 cancelled; 130 after Ctrl-C.`)
+    .action(action(({ ...context }: Context, run: string) => watch(context, nameOf(context, run))));
+  runs.command('list').description('list runs, newest first').addOption(limitOption()).action(action(list));
+  runs.command('get').description('show a run').argument('<run>').action(action(get));
+  runs.command('cancel').description('stop a run; its last checkpoint stays').argument('<run>').action(action(cancel));
+  runs
+    .command('retry')
+    .description('take a failed or cancelled run up again, from its last checkpoint')
+    .argument('<run>')
+    .option('--watch', 'show the run until it has ended')
+    .action(action(retry));
+  runs
+    .command('delete')
+    .description('delete a run that has ended, with its checkpoints and artifacts')
+    .argument('<run>')
+    .action(action(remove));
+  return runs;
+}
+
+const createHelp = `
+The spec is the proto JSON of pairwise.v1.RunSpec; snake_case is fine, names are those of TRL where it has them:
+
+  model: { uri: ./SmolLM2-135M-Instruct }    # or hub: { repo_id: ... }, or model: <id of an imported one>
+  dataset_version: concise/1
+  eval_fraction: 0.1
+  training:
+    beta: 0.1
+    learning_rate: 1e-5
+    lora: { r: 16, target_modules: [all-linear] }
+  export_targets:
+    - gguf: { type: Q4_K_M }
+
+Paths in the file are seen from the file, paths in --set from here. A field of training may be set by its bare name.
+
+Examples:
+  $ pairwise runs create -f run.yaml --watch
+  $ pairwise runs create -f run.yaml --set beta=0.05 --set training.lora.r=8
+  $ pairwise runs create -f run.yaml --validate-only`;
+
+const nameOf = ({ project }: Context, text: string) => resourceName('runs', text, project);
+
+interface CreateOptions {
+  file?: string;
+  set?: string[];
+  id?: string;
+  watch?: boolean;
+  validateOnly?: boolean;
+}
+
+async function create(context: Context, options: CreateOptions): Promise<number> {
+  const { services, json, project } = context;
+  const { file, set = [], id = '', validateOnly = false } = options;
+  if (file === undefined && set.length === 0) usage('give the spec with --file, or its fields with --set');
+  const spec = await readSpec(file, set, project);
+  const request = { parent: project, runId: id, spec, requestId: randomUUID(), validateOnly };
+  const run = await traced('runs create', async () => (await services.orchestrator.createRun(request)).run!);
+  if (validateOnly) {
+    if (json) sayJson(Run.toJSON(run));
+    else sayResolved(run.resolvedSpec!);
+    return exitCodes.succeeded;
+  }
+  return begun(context, run, 'is started', options.watch === true);
+}
+
+function sayResolved(spec: RunSpec): void {
+  say(paint('dim', '# The spec is fine. With its defaults it is:'));
+  say(stringify(snakeCase(RunSpec.toJSON(spec))).trimEnd());
+}
+
+/** Proto JSON with the names of the proto, as people write specs. */
+function snakeCase(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCase);
+  if (typeof value !== 'object' || value === null) return value;
+  const name = (key: string) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [name(key), snakeCase(each)]));
+}
+
+/** Says that a run is on its way, and goes along if that was asked for. */
+async function begun(context: Context, run: Run, how: string, along: boolean): Promise<number> {
+  const id = shortName(run.name, context.project);
+  if (context.json) sayJson(Run.toJSON(run));
+  else if (along) say(`${id} ${how}  ${paint('dim', `trace ${run.traceId}`)}`);
+  else say(`${id} ${how}\n  pairwise runs watch ${id}`);
+  return along ? watch(context, run.name) : exitCodes.succeeded;
+}
+
+/** The stage at hand of a run, and how far it is: `train 63/125 steps`. */
+function whereabouts({ state, stages }: Run): string {
+  const stage = stages.find(({ state: own }) => own === StageState.RUNNING || own === StageState.FAILED);
+  if (stage === undefined || state === RunState.SUCCEEDED) return '';
+  return [stage.name, progressText(stage)].filter((text) => text !== '').join(' ');
+}
+
+function progressText({ progress }: Stage): string {
+  if (progress === undefined || progress.totalCount === 0n) return '';
+  return `${formatCount(progress.completedCount)}/${formatCount(progress.totalCount)} ${progress.unit}`;
+}
+
+async function list({ services, json, project }: Context, { limit }: { limit: number }): Promise<undefined> {
+  const runs = await readAll(limit, async (page) => {
+    const { runs: items, nextPageToken } = await services.orchestrator.listRuns({ parent: project, ...page });
+    return { items, nextPageToken };
+  });
+  if (json) runs.forEach((run) => sayJson(Run.toJSON(run)));
+  else if (runs.length === 0) say("No runs yet. Start one: 'pairwise runs create -f run.yaml'.");
+  else {
+    const rows = runs.map((run) => [
+      shortName(run.name, project),
+      formatEnum(run.state),
+      whereabouts(run),
+      run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project),
+      formatTime(run.createTime),
+    ]);
+    say(table(['RUN', 'STATE', 'STAGE', 'DATASET', 'CREATED'], rows));
+  }
+  return undefined;
+}
+
+async function get(context: Context, text: string): Promise<undefined> {
+  const { services, json, project } = context;
+  const run = (await services.orchestrator.getRun({ name: nameOf(context, text) })).run!;
+  if (json) {
+    sayJson(Run.toJSON(run));
+    return undefined;
+  }
+  const pairs = [
+    ['run', shortName(run.name, project)],
+    ['state', formatEnum(run.state)],
+    ['error', run.error === undefined ? '' : paint('red', failureOf(run.error).message)],
+    ['dataset', run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project)],
+    ['attempt', String(run.attempt)],
+    ['created', formatTime(run.createTime)],
+    ['ended', formatTime(run.endTime)],
+    ['trace', run.traceId],
+  ] as const;
+  say(fields(pairs));
+  const rows = run.stages.map((stage) => [
+    stage.name,
+    formatEnum(stage.state),
+    progressText(stage),
+    stage.startTime && stage.endTime ? formatSeconds((stage.endTime.getTime() - stage.startTime.getTime()) / 1000) : '',
+  ]);
+  say(`\n${table(['STAGE', 'STATE', 'PROGRESS', 'TOOK'], rows)}`);
+  if (run.outputs !== undefined && run.outputs.artifacts.length > 0) say(`\n${artifactTable(run.outputs.artifacts)}`);
+  return undefined;
+}
+
+async function cancel(context: Context, text: string): Promise<undefined> {
+  const { services, json, project } = context;
+  const request = { name: nameOf(context, text), requestId: randomUUID() };
+  const run = (await services.orchestrator.cancelRun(request)).run!;
+  if (json) sayJson(Run.toJSON(run));
+  else say(`${shortName(run.name, project)} is ${formatEnum(run.state)}`);
+  return undefined;
+}
+
+async function retry(context: Context, text: string, { watch: along }: { watch?: boolean }): Promise<number> {
+  const request = { name: nameOf(context, text), requestId: randomUUID() };
+  const run = await traced('runs retry', async () => (await context.services.orchestrator.retryRun(request)).run!);
+  return begun(context, run, `is taken up again (attempt ${run.attempt})`, along === true);
+}
+
+async function remove(context: Context, text: string): Promise<undefined> {
+  const { services, json, project } = context;
+  const name = nameOf(context, text);
+  await services.orchestrator.deleteRun({ name, etag: '', requestId: randomUUID() });
+  if (json) sayJson({});
+  else say(`${shortName(name, project)} is deleted`);
+  return undefined;
+}

@@ -1,0 +1,3 @@
+export { startPlatform, type Platform, type PlatformOptions } from './up/platform.ts';
+export type { LogLine } from './up/lines.ts';
+export type { ProcessName } from './up/processes.ts';

@@ -1,0 +1,99 @@
+import { stripVTControlCharacters } from 'node:util';
+import { PairwiseError } from '@pairwise/errors';
+import { CommanderError } from 'commander';
+import { expect, test } from 'vitest';
+import { placeOf } from './commands/download.ts';
+import { codeOf } from './exit.ts';
+import { resourceName, shortName, versionName } from './names.ts';
+import { formatBytes, formatEnum, formatSeconds, table } from './output.ts';
+import { barText, clock, pace } from './progress.ts';
+import { modelUri } from './spec/sources.ts';
+import { beside, chart, squeeze } from './watch/chart.ts';
+import { formatFigure } from './watch/figures.ts';
+
+test('exit codes', () => {
+  expect(codeOf(new PairwiseError('NOT_FOUND', ''))).toBe(1);
+  expect(codeOf(new PairwiseError('UNAVAILABLE', ''))).toBe(3);
+  expect(codeOf(new PairwiseError('CANCELLED', ''))).toBe(4);
+  expect(codeOf(new CommanderError(1, 'commander.unknownOption', ''))).toBe(2);
+  expect(codeOf(new CommanderError(0, 'commander.helpDisplayed', ''))).toBe(0);
+  expect(codeOf(new TypeError())).toBe(1);
+});
+
+test('what users call things', () => {
+  const project = 'projects/default';
+  expect(resourceName('runs', 'run-1', project)).toBe('projects/default/runs/run-1');
+  expect(resourceName('runs', 'projects/p/runs/x', project)).toBe('projects/p/runs/x');
+  expect(() => resourceName('runs', 'projects/p/models/x', project)).toThrow(/names no run/);
+  expect(() => resourceName('datasets', '../x', project)).toThrow(CommanderError);
+  expect(versionName('concise/2', project)).toBe('projects/default/datasets/concise/versions/2');
+  expect(versionName('concise/versions/2', project)).toBe('projects/default/datasets/concise/versions/2');
+  expect(versionName('projects/p/datasets/d/versions/1', project)).toBe('projects/p/datasets/d/versions/1');
+  expect(versionName('concise', project)).toBeUndefined();
+  expect(shortName('projects/default/datasets/concise/versions/2', project)).toBe('concise/2');
+  expect(shortName('projects/other/runs/x', project)).toBe('projects/other/runs/x');
+});
+
+test('sources of models', () => {
+  expect(modelUri('models/a b', '/data')).toBe('file:///data/models/a%20b');
+  expect(modelUri('/abs', '/data')).toBe('file:///abs');
+  expect(modelUri('hf://a/b@main', '/data')).toBe('hf://a/b@main');
+  expect(modelUri('file:///x', '/data')).toBe('file:///x');
+});
+
+test('figures', () => {
+  expect([0, 999, 1000, 1_450_000, 999_600, 5e12].map(formatBytes)).toEqual([
+    '0 B',
+    '999 B',
+    '1.0 kB',
+    '1.4 MB',
+    '1.0 MB',
+    '5.0 TB',
+  ]);
+  expect([3.4, 65, 3725].map(formatSeconds)).toEqual(['3 s', '1 min 05 s', '1 h 02 min']);
+  expect([0.693147, 0, 1.5e-5, 12.34567, -250.06].map(formatFigure)).toEqual([
+    '0.6931',
+    '0.0000',
+    '1.50e-5',
+    '12.346',
+    '-250.1',
+  ]);
+  expect(formatEnum('RUN_STATE_SUCCEEDED')).toBe('succeeded');
+  expect([0, 62, 3723].map(clock)).toEqual(['0:00', '1:02', '1:02:03']);
+});
+
+test('a table has no borders and its numbers stand to the right', () => {
+  const text = stripVTControlCharacters(
+    table(
+      ['NAME', 'PAIRS'],
+      [
+        ['a', '1,000'],
+        ['long', '7'],
+      ],
+    ),
+  );
+  expect(text).toBe('NAME  PAIRS\na     1,000\nlong      7');
+});
+
+test('bars and rates', () => {
+  expect(barText(0.5, 4)).toBe('██░░');
+  expect(barText(0.3, 4)).toBe('█▎░░');
+  expect(barText(2, 4)).toBe('████');
+  const rates = pace();
+  expect(rates.add(100, 0)).toBeUndefined();
+  expect(rates.add(300, 2000)).toBe(100);
+});
+
+test('a chart shows the course from the largest to the least value', () => {
+  expect(squeeze([1, 3, 5, 7], 2)).toEqual([2, 6]);
+  expect(chart({ title: 'loss', values: [0.8, 0.4, 0] }, 10, 2)).toEqual(['       loss', '0.8000 ┤█▁ ', '0.0000 ┤██▁']);
+  expect(chart({ title: 'flat', values: [1, 1] }, 10, 2)[2]).toBe('1.0000 ┤██');
+  expect(beside(['a', 'bb'], ['c', 'd'])).toEqual(['a    c', 'bb   d']);
+});
+
+test('no file of an artifact leaves its folder', () => {
+  expect(placeOf('/out/a', 'sub/model.gguf')).toBe('/out/a/sub/model.gguf');
+  for (const path of ['../x', '/etc/passwd', 'a/../../x', '..', '', '.', 'a\0b']) {
+    expect(() => placeOf('/out/a', path)).toThrow(PairwiseError);
+  }
+});

@@ -1,0 +1,57 @@
+import { availableParallelism, homedir } from 'node:os';
+import { resolve } from 'node:path';
+import { isLoopback } from '@pairwise/rpc';
+import { type PlatformProcess, processes } from './processes.ts';
+
+/** The processes that serve, in the order of their ports. */
+export const servers = processes.filter((one) => 'variable' in one);
+
+/** Variables of the front and of clients, which mean something else, or nothing, to the processes behind the front. */
+const frontOnly = new Set([
+  'PAIRWISE_ADDRESS',
+  'PAIRWISE_LISTEN',
+  'PAIRWISE_TLS_CERT',
+  'PAIRWISE_TLS_KEY',
+  'PAIRWISE_TLS_CA',
+  'PAIRWISE_INSECURE',
+  'PAIRWISE_MODEL_ROOTS',
+]);
+
+export interface Surroundings {
+  environment: NodeJS.ProcessEnv;
+  dataFolder: string;
+  databaseUrl: string;
+  /** Of the front. */
+  address: string;
+  /** Of the `servers`. */
+  ports: readonly number[];
+  tokenFile: string | undefined;
+  modelRoots: readonly string[] | undefined;
+}
+
+/** Folders below which models may be read by `file://`: on loopback, if none are named, whatever the user has at hand. */
+function rootsOf({ modelRoots, environment, address }: Surroundings): string {
+  if (modelRoots !== undefined) return modelRoots.map((folder) => resolve(folder)).join(':');
+  const named = environment['PAIRWISE_MODEL_ROOTS'];
+  if (named !== undefined && named !== '') return named;
+  return isLoopback(address) ? [process.cwd(), homedir()].join(':') : '';
+}
+
+/** The environment of a process of the platform. */
+export function environmentOf(one: PlatformProcess, surroundings: Surroundings): NodeJS.ProcessEnv {
+  const { environment, dataFolder, databaseUrl, ports, tokenFile } = surroundings;
+  const addresses = Object.fromEntries(
+    servers.map(({ variable }, index) => [variable, `127.0.0.1:${ports[index] ?? 0}`]),
+  );
+  return {
+    PAIRWISE_THREADS: String(availableParallelism()),
+    ...Object.fromEntries(Object.entries(environment).filter(([name]) => !frontOnly.has(name))),
+    ...addresses,
+    PAIRWISE_DATA: dataFolder,
+    DATABASE_URL: databaseUrl,
+    // They listen on loopback and without TLS, as the front expects; the token they want all the same.
+    ...(tokenFile === undefined ? {} : { PAIRWISE_TOKEN_FILE: resolve(tokenFile) }),
+    ...(one.variable === undefined ? {} : { PAIRWISE_LISTEN: addresses[one.variable] }),
+    ...(one.name === 'dataset' ? { PAIRWISE_MODEL_ROOTS: rootsOf(surroundings) } : {}),
+  };
+}

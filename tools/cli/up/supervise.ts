@@ -1,0 +1,157 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { PairwiseError } from '@pairwise/errors';
+import { type LogLine, readLine } from './lines.ts';
+
+export interface SupervisedOptions {
+  name: string;
+  /** Path of a TypeScript file. */
+  program: string;
+  environment: NodeJS.ProcessEnv;
+  /** Called once the process says that it is ready; it counts as ready when this is through. */
+  check: (signal: AbortSignal) => Promise<void>;
+  log: (line: LogLine) => void;
+}
+
+export interface Supervised {
+  /** Pid of the process that runs now; undefined between two. */
+  pid(): number | undefined;
+  /** Resolves when the process is ready for the first time; rejects if it dies three times before that. */
+  ready: Promise<void>;
+  /** Ends the process in good order, after `deadlineMs` by force; it is not started again. */
+  stop(deadlineMs: number): Promise<void>;
+  /** Ends the process at once. */
+  kill(): void;
+}
+
+const leash = new URL('leash.ts', import.meta.url).href;
+/** Pauses before a process is started again: the first, and the longest. Each is twice the one before. */
+const firstPauseMs = 200;
+const longestPauseMs = 10_000;
+/** A process that has lived so long begins with the first pause again. */
+const soundAfterMs = 30_000;
+const startsBeforeReady = 3;
+
+/** What a process says, line by line. */
+function follow(stream: Readable, told: (text: string) => void): void {
+  createInterface({ input: stream, crlfDelay: Infinity }).on('line', (text) => {
+    if (text.trim() !== '') told(text);
+  });
+}
+
+function start({ program, environment, name }: SupervisedOptions, log: (line: LogLine) => void): ChildProcess {
+  const child = spawn(process.execPath, ['--import', leash, program], {
+    env: environment,
+    // Its own group: Ctrl-C in a terminal is for the supervisor, which stops all in order.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  follow(child.stdout!, (text) => log(readLine(text, name, 'info')));
+  follow(child.stderr!, (text) => log(readLine(text, name, 'warn')));
+  child.on('error', (error) => log({ ...own(name), level: 'error', msg: `cannot be run: ${error.message}` }));
+  return child;
+}
+
+/** Waits for a process to end, and shortly for its last words: a process of its own may hold its output open. */
+async function endOf(child: ChildProcess): Promise<void> {
+  const closed = new Promise((tell) => child.once('close', tell));
+  await new Promise<void>((tell) => {
+    child.once('exit', () => tell());
+    child.once('error', () => {
+      if (child.pid === undefined) tell();
+    });
+  });
+  await Promise.race([closed, sleep(300)]);
+}
+
+const own = (service: string) => ({ time: new Date().toISOString(), level: 'info', service });
+
+function causeOf(child: ChildProcess): string {
+  if (child.signalCode !== null) return `killed by ${child.signalCode}`;
+  return child.exitCode === null ? 'could not be started' : `ended with code ${child.exitCode}`;
+}
+
+/** Starts a process and keeps it running: one that ends unasked is started again, after a pause that grows. */
+export function supervise(options: SupervisedOptions): Supervised {
+  const { name, check } = options;
+  const stopping = new AbortController();
+  const firstReady = Promise.withResolvers<undefined>();
+  // Whoever waits sees it; nobody may.
+  firstReady.promise.catch(() => undefined);
+  const said: string[] = [];
+  const log = (line: LogLine) => {
+    said.push(line.msg);
+    said.splice(0, said.length - 12);
+    options.log(line);
+  };
+  let child: ChildProcess | undefined;
+  let wasReady = false;
+
+  const becomeReady = async (running: ChildProcess, gone: AbortSignal, again: boolean) => {
+    await once(running, 'message', { signal: gone });
+    await check(gone);
+    if (again) log({ ...own(name), msg: 'is back', process: running.pid });
+    wasReady = true;
+    firstReady.resolve(undefined);
+  };
+
+  /** One life of the process. */
+  const live = async (again: boolean) => {
+    const running = start(options, log);
+    child = running;
+    const gone = new AbortController();
+    becomeReady(running, gone.signal, again).catch((error: unknown) => {
+      if (!gone.signal.aborted) log({ ...own(name), level: 'error', msg: `cannot be asked: ${String(error)}` });
+    });
+    await endOf(running);
+    gone.abort();
+    child = undefined;
+    return running;
+  };
+
+  const ended = (async () => {
+    let pauseMs = firstPauseMs;
+    for (let starts = 1; !stopping.signal.aborted; starts += 1) {
+      const began = Date.now();
+      const dead = await live(starts > 1);
+      if (stopping.signal.aborted) return;
+      if (!wasReady && starts >= startsBeforeReady) {
+        const message = `${name} does not start; it ${causeOf(dead)}. It said:\n  ${said.join('\n  ')}`;
+        firstReady.reject(new PairwiseError('UNAVAILABLE', message));
+        return;
+      }
+      if (Date.now() - began > soundAfterMs) pauseMs = firstPauseMs;
+      log({ ...own(name), level: 'warn', msg: `${causeOf(dead)}; starting it again in ${pauseMs / 1000} s` });
+      await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      pauseMs = Math.min(2 * pauseMs, longestPauseMs);
+    }
+  })();
+
+  return {
+    pid: () => child?.pid,
+    ready: firstReady.promise,
+    stop: async (deadlineMs) => {
+      stopping.abort();
+      const force = setTimeout(() => {
+        log({ ...own(name), level: 'warn', msg: `does not stop within ${deadlineMs / 1000} s; it is killed` });
+        child?.kill('SIGKILL');
+      }, deadlineMs);
+      child?.kill('SIGTERM');
+      await ended;
+      clearTimeout(force);
+    },
+    kill: () => {
+      stopping.abort();
+      child?.kill('SIGKILL');
+    },
+  };
+}
+
+/** Path of a service's program. */
+export function programPath(program: string): string {
+  return fileURLToPath(new URL(`../../../services/${program}`, import.meta.url));
+}

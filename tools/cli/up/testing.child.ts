@@ -1,0 +1,15 @@
+// A process for supervise.spec.ts: it says its pid and does what BEHAVIOUR says.
+import { untilStopped } from '@pairwise/telemetry';
+
+const behaviour = process.env['BEHAVIOUR'];
+console.log(JSON.stringify({ level: 'info', msg: 'began', process: process.pid }));
+if (behaviour === 'dies') {
+  console.error('it is all wrong');
+  process.exit(7);
+}
+const alive = setInterval(() => undefined, 1000);
+await untilStopped();
+if (behaviour !== 'stubborn') {
+  console.log('ended in good order');
+  clearInterval(alive);
+}

@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { environmentOf } from './environment.ts';
+import { formatLine, readLine } from './lines.ts';
+import { lockFolder } from './lock.ts';
+import { startPlatform } from './platform.ts';
+import { checkFree, freePorts } from './ports.ts';
+
+let folder = '';
+beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'up-'))));
+afterEach(() => rmSync(folder, { recursive: true }));
+
+test('a folder has one owner at a time, and a dead one counts for nothing', async () => {
+  const data = join(folder, 'data');
+  const release = lockFolder(data);
+  expect(() => lockFolder(data)).toThrow(`process ${process.pid} runs Pairwise on`);
+  release();
+  lockFolder(data)();
+  expect(existsSync(join(data, 'lock'))).toBe(false);
+  const dead = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
+  await once(dead, 'exit');
+  for (const holder of [`${dead.pid!} gone`, `${process.pid} 1`, '']) {
+    writeFileSync(join(data, 'lock'), holder);
+    lockFolder(data)();
+  }
+});
+
+test('a folder that cannot be is told of', () => {
+  writeFileSync(join(folder, 'file'), '');
+  expect(() => lockFolder(join(folder, 'file/data'))).toThrow(/cannot be made \(ENOTDIR\); choose another with --data/);
+  expect(() => lockFolder(join(folder, 'file'))).toThrow(/cannot be made \(EEXIST\)/);
+});
+
+test('an address in use, or none, is told of before anything starts', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
+  await expect(startPlatform({ dataFolder: folder, address })).rejects.toThrow(`${address} is in use`);
+  server.close();
+  await expect(checkFree('127.0.0.1')).rejects.toThrow(/it must be host:port/);
+  await expect(checkFree('127.0.0.1:70000')).rejects.toThrow(/it must be host:port/);
+  await expect(checkFree('192.0.2.1:7410')).rejects.toThrow(/cannot listen on 192.0.2.1:7410/);
+});
+
+test('other machines are let in only with TLS and token', async () => {
+  const start = startPlatform({ dataFolder: folder, address: '0.0.0.0:0' });
+  await expect(start).rejects.toThrow(/other machines can reach 0.0.0.0:0/);
+});
+
+test('a database that is away is told of', async () => {
+  const start = startPlatform({ dataFolder: folder, address: '127.0.0.1:0', databaseUrl: 'postgres://127.0.0.1:1/x' });
+  await expect(start).rejects.toThrow(/the database of DATABASE_URL cannot be used/);
+  expect(existsSync(join(folder, 'lock'))).toBe(false);
+}, 60_000);
+
+test('ports are different, and follow the front where they are free', async () => {
+  const ports = await freePorts(5, 0);
+  expect(new Set(ports).size).toBe(5);
+  const [wanted = 0] = ports;
+  expect((await freePorts(2, wanted - 1))[0]).toBe(wanted);
+});
+
+test('processes get what is theirs', () => {
+  const surroundings = {
+    environment: { PAIRWISE_TLS_CERT: 'c', PAIRWISE_INSECURE: '1', PAIRWISE_THREADS: '3', HF_TOKEN: 't' },
+    dataFolder: '/data',
+    databaseUrl: 'postgres://x',
+    address: '0.0.0.0:7410',
+    ports: [1, 2, 3, 4, 5],
+    tokenFile: '/token',
+    modelRoots: undefined,
+  };
+  const own = environmentOf(
+    { name: 'dataset', program: '', services: [], variable: 'PAIRWISE_DATASET_ADDRESS' },
+    surroundings,
+  );
+  expect(own).toEqual({
+    PAIRWISE_THREADS: '3',
+    HF_TOKEN: 't',
+    PAIRWISE_DATASET_ADDRESS: '127.0.0.1:1',
+    PAIRWISE_REFERENCE_ADDRESS: '127.0.0.1:2',
+    PAIRWISE_TRAINING_ADDRESS: '127.0.0.1:3',
+    PAIRWISE_EXPORT_ADDRESS: '127.0.0.1:4',
+    PAIRWISE_ORCHESTRATOR_ADDRESS: '127.0.0.1:5',
+    PAIRWISE_LISTEN: '127.0.0.1:1',
+    PAIRWISE_DATA: '/data',
+    PAIRWISE_MODEL_ROOTS: '',
+    DATABASE_URL: 'postgres://x',
+    PAIRWISE_TOKEN_FILE: '/token',
+  });
+  const local = { ...surroundings, address: '127.0.0.1:7410', modelRoots: ['/models', '/more'] };
+  expect(environmentOf({ name: 'dataset', program: '', services: [] }, local)['PAIRWISE_MODEL_ROOTS']).toBe(
+    '/models:/more',
+  );
+});
+
+test('lines for people', () => {
+  const text = JSON.stringify({
+    level: 'warn',
+    time: '2026-01-01T10:00:00.000Z',
+    service: 'training',
+    msg: 'slow step',
+    trace_id: 'x',
+    'pairwise.run.id': 'projects/default/runs/a',
+    pairs: 8,
+    err: { message: 'the disk is slow', stack: 'Error\n  at x' },
+  });
+  const line = stripVTControlCharacters(formatLine(readLine(text, 'training-worker', 'info')));
+  expect(line).toMatch(
+    /^\d\d:\d\d:\d\d training-worker  slow step  run=projects\/default\/runs\/a pairs=8: the disk is slow$/,
+  );
+  expect(readLine('plain \u001b[31mtext', 'one', 'warn')).toMatchObject({
+    level: 'warn',
+    service: 'one',
+    msg: 'plain text',
+  });
+  expect(readLine('{"no": "message"}', 'one', 'info').msg).toBe('{"no": "message"}');
+});

@@ -1,0 +1,74 @@
+import type { Artifact, MetricPoint, Run } from '@pairwise/api';
+import { fields, formatBytes, formatCount, paint, table } from '../output.ts';
+import { beside, chart } from './chart.ts';
+import { formatFigure, isEvaluation } from './figures.ts';
+
+/** Charts of loss and reward margin over the steps, next to each other where there is room. */
+function curves(points: readonly MetricPoint[], columns: number): string {
+  const training = points.filter((point) => !isEvaluation(point) && point.step > 0);
+  if (training.length < 3) return '';
+  const valuesOf = (name: string) => training.flatMap(({ values }) => values[name] ?? []);
+  const width = Math.min(40, Math.floor((columns - 24) / 2));
+  const narrow = width < 15;
+  const own = narrow ? Math.max(10, columns - 12) : width;
+  const loss = chart({ title: 'loss', values: valuesOf('loss') }, own, 5);
+  const margin = chart({ title: 'reward margin', values: valuesOf('rewards/margins') }, own, 5);
+  return (narrow ? [...loss, ...margin] : beside(loss, margin)).join('\n');
+}
+
+const compared = [
+  ['loss', 'eval_loss'],
+  ['reward accuracy', 'eval_rewards/accuracies'],
+  ['reward margin', 'eval_rewards/margins'],
+  ['logps of chosen', 'eval_logps/chosen'],
+  ['logps of rejected', 'eval_logps/rejected'],
+] as const;
+
+/** Held-out figures before and after training. */
+function evaluation(points: readonly MetricPoint[]): string {
+  const evaluations = points.filter(isEvaluation);
+  const [before, after] = [evaluations[0], evaluations.at(-1)];
+  if (before === undefined || after === undefined || before === after) return '';
+  const rows = compared.flatMap(([title, name]) =>
+    after.values[name] === undefined
+      ? []
+      : [[title, formatFigure(before.values[name]), formatFigure(after.values[name])]],
+  );
+  return table(['HELD-OUT PAIRS', 'BEFORE', 'AFTER'], rows);
+}
+
+/** The artifacts of a run, with how well llama.cpp reproduces the policy from each. */
+export function artifactTable(artifacts: readonly Artifact[]): string {
+  const rows = artifacts.map(({ name, format, type, files, verification }) => [
+    name.split('/').at(-1)!,
+    [format, type].filter((text) => text !== '').join(' '),
+    files.length === 1 ? files[0]!.path : `${files.length} files`,
+    formatBytes(files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n)),
+    verification === undefined ? '' : `${formatFigure(verification.maxAbsLogpDiff)} nats`,
+  ]);
+  return table(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'LARGEST DIFFERENCE IN LLAMA.CPP'], rows);
+}
+
+/** What a finished run has to show: curves, evaluation, artifacts. Empty parts are left out. */
+export function summary(run: Run, points: readonly MetricPoint[], columns: number): string {
+  const { outputs } = run;
+  const reference =
+    outputs === undefined || outputs.referenceComputedCount + outputs.referenceReusedCount === 0
+      ? ''
+      : `${formatCount(outputs.referenceComputedCount)} computed, ${formatCount(outputs.referenceReusedCount)} reused`;
+  const facts = [
+    ['reference logps', reference],
+    ['adapter', outputs?.adapterDigest ?? ''],
+    ['trace', run.traceId],
+  ] as const;
+  const parts = [
+    curves(points, columns),
+    evaluation(points),
+    facts.some(([, value]) => value !== '') ? fields(facts) : '',
+    outputs === undefined || outputs.artifacts.length === 0 ? '' : artifactTable(outputs.artifacts),
+  ];
+  return parts
+    .filter((part) => part !== '')
+    .join(`\n\n`)
+    .replaceAll('┤', paint('dim', '┤'));
+}
