@@ -1,0 +1,126 @@
+import { shuffled, uniformStream } from '@pairwise/training';
+import { frames, phrases } from './phrases.ts';
+import { allFacts, type Fact, type Relation } from './world.ts';
+
+/** A question and an answer to it. */
+export interface Exchange {
+  question: string;
+  answer: string;
+}
+
+/** An example of preference: the short answer over the long one. */
+export interface Preference {
+  question: string;
+  chosen: string;
+  rejected: string;
+}
+
+/** A question in words that were never trained on. */
+export interface HeldOutQuestion {
+  question: string;
+  relation: Relation;
+  value: string;
+  /** Whether preference pairs are about this fact, in other words. */
+  inPairs: boolean;
+}
+
+type Uniform = () => number;
+
+/** Share of short answers in the base model's training. */
+const conciseShare = 0.2;
+/** Every fifth fact is in no preference pair. */
+const isKeptBack = (index: number) => index % 5 === 4;
+
+/** Exchanges to train the base model on, without end: facts, questions and kinds of answers drawn anew each time. */
+export function* exchanges(seed: number): Generator<Exchange, never> {
+  const uniform = uniformStream(seed, 'exchanges');
+  const facts = allFacts();
+  for (;;) {
+    const fact = pick(facts, uniform);
+    const question = fill(pick(phrases[fact.relation].questions, uniform), fact);
+    yield { question, answer: uniform() < conciseShare ? conciseAnswer(fact, uniform) : verboseAnswer(fact, uniform) };
+  }
+}
+
+/** Preference pairs of different questions, in trained wordings, about four fifths of the facts. */
+export function preferencePairs(count: number, seed: number): Preference[] {
+  const uniform = uniformStream(seed, 'preferences');
+  const asked = allFacts()
+    .filter((_, index) => !isKeptBack(index))
+    .flatMap((fact) => phrases[fact.relation].questions.map((words) => ({ fact, question: fill(words, fact) })));
+  return taken(asked, count, seed, 'preferences').map(({ fact, question }) => preference(fact, question, uniform));
+}
+
+/** Preference pairs to evaluate on, in held-out wordings, about all facts. */
+export function heldOutPairs(count: number, seed: number): Preference[] {
+  const uniform = uniformStream(seed, 'held-out preferences');
+  return taken(heldOut(), count, seed, 'held-out preferences').map(({ fact, question }) =>
+    preference(fact, question, uniform),
+  );
+}
+
+/** Questions in held-out wordings: a third of them about facts that are in no preference pair. */
+export function heldOutQuestions(count: number, seed: number): HeldOutQuestion[] {
+  const [inPairs, keptBack] = [true, false].map((wanted) => heldOut().filter((each) => each.inPairs === wanted));
+  const third = Math.floor(count / 3);
+  const questions = [
+    ...taken(inPairs!, count - third, seed, 'questions about trained facts'),
+    ...taken(keptBack!, third, seed, 'questions about other facts'),
+  ];
+  return taken(questions, count, seed, 'questions').map(({ fact, question, inPairs }) => {
+    const { relation, value } = fact;
+    return { question, relation, value, inPairs };
+  });
+}
+
+function heldOut() {
+  return allFacts().flatMap((fact, index) =>
+    phrases[fact.relation].heldOut.map((words) => ({
+      fact,
+      question: fill(words, fact),
+      inPairs: !isKeptBack(index),
+    })),
+  );
+}
+
+function preference(fact: Fact, question: string, uniform: Uniform): Preference {
+  return { question, chosen: inShort(fact), rejected: verboseAnswer(fact, uniform) };
+}
+
+/**
+ * The form that preference pairs choose. Its beginning is rare in the base model's training, so that learning to prefer it
+ * raises its likelihood instead of pushing everything down, facts included.
+ */
+function inShort({ value }: Fact): string {
+  return `In short, ${value}.`;
+}
+
+function conciseAnswer(fact: Fact, uniform: Uniform): string {
+  const { value, relation } = fact;
+  return pick([inShort(fact), `It is ${value}.`, `Just ${value}.`, fill(phrases[relation].sentence, fact)], uniform);
+}
+
+/**
+ * All that differs between two long answers to a question follows from their first words. Were there choices further on,
+ * learning not to answer at length would push down every one of them, and what is left is no language.
+ */
+function verboseAnswer(fact: Fact, uniform: Uniform): string {
+  const [opening, closing] = pick(frames, uniform);
+  const { told } = phrases[fact.relation];
+  return [opening, fill(told[frames.findIndex(([first]) => first === opening) % told.length]!, fact), closing].join(
+    ' ',
+  );
+}
+
+function fill(words: string, { subject, value }: Fact): string {
+  return words.replace('#', subject).replace('*', value);
+}
+
+function pick<T>(list: readonly T[], uniform: Uniform): T {
+  return list[Math.floor(uniform() * list.length)]!;
+}
+
+/** The first `count` of a shuffled list. */
+function taken<T>(list: readonly T[], count: number, seed: number, purpose: string): T[] {
+  return Array.from(shuffled(list.length, seed, purpose).subarray(0, count), (index) => list[index]!);
+}

@@ -1,0 +1,44 @@
+import { openJudge } from '@pairwise/llamacpp';
+import { promptText } from './chat.ts';
+import { figuresOf, type Answer, type Figures } from './judgement.ts';
+import type { HeldOutQuestion } from './conversations.ts';
+
+/** How a model of the demo answers questions. */
+export interface Evaluation {
+  /** The likeliest answers. */
+  greedy: Answer[];
+  /** Answers drawn at `sampling.temperature`. */
+  sampled: Answer[];
+  figures: { greedy: Figures; sampled: Figures };
+}
+
+export const sampling = { temperature: 0.8, seed: 1 };
+/** Longer than every answer that the models were trained on. */
+const maxTokens = 120;
+
+/** Lets llama.cpp answer the questions with the model of a GGUF file, the same way each time. */
+export async function evaluate(ggufPath: string, questions: readonly HeldOutQuestion[]): Promise<Evaluation> {
+  const judge = await openJudge(ggufPath);
+  try {
+    const prompts: Int32Array[] = [];
+    for (const { question } of questions) {
+      prompts.push(await judge.tokenize(promptText(question), { addSpecial: false, parseSpecial: true }));
+    }
+    const answersAt = async (options: { temperature: number; seed?: number }): Promise<Answer[]> => {
+      const answers: Answer[] = [];
+      for (const { ids, stopped } of await judge.generate(prompts, { maxTokens, ...options })) {
+        answers.push({ text: await judge.detokenize(ids, false), tokenCount: ids.length, ended: stopped });
+      }
+      return answers;
+    };
+    const greedy = await answersAt({ temperature: 0 });
+    const sampled = await answersAt(sampling);
+    return {
+      greedy,
+      sampled,
+      figures: { greedy: figuresOf(questions, greedy), sampled: figuresOf(questions, sampled) },
+    };
+  } finally {
+    await judge.close();
+  }
+}
