@@ -1,94 +1,119 @@
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
-import { emptyReport, noteRefusal, pairDigest, readRows, type Report } from '@pairwise/preference';
-import type { BlobStore } from '@pairwise/store';
-import { inBatches, pairLine } from './pairsFile.ts';
+import { emptyReport, noteRefusal, pairJson, readRows, type Report, type RowError } from '@pairwise/preference';
+import { readContent } from './content.ts';
+import { lineOf } from './lines.ts';
+import { throwDiskFull } from './staging.ts';
 
-/** What became of a file. */
-export interface Accepted {
-  /** The pairs as a blob of canonical JSONL, in the file's order, each once. */
-  pairs: Digest;
-  report: Report;
+/** Where a line lies in the file of lines as they came. */
+interface Place {
+  key: string;
+  start: number;
+  length: number;
 }
 
-/** Largest expansion of a gzip file: text shrinks 3 to 20 times, bombs 1000 times. */
-const maxExpansion = 200;
-/** Up to this many bytes nobody counts. */
-const freeBytes = 64 * 1024 * 1024;
+/** Bytes that are gathered before they are written, and lines that are read at once. */
+const bufferBytes = 1024 * 1024;
+const readLines = 64;
 
 /**
- * Reads the pairs of a file and stores them. Under `strict` the first row that is no pair throws INVALID_PAIR with its
- * line; otherwise such rows are counted. Throws INVALID_FILE, and EMPTY_DATASET where no pair is left.
+ * Reads an uploaded file and writes its pairs to `pairsPath`: canonical JSON, a line each, in the order of their digests,
+ * each once. The file appears when it is whole. Under `strict` the first row that is no pair throws INVALID_PAIR; else
+ * such rows are counted. Throws INVALID_FILE, EMPTY_DATASET where no row is a pair, DISK_FULL.
  */
-export async function acceptFile(blobs: BlobStore, path: string, strict: boolean): Promise<Accepted> {
-  const report = emptyReport();
-  const seen = new Set<Digest>();
-  async function* lines(): AsyncGenerator<string> {
-    for await (const row of readRows(contentOf(path))) {
-      if ('error' in row) {
-        if (strict) throw refusedRow(row.line, row.error);
-        noteRefusal(report, row.error.refusal, row.line);
-        continue;
-      }
-      const digest = pairDigest(row.pair);
-      if (seen.has(digest)) {
-        report.duplicateCount += 1;
-        continue;
-      }
-      seen.add(digest);
-      report.acceptedCount += 1;
-      yield pairLine(row.pair);
-    }
-    if (seen.size === 0) {
-      const message = `the file holds no usable pair; ${report.refusedCount} rows were refused`;
-      throw new PairwiseError('EMPTY_DATASET', message);
-    }
+export async function acceptFile(uploadPath: string, pairsPath: string, strict: boolean): Promise<Report> {
+  const [unsorted, sorted] = [`${pairsPath}.unsorted`, `${pairsPath}.part`];
+  try {
+    const { report, places } = await collect(uploadPath, unsorted, strict);
+    places.sort((a, b) => (a.key < b.key ? -1 : 1));
+    await writeSorted(unsorted, sorted, places);
+    await rename(sorted, pairsPath);
+    return report;
+  } catch (error) {
+    if (error instanceof PairwiseError && error.field === undefined) throw inChunk(error);
+    return throwDiskFull(error);
+  } finally {
+    await Promise.all([unsorted, sorted].map((path) => rm(path, { force: true })));
   }
-  const { digest } = await blobs.put(inBatches(lines()));
-  return { pairs: digest, report };
 }
 
-function refusedRow(line: number, { refusal, message }: { refusal: string; message: string }): PairwiseError {
-  const remedy = 'mend it, or import with the policy SKIP';
-  return new PairwiseError('INVALID_PAIR', `line ${line}: ${message}; ${remedy}`, {
+async function collect(uploadPath: string, unsorted: string, strict: boolean) {
+  const report = emptyReport();
+  const places: Place[] = [];
+  const known = new Set<string>();
+  await using file = await open(unsorted, 'w');
+  const out = bufferedWriter(file);
+  for await (const row of readRows(readContent(uploadPath))) {
+    if ('error' in row) {
+      if (strict) throw invalidPair(row.line, row.error);
+      noteRefusal(report, row.error.refusal, row.line);
+      continue;
+    }
+    const { key, bytes } = lineOf(Buffer.from(`${pairJson(row.pair)}\n`));
+    if (known.has(key)) {
+      report.duplicateCount += 1;
+      continue;
+    }
+    known.add(key);
+    report.acceptedCount += 1;
+    places.push({ key, start: out.position(), length: bytes.length });
+    await out.write(bytes);
+  }
+  await out.flush();
+  if (places.length > 0) return { report, places };
+  const message = `none of the file's ${report.refusedCount} rows is a usable pair`;
+  throw new PairwiseError('EMPTY_DATASET', message, { metadata: countsOf(report) });
+}
+
+async function writeSorted(from: string, to: string, places: readonly Place[]): Promise<void> {
+  await using source = await open(from);
+  await using target = await open(to, 'w');
+  const out = bufferedWriter(target);
+  for (let at = 0; at < places.length; at += readLines) {
+    const lines = places.slice(at, at + readLines).map(async ({ start, length }) => {
+      return (await source.read(Buffer.alloc(length), 0, length, start)).buffer;
+    });
+    for (const line of await Promise.all(lines)) await out.write(line);
+  }
+  await out.flush();
+  await target.sync();
+}
+
+/** Gathers small writes. */
+function bufferedWriter(file: FileHandle) {
+  let parts: Buffer[] = [];
+  let size = 0;
+  let written = 0;
+  const flush = async () => {
+    const whole = Buffer.concat(parts);
+    parts = [];
+    size = 0;
+    for (let at = 0; at < whole.length;) at += (await file.write(whole, at)).bytesWritten;
+    written += whole.length;
+  };
+  return {
+    position: () => written + size,
+    flush,
+    async write(bytes: Buffer) {
+      parts.push(bytes);
+      size += bytes.length;
+      if (size >= bufferBytes) await flush();
+    },
+  };
+}
+
+function invalidPair(line: number, { refusal, message }: RowError): PairwiseError {
+  const remedy = 'mend it, or import with the policy SKIP, which leaves such rows out';
+  return new PairwiseError('INVALID_PAIR', `row ${line}: ${message}; ${remedy}`, {
     metadata: { line: String(line), refusal },
   });
 }
 
-/** The bytes of a file, unpacked if it is gzip by its first two bytes. */
-async function* contentOf(path: string): AsyncGenerator<Uint8Array> {
-  if (!(await isGzip(path))) {
-    yield* createReadStream(path) as AsyncIterable<Uint8Array>;
-    return;
-  }
-  const source = createReadStream(path);
-  // Errors of either arrive where the unpacked bytes are read.
-  const unpacked = pipeline(source, createGunzip(), () => undefined);
-  let size = 0;
-  try {
-    for await (const chunk of unpacked as AsyncIterable<Uint8Array>) {
-      size += chunk.length;
-      if (size > freeBytes && size > maxExpansion * source.bytesRead) {
-        throw new PairwiseError('INVALID_FILE', `the gzip file unpacks to more than ${maxExpansion} times its size`);
-      }
-      yield chunk;
-    }
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code?.startsWith('Z_') !== true) throw cause;
-    throw new PairwiseError('INVALID_FILE', 'the gzip file is damaged or truncated', { cause });
-  }
+function inChunk({ reason, message, metadata, cause }: PairwiseError): PairwiseError {
+  return new PairwiseError(reason, `chunk: ${message}`, { field: 'chunk', metadata, cause });
 }
 
-async function isGzip(path: string): Promise<boolean> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(2), 0, 2, 0);
-    return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
-  } finally {
-    await file.close();
-  }
+/** How many rows were refused for each reason, as texts. */
+export function countsOf(report: Report): Record<string, string> {
+  return Object.fromEntries(report.refused.map(({ reason, count }) => [reason, String(count)]));
 }

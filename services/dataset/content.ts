@@ -39,13 +39,13 @@ async function isGzip(path: string): Promise<boolean> {
 }
 
 function tooLarge(): PairwiseError {
-  const message = `chunk: the gzip file unpacks to more than ${largestRatio} times its size; upload it unpacked`;
-  return new PairwiseError('INVALID_FILE', message, { field: 'chunk' });
+  const message = `the gzip file unpacks to more than ${largestRatio} times its size; upload it unpacked`;
+  return new PairwiseError('INVALID_FILE', message);
 }
 
 function asInvalidFile(error: unknown): unknown {
   const { code = '' } = error as NodeJS.ErrnoException;
   if (!code.startsWith('Z_')) return error;
   const problem = code === 'Z_BUF_ERROR' ? 'is truncated' : 'is damaged';
-  return new PairwiseError('INVALID_FILE', `chunk: the gzip file ${problem}`, { field: 'chunk', cause: error });
+  return new PairwiseError('INVALID_FILE', `the gzip file ${problem}`, { cause: error });
 }

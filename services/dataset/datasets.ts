@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { CreateDatasetRequest, Dataset, type DeleteDatasetRequest } from '@pairwise/api';
-import { once, openDocuments, type Database, type Documents, type Stored } from '@pairwise/database';
+import { CreateDatasetRequest, Dataset, DeleteDatasetRequest } from '@pairwise/api';
+import { once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
 import { newId, parseName } from '@pairwise/rpc';
+import type { ImportRecord, Imports } from './imports.ts';
 
 export const datasetPattern = 'projects/{project}/datasets/{dataset}';
 
@@ -14,14 +15,7 @@ export function openDatasets(database: Database): Datasets {
   return openDocuments(database, 'datasets', 'dataset', Dataset);
 }
 
-/** The document of a name that came in another field than `name`. Throws NOT_FOUND with that field. */
-export async function needIn<T extends object>(documents: Documents<T>, name: string, field: string) {
-  const found = await documents.find(name);
-  if (found !== undefined) return found;
-  throw new PairwiseError('NOT_FOUND', `${field}: there is no '${name}'`, { field, metadata: { name } });
-}
-
-/** Creates a dataset; a repeated request returns the one that it made. */
+/** Creates a dataset; a repeated request returns the one that it made. Throws ALREADY_EXISTS. */
 export async function createDataset(
   { database, datasets }: { database: Database; datasets: Datasets },
   request: CreateDatasetRequest,
@@ -30,13 +24,57 @@ export async function createDataset(
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.datasetId, 'dataset', 'dataset_id');
   const dataset = Dataset.create({ name: `${parent}/datasets/${id}`, uid: randomUUID(), createTime: new Date() });
-  const create = async (tx: Parameters<Parameters<typeof once>[2]>[0]) => {
+  const create = async (tx: Queries) => {
     if (await datasets.create(dataset.name, parent, dataset, tx)) return dataset.name;
     const message = `dataset_id: '${id}' exists or has existed; names are never reused, choose another`;
     throw new PairwiseError('ALREADY_EXISTS', message, { field: 'dataset_id', metadata: { name: dataset.name } });
   };
-  if (validateOnly) return dryRun(database, create, dataset);
+  if (validateOnly) {
+    await undone(database, create);
+    return dataset;
+  }
   const recipe = CreateDatasetRequest.toJSON({ ...request, requestId: '' }) as Recipe;
   const call = { method: 'CreateDataset', requestId, request: fingerprintOf(recipe) };
   return datasets.get(await once(database, call, create));
+}
+
+/** Does something in a transaction and takes it back; for its errors alone. */
+async function undone(database: Database, work: (tx: Queries) => Promise<unknown>): Promise<void> {
+  const takeBack = new Error('taken back');
+  await database
+    .transaction(async (tx) => {
+      await work(tx);
+      throw takeBack;
+    })
+    .catch((error: unknown) => {
+      if (error !== takeBack) throw error;
+    });
+}
+
+/**
+ * Deletes a dataset with its versions and imports. Encodings stay, since runs may be using them. A repeated request does
+ * nothing. Throws NOT_FOUND, ETAG_MISMATCH.
+ */
+export async function deleteDataset(
+  { database, datasets, imports }: { database: Database; datasets: Datasets; imports: Imports },
+  request: DeleteDatasetRequest,
+): Promise<void> {
+  const { name, etag, requestId } = request;
+  parseName(datasetPattern, name, 'name');
+  const recipe = DeleteDatasetRequest.toJSON({ ...request, requestId: '' }) as Recipe;
+  const call = { method: 'DeleteDataset', requestId, request: fingerprintOf(recipe) };
+  let removed: ImportRecord[] = [];
+  await once(database, call, async (tx) => {
+    await datasets.remove(
+      name,
+      etag,
+      async () => {
+        removed = await imports.removeAll(name, tx);
+        await tx.run('update versions set delete_time = now() where parent = $1', [name]);
+      },
+      tx,
+    );
+    return name;
+  });
+  await imports.drop(removed);
 }

@@ -11,7 +11,7 @@ const newline = 10;
 
 /** The line of a pair's canonical JSON, given with its newline. */
 export function lineOf(bytes: Buffer): Line {
-  return { key: createHash('sha256').update(bytes.subarray(0, -1)).digest('latin1'), bytes };
+  return { key: createHash('sha256').update(bytes.subarray(0, -1)).digest('binary'), bytes };
 }
 
 /** The pair of a line that this service wrote. */

@@ -1,9 +1,25 @@
 import { documentTable, requestTable } from '@pairwise/database';
 
-/** The dataset process's tables: each resource is a document. */
+/** The dataset process's tables. Resources are documents; what is looked up otherwise than by name is beside them. */
 export const migrations = [
   {
     id: '0001-resources',
-    sql: ['datasets', 'imports', 'versions', 'encodings', 'models'].map(documentTable).join('') + requestTable,
+    sql: `
+      ${['datasets', 'imports', 'versions', 'encodings', 'models'].map(documentTable).join('')}
+      ${requestTable}
+      -- Imports that are READY and in no version yet.
+      create table pending_imports (
+        import text primary key references imports (name),
+        dataset text not null references datasets (name)
+      );
+      create index pending_imports_by_dataset on pending_imports (dataset);
+      -- Which model holds the files of a source. A key is the digest of files, or tells where they come from.
+      create table model_sources (
+        parent text not null,
+        key text not null,
+        model text not null references models (name),
+        primary key (parent, key)
+      );
+      create index model_sources_by_model on model_sources (model);`,
   },
 ];
