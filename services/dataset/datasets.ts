@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { CreateDatasetRequest, Dataset, DeleteDatasetRequest } from '@pairwise/api';
+import { CreateDatasetRequest, Dataset } from '@pairwise/api';
 import { once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
 import { newId, parseName } from '@pairwise/rpc';
-import type { ImportRecord, Imports } from './imports.ts';
 
 export const datasetPattern = 'projects/{project}/datasets/{dataset}';
 
@@ -39,7 +38,7 @@ export async function createDataset(
 }
 
 /** Does something in a transaction and takes it back; for its errors alone. */
-async function undone(database: Database, work: (tx: Queries) => Promise<unknown>): Promise<void> {
+export async function undone(database: Database, work: (tx: Queries) => Promise<unknown>): Promise<void> {
   const takeBack = new Error('taken back');
   await database
     .transaction(async (tx) => {
@@ -49,32 +48,4 @@ async function undone(database: Database, work: (tx: Queries) => Promise<unknown
     .catch((error: unknown) => {
       if (error !== takeBack) throw error;
     });
-}
-
-/**
- * Deletes a dataset with its versions and imports. Encodings stay, since runs may be using them. A repeated request does
- * nothing. Throws NOT_FOUND, ETAG_MISMATCH.
- */
-export async function deleteDataset(
-  { database, datasets, imports }: { database: Database; datasets: Datasets; imports: Imports },
-  request: DeleteDatasetRequest,
-): Promise<void> {
-  const { name, etag, requestId } = request;
-  parseName(datasetPattern, name, 'name');
-  const recipe = DeleteDatasetRequest.toJSON({ ...request, requestId: '' }) as Recipe;
-  const call = { method: 'DeleteDataset', requestId, request: fingerprintOf(recipe) };
-  let removed: ImportRecord[] = [];
-  await once(database, call, async (tx) => {
-    await datasets.remove(
-      name,
-      etag,
-      async () => {
-        removed = await imports.removeAll(name, tx);
-        await tx.run('update versions set delete_time = now() where parent = $1', [name]);
-      },
-      tx,
-    );
-    return name;
-  });
-  await imports.drop(removed);
 }

@@ -13,13 +13,6 @@ export const migrations = [
         dataset text not null references datasets (name)
       );
       create index pending_imports_by_dataset on pending_imports (dataset);
-      -- Which model holds the files of a source. A key is the digest of files, or tells where they come from.
-      create table model_sources (
-        parent text not null,
-        key text not null,
-        model text not null references models (name),
-        primary key (parent, key)
-      );
-      create index model_sources_by_model on model_sources (model);`,
+      create index models_by_signature on models (parent, (document->>'signature')) where delete_time is null;`,
   },
 ];

@@ -1,10 +1,4 @@
 import { DatasetReport } from '@pairwise/api';
-import type { Report } from '@pairwise/preference';
-
-/** A report as the API tells it. */
-export function reportMessage(report: Report): DatasetReport {
-  return DatasetReport.fromPartial(report);
-}
 
 const listedLines = 20;
 

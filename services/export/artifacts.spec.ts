@@ -20,7 +20,7 @@ import { writeGgufArtifact } from './gguf.ts';
 import type { GgufModel } from './gguf.ts';
 import { writeMergedArtifact } from './merged.ts';
 import { enginePolicy } from './policy.ts';
-import { readTokenizerFiles } from './tokenizerFiles.ts';
+import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
 import type { VerificationSequence } from './verify.ts';
 import { tolerances, verifyGguf } from './verify.ts';
 import { baseWeights, mergedWeights, rowChunks } from './weights.ts';
@@ -73,7 +73,7 @@ describe.skipIf(!shared)('exports of stories260K with a trained adapter (skipped
       name: 'stories',
       config: checkpoint.config,
       weights,
-      tokenizer: await readTokenizerFiles(base),
+      tokenizer: await readGgufTokenizerFiles(base),
       renderChat: undefined,
       stops: ['<s>'],
     };
@@ -293,7 +293,7 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
       name,
       config: checkpoint.config,
       weights: baseWeights(checkpoint, (...range) => base.read(...range)),
-      tokenizer: await readTokenizerFiles(base),
+      tokenizer: await readGgufTokenizerFiles(base),
       renderChat: undefined,
       stops: [],
     };

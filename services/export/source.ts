@@ -3,11 +3,11 @@ import type { LoraConfig, Model, StartExportRequest } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
 import { loraLayout, storedCheckpoint, storedFolder, type Checkpoint, type ModelFolder } from '@pairwise/model';
 import type { BlobStore } from '@pairwise/store';
-import { openTokenizer } from '@pairwise/tokenizer';
+import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 import { resolveHyperparameters, unpackState } from '@pairwise/training';
 import type { GgufModel } from './gguf.ts';
 import type { Peers } from './peers.ts';
-import { readTokenizerFiles } from './tokenizerFiles.ts';
+import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
 import { baseWeights, mergedWeights, type Adapter, type ExportWeights } from './weights.ts';
 
 /** What is exported: a base model, with the adapter of a checkpoint or as it is. */
@@ -50,8 +50,8 @@ function readAdapter(bytes: Uint8Array, { config }: Checkpoint, settings: LoraCo
 /** The source as the GGUF writer wants it. */
 export async function ggufModel(source: Source, baseName: string): Promise<GgufModel> {
   const { folder, checkpoint } = source;
-  const files = await readTokenizerFiles(folder);
-  const tokenizer = await openTokenizer(await tokenizerTexts(folder));
+  const files = await readGgufTokenizerFiles(folder);
+  const tokenizer = await openTokenizer(await readTokenizerFiles(folder));
   const { renderChat, chatTemplate, endOfTurnIds } = tokenizer;
   const [endOfTurnTokenId] = endOfTurnIds;
   return {
@@ -81,19 +81,4 @@ async function readRange(path: string, start: number, end: number): Promise<Uint
     done += bytesRead;
   }
   return bytes;
-}
-
-/** Texts of the files that make a tokenizer; undefined where the model has not got one. */
-async function tokenizerTexts(folder: ModelFolder) {
-  const text = async (path: string) => {
-    const file = folder.files.find((each) => each.path === path);
-    return file && Buffer.from(await folder.read(path, 0, file.sizeBytes)).toString('utf8');
-  };
-  return {
-    tokenizerJson: (await text('tokenizer.json')) ?? '',
-    tokenizerConfig: await text('tokenizer_config.json'),
-    chatTemplate: await text('chat_template.jinja'),
-    generationConfig: await text('generation_config.json'),
-    config: await text('config.json'),
-  };
 }

@@ -9,7 +9,7 @@ const maxJsonBytes = 256 * 1024 * 1024;
  * What a GGUF file's tokenizer is made of, from a model folder: tokenizer.json, tokenizer_config.json where there is
  * one, and config.json's ids of bos and eos. Throws `INVALID_MODEL` where a file is missing or no JSON.
  */
-export async function readTokenizerFiles(
+export async function readGgufTokenizerFiles(
   base: ModelFolder,
 ): Promise<Pick<TokenizerFiles, 'tokenizer' | 'tokenizerConfig' | 'bosTokenId' | 'eosTokenId'>> {
   const hasConfig = base.files.some(({ path }) => path === 'tokenizer_config.json');

@@ -4640,8 +4640,9 @@ export const DatasetServiceService = {
     responseDeserialize: (value: Buffer): GetImportResponse => GetImportResponse.decode(value),
   },
   /**
-   * Seals all imports that are `READY` and in no version yet into the next version. Idempotent by `request_id`.
-   * Errors: `EMPTY_DATASET` if there is nothing to seal.
+   * Seals all imports that are `READY` and in no version yet into the next version, which holds the pairs of the version
+   * before and theirs, each once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET` if there is nothing to
+   * seal.
    */
   sealVersion: {
     path: "/pairwise.v1.DatasetService/SealVersion" as const,
@@ -4676,7 +4677,10 @@ export const DatasetServiceService = {
       Buffer.from(ListDatasetVersionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListDatasetVersionsResponse => ListDatasetVersionsResponse.decode(value),
   },
-  /** Streams a version's pairs in canonical order from `offset` on, so that a broken stream can be taken up again. */
+  /**
+   * Streams a version's pairs in canonical order, which is that of their digests, from `offset` on, so that a broken
+   * stream can be taken up again. Errors: `NOT_FOUND`.
+   */
   readPairs: {
     path: "/pairwise.v1.DatasetService/ReadPairs" as const,
     requestStream: false as const,
@@ -4736,15 +4740,19 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
   /** Returns one import. Errors: `NOT_FOUND`. */
   getImport: handleUnaryCall<GetImportRequest, GetImportResponse>;
   /**
-   * Seals all imports that are `READY` and in no version yet into the next version. Idempotent by `request_id`.
-   * Errors: `EMPTY_DATASET` if there is nothing to seal.
+   * Seals all imports that are `READY` and in no version yet into the next version, which holds the pairs of the version
+   * before and theirs, each once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET` if there is nothing to
+   * seal.
    */
   sealVersion: handleUnaryCall<SealVersionRequest, SealVersionResponse>;
   /** Returns one version. Errors: `NOT_FOUND`. */
   getDatasetVersion: handleUnaryCall<GetDatasetVersionRequest, GetDatasetVersionResponse>;
   /** Lists a dataset's versions, newest first. */
   listDatasetVersions: handleUnaryCall<ListDatasetVersionsRequest, ListDatasetVersionsResponse>;
-  /** Streams a version's pairs in canonical order from `offset` on, so that a broken stream can be taken up again. */
+  /**
+   * Streams a version's pairs in canonical order, which is that of their digests, from `offset` on, so that a broken
+   * stream can be taken up again. Errors: `NOT_FOUND`.
+   */
   readPairs: handleServerStreamingCall<ReadPairsRequest, ReadPairsResponse>;
   /**
    * Encodes a version with a model's tokenizer and chat template: once per combination, kept for ever. Idempotent by
@@ -4864,8 +4872,9 @@ export interface DatasetServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetImportResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Seals all imports that are `READY` and in no version yet into the next version. Idempotent by `request_id`.
-   * Errors: `EMPTY_DATASET` if there is nothing to seal.
+   * Seals all imports that are `READY` and in no version yet into the next version, which holds the pairs of the version
+   * before and theirs, each once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET` if there is nothing to
+   * seal.
    */
   sealVersion(
     request: SealVersionRequest,
@@ -4914,7 +4923,10 @@ export interface DatasetServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListDatasetVersionsResponse) => void,
   ): ClientUnaryCall;
-  /** Streams a version's pairs in canonical order from `offset` on, so that a broken stream can be taken up again. */
+  /**
+   * Streams a version's pairs in canonical order, which is that of their digests, from `offset` on, so that a broken
+   * stream can be taken up again. Errors: `NOT_FOUND`.
+   */
   readPairs(request: ReadPairsRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadPairsResponse>;
   readPairs(
     request: ReadPairsRequest,

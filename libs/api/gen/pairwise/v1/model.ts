@@ -2202,9 +2202,10 @@ export type ModelServiceService = typeof ModelServiceService;
 export const ModelServiceService = {
   /**
    * Imports a model folder in Hugging Face layout. Returns at once with a model in state `IMPORTING`, which
-   * `GetModel` follows. Idempotent: the same `request_id`, or a source whose files are already there, returns the model
-   * that exists. Errors: `INVALID_MODEL`, `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`,
-   * `MISSING_TENSOR`, `WRONG_SHAPE`, `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
+   * `GetModel` follows. Idempotent: the same `request_id`, or a source that was imported and has not changed since,
+   * returns the model that exists, unless `model_id` asks for another name. Errors: `ALREADY_EXISTS`, `INVALID_MODEL`,
+   * `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`, `MISSING_TENSOR`, `WRONG_SHAPE`,
+   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
    */
   importModel: {
     path: "/pairwise.v1.ModelService/ImportModel" as const,
@@ -2246,7 +2247,10 @@ export const ModelServiceService = {
     responseSerialize: (value: ListModelsResponse): Buffer => Buffer.from(ListModelsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListModelsResponse => ListModelsResponse.decode(value),
   },
-  /** Deletes a model. Runs that have begun keep what they need. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Deletes a model; importing ends. A run that needs it later fails with `NOT_FOUND`. Idempotent by `request_id`.
+   * Errors: `NOT_FOUND`.
+   */
   deleteModel: {
     path: "/pairwise.v1.ModelService/DeleteModel" as const,
     requestStream: false as const,
@@ -2261,9 +2265,10 @@ export const ModelServiceService = {
 export interface ModelServiceServer extends UntypedServiceImplementation {
   /**
    * Imports a model folder in Hugging Face layout. Returns at once with a model in state `IMPORTING`, which
-   * `GetModel` follows. Idempotent: the same `request_id`, or a source whose files are already there, returns the model
-   * that exists. Errors: `INVALID_MODEL`, `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`,
-   * `MISSING_TENSOR`, `WRONG_SHAPE`, `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
+   * `GetModel` follows. Idempotent: the same `request_id`, or a source that was imported and has not changed since,
+   * returns the model that exists, unless `model_id` asks for another name. Errors: `ALREADY_EXISTS`, `INVALID_MODEL`,
+   * `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`, `MISSING_TENSOR`, `WRONG_SHAPE`,
+   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
    */
   importModel: handleUnaryCall<ImportModelRequest, ImportModelResponse>;
   /** Says what a source is and whether it can be trained, without importing its weights. */
@@ -2272,16 +2277,20 @@ export interface ModelServiceServer extends UntypedServiceImplementation {
   getModel: handleUnaryCall<GetModelRequest, GetModelResponse>;
   /** Lists models, newest first. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
-  /** Deletes a model. Runs that have begun keep what they need. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Deletes a model; importing ends. A run that needs it later fails with `NOT_FOUND`. Idempotent by `request_id`.
+   * Errors: `NOT_FOUND`.
+   */
   deleteModel: handleUnaryCall<DeleteModelRequest, DeleteModelResponse>;
 }
 
 export interface ModelServiceClient extends Client {
   /**
    * Imports a model folder in Hugging Face layout. Returns at once with a model in state `IMPORTING`, which
-   * `GetModel` follows. Idempotent: the same `request_id`, or a source whose files are already there, returns the model
-   * that exists. Errors: `INVALID_MODEL`, `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`,
-   * `MISSING_TENSOR`, `WRONG_SHAPE`, `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
+   * `GetModel` follows. Idempotent: the same `request_id`, or a source that was imported and has not changed since,
+   * returns the model that exists, unless `model_id` asks for another name. Errors: `ALREADY_EXISTS`, `INVALID_MODEL`,
+   * `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`, `MISSING_TENSOR`, `WRONG_SHAPE`,
+   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
    */
   importModel(
     request: ImportModelRequest,
@@ -2346,7 +2355,10 @@ export interface ModelServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
   ): ClientUnaryCall;
-  /** Deletes a model. Runs that have begun keep what they need. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Deletes a model; importing ends. A run that needs it later fails with `NOT_FOUND`. Idempotent by `request_id`.
+   * Errors: `NOT_FOUND`.
+   */
   deleteModel(
     request: DeleteModelRequest,
     callback: (error: ServiceError | null, response: DeleteModelResponse) => void,

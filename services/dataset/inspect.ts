@@ -1,0 +1,94 @@
+import type { InspectModelResponse, Model } from '@pairwise/api';
+import { PairwiseError, type Reason } from '@pairwise/errors';
+import { parameterCount, readCheckpoint, type Checkpoint, type ModelFolder } from '@pairwise/model';
+import { statusOf } from '@pairwise/rpc';
+import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
+
+/** Why a model that can be reached cannot be trained. */
+const obstacles = new Set<Reason>([
+  'INVALID_MODEL',
+  'INVALID_FILE',
+  'UNSUPPORTED_ARCHITECTURE',
+  'UNSUPPORTED_CONFIG',
+  'UNSUPPORTED_FORMAT',
+  'MISSING_TENSOR',
+  'WRONG_SHAPE',
+]);
+
+/** What a model is, as far as its settings and the headers of its weights tell. */
+export type Described = Pick<Model, 'architecture' | 'parameterCount' | 'dtype' | 'maxLength' | 'vocabularySize'>;
+
+/** Describes a checkpoint that can be trained. */
+export function describe({ config, weights }: Checkpoint): Described {
+  const sizes = new Map<string, number>();
+  for (const { dtype, length } of weights.values()) sizes.set(dtype, (sizes.get(dtype) ?? 0) + length);
+  const [[dtype] = ['']] = [...sizes].sort(([, a], [, b]) => b - a);
+  return {
+    architecture: config.architecture,
+    parameterCount: BigInt(parameterCount(config)),
+    dtype,
+    maxLength: config.maxLength,
+    vocabularySize: config.vocabularySize,
+  };
+}
+
+/** Checks everything that training needs of a model folder. Throws the first obstacle. */
+export async function checkModel(folder: ModelFolder): Promise<Described> {
+  const described = describe(await readCheckpoint(folder));
+  await openTokenizer(await readTokenizerFiles(folder));
+  return described;
+}
+
+/** What a model folder is and whether it can be trained; obstacles are told, not thrown. */
+export async function inspectFolder(folder: ModelFolder): Promise<InspectModelResponse> {
+  const checkpoint = await unlessObstacle(readCheckpoint(folder));
+  const tokenizer = await unlessObstacle(readTokenizerFiles(folder).then(openTokenizer));
+  const errors = [checkpoint, tokenizer].filter((each) => each instanceof PairwiseError);
+  const described = checkpoint instanceof PairwiseError ? await describeUnsupported(folder) : describe(checkpoint);
+  return {
+    ...described,
+    supported: errors.length === 0,
+    obstacles: errors.map(statusOf),
+    totalSizeBytes: BigInt(folder.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
+    hasChatTemplate: !(tokenizer instanceof PairwiseError) && tokenizer.hasChatTemplate,
+  };
+}
+
+/** What is said of a source that cannot even be opened as a model. */
+export function inspectionOf(error: unknown): InspectModelResponse {
+  if (!isObstacle(error)) throw error;
+  const nothing = { architecture: '', parameterCount: 0n, dtype: '', maxLength: 0, vocabularySize: 0 };
+  return { ...nothing, supported: false, obstacles: [statusOf(error)], totalSizeBytes: 0n, hasChatTemplate: false };
+}
+
+function isObstacle(error: unknown): error is PairwiseError {
+  return error instanceof PairwiseError && obstacles.has(error.reason);
+}
+
+async function unlessObstacle<T>(work: Promise<T>): Promise<T | PairwiseError> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isObstacle(error)) return error;
+    throw error;
+  }
+}
+
+const maxConfigBytes = 1024 * 1024;
+
+/** The name of an architecture that is not supported: nothing else of its config.json is understood. */
+async function describeUnsupported({ files, read }: ModelFolder): Promise<Described> {
+  const nothing = { architecture: '', parameterCount: 0n, dtype: '', maxLength: 0, vocabularySize: 0 };
+  const file = files.find(({ path, sizeBytes }) => path === 'config.json' && sizeBytes <= maxConfigBytes);
+  if (file === undefined) return nothing;
+  const text = Buffer.from(await read(file.path, 0, file.sizeBytes)).toString('utf8');
+  try {
+    const { architectures } = (JSON.parse(text) ?? {}) as { architectures?: unknown };
+    const [first] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
+    return { ...nothing, architecture: typeof first === 'string' ? first.slice(0, 100) : '' };
+  } catch (error) {
+    // That it is no JSON is the obstacle which led here.
+    if (error instanceof SyntaxError) return nothing;
+    throw error;
+  }
+}

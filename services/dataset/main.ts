@@ -1,0 +1,65 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { migrate, openDatabase } from '@pairwise/database';
+import { startDurable } from '@pairwise/durable';
+import { serverAccess, startServer } from '@pairwise/rpc';
+import { openBlobStore } from '@pairwise/store';
+import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { bringIn, bringInWork } from './bringIn.ts';
+import { readConfig } from './config.ts';
+import { openDatasets } from './datasets.ts';
+import { openEncodings } from './encodings.ts';
+import { openImports } from './imports.ts';
+import { migrations } from './migrations.ts';
+import { openModels } from './models.ts';
+import { modelService } from './modelService.ts';
+import { datasetService } from './service.ts';
+import { openStaging } from './staging.ts';
+import { openVersions } from './versions.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('dataset');
+const config = readConfig(process.env);
+const database = openDatabase({ url: config.DATABASE_URL, schema: 'dataset' });
+await migrate(database, migrations);
+const blobs = await openBlobStore(config.PAIRWISE_BLOB_URL ?? `file://${config.PAIRWISE_DATA}/blobs`);
+const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
+const staging = await openStaging(join(config.PAIRWISE_DATA, 'imports'));
+const datasets = openDatasets(database);
+const imports = openImports(database, datasets, staging);
+await imports.sweep();
+const [versions, encodings, models] = [openVersions(database), openEncodings(database), openModels(database)];
+const outside = {
+  hub: {
+    endpoint: config.HF_ENDPOINT,
+    token: config.HF_TOKEN,
+    home: config.HF_HOME ?? join(homedir(), '.cache', 'huggingface'),
+    offline: config.HF_HUB_OFFLINE,
+  },
+  roots: config.PAIRWISE_MODEL_ROOTS,
+};
+durable.execute(bringInWork, (input, attempt) => bringIn({ blobs, models, outside }, input, attempt));
+// Two, so that a folder on the disk need not wait for a download.
+await durable.launch({ [bringInWork.queue]: 2 });
+
+const server = await startServer({
+  ...serverAccess(config),
+  log,
+  services: [
+    datasetService({ database, blobs, staging, datasets, imports, versions, encodings, models }),
+    modelService({
+      database,
+      blobs,
+      models,
+      outside,
+      enqueue: (name, { location }, tx) => durable.enqueue(bringInWork, name, { name, location }, tx),
+      cancel: (name, tx) => durable.cancel(name, tx),
+    }),
+  ],
+});
+log.info({ address: server.address }, 'the dataset service is serving');
+
+await untilStopped();
+await server.drain();
+await durable.stop();
+await database.close();
+await stopTelemetry();

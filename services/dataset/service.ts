@@ -1,0 +1,67 @@
+import { DatasetServiceService } from '@pairwise/api';
+import type { Database } from '@pairwise/database';
+import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import type { BlobStore } from '@pairwise/store';
+import { createDataset, datasetPattern, type Datasets } from './datasets.ts';
+import { deleteDataset } from './deleteDataset.ts';
+import { encodingPattern, openEncoder, type Encodings } from './encodings.ts';
+import { inField, type Imports } from './imports.ts';
+import type { Models } from './models.ts';
+import { openSealing } from './seal.ts';
+import type { Staging } from './staging.ts';
+import { importPairs, openTurns } from './upload.ts';
+import { readPairs, versionPattern, type Versions } from './versions.ts';
+
+/** What the handlers work with. */
+export interface DatasetParts {
+  database: Database;
+  blobs: BlobStore;
+  staging: Staging;
+  datasets: Datasets;
+  imports: Imports;
+  versions: Versions;
+  encodings: Encodings;
+  models: Models;
+}
+
+/** DatasetService; `proto/pairwise/v1/dataset.proto` documents each method. */
+export function datasetService(parts: DatasetParts): Service {
+  const { blobs, datasets, encodings, imports, staging, versions } = parts;
+  const uploading = { imports, staging, turns: openTurns() };
+  const seal = openSealing(parts);
+  const encode = openEncoder(parts);
+  return service(DatasetServiceService, {
+    createDataset: async (request) => ({ dataset: await createDataset(parts, request) }),
+    getDataset: async ({ name }) => ({ dataset: await datasets.get(named(datasetPattern, name)) }),
+    listDatasets: async (request) => {
+      named('projects/{project}', request.parent, 'parent');
+      const page = await readPage(request, (limit, offset) => datasets.list(request.parent, limit, offset));
+      return { datasets: page.items, nextPageToken: page.nextPageToken };
+    },
+    deleteDataset: async (request) => {
+      await deleteDataset(parts, request);
+      return {};
+    },
+    importPairs: async (requests) => ({ import: await importPairs(uploading, requests) }),
+    getImport: async ({ name }) => ({ import: await imports.get(named(`${datasetPattern}/imports/{import}`, name)) }),
+    sealVersion: async (request) => ({ version: await seal(request) }),
+    getDatasetVersion: async ({ name }) => ({ version: await versions.get(named(versionPattern, name)) }),
+    listDatasetVersions: async (request) => {
+      await datasets.get(named(datasetPattern, request.parent, 'parent')).catch((error: unknown) => {
+        throw inField(error, 'parent');
+      });
+      const page = await readPage(request, (limit, offset) => versions.list(request.parent, limit, offset));
+      return { versions: page.items, nextPageToken: page.nextPageToken };
+    },
+    readPairs: async function* (request) {
+      yield* readPairs(blobs, await versions.get(named(versionPattern, request.name)), request);
+    },
+    encodeVersion: async (request) => ({ encoding: await encode(request) }),
+    getEncoding: async ({ name }) => ({ encoding: await encodings.get(named(encodingPattern, name)) }),
+  });
+}
+
+function named(pattern: string, name: string, field = 'name'): string {
+  parseName(pattern, name, field);
+  return name;
+}

@@ -1,0 +1,53 @@
+import { DatasetVersion, type PreferencePair as PairMessage, type ReadPairsResponse, type Turn } from '@pairwise/api';
+import { openDocuments, type Database } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
+import type { Digest } from '@pairwise/fingerprint';
+import { pairDigest, type PreferencePair } from '@pairwise/preference';
+import type { BlobStore } from '@pairwise/store';
+import { pairOf, splitLines } from './lines.ts';
+
+export const versionPattern = 'projects/{project}/datasets/{dataset}/versions/{version}';
+
+export type Versions = ReturnType<typeof openVersions>;
+
+/** The versions in Postgres; the pairs of each lie in the blob of its digest, a line of canonical JSON each. */
+export function openVersions(database: Database) {
+  return openDocuments(database, 'versions', 'dataset version', DatasetVersion);
+}
+
+/** The pairs of a version in canonical order. */
+export async function* versionPairs(blobs: BlobStore, { digest }: DatasetVersion): AsyncGenerator<PreferencePair> {
+  for await (const line of splitLines(blobs.read(digest as Digest))) yield pairOf(line);
+}
+
+/** At most `limit` pairs (0: all) from position `offset` (from 0) on. Throws INVALID_ARGUMENT for negative ones. */
+export async function* readPairs(
+  blobs: BlobStore,
+  version: DatasetVersion,
+  { offset, limit }: { offset: number; limit: number },
+): AsyncGenerator<ReadPairsResponse> {
+  for (const [field, value] of Object.entries({ offset, limit })) {
+    if (value >= 0) continue;
+    throw new PairwiseError('INVALID_ARGUMENT', `${field} is ${value}; it must not be negative`, { field });
+  }
+  const end = limit === 0 ? Infinity : offset + limit;
+  let position = 0;
+  for await (const pair of versionPairs(blobs, version)) {
+    if (position >= end) return;
+    if (position >= offset) yield { pair: pairMessage(pair), position };
+    position += 1;
+  }
+}
+
+function pairMessage(pair: PreferencePair): PairMessage {
+  return {
+    digest: pairDigest(pair),
+    prompt: turnMessage(pair.prompt),
+    chosen: turnMessage(pair.chosen),
+    rejected: turnMessage(pair.rejected),
+  };
+}
+
+function turnMessage(turn: PreferencePair['prompt']): Turn {
+  return typeof turn === 'string' ? { text: turn, messages: [] } : { messages: [...turn] };
+}
