@@ -2,9 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Log } from './log.ts';
 
-/** Tables beside DBOS's own: who is alive, and what is to be cancelled. Any number of processes may run this at once. */
+/** Tables beside DBOS's own: who is alive, and what is to be cancelled. One process at a time may run this. */
 export const tables = (schema: string) => `
-  select pg_advisory_xact_lock(hashtextextended('pairwise durable ${schema}', 0));
   create table if not exists "${schema}".executors (id text primary key, beat_time timestamptz not null);
   create table if not exists "${schema}".cancellations (workflow_uuid text primary key);`;
 

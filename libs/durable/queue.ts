@@ -28,7 +28,7 @@ function asClient(tx: Transaction): pg.ClientBase {
 }
 
 /** Runs a statement; UNAVAILABLE where Postgres is away. */
-export async function runOn(pool: pg.Pool, sql: string, parameters: unknown[] = []): Promise<void> {
+async function runOn(pool: pg.Pool, sql: string, parameters: unknown[] = []): Promise<void> {
   try {
     await pool.query(sql, parameters);
   } catch (error) {

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GlobalLogger } from '@dbos-inc/dbos-sdk/internal/telemetry/logs';
 import { migrateSystemDatabase } from '@dbos-inc/dbos-sdk/internal/system_database';
 import pg from 'pg';
-import { durableSchemaOf, quietLogger } from './dbos.ts';
+import { durableSchemaOf, pollMs, quietLogger } from './dbos.ts';
 import type { Body, Durable } from './durable.ts';
 import { openExecution } from './execution.ts';
 import { tables } from './executors.ts';
 import type { Log } from './log.ts';
-import { openQueue, runOn } from './queue.ts';
+import { openQueue } from './queue.ts';
 import type { Work } from './work.ts';
 
 export interface DurableOptions {
@@ -31,9 +32,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
   // A connection that dies while idle is replaced by the next query; without a listener it would end the process.
   pool.on('error', () => undefined);
   const durableSchema = durableSchemaOf(schema);
-  // Not by DBOS.migrate, which writes to standard output.
-  await migrateSystemDatabase(url, new GlobalLogger(undefined, { logger: quietLogger(log) }), durableSchema);
-  await runOn(pool, `begin; ${tables(durableSchema)}; commit`);
+  await makeTables(url, durableSchema, pool, log);
   const queue = await openQueue(url, schema, pool, log);
   const id = `${hostname()}-${process.pid}-${randomUUID()}`;
   const execution = openExecution({ url, schema, id, leaseMs, pool, log, tries: (workId) => queue.tries(workId) });
@@ -53,4 +52,25 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
       await pool.end();
     },
   };
+}
+
+/** Makes DBOS's tables and ours; one process at a time, since DBOS does not expect that several start together. */
+async function makeTables(url: string, durableSchema: string, pool: pg.Pool, log: Log): Promise<void> {
+  const client = await pool.connect();
+  // One that dies fails the query as well; without a listener it would end the process.
+  client.on('error', () => undefined);
+  const lock = `hashtextextended('pairwise durable ${durableSchema}', 0)`;
+  try {
+    // Asked for again and again: who waits inside a statement holds a snapshot, for whose end DBOS's `create index
+    // concurrently` would wait.
+    while (!(await client.query<{ mine: boolean }>(`select pg_try_advisory_lock(${lock}) as mine`)).rows[0]!.mine) {
+      await sleep(pollMs);
+    }
+    // Not by DBOS.migrate, which writes to standard output.
+    await migrateSystemDatabase(url, new GlobalLogger(undefined, { logger: quietLogger(log) }), durableSchema);
+    await client.query(tables(durableSchema));
+  } finally {
+    // Closes the connection, and with it gives up the lock.
+    client.release(true);
+  }
 }

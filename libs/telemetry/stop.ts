@@ -1,6 +1,7 @@
 /**
  * Waits until the process is to stop: SIGTERM, SIGINT, or the end of the parent that started it with a channel (`ipc`).
- * From then on the process ends in good order; a second signal ends it at once.
+ * From then on the process ends in good order; a second signal ends it at once. Tells such a parent that the process is
+ * ready, since it has nothing else left to do.
  */
 export function untilStopped(): Promise<void> {
   return new Promise((tell) => {
@@ -16,5 +17,6 @@ export function untilStopped(): Promise<void> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
     if (process.connected) process.once('disconnect', stop);
+    process.send?.('ready');
   });
 }

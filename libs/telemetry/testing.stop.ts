@@ -4,7 +4,6 @@ import { startTelemetry, untilStopped } from './index.ts';
 
 const telemetry = startTelemetry('test');
 const stopped = untilStopped();
-process.send?.('ready');
 const alive = setInterval(() => undefined, 1000);
 await stopped;
 clearInterval(alive);
