@@ -17,7 +17,10 @@ export interface EncodedPair {
 export interface PairTokenizer {
   /** A prompt as the model sees it, up to where a response begins. */
   renderPrompt(prompt: Turn): string;
-  /** A response to a prompt, with its end of turn. Throws RowError if the template does not just append it. */
+  /**
+   * A response to a prompt, with its end of turn, which a text may bring itself. Throws RowError if the template does not
+   * just append it.
+   */
   renderResponse(prompt: Turn, response: Turn): string;
   /** Ids of a text that begins a sequence; a BOS comes first where the model has one, and never twice. */
   encode(text: string): Promise<Int32Array>;
@@ -36,8 +39,8 @@ export interface EncodingLimits {
   truncationMode: TruncationMode;
 }
 
-/** Version of what `encodePair` does, for fingerprints. */
-export const encodingVersion = 1;
+/** Version of what `encodePair` and the tokenizers that it is given do, for fingerprints. */
+export const encodingVersion = 2;
 
 /**
  * Encodes a pair so that the ids stand for exactly the rendered text and the prompt's ids are those of the prompt alone,
@@ -52,6 +55,8 @@ export async function encodePair(
   const promptText = tokenizer.renderPrompt(pair.prompt);
   const texts = [pair.chosen, pair.rejected].map((response) => tokenizer.renderResponse(pair.prompt, response));
   const promptIds = await tokenizer.encode(promptText);
+  // Before the responses cost anything: a prompt may be a whole book.
+  if (limits.truncationMode !== 'KEEP_END') refuseLongPrompt(promptIds, limits);
   const joined: (Int32Array | undefined)[] = [];
   for (const text of texts) joined.push(continuation(promptIds, await tokenizer.encode(promptText + text)));
   const apart = joined.includes(undefined);
@@ -92,17 +97,21 @@ function truncate(
   prompt: Int32Array,
   chosen: Int32Array,
   rejected: Int32Array,
-  { maxLength, truncationMode }: EncodingLimits,
+  limits: EncodingLimits,
 ): [Int32Array, Int32Array, Int32Array] {
+  const { maxLength, truncationMode } = limits;
   const excess = prompt.length + Math.max(chosen.length, rejected.length) - maxLength;
   if (excess <= 0) return [prompt, chosen, rejected];
   if (truncationMode === 'KEEP_END' && excess < prompt.length) return [prompt.slice(excess), chosen, rejected];
-  if (prompt.length >= maxLength) {
-    throw new RowError('PROMPT_TOO_LONG', `the prompt has ${prompt.length} tokens of at most ${maxLength - 1}`);
-  }
+  refuseLongPrompt(prompt, limits);
   const room = maxLength - prompt.length;
   if (truncationMode === 'KEEP_START') return [prompt, chosen.slice(0, room), rejected.slice(0, room)];
   throw new RowError('TOO_LONG', `prompt and response have ${maxLength + excess} tokens of at most ${maxLength}`);
+}
+
+function refuseLongPrompt(prompt: Int32Array, { maxLength }: EncodingLimits): void {
+  if (prompt.length < maxLength) return;
+  throw new RowError('PROMPT_TOO_LONG', `the prompt has ${prompt.length} tokens of at most ${maxLength - 1}`);
 }
 
 function concatenate(...parts: Int32Array[]): Int32Array {

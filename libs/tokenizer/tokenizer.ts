@@ -49,7 +49,7 @@ export async function openTokenizer(files: TokenizerFiles): Promise<Tokenizer> {
     ...rendering(template, endOfText),
     encode: async (text) => {
       const ids = await encodePlain(text);
-      return bosId === undefined || ids[0] === bosId ? ids : Int32Array.of(bosId, ...ids);
+      return bosId === undefined || ids[0] === bosId ? ids : after(bosId, ids);
     },
     encodeContinuation: (text) => (settings.addsPrefix ? afterAnchor(encodePlain, exact, text) : encodePlain(text)),
     isText: async (ids, text) => {
@@ -59,6 +59,14 @@ export async function openTokenizer(files: TokenizerFiles): Promise<Tokenizer> {
     },
     decode: (ids) => engine.decode([...ids], false),
   };
+}
+
+/** A new vector, not a list of arguments: a long text has more ids than a call may have of those. */
+function after(first: number, ids: Int32Array): Int32Array {
+  const whole = new Int32Array(ids.length + 1);
+  whole[0] = first;
+  whole.set(ids, 1);
+  return whole;
 }
 
 function openEngine(tokenizerJson: string): Engine {
@@ -109,7 +117,8 @@ function rendering(
             field: 'eos_token',
           });
         }
-        return response + endOfText;
+        // Some data sets write it out.
+        return response.endsWith(endOfText) ? response : response + endOfText;
       }
       if (typeof prompt === 'string')
         throw new RowError('WRONG_TYPE', 'the response is of messages, its prompt of text');
