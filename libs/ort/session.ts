@@ -78,7 +78,7 @@ function sessionOptions(
     // Patterns of memory use nearly double the memory from the second run on and gain no speed.
     enableMemPattern: false,
     // The runtime's own pool of memory is as fast, but with varying shapes it comes to hold a third more than is in use.
-    enableCpuMemArena: process.env.ARENA === '1',
+    enableCpuMemArena: false,
     // Errors are thrown as well; the log would repeat them on stderr.
     logSeverityLevel: 4,
     ...(copies.length > 0 && { externalData: [...copies] }),
