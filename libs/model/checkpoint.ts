@@ -37,7 +37,7 @@ export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
     const { sizeBytes } = folder.files.find(({ path }) => path === file)!;
     const length = headerLength(await folder.read(file, 0, Math.min(8, sizeBytes)), sizeBytes, file);
     const places = parseHeader(await folder.read(file, 8, 8 + length), sizeBytes, file);
-    weights.push(...places.map((place) => ({ ...place, file })));
+    for (const place of places) weights.push({ ...place, file });
   }
   return { config, weights: checkTensors(config, weights) };
 }
