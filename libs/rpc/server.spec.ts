@@ -110,8 +110,9 @@ test('draining lets single calls end, ends streams with UNAVAILABLE, and cuts of
   const short = caller.say({ text: 'short' });
   const long = failure(caller.say({ text: 'long' }));
   const stream = failure(texts(caller.tell({ text: '' })));
-  const watching = watchHealth(server.address);
-  while (begun.length < 4) await sleep(10);
+  const told: unknown[] = [];
+  const watching = watchHealth(server.address, told);
+  while (begun.length < 4 || told.length === 0) await sleep(10);
   await server.drain(1000);
   expect(await upload).toMatchObject({ reason: 'UNAVAILABLE' });
   expect(await short).toEqual({ text: 'short' });
@@ -128,9 +129,9 @@ function untyped(address: string): Client {
 }
 
 /** All that a watcher of readiness is told, and the status that its stream ends with. */
-async function watchHealth(address: string): Promise<unknown[]> {
+/** Adds each health that is told to `told`; ends with the stream's status behind them. */
+async function watchHealth(address: string, told: unknown[]): Promise<unknown[]> {
   const method = healthService['Watch']!;
-  const told: unknown[] = [];
   const stream = untyped(address).makeServerStreamRequest(
     method.path,
     method.requestSerialize,
