@@ -1,4 +1,4 @@
-import { documentTable } from '@pairwise/database';
+import { documentTable, requestTable } from '@pairwise/database';
 
 /** The orchestrator's tables. A run is a document; its log is the ordered record that watches replay. */
 export const migrations = [
@@ -6,6 +6,7 @@ export const migrations = [
     id: '0001-runs',
     sql: `
       ${documentTable('runs')}
+      ${requestTable}
       create table run_log (
         run text not null references runs (name),
         sequence bigint not null,

@@ -22,6 +22,7 @@ export async function validate(driver: Driver, run: Run, signal: AbortSignal): P
     changing.resolvedSpec = {
       ...spec,
       model: pinnedSource(spec.model, model),
+      training: { ...spec.training!, maxLength: pairs.encoding.maxLength },
       pins: {
         modelDigest: model.digest,
         datasetDigest: pairs.digest,
@@ -62,7 +63,9 @@ async function importModel(
 }
 
 async function encode({ peers }: Driver, run: Run, model: Model, name: string, signal: AbortSignal) {
-  const { maxLength, truncationMode } = resolvedSpecOf(run).training!;
+  const { truncationMode } = resolvedSpecOf(run).training!;
+  // As it was sent: the default depends on the model.
+  const maxLength = run.spec?.training?.maxLength;
   const { version } = await peers.dataset.getDatasetVersion({ name }, { signal });
   const request = { name, model: model.name, maxLength, truncationMode };
   const { encoding } = await peers.dataset.encodeVersion(request, { signal });
