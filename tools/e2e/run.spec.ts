@@ -175,7 +175,7 @@ test('one run per request id, and a name is never used again', async () => {
 test.each<[string, string, string, object]>([
   ['INVALID_ARGUMENT', 'spec.training.beta', 'must be above 0', { training: { beta: -0.1 } }],
   ['NOT_FOUND', 'spec.dataset_version', 'there is no', { datasetVersion: 'projects/default/datasets/none/versions/1' }],
-  ['INVALID_ARGUMENT', 'spec.model', 'model', { model: { source: { $case: 'uri', value: 'file:///etc' } } }],
+  ['PERMISSION_DENIED', 'spec.model', 'PAIRWISE_MODEL_ROOTS', { model: { source: { $case: 'uri', value: 'file:///etc' } } }],
 ])('%s: %s', async (reason, field, text, change) => {
   const bad = RunSpec.fromPartial({ ...spec, ...change });
   const error = await platform.createRun('', bad).catch((caught: unknown) => caught);
@@ -184,7 +184,7 @@ test.each<[string, string, string, object]>([
 });
 
 test('a field of the spec that the server does not know is refused', async () => {
-  const unknown = { ...spec, training: { ...spec.training!, _unknownFields: { 7992: [new Uint8Array([1, 120])] } } };
+  const unknown = { ...spec, training: { ...spec.training!, _unknownFields: { 7994: [new Uint8Array([1, 120])] } } };
   await expect(platform.createRun('', unknown)).rejects.toMatchObject({
     reason: 'UNKNOWN_FIELD',
     field: 'spec.training',
