@@ -1,0 +1,87 @@
+import { targetCount, rowCount, type ModelConfig, type Segment } from '@pairwise/model';
+import { expect, test } from 'vitest';
+import { batchOfStep, planMicroBatches } from './batches.ts';
+import { shuffled, uniformStream } from './random.ts';
+
+const sorted = (numbers: Iterable<number>) => [...numbers].sort((a, b) => a - b);
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+test('a seed gives the same numbers for ever', () => {
+  // Written down once: another generator would make every past run impossible to repeat.
+  const uniform = uniformStream(42, 'epoch 0');
+  expect([uniform(), uniform(), uniform()]).toEqual([0.45775937382131815, 0.9670634323265404, 0.6847813620697707]);
+  expect([...shuffled(8, 42, 'epoch 0')]).toEqual([7, 1, 5, 0, 2, 4, 6, 3]);
+});
+
+test('numbers are uniform in [0, 1), and another seed or purpose gives others', () => {
+  const numbers = (seed: number, purpose: string) => {
+    const uniform = uniformStream(seed, purpose);
+    return Array.from({ length: 20_000 }, uniform);
+  };
+  const own = numbers(1, 'a');
+  expect(Math.min(...own)).toBeGreaterThanOrEqual(0);
+  expect(Math.max(...own)).toBeLessThan(1);
+  const deciles = Array.from({ length: 10 }, (_, tenth) => own.filter((x) => Math.floor(x * 10) === tenth).length);
+  // 2000 expected in each, with a standard deviation of 42; six of them are beyond chance.
+  for (const count of deciles) expect(Math.abs(count - 2000)).toBeLessThan(6 * 42);
+  const others = [numbers(2, 'a'), numbers(1, 'b'), numbers(-1, 'a'), numbers(11, '')];
+  const firsts = new Set([own, ...others].map(([first]) => first));
+  expect(firsts.size).toBe(5);
+});
+
+test.each([
+  [10, 4],
+  [8, 8],
+  [3, 8],
+  [1, 1],
+])('each epoch takes each of %i pairs once, in batches of %i, each epoch in an order of its own', (pairs, size) => {
+  const steps = Math.ceil(pairs / size);
+  const epoch = (number: number) => upTo(steps).map((step) => [...batchOfStep(number * steps + step, pairs, size, 5)]);
+  for (const number of [0, 1, 2]) {
+    expect(sorted(epoch(number).flat())).toEqual(upTo(pairs));
+    expect(epoch(number).map(({ length }) => length)).toEqual(
+      upTo(steps).map((step) => Math.min(size, pairs - step * size)),
+    );
+  }
+  if (pairs > 3) expect(epoch(0).flat()).not.toEqual(epoch(1).flat());
+});
+
+test('the seed decides the order, and the step alone decides the batch', () => {
+  const order = (seed: number) => [...batchOfStep(0, 100, 100, seed)];
+  expect(order(1)).toEqual(order(1));
+  expect(order(1)).not.toEqual(order(2));
+  expect([...batchOfStep(7, 100, 10, 1)]).toEqual([...batchOfStep(7, 100, 10, 1)]);
+});
+
+const ids = (length: number) => new Int32Array(length).fill(1);
+const segments = [30, 5, 200, 12, 12, 90, 1, 64].map((length): Segment => ({
+  prefix: ids(length),
+  branches: [ids(4), ids(length)],
+}));
+const config = (vocabularySize: number) => ({ vocabularySize }) as ModelConfig;
+
+test('micro-batches take every segment once, longest first, and keep to the rows', () => {
+  for (const limit of [1, 50, 300, 1e6]) {
+    const parts = planMicroBatches(segments, config(100), limit);
+    expect(sorted(parts.flat())).toEqual(upTo(segments.length));
+    for (const part of parts) {
+      const rows = part.map((index) => rowCount(segments[index]!));
+      // One segment may be longer than the limit: then it goes alone.
+      if (part.length > 1) expect(rows.reduce((a, b) => a + b)).toBeLessThanOrEqual(limit);
+    }
+    const lengths = parts.flat().map((index) => rowCount(segments[index]!));
+    expect(lengths).toEqual(sorted(lengths).reverse());
+  }
+  expect(planMicroBatches(segments, config(100), 1)).toHaveLength(segments.length);
+  expect(planMicroBatches(segments, config(100), 1e6)).toHaveLength(1);
+});
+
+test('a large vocabulary makes smaller micro-batches: logits are what is large then', () => {
+  const vocabularySize = 128_256;
+  const parts = planMicroBatches(segments, config(vocabularySize), 1e6);
+  expect(parts.length).toBeGreaterThan(1);
+  for (const part of parts.filter(({ length }) => length > 1)) {
+    const targets = part.reduce((sum, index) => sum + targetCount(segments[index]!), 0);
+    expect(targets * vocabularySize * 4).toBeLessThanOrEqual(64 * 1024 * 1024);
+  }
+});
