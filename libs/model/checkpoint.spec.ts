@@ -28,7 +28,7 @@ test('one file or several: the same tensors, and where they lie', async () => {
   const parts = [tensors.slice(0, 5), tensors.slice(5)];
   const files = parts.map((_, part) => `model-${part}.safetensors`);
   parts.forEach((part, i) => writeFileSync(path(files[i]!), writeSafetensors(part)));
-  const map = parts.flatMap((part, i) => part.map(({ name }) => [name, files[i]]));
+  const map = parts.flatMap((part, i) => part.map(({ name }) => [name, files[i]!] as const));
   writeFileSync(path('model.safetensors.index.json'), JSON.stringify({ weight_map: Object.fromEntries(map) }));
   const sharded = await read();
   expect(sharded.config).toEqual(whole.config);

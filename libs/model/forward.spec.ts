@@ -1,65 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { graphBuilder } from '@pairwise/onnx';
 import { describe, expect, test } from 'vitest';
 import { sharedFolder } from '../../tools/goldens/shared.ts';
-import { openSession, type Session } from '../ort/index.ts';
-import {
-  frozenLinear,
-  frozenWeights,
-  packedInputs,
-  packSegments,
-  readCheckpoint,
-  tokenLogps,
-  type ModelConfig,
-  type Segment,
-} from './index.ts';
-import { folderAt } from './testing.ts';
+import { readCheckpoint } from './index.ts';
+import { expectGoldenLogps, folderAt, largestDifference, logps, openForward } from './testing.ts';
 
 const shared = sharedFolder();
 
-async function openForward(path: string): Promise<{ config: ModelConfig; session: Session }> {
-  const checkpoint = await readCheckpoint(await folderAt(path));
-  const { config } = checkpoint;
-  const g = graphBuilder('forward');
-  const weight = frozenWeights(g, checkpoint);
-  const linears = (
-    x: Parameters<typeof frozenLinear>[1],
-    layer: number,
-    modules: readonly Parameters<typeof frozenLinear>[3][],
-  ) => modules.map((module) => frozenLinear(g, x, layer, module, weight));
-  g.output('token_logps', tokenLogps(g, config, packedInputs(g, config), { weight, linears }));
-  return { config, session: await openSession({ graph: g.finish(), folder: path, threads: 1 }) };
-}
-
-/** Logps of every branch of every segment, in order. */
-async function logps(session: Session, config: ModelConfig, segments: Segment[]): Promise<Float32Array[]> {
-  const { feeds, branches } = packSegments(segments, config);
-  const results = await session.run(feeds);
-  const all = results['token_logps']!.data as Float32Array;
-  return branches.map(({ start, end }) => all.slice(start, end));
-}
-
-function largestDifference(got: Float32Array[], wanted: number[][]): number {
-  expect(got.map(({ length }) => length)).toEqual(wanted.map(({ length }) => length));
-  return Math.max(...got.flatMap((row, i) => [...row].map((value, j) => Math.abs(value - wanted[i]![j]!))));
-}
-
 describe.skipIf(shared === undefined)('logps of the field’s own tools', () => {
   test.each(['llama3', 'llama3-tied-bf16', 'mistral'])('%s', async (name) => {
-    const path = join(shared!, 'archs', name);
-    const golden = JSON.parse(readFileSync(join(path, 'golden_logps.json'), 'utf8')) as {
-      token_ids: number[][];
-      token_logps: number[][];
-    };
-    const { config, session } = await openForward(path);
-    const segments = golden.token_ids.map(([first, ...rest]) => ({
-      prefix: Int32Array.of(first!),
-      branches: [Int32Array.from(rest)],
-    }));
-    // transformers' own float32 and float64 differ by about 1e-6; 1e-4 leaves room for another order of additions.
-    expect(largestDifference(await logps(session, config, segments), golden.token_logps)).toBeLessThan(1e-4);
-    await session.close();
+    await expectGoldenLogps(join(shared!, 'archs', name));
   });
 
   test('stories260K: pairs, packed, against one sequence at a time in float64', async () => {

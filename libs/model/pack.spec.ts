@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest';
+import { packSegments, parseConfig, rowCount, targetCount, type Segment } from './index.ts';
+
+const config = parseConfig({
+  architectures: ['LlamaForCausalLM'],
+  hidden_size: 16,
+  intermediate_size: 16,
+  num_hidden_layers: 1,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 100,
+  max_position_embeddings: 64,
+  hidden_act: 'silu',
+});
+const pair: Segment = {
+  prefix: Int32Array.of(10, 11, 12),
+  branches: [Int32Array.of(20, 21), Int32Array.of(30, 31, 32)],
+};
+const single: Segment = { prefix: Int32Array.of(40), branches: [Int32Array.of(50)] };
+const numbers = (segments: Segment[], feed: string) =>
+  Array.from(packSegments(segments, config).feeds[feed]!.data, Number);
+
+test('rows are the tokens, save the last of each branch; targets are all tokens of the branches', () => {
+  expect([rowCount(pair), targetCount(pair), rowCount(single), targetCount(single)]).toEqual([6, 5, 1, 1]);
+  const packed = packSegments([pair, single], config);
+  expect([packed.tokenCount, packed.targetCount]).toEqual([7, 6]);
+  expect(numbers([pair, single], 'tokens')).toEqual([10, 11, 12, 20, 30, 31, 40]);
+  expect(numbers([pair, single], 'targets')).toEqual([20, 21, 30, 31, 32, 50]);
+  expect(packed.branches).toEqual([
+    { segment: 0, branch: 0, start: 0, end: 2 },
+    { segment: 0, branch: 1, start: 2, end: 5 },
+    { segment: 1, branch: 0, start: 5, end: 6 },
+  ]);
+});
+
+test('the last row of a prompt predicts the first token of both responses; the inverses say so', () => {
+  expect(numbers([pair, single], 'logit_rows')).toEqual([2, 3, 2, 4, 5, 6]);
+  expect(numbers([pair, single], 'predicted_0')).toEqual([-1, -1, 0, 1, 3, 4, 5]);
+  expect(numbers([pair, single], 'predicted_1')).toEqual([-1, -1, 2, -1, -1, -1, -1]);
+});
+
+test('positions begin anew behind the prompt for the second response', () => {
+  // sin of the highest frequency, 1, is sin(position).
+  const sin = packSegments([pair], config).feeds['sin']!;
+  const half = sin.dims[2]!;
+  const positions = [0, 1, 2, 3, 3, 4];
+  positions.forEach((position, row) => expect(Number(sin.data[row * half])).toBeCloseTo(Math.sin(position), 6));
+});
+
+test('the prompt is causal; a response sees the prompt and what it has said itself', () => {
+  const mask = packSegments([pair], config).feeds['mask_0']!;
+  expect(mask.dims).toEqual([1, 1, 1, 6, 6]);
+  const seen = Array.from({ length: 6 }, (_, row) =>
+    Array.from({ length: 6 }, (_, column) => (mask.data[row * 6 + column] === 0 ? 'x' : '.')).join(''),
+  );
+  expect(seen).toEqual([
+    'x.....', // 10
+    'xx....', // 11
+    'xxx...', // 12
+    'xxxx..', // 20, of the first response
+    'xxx.x.', // 30, of the second
+    'xxx.xx', // 31
+  ]);
+});
+
+test('each head of each row goes to a cell of its own and back; padding comes from nowhere', () => {
+  const { feeds } = packSegments([pair, single, { ...single, prefix: Int32Array.of(1, 2) }], config);
+  const ints = (name: string) => feeds[name]!.data as Int32Array;
+  for (const [rows, cells] of [
+    ['query_rows', 'query_cells'],
+    ['key_rows', 'key_cells'],
+  ] as const) {
+    expect(new Set(ints(cells)).size).toBe(ints(cells).length);
+    ints(cells).forEach((cell, row) => expect(ints(rows)[cell]).toBe(row));
+  }
+  const back = ints('query_back');
+  ints('query_cells').forEach((cell, row) => expect(back[cell]).toBe(row));
+  expect(back.filter((row) => row !== -1)).toHaveLength(ints('query_cells').length);
+});
+
+test.each<[string, Segment[]]>([
+  ['no segments', []],
+  ['a prefix', [{ prefix: new Int32Array(0), branches: [Int32Array.of(1)] }]],
+  ['branches that are not empty', [{ prefix: Int32Array.of(1), branches: [Int32Array.of(1), new Int32Array(0)] }]],
+  ['one or two', [{ prefix: Int32Array.of(1), branches: [] }]],
+  ['one or two', [{ prefix: Int32Array.of(1), branches: [1, 2, 3].map((id) => Int32Array.of(id)) }]],
+])('%s: refused', (message, segments) => {
+  const error = { reason: 'INVALID_ARGUMENT', message: expect.stringContaining(message) as string };
+  expect(() => packSegments(segments, config)).toThrow(expect.objectContaining(error) as Error);
+});
