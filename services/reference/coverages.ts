@@ -36,7 +36,9 @@ const codec = {
  * the model, such as its tokenizer, are not in it: token ids are what is keyed.
  */
 export function referenceFingerprint(files: Model['files'], numericsProfile: string): Digest {
-  const weighty = files.filter(({ path }) => path.endsWith('.safetensors') || path === 'config.json');
+  // The index says which of the weight files are read.
+  const named = ['config.json', 'model.safetensors.index.json'];
+  const weighty = files.filter(({ path }) => path.endsWith('.safetensors') || named.includes(path));
   const entries = weighty.map(({ path, digest }) => [path, digest]).sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
   return fingerprintOf({ kind: 'reference', files: entries, engineVersion, numericsProfile });
 }

@@ -1,0 +1,38 @@
+import { DatasetVersion, Model, TruncationMode } from '@pairwise/api';
+import { expect, test } from 'vitest';
+import { encodingFingerprint, type Cutting } from './encode.ts';
+
+const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}`;
+const cutting: Cutting = { maxLength: 512, truncationMode: TruncationMode.KEEP_START };
+const names = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+  'generation_config.json',
+  'config.json',
+];
+
+function fingerprint({
+  pairs = 1,
+  changed = {},
+  ...cut
+}: { pairs?: number; changed?: Record<string, string> } & Partial<Cutting>) {
+  const digests = { ...Object.fromEntries(names.map((name, n) => [name, digest(n)])), ...changed };
+  const files = Object.entries(digests).map(([path, of]) => ({ path, digest: of, sizeBytes: 1n }));
+  const version = DatasetVersion.create({ digest: digest(pairs) });
+  return encodingFingerprint(version, Model.create({ files }), { ...cutting, ...cut });
+}
+
+test.each<[string, Parameters<typeof fingerprint>[0]]>([
+  ['the pairs', { pairs: 2 }],
+  ...names.map((name): [string, Parameters<typeof fingerprint>[0]] => [name, { changed: { [name]: digest(99) } }]),
+  ['the longest length', { maxLength: 513 }],
+  ['how pairs are cut', { truncationMode: TruncationMode.KEEP_END }],
+])('%s: another encoding', (_, change) => {
+  expect(fingerprint(change)).not.toBe(fingerprint({}));
+});
+
+test('weights and what is no part of the tokenizer make no other ids', () => {
+  const changed = { 'model.safetensors': digest(99), 'README.md': digest(98) };
+  expect(fingerprint({ changed })).toBe(fingerprint({}));
+});
