@@ -1,0 +1,33 @@
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ModelState, type ModelSource } from '@pairwise/api';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeTinyModel } from '../../tools/e2e/tinyModel.ts';
+import { startTestService } from './testing.ts';
+
+// Here imports wait in their queue until the test lets them go on.
+
+let service: Awaited<ReturnType<typeof startTestService>>;
+beforeAll(async () => (service = await startTestService({}, false)));
+afterAll(() => service.stop());
+
+test('what changes between check and import fails the model; what is deleted is not brought in', async () => {
+  const [changing, deleted] = ['changing', 'deleted'].map((name) => join(service.folder, name));
+  for (const folder of [changing!, deleted!]) writeTinyModel(folder, folder);
+  const source = (value: string): ModelSource => ({ source: { $case: 'uri', value } });
+  const begun = await service.importModel(source(changing!));
+  expect(begun).toMatchObject({ state: ModelState.IMPORTING, receivedSizeBytes: 0n });
+
+  const gone = await service.importModel(source(deleted!));
+  await service.model.deleteModel({ name: gone.name, requestId: '' });
+  appendFileSync(join(changing!, 'config.json'), ' ');
+  await service.launch();
+
+  const failed = await service.imported(begun.name);
+  expect(failed.state).toBe(ModelState.FAILED);
+  expect(failed.error!.message).toContain('changed while');
+  const again = await service.importModel(source(changing!));
+  expect(again.name).not.toBe(begun.name);
+  expect((await service.imported(again.name)).state).toBe(ModelState.READY);
+  await expect(service.model.getModel({ name: gone.name })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+});
