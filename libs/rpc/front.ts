@@ -40,9 +40,10 @@ function passed(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':') && name !== 'connection'));
 }
 
+/** Trailers of a status. In messages, gRPC escapes what is not printable ASCII, and the escape itself. */
 const failure = (code: status, message: string): OutgoingHttpHeaders => ({
   'grpc-status': String(code),
-  'grpc-message': encodeURIComponent(message),
+  'grpc-message': message.replaceAll(/[^ -$&-~]/gu, encodeURIComponent),
 });
 
 /** Ends a call with a status of our own, whether its response has begun or not. */

@@ -175,7 +175,12 @@ test('one run per request id, and a name is never used again', async () => {
 test.each<[string, string, string, object]>([
   ['INVALID_ARGUMENT', 'spec.training.beta', 'must be above 0', { training: { beta: -0.1 } }],
   ['NOT_FOUND', 'spec.dataset_version', 'there is no', { datasetVersion: 'projects/default/datasets/none/versions/1' }],
-  ['PERMISSION_DENIED', 'spec.model', 'PAIRWISE_MODEL_ROOTS', { model: { source: { $case: 'uri', value: 'file:///etc' } } }],
+  [
+    'PERMISSION_DENIED',
+    'spec.model',
+    'PAIRWISE_MODEL_ROOTS',
+    { model: { source: { $case: 'uri', value: 'file:///etc' } } },
+  ],
 ])('%s: %s', async (reason, field, text, change) => {
   const bad = RunSpec.fromPartial({ ...spec, ...change });
   const error = await platform.createRun('', bad).catch((caught: unknown) => caught);
@@ -191,7 +196,7 @@ test('a field of the spec that the server does not know is refused', async () =>
   });
 });
 
-test('all spans of a run are one trace, from the call to the last step', async () => {
+test('all spans of a run are one trace, from the call to the last step', () => {
   const of = collector.spans.filter(({ traceId }) => traceId === first.traceId);
   const named = (name: string) => of.filter((span) => span.name === name);
   const parentOf = (span: CollectedSpan | undefined) => of.find(({ spanId }) => spanId === span?.parentSpanId);
