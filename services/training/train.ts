@@ -139,7 +139,7 @@ async function segment(
   const total = stepCount(task.pairs.length, task.hyperparameters);
   while (state.step < to) {
     const metrics = await dpoStep(policy.training.run, task, state, () => signal.throwIfAborted());
-    if (state.step === 1) checkFirstLoss(metrics);
+    if (state.step === 1) checkFirstLoss(metrics, task.hyperparameters);
     if (state.step % loggingSteps === 0 || state.step === total) await record('train', state.step, metrics);
     if (state.step === total || (evalSteps > 0 && state.step % evalSteps === 0)) {
       await evaluate(policy, task, state, evalPairs, record, signal);
@@ -148,10 +148,15 @@ async function segment(
   return save(trainer, name, policy, task, state, attempt);
 }
 
-/** A first loss other than ln 2 means that the reference logps are another model's, or were computed otherwise. */
-function checkFirstLoss({ loss = NaN }: Metrics): void {
-  if (Math.abs(loss - Math.LN2) <= firstLossTolerance) return;
-  const message = `the first loss is ${loss}, not ln 2: the reference logps do not belong to this model`;
+/**
+ * A first loss other than ln 2, times the loss's weight, means that the reference logps are another model's, or were
+ * computed otherwise. Throws VERIFICATION_FAILED.
+ */
+export function checkFirstLoss({ loss = NaN }: Metrics, { losses }: Pick<Hyperparameters, 'losses'>): void {
+  const weight = losses[0]?.weight ?? 1;
+  if (Math.abs(loss - weight * Math.LN2) <= firstLossTolerance * weight) return;
+  const wanted = weight === 1 ? 'ln 2' : `${weight} ln 2`;
+  const message = `the first loss is ${loss}, not ${wanted}: the reference logps do not belong to this model`;
   throw new PairwiseError('VERIFICATION_FAILED', message);
 }
 
@@ -178,7 +183,8 @@ function recorder(
   attempt: Attempt,
 ): Recorder {
   return async (kind, step, values) => {
-    const epoch = (step * hyperparameters.batchSize) / pairs.length;
+    // Steps, not pairs: the last batch of an epoch may be smaller.
+    const epoch = step / Math.ceil(pairs.length / hyperparameters.batchSize);
     const point = MetricPoint.create({ step, epoch, time: new Date(), values });
     await trainings.change(name, async ({ training }, tx) => {
       await attempt.fence(tx);

@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { StartTrainingRequest } from '@pairwise/api';
+import { digestOf, type Digest } from '@pairwise/fingerprint';
+import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
+import { openBlobStore, type BlobStore } from '@pairwise/store';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { gatherInputs, isHeldOut, readPairs } from './inputs.ts';
+import type { Peers } from './peers.ts';
+import { checkFirstLoss } from './train.ts';
+
+let folder: string;
+let blobs: BlobStore;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'pairwise-inputs-'));
+  blobs = await openBlobStore(pathToFileURL(folder).href);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const pairs = Array.from({ length: 40 }, (_, n): EncodedPair => {
+  const [prompt, chosen, rejected] = [Int32Array.of(n), Int32Array.of(100 + n, 2), Int32Array.of(200 + n, 3, 2)];
+  const digests = { chosenDigest: responseDigest(prompt, chosen), rejectedDigest: responseDigest(prompt, rejected) };
+  return { pairDigest: digestOf(Buffer.from(`pair ${n}`)), prompt, chosen, rejected, ...digests };
+});
+/** Logps that say which response they belong to. */
+const logpsOf = (pair: EncodedPair) => [
+  { responseDigest: pair.chosenDigest, tokenLogps: [-pair.prompt[0]!, -0.25] },
+  { responseDigest: pair.rejectedDigest, tokenLogps: [-pair.prompt[0]!, -0.5, -0.25] },
+];
+
+async function gather(covered: readonly EncodedPair[], evalFraction = 0) {
+  const shards: Digest[] = [];
+  for (const part of [pairs.slice(0, 25), pairs.slice(25)]) shards.push((await blobs.put(packPairs(part))).digest);
+  const peers = {
+    model: { getModel: () => Promise.resolve({ model: { files: [] } }) },
+    dataset: { getEncoding: () => Promise.resolve({ encoding: { shardDigests: shards } }) },
+    reference: {
+      // In an order of its own: what belongs together is told by the digests.
+      async *readLogps() {
+        yield* await Promise.resolve(covered.flatMap(logpsOf).reverse());
+      },
+    },
+  } as unknown as Peers;
+  const evaluation = evalFraction > 0 ? { $case: 'evalFraction' as const, value: evalFraction } : undefined;
+  const inputs = await gatherInputs(
+    blobs,
+    peers,
+    StartTrainingRequest.create({ encoding: 'e', coverage: 'c', evaluation }),
+  );
+  return { inputs, ...(await readPairs(blobs, inputs, evalFraction)) };
+}
+
+test('each response gets the reference logps of its own digest', async () => {
+  const read = await gather(pairs);
+  expect(read.inputs).toMatchObject({ pairCount: 40, evalPairCount: 0 });
+  expect(read.pairs).toHaveLength(40);
+  read.pairs.forEach(({ prompt, referenceChosen, referenceRejected }, n) => {
+    expect([prompt[0], referenceChosen, referenceRejected]).toEqual([n, -n - 0.25, -n - 0.75]);
+  });
+});
+
+test('a response that the coverage lacks is an error, never computed on the side', async () => {
+  await expect(gather(pairs.slice(1))).rejects.toMatchObject({ reason: 'MISSING_LOGPS' });
+});
+
+test('the digest of a pair decides whether it is held out, whatever else is in the dataset', async () => {
+  const read = await gather(pairs, 0.25);
+  const held = pairs.filter(({ pairDigest }) => isHeldOut(pairDigest, 0.25));
+  expect(read.evalPairs.map(({ prompt }) => prompt[0])).toEqual(held.map(({ prompt }) => prompt[0]));
+  expect(read.pairs.length + read.evalPairs.length).toBe(40);
+  // Of 4000 digests a quarter, with a standard deviation of 27; six of them are beyond chance.
+  const many = Array.from({ length: 4000 }, (_, n) => isHeldOut(digestOf(Buffer.from(`${n}`)), 0.25));
+  expect(Math.abs(many.filter(Boolean).length - 1000)).toBeLessThan(6 * 27);
+  expect(pairs.some(({ pairDigest }) => isHeldOut(pairDigest, 0))).toBe(false);
+});
+
+test('holding out everything leaves nothing to train on, and says so', async () => {
+  await expect(gather(pairs, 1)).rejects.toMatchObject({ reason: 'EMPTY_DATASET', field: 'encoding' });
+});
+
+test('the first loss must be ln 2 times its weight', () => {
+  const losses = (weight: number) => ({ losses: [{ type: 'sigmoid' as const, weight }] });
+  checkFirstLoss({ loss: Math.LN2 + 1e-6 }, losses(1));
+  checkFirstLoss({ loss: 2 * Math.LN2 }, losses(2));
+  const failed = (text: string) =>
+    expect.objectContaining({
+      reason: 'VERIFICATION_FAILED',
+      message: expect.stringContaining(text) as string,
+    }) as Error;
+  expect(() => checkFirstLoss({ loss: 0.7 }, losses(1))).toThrow(failed('0.7, not ln 2'));
+  expect(() => checkFirstLoss({ loss: Math.LN2 }, losses(2))).toThrow(failed('not 2 ln 2'));
+  expect(() => checkFirstLoss({}, losses(1))).toThrow(failed('NaN'));
+});
