@@ -1,0 +1,54 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { sharedFolder } from '../goldens/shared.ts';
+import { smolConfig } from './model.ts';
+import { benchPairs } from './pairs.ts';
+
+const shared = sharedFolder();
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+const mean = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+
+async function meanLengths(count: number) {
+  const { pairs, data } = await benchPairs(count);
+  expect(pairs).toHaveLength(count);
+  for (const pair of pairs) {
+    for (const ids of [pair.prompt, pair.chosen, pair.rejected]) {
+      expect(ids.length).toBeGreaterThan(0);
+      expect(ids.every((id) => id >= 0 && id < smolConfig.vocab_size)).toBe(true);
+    }
+  }
+  const lengths = (name: 'prompt' | 'chosen' | 'rejected') => mean(pairs.map((pair) => pair[name].length));
+  return { data, prompt: lengths('prompt'), chosen: lengths('chosen'), rejected: lengths('rejected') };
+}
+
+test('without the reference material the pairs are random, the same in every run, and about as long', async () => {
+  vi.stubEnv('PAIRWISE_SHARED', join(import.meta.dirname, 'nowhere'));
+  expect((await benchPairs(3)).pairs).toEqual((await benchPairs(3)).pairs);
+  const { data, ...lengths } = await meanLengths(400);
+  expect(data).toMatch(/synthetic/);
+  // Exponential lengths, cut at 4.6 means: the mean of 400 has a standard deviation of 5 %.
+  expect(Math.abs(lengths.prompt / 90 - 1)).toBeLessThan(0.15);
+  expect(Math.abs(lengths.chosen / 37 - 1)).toBeLessThan(0.15);
+  expect(Math.abs(lengths.rejected / 39 - 1)).toBeLessThan(0.15);
+});
+
+describe.skipIf(shared === undefined)('with the reference material', () => {
+  test('the pairs are those of hh-rlhf, within 5 % as long as for SmolLM2’s tokenizer', async () => {
+    const { data, ...lengths } = await meanLengths(40);
+    expect(data).toMatch(/hh-rlhf/);
+    // 163 rows and 74.5 targets per pair were counted with the real tokenizer.
+    expect(Math.abs((lengths.prompt + lengths.chosen + lengths.rejected - 2) / 163 - 1)).toBeLessThan(0.05);
+    expect(Math.abs((lengths.chosen + lengths.rejected) / 74.5 - 1)).toBeLessThan(0.05);
+  });
+});
+
+test.each(['0', '-1', '1.5', 'many'])('--pairs %s is refused before anything is made', (value) => {
+  const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'main.ts'), `--pairs=${value}`], {
+    encoding: 'utf8',
+  });
+  expect([status, stderr]).toEqual([2, `--pairs is ${value}; it must be a whole number above 0\n`]);
+});

@@ -1,0 +1,30 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { sharedFolder } from './shared.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'pairwise-shared-'));
+  vi.stubEnv('PAIRWISE_SHARED', folder);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+});
+
+test('the folder is taken where it has goldens', () => {
+  mkdirSync(join(folder, 'goldens'));
+  expect(sharedFolder()).toBe(folder);
+});
+
+test('where it is missing tests are skipped loudly, but in CI it must be there', () => {
+  vi.stubEnv('CI', 'false');
+  const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+  expect(sharedFolder()).toBeUndefined();
+  expect(warn).toHaveBeenCalledWith(expect.stringContaining('SKIPPED'));
+  vi.stubEnv('CI', 'true');
+  expect(() => sharedFolder()).toThrow(`CI needs the reference material, but ${folder} is missing`);
+});
