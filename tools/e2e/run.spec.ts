@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { RunSpec, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
+import { errorOf } from '@pairwise/rpc';
 import { startCollector, type CollectedSpan, type Collector } from '@pairwise/telemetry/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
@@ -170,6 +171,20 @@ test('one run per request id, and a name is never used again', async () => {
   await expect(platform.orchestrator.getRun({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   const again = { ...request, runId: name.split('/').at(-1)!, requestId: '' };
   await expect(platform.orchestrator.createRun(again)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+});
+
+test('a dataset that is deleted before a run has read it fails the run', async () => {
+  const datasetVersion = await platform.importDataset('short-lived', Buffer.from(tinyPairs(8)));
+  const { name } = await platform.createRun('orphan', { ...spec, datasetVersion });
+  // So that the run cannot have begun in earnest.
+  process.kill(platform.platform.pid('orchestrator')!, 'SIGKILL');
+  await platform.dataset.deleteDataset({ name: 'projects/default/datasets/short-lived', etag: '', requestId: '' });
+  const ended = await platform.untilEnded(name);
+  expect(ended.state).toBe(RunState.FAILED);
+  const { reason, message } = errorOf(ended.error);
+  expect(reason).toBe('NOT_FOUND');
+  expect(message).toContain(datasetVersion);
+  expect(ended.stages[0]).toMatchObject({ name: 'validate', state: 'STAGE_STATE_FAILED' });
 });
 
 test.each<[string, string, string, object]>([
