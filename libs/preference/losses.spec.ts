@@ -6,32 +6,57 @@ import { batchMetrics, dpoLosses, type PairLogps } from './losses.ts';
 
 const shared = sharedFolder();
 
+type Inputs = Record<'policy_chosen' | 'policy_rejected' | 'ref_chosen' | 'ref_rejected', number[]>;
 interface LossVectors {
-  inputs: Record<'policy_chosen' | 'policy_rejected' | 'ref_chosen' | 'ref_rejected', number[]>;
-  cases: { name: string; args: { loss_type: string[] }; loss: number; metrics: Record<string, number> }[];
+  inputs: Inputs;
+  aot2_inputs: Inputs;
+  cases: {
+    name: string;
+    args: { beta?: number; label_smoothing?: number };
+    loss: number;
+    metrics: Record<string, number>;
+  }[];
 }
 
-describe.skipIf(shared === undefined)('against the loss code of TRL', () => {
-  test('sigmoid, to 1e-9', () => {
-    const { inputs, cases } = JSON.parse(
-      readFileSync(join(shared!, 'goldens/loss_vectors.json'), 'utf8'),
-    ) as LossVectors;
-    const pairs = inputs.policy_chosen.map((policyChosen, i): PairLogps => ({
+function vectors() {
+  const file = JSON.parse(readFileSync(join(shared!, 'goldens/loss_vectors.json'), 'utf8')) as LossVectors;
+  const pairs = ({ policy_chosen, policy_rejected, ref_chosen, ref_rejected }: Inputs) =>
+    policy_chosen.map((policyChosen, i): PairLogps => ({
       policyChosen,
-      policyRejected: inputs.policy_rejected[i]!,
-      referenceChosen: inputs.ref_chosen[i]!,
-      referenceRejected: inputs.ref_rejected[i]!,
+      policyRejected: policy_rejected[i]!,
+      referenceChosen: ref_chosen[i]!,
+      referenceRejected: ref_rejected[i]!,
     }));
-    const sigmoid = cases.filter(({ name }) => /^sigmoid b=[\d.]+$/.test(name));
-    expect(sigmoid.length).toBeGreaterThan(0);
-    for (const { name, loss, metrics } of sigmoid) {
-      const beta = Number(name.split('=')[1]);
-      const mean = dpoLosses(pairs, beta).reduce((sum, each) => sum + each, 0) / pairs.length;
-      expect(Math.abs(mean - loss)).toBeLessThan(1e-9);
-      for (const [metric, value] of Object.entries(batchMetrics(pairs, beta))) {
-        expect(Math.abs(value - metrics[metric]!), metric).toBeLessThan(1e-9);
+  return { cases: file.cases, pairs: pairs(file.inputs), tiedPairs: pairs(file.aot2_inputs) };
+}
+
+const mean = (losses: number[]) => losses.reduce((sum, each) => sum + each, 0) / losses.length;
+
+// All of it is float64 on both sides.
+describe.skipIf(shared === undefined)('against the loss code of TRL, to 1e-9', () => {
+  test('sigmoid with every beta, and its metrics', () => {
+    const { cases, pairs, tiedPairs } = vectors();
+    const sigmoid = cases.filter(({ name }) => /^(aot2:sigmoid|sigmoid b=[\d.]+)$/.test(name));
+    expect(sigmoid).toHaveLength(5);
+    for (const { name, args, loss, metrics } of sigmoid) {
+      const { beta = 0.1 } = args;
+      const given = name.startsWith('aot2') ? tiedPairs : pairs;
+      expect(Math.abs(mean(dpoLosses(given, beta)) - loss), name).toBeLessThan(1e-9);
+      for (const [metric, value] of Object.entries(batchMetrics(given, beta))) {
+        expect(Math.abs(value - metrics[metric]!), `${name}: ${metric}`).toBeLessThan(1e-9);
       }
     }
+  });
+
+  test('label smoothing', () => {
+    const { cases, pairs } = vectors();
+    const { loss, args } = cases.find(({ name }) => name === 'robust eps=0.1')!;
+    const e = args.label_smoothing!;
+    // TRL smooths no sigmoid loss, but its robust one is made of the same two parts:
+    // ((1 - e) a - e b) / (1 - 2e), where a is the loss of the label, b of its opposite, and ours is (1 - e) a + e b.
+    const own = mean(dpoLosses(pairs, 0.1, e));
+    const label = mean(dpoLosses(pairs, 0.1));
+    expect(Math.abs((2 * (1 - e) * label - own) / (1 - 2 * e) - loss)).toBeLessThan(1e-9);
   });
 });
 

@@ -1,4 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { sharedFolder } from '../../tools/goldens/shared.ts';
 import { readRows, type ReadRow } from './index.ts';
 
 async function read(text: string | Uint8Array, chunkSize = 7): Promise<ReadRow[]> {
@@ -79,3 +83,34 @@ test('a row that is too large is left out without being held', async () => {
   const rows = await read(big + JSON.stringify(good), 1 << 20);
   expect([refusal(rows[0]), refusal(rows[1])]).toEqual(['ROW_TOO_LARGE', undefined]);
 });
+
+test('a prompt that only shares characters is not divided: nothing is cut inside of a word', async () => {
+  const row = { chosen: 'Where is the bird? In the sky.', rejected: 'Where is the bird? In the sea.' };
+  expect(refusal(await one(row))).toBe('MISSING_FIELD');
+});
+
+const shared = sharedFolder();
+test.skipIf(shared === undefined)(
+  'HH-RLHF: what is divided adds up to the dialogues again, what cannot be is named',
+  async () => {
+    const bytes = gunzipSync(readFileSync(join(shared!, 'data/hh-rlhf/harmless-base.first1500.jsonl.gz')));
+    const dialogues = bytes
+      .toString()
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<'chosen' | 'rejected', string>);
+    const rows = await read(bytes, 65_536);
+    const refused = new Map<string, number>();
+    rows.forEach((row, index) => {
+      if ('error' in row) {
+        refused.set(row.error.refusal, (refused.get(row.error.refusal) ?? 0) + 1);
+        return;
+      }
+      const { prompt, chosen, rejected } = row.pair as Record<'prompt' | 'chosen' | 'rejected', string>;
+      expect(prompt.endsWith('\n\nAssistant:')).toBe(true);
+      expect([prompt + chosen, prompt + rejected]).toEqual([dialogues[index]!.chosen, dialogues[index]!.rejected]);
+    });
+    // Counted by a program of its own: one dialogue differs before its last turn, four have an empty answer.
+    expect(Object.fromEntries(refused)).toEqual({ PROMPTS_DIFFER: 1, EMPTY_RESPONSE: 4 });
+  },
+);
