@@ -41,6 +41,42 @@ test.each<[string, HyperparameterInput]>([
   expect(() => resolve(input)).toThrow(message);
 });
 
+test.each<[string, (value: number) => HyperparameterInput, number[], number[]]>([
+  ['learning_rate', (learningRate) => ({ learningRate }), [1e-12, 1], [0, -1e-5, NaN, Infinity]],
+  ['num_train_epochs', (value) => ({ duration: { $case: 'numTrainEpochs', value } }), [0.01, 100], [0, -1, NaN]],
+  ['max_steps', (value) => ({ duration: { $case: 'maxSteps', value } }), [1, 1e6], [0, 1.5, -1, NaN]],
+  ['warmup_steps', (value) => ({ warmup: { $case: 'warmupSteps', value } }), [0, 10], [-1, 0.5]],
+  ['warmup_ratio', (value) => ({ warmup: { $case: 'warmupRatio', value } }), [0, 1], [-0.1, 1.1, NaN]],
+  ['max_grad_norm', (maxGradNorm) => ({ maxGradNorm }), [0, 1], [-1, NaN, Infinity]],
+  ['weight_decay', (weightDecay) => ({ weightDecay }), [0, 1], [-0.1, NaN]],
+  ['adam_beta1', (adamBeta1) => ({ adamBeta1 }), [0, 0.999], [-0.1, 1, NaN]],
+  ['adam_beta2', (adamBeta2) => ({ adamBeta2 }), [0, 0.9999], [-0.1, 1, NaN]],
+  ['adam_epsilon', (adamEpsilon) => ({ adamEpsilon }), [1e-12, 1], [0, -1e-8, NaN]],
+  ['beta', (beta) => ({ beta }), [1e-6, 10], [0, -0.1, NaN, Infinity]],
+  ['label_smoothing', (labelSmoothing) => ({ labelSmoothing }), [0, 0.49], [-0.1, 0.5, NaN]],
+  ['losses[0].weight', (weight) => ({ losses: [{ type: 'sigmoid', weight }] }), [0.1, 2], [0, -1, NaN]],
+  ['seed', (seed) => ({ seed }), [-(2 ** 31), 0, 2 ** 31 - 1], [2 ** 31, 0.5, NaN]],
+  ['batch_size', (batchSize) => ({ batchSize }), [1, 4096], [0, 4097, 1.5]],
+  ['logging_steps', (loggingSteps) => ({ loggingSteps }), [1], [0, -1, 0.5]],
+  ['eval_steps', (evalSteps) => ({ evalSteps }), [0, 5], [-1, 0.5]],
+  ['save_steps', (saveSteps) => ({ saveSteps }), [1], [0, -1, 0.5]],
+  ['save_total_limit', (saveTotalLimit) => ({ saveTotalLimit }), [1], [0, -1, 0.5]],
+  ['max_length', (maxLength) => ({ maxLength }), [2, 8192], [1, 0, 2.5]],
+  ['lora.r', (r) => ({ tuning: { $case: 'lora', value: { r } } }), [1, 512], [0, 513, 1.5]],
+  ['lora.lora_alpha', (loraAlpha) => ({ tuning: { $case: 'lora', value: { loraAlpha } } }), [0.5, 64], [0, -1, NaN]],
+])('%s: its ends are taken, and what lies outside is refused by name', (field, input, inside, outside) => {
+  for (const value of inside) expect(() => resolve(input(value))).not.toThrow();
+  for (const value of outside) {
+    const refused = { reason: 'INVALID_ARGUMENT', field: `spec.training.${field}` };
+    expect(() => resolve(input(value)), String(value)).toThrow(expect.objectContaining(refused) as Error);
+  }
+});
+
+test('several losses are refused: nothing would sum them', () => {
+  const losses = [{ type: 'sigmoid' }, { type: 'sigmoid' }];
+  expect(() => resolve({ losses })).toThrow('spec.training.losses names several losses');
+});
+
 test('steps and warm-up', () => {
   const epochs = (value: number) => resolve({ duration: { $case: 'numTrainEpochs', value } });
   expect(stepCount(1000, epochs(1))).toBe(125);
