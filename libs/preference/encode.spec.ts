@@ -1,9 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '../../tools/goldens/shared.ts';
 import { openTokenizer, type Tokenizer } from '../tokenizer/index.ts';
-import { encodePair, responseDigest, type EncodingLimits, type PairTokenizer, type PreferencePair } from './index.ts';
+import {
+  encodePair,
+  readRows,
+  responseDigest,
+  type EncodingLimits,
+  type PairTokenizer,
+  type PreferencePair,
+} from './index.ts';
 import { byteLevelFiles } from './testing.ts';
 
 /*
@@ -77,6 +86,21 @@ describe('where prompt and response meet', () => {
     expect(await decoded(pair, sentencepiece)).toEqual(texts.map((text) => `<s> ${text}`));
   });
 });
+
+test.skipIf(shared === undefined)(
+  '200 real dialogues: no character is lost, and the prompt is the same on both sides',
+  async () => {
+    const file = gunzipSync(readFileSync(join(shared!, 'data/hh-rlhf/harmless-base.first1500.jsonl.gz')));
+    const rows = await Array.fromAsync(readRows(Readable.from([file.subarray(0, 500_000)])));
+    const pairs = rows.flatMap((row) => ('pair' in row ? [row.pair] : [])).slice(0, 200);
+    expect(pairs).toHaveLength(200);
+    for (const pair of pairs) {
+      const texts = [pair.chosen, pair.rejected].map((response) => `${pair.prompt as string}${response as string}</s>`);
+      expect(await decoded(pair, byteLevel)).toEqual(texts.map((text) => `<s>${text}`));
+      expect(await decoded(pair, sentencepiece!)).toEqual(texts.map((text) => `<s> ${text}`));
+    }
+  },
+);
 
 describe('special tokens', () => {
   const special = async (pair: PreferencePair, tokenizer: Tokenizer) => {

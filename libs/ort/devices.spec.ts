@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { numericsProfile, parseDevice } from './index.ts';
+
+test('devices are read by name; anything else is refused', () => {
+  expect(['cpu', 'webgpu', 'cuda', 'cuda:3'].map(parseDevice)).toEqual(['cpu', 'webgpu', 'cuda:0', 'cuda:3']);
+  for (const text of ['', 'gpu', 'cuda:', 'cuda:-1', 'cuda:1.5', 'CPU', 'cuda:0 ']) {
+    const refused = expect.objectContaining({ reason: 'INVALID_ARGUMENT' }) as Error;
+    expect(() => parseDevice(text), text).toThrow(refused);
+  }
+});
+
+test('the numerics profile tells apart what may change the last bits, and no more', () => {
+  const profiles = [
+    numericsProfile('cpu'),
+    numericsProfile('cpu', 'float16'),
+    numericsProfile('webgpu'),
+    numericsProfile('cuda:0'),
+  ];
+  expect(new Set(profiles).size).toBe(profiles.length);
+  // Which of the cards of a machine it was says nothing.
+  expect(numericsProfile('cuda:1')).toBe(numericsProfile('cuda:0'));
+  expect(numericsProfile('cpu')).toMatch(new RegExp(`^cpu/${process.arch}/onnxruntime-\\d+\\.\\d+\\.\\d+/float32$`));
+});
