@@ -29,12 +29,6 @@ export function isConflict(error: unknown): boolean {
   return code === '40001' || code === '40P01';
 }
 
-/** True where a row was refused because its key is taken; of the given constraint if one is named. */
-export function isUniqueViolation(error: unknown, constraint?: string): boolean {
-  if (codeOf(error) !== '23505') return false;
-  return constraint === undefined || (error as { constraint?: string }).constraint === constraint;
-}
-
 /** UNAVAILABLE for a lost connection, DISK_FULL for a full disk under Postgres, else the error itself. */
 export function asPairwiseError(error: unknown): unknown {
   if (isConnectionLoss(error)) {

@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import type { Database, Queries } from './database.ts';
 
 /** The table that `once` works on, for a migration of each schema that uses it. */
@@ -23,6 +23,16 @@ export interface OnceCall {
   requestId: string;
   /** Digest of everything in the request that matters, without the id. */
   request: Digest;
+}
+
+/** The call of a method with a request of the API; everything in it but its id matters. */
+export function callOf<T extends { requestId: string }>(
+  method: string,
+  codec: { toJSON(request: T): unknown },
+  request: T,
+): OnceCall {
+  const { requestId } = request;
+  return { method, requestId, request: fingerprintOf(codec.toJSON({ ...request, requestId: '' }) as Recipe) };
 }
 
 /**

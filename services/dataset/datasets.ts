@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CreateDatasetRequest, Dataset } from '@pairwise/api';
-import { once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
+import { callOf, once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
 import { newId, parseName } from '@pairwise/rpc';
 
 export const datasetPattern = 'projects/{project}/datasets/{dataset}';
@@ -19,7 +18,7 @@ export async function createDataset(
   { database, datasets }: { database: Database; datasets: Datasets },
   request: CreateDatasetRequest,
 ): Promise<Dataset> {
-  const { parent, requestId, validateOnly } = request;
+  const { parent, validateOnly } = request;
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.datasetId, 'dataset', 'dataset_id');
   const dataset = Dataset.create({ name: `${parent}/datasets/${id}`, uid: randomUUID(), createTime: new Date() });
@@ -32,8 +31,7 @@ export async function createDataset(
     await undone(database, create);
     return dataset;
   }
-  const recipe = CreateDatasetRequest.toJSON({ ...request, requestId: '' }) as Recipe;
-  const call = { method: 'CreateDataset', requestId, request: fingerprintOf(recipe) };
+  const call = callOf('CreateDataset', CreateDatasetRequest, request);
   return datasets.get(await once(database, call, create));
 }
 

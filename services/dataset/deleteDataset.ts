@@ -1,6 +1,5 @@
 import { DeleteDatasetRequest } from '@pairwise/api';
-import { once, type Database } from '@pairwise/database';
-import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
+import { callOf, once, type Database } from '@pairwise/database';
 import { parseName } from '@pairwise/rpc';
 import { datasetPattern, type Datasets } from './datasets.ts';
 import type { ImportRecord, Imports } from './imports.ts';
@@ -13,12 +12,10 @@ export async function deleteDataset(
   { database, datasets, imports }: { database: Database; datasets: Datasets; imports: Imports },
   request: DeleteDatasetRequest,
 ): Promise<void> {
-  const { name, etag, requestId } = request;
+  const { name, etag } = request;
   parseName(datasetPattern, name, 'name');
-  const recipe = DeleteDatasetRequest.toJSON({ ...request, requestId: '' }) as Recipe;
-  const call = { method: 'DeleteDataset', requestId, request: fingerprintOf(recipe) };
   let removed: ImportRecord[] = [];
-  await once(database, call, async (tx) => {
+  await once(database, callOf('DeleteDataset', DeleteDatasetRequest, request), async (tx) => {
     const alongside = async () => {
       removed = await imports.removeAll(name, tx);
       await tx.run('update versions set delete_time = now() where parent = $1', [name]);

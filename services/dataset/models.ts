@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { DeleteModelRequest, ImportModelRequest, Model, ModelState } from '@pairwise/api';
-import { once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
+import { callOf, once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
+import type { Digest } from '@pairwise/fingerprint';
 import { newId, parseName } from '@pairwise/rpc';
 import { undone } from './datasets.ts';
 import { checkModel, type Described } from './inspect.ts';
@@ -44,7 +44,7 @@ export interface ModelImporting {
 /** See `ImportModel` in the proto. Everything that settings and headers tell is checked before it returns. */
 export async function importModel(importing: ModelImporting, request: ImportModelRequest): Promise<Model> {
   const { database, models, outside } = importing;
-  const { parent, requestId, validateOnly } = request;
+  const { parent, validateOnly } = request;
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.modelId, 'model', 'model_id');
   const source = await openSource(outside, locationOf(request.source));
@@ -55,8 +55,7 @@ export async function importModel(importing: ModelImporting, request: ImportMode
     await undone(database, create);
     return model;
   }
-  const recipe = ImportModelRequest.toJSON({ ...request, requestId: '' }) as Recipe;
-  const call = { method: 'ImportModel', requestId, request: fingerprintOf(recipe) };
+  const call = callOf('ImportModel', ImportModelRequest, request);
   return (await models.get(await once(database, call, create))).model;
 }
 
@@ -107,10 +106,9 @@ export async function deleteModel(
   { database, models, cancel }: ModelImporting,
   request: DeleteModelRequest,
 ): Promise<void> {
-  const { name, requestId } = request;
+  const { name } = request;
   parseName(modelPattern, name, 'name');
-  const call = { method: 'DeleteModel', requestId, request: fingerprintOf({ name }) };
-  await once(database, call, async (tx) => {
+  await once(database, callOf('DeleteModel', DeleteModelRequest, request), async (tx) => {
     await models.remove(name, '', ({ model }) => (model.state === ModelState.IMPORTING ? cancel(name, tx) : none), tx);
     return name;
   });

@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { DatasetVersion, SealVersionRequest } from '@pairwise/api';
-import { once, type Database, type Queries } from '@pairwise/database';
+import { callOf, once, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
+import type { Digest } from '@pairwise/fingerprint';
 import { parseName } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { datasetPattern, type Datasets } from './datasets.ts';
@@ -58,10 +58,9 @@ export function openSealing(sealing: Sealing) {
 
 /** See `SealVersion` in the proto. */
 async function seal(sealing: Sealing, request: SealVersionRequest): Promise<DatasetVersion> {
-  const { parent, requestId } = request;
+  const { parent } = request;
   parseName(datasetPattern, parent, 'parent');
-  const recipe = SealVersionRequest.toJSON({ ...request, requestId: '' }) as Recipe;
-  const call = { method: 'SealVersion', requestId, request: fingerprintOf(recipe) };
+  const call = callOf('SealVersion', SealVersionRequest, request);
   for (let prepared: Prepared | undefined; ;) {
     try {
       let sealed: ImportRecord[] = [];
