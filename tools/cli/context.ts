@@ -46,8 +46,9 @@ function untilInterrupted(): AbortSignal {
  * Makes a command's action of a function that gets the context, the arguments and the options. It returns an exit code,
  * or nothing for success.
  */
-export function action<Arguments extends unknown[]>(
-  work: (context: Context, ...rest: Arguments) => Promise<number | undefined>,
+export function action(
+  // Arguments and options are as the command declares them, which only commander knows.
+  work: (context: Context, ...rest: never[]) => Promise<number | undefined>,
 ): (this: Command, ...rest: unknown[]) => Promise<void> {
   return async function (this: Command, ...rest) {
     const { json = false, project, ...reach } = this.optsWithGlobals<GlobalOptions>();
@@ -64,7 +65,7 @@ export function action<Arguments extends unknown[]>(
         address: reach.address,
       };
       // Commander appends the command itself.
-      process.exitCode = (await work(context, ...(rest.slice(0, -1) as Arguments))) ?? exitCodes.succeeded;
+      process.exitCode = (await work(context, ...(rest.slice(0, -1) as never[]))) ?? exitCodes.succeeded;
     } finally {
       services.close();
     }

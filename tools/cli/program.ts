@@ -26,7 +26,7 @@ function settle(command: Command): void {
   command.exitOverride().showHelpAfterError('(--help says more)');
   const talks = command.parent !== null && command.name() !== 'up';
   if (talks && command.commands.length === 0) command.addHelpText('after', everywhere);
-  command.commands.forEach((each) => settle(each as Command));
+  command.commands.forEach(settle);
 }
 
 /** The whole command line. Parsing throws CommanderError rather than to end the process. */

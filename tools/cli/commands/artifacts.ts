@@ -78,20 +78,15 @@ async function download(context: Context, text: string, { output, artifact: only
       try {
         const place = { artifact: artifact.name, file, folder: join(folder, idOf(artifact)) };
         const path = await downloadFile(services, { ...place, signal, onProgress: meter.update });
-        rows.push([path, file.digest]);
+        rows.push([path, file.digest.slice('sha256:'.length)]);
         if (json) sayJson({ artifact: artifact.name, path, sizeBytes: String(file.sizeBytes), digest: file.digest });
       } finally {
         meter.stop();
       }
     }
   }
-  if (!json)
-    say(
-      `${table(
-        ['FILE', 'SHA256'],
-        rows.map(([path, digest]) => [path!, digest!.slice(7)]),
-      )}`,
-    );
-  if (!json) say(`\n${paint('green', '✔')} ${rows.length} files, all as they were made`);
+  if (json) return undefined;
+  say(table(['FILE', 'SHA256'], rows));
+  say(`\n${paint('green', '✔')} ${rows.length} files, all as they were made`);
   return undefined;
 }

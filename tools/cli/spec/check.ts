@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { hintFor, nearest } from './hint.ts';
 import { fieldOf, runSpec } from './schema.ts';
@@ -27,7 +28,7 @@ function told(value: unknown): string {
   if (value === null || value === undefined) return 'empty';
   if (Array.isArray(value)) return 'a list';
   if (isObject(value)) return 'a mapping';
-  return typeof value === 'string' ? `the text '${value.slice(0, 60)}'` : String(value);
+  return typeof value === 'string' ? `the text '${value.slice(0, 60)}'` : inspect(value);
 }
 
 /** Checks a value of a spec and writes it as proto JSON; what is wrong is added to `problems`. */
@@ -72,10 +73,7 @@ export function checkField(
   path: (string | number)[],
   problems: Problem[],
 ): Json | undefined {
-  const refuse = (must: string) => {
-    problems.push({ path, message: `is ${told(value)}; it must be ${must}` });
-    return undefined;
-  };
+  const refuse = refusing(value, path, problems);
   switch (field.fieldKind) {
     case 'message':
       return checkMessage(field.message, value, path, problems);
@@ -102,18 +100,23 @@ export function checkElement(
   path: (string | number)[],
   problems: Problem[],
 ): Json | undefined {
-  const refuse = (must: string) => {
-    problems.push({ path, message: `is ${told(value)}; it must be ${must}` });
-    return undefined;
-  };
+  const refuse = refusing(value, path, problems);
   if (field.listKind === 'message') return checkMessage(field.message, value, path, problems);
   return field.listKind === 'enum' ? checkEnum(field.enum, value, refuse) : checkScalar(field.scalar, value, refuse);
 }
 
-type Refuse = (must: string) => undefined;
+/** Notes that a value is not what it must be. A value that was refused stays unset, hence what it returns. */
+type Refuse = (must: string) => Json | undefined;
+
+function refusing(value: unknown, path: (string | number)[], problems: Problem[]): Refuse {
+  return (must) => {
+    problems.push({ path, message: `is ${told(value)}; it must be ${must}` });
+    return undefined;
+  };
+}
 
 /** Values may be written with their prefix, as the proto has them, or without, as people say them. */
-function checkEnum({ values, sharedPrefix = '' }: DescEnum, value: unknown, refuse: Refuse): string | undefined {
+function checkEnum({ values, sharedPrefix = '' }: DescEnum, value: unknown, refuse: Refuse): Json | undefined {
   const named = values.filter(({ number }) => number !== 0).map(({ name }) => name);
   const plain = (name: string) => name.toUpperCase().replace(sharedPrefix.toUpperCase(), '');
   const found = typeof value === 'string' ? named.find((name) => plain(name) === plain(value)) : undefined;

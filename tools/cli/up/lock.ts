@@ -3,27 +3,32 @@ import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 
-/** When a process started, in whatever form the system tells it: with the pid it names a process for ever. */
+/**
+ * When a process started, in whatever form the system tells it: with the pid it names a process for ever. Undefined for
+ * one that is gone, be it that nobody has asked yet how it ended, as in a container whose first process asks for none.
+ */
 function startOf(pid: number): string | undefined {
   try {
     if (process.platform !== 'linux') {
       return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
     }
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : fields[19];
   } catch {
     return undefined;
   }
 }
 
-const identity = (pid: number) => `${pid} ${startOf(pid) ?? 'gone'}`;
+const identity = (pid: number, start: string | undefined) => `${pid} ${start ?? ''}`.trim();
 
 /** The pid of the living process that holds a lock, if there is one. */
 function holderOf(path: string): number | undefined {
   try {
     const text = readFileSync(path, 'utf8').trim();
     const pid = Number(text.split(' ')[0]);
-    return text === identity(pid) ? pid : undefined;
+    const start = startOf(pid);
+    return start !== undefined && text === identity(pid, start) ? pid : undefined;
   } catch {
     return undefined;
   }
@@ -44,7 +49,7 @@ function makeFolder(folder: string): void {
 function tryLock(path: string): boolean {
   const own = `${path}.${process.pid}`;
   try {
-    writeFileSync(own, `${identity(process.pid)}\n`);
+    writeFileSync(own, `${identity(process.pid, startOf(process.pid))}\n`);
     linkSync(own, path);
     return true;
   } catch (error) {

@@ -79,6 +79,7 @@ function causeOf(child: ChildProcess): string {
 export function supervise(options: SupervisedOptions): Supervised {
   const { name, check } = options;
   const stopping = new AbortController();
+  const isStopping = () => stopping.signal.aborted;
   const firstReady = Promise.withResolvers<undefined>();
   // Whoever waits sees it; nobody may.
   firstReady.promise.catch(() => undefined);
@@ -89,13 +90,13 @@ export function supervise(options: SupervisedOptions): Supervised {
     options.log(line);
   };
   let child: ChildProcess | undefined;
-  let wasReady = false;
+  const life = { wasReady: false };
 
   const becomeReady = async (running: ChildProcess, gone: AbortSignal, again: boolean) => {
     await once(running, 'message', { signal: gone });
     await check(gone);
     if (again) log({ ...own(name), msg: 'is back', process: running.pid });
-    wasReady = true;
+    life.wasReady = true;
     firstReady.resolve(undefined);
   };
 
@@ -115,11 +116,11 @@ export function supervise(options: SupervisedOptions): Supervised {
 
   const ended = (async () => {
     let pauseMs = firstPauseMs;
-    for (let starts = 1; !stopping.signal.aborted; starts += 1) {
+    for (let starts = 1; !isStopping(); starts += 1) {
       const began = Date.now();
       const dead = await live(starts > 1);
-      if (stopping.signal.aborted) return;
-      if (!wasReady && starts >= startsBeforeReady) {
+      if (isStopping()) return;
+      if (!life.wasReady && starts >= startsBeforeReady) {
         const message = `${name} does not start; it ${causeOf(dead)}. It said:\n  ${said.join('\n  ')}`;
         firstReady.reject(new PairwiseError('UNAVAILABLE', message));
         return;

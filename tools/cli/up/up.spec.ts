@@ -113,7 +113,7 @@ test('lines for people', () => {
   });
   const line = stripVTControlCharacters(formatLine(readLine(text, 'training-worker', 'info')));
   expect(line).toMatch(
-    /^\d\d:\d\d:\d\d training-worker  slow step  run=projects\/default\/runs\/a pairs=8: the disk is slow$/,
+    /^\d\d:\d\d:\d\d training-worker {2}slow step {2}run=projects\/default\/runs\/a pairs=8: the disk is slow$/,
   );
   expect(readLine('plain \u001b[31mtext', 'one', 'warn')).toMatchObject({
     level: 'warn',
