@@ -1,7 +1,7 @@
 import { Export, ExportState, type ExportTarget, type StartExportRequest } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { newId, parseName } from '@pairwise/rpc';
+import { inField, newId, parseName } from '@pairwise/rpc';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { storedBytes } from './storage.ts';
@@ -22,11 +22,12 @@ export async function startExport(
   const baseName = request.baseName || id;
   if (!/^[\w][\w.-]{0,99}$/.test(baseName))
     refuse('base_name', 'has other characters than letters, digits, ., _ and -');
-  if (source.$case === 'checkpoint') await peers.training.getCheckpoint({ name: source.value });
-  else await peers.model.getModel({ name: source.value });
+  const { value: name } = source;
+  if (source.$case === 'checkpoint') await inField('checkpoint', peers.training.getCheckpoint({ name }));
+  else await inField('model', peers.model.getModel({ name }));
   if (named.some(({ format }) => format?.$case === 'gguf')) {
     if (request.encoding === '') refuse('encoding', 'is not set; its pairs are what GGUF files are verified with');
-    await peers.dataset.getEncoding({ name: request.encoding });
+    await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }));
   }
   const now = new Date();
   const exported = Export.create({

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { CreateRunRequest, Run, RunState, type RunSpec } from '@pairwise/api';
+import { CreateRunRequest, Run, RunState, type ModelSource, type RunSpec } from '@pairwise/api';
 import { once, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
-import { errorOf, newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
+import { errorOf, inField, newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
 import type { Peers } from './peers.ts';
 import { pendingStages, type Runs } from './runs.ts';
 import { resolveSpec } from './spec.ts';
@@ -68,33 +68,19 @@ function newRun(name: string, spec: RunSpec, resolvedSpec: RunSpec, traceId: str
 
 /** Refuses a spec whose data or model is not there, or whose model cannot be trained. */
 async function inspect(peers: Peers, parent: string, spec: RunSpec): Promise<void> {
-  const find = async (field: string, name: string) => {
-    try {
-      await peers.dataset.getDatasetVersion({ name });
-    } catch (error) {
-      throw inField(error, field);
-    }
-  };
-  await find('spec.dataset_version', spec.datasetVersion);
-  if (spec.evaluation?.$case === 'evalDatasetVersion') await find('spec.eval_dataset_version', spec.evaluation.value);
-  try {
-    if (spec.model?.source?.$case === 'model') {
-      await peers.model.getModel({ name: spec.model.source.value });
-    } else {
-      const { obstacles } = await peers.model.inspectModel({ parent, source: spec.model });
-      if (obstacles[0] !== undefined) throw errorOf(obstacles[0]);
-    }
-  } catch (error) {
-    throw inField(error, 'spec.model');
+  const version = (field: string, name: string) => inField(field, peers.dataset.getDatasetVersion({ name }));
+  await version('spec.dataset_version', spec.datasetVersion);
+  if (spec.evaluation?.$case === 'evalDatasetVersion') {
+    await version('spec.eval_dataset_version', spec.evaluation.value);
   }
+  await inField('spec.model', inspectModel(peers, parent, spec.model));
 }
 
-/** The error of a peer under the path of the field that led to it. */
-function inField(error: unknown, field: string): unknown {
-  if (!(error instanceof PairwiseError) || error.reason === 'UNAVAILABLE') return error;
-  return new PairwiseError(error.reason, `${field}: ${error.message}`, {
-    field,
-    metadata: error.metadata,
-    cause: error,
-  });
+async function inspectModel({ model: models }: Peers, parent: string, model: ModelSource | undefined): Promise<void> {
+  if (model?.source?.$case === 'model') {
+    await models.getModel({ name: model.source.value });
+    return;
+  }
+  const { obstacles } = await models.inspectModel({ parent, source: model });
+  if (obstacles[0] !== undefined) throw errorOf(obstacles[0]);
 }

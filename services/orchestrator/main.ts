@@ -15,7 +15,11 @@ const config = readConfig(process.env);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
-const runs = openRuns(database);
+const runs = openRuns(database, (name, { message }) => {
+  withRun(name, () => {
+    log.info({}, message);
+  });
+});
 const peers = openPeers(config);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
 // A run mostly waits for others, so a process drives many.

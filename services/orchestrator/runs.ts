@@ -39,8 +39,11 @@ export function pendingStages(stages: readonly Stage[] = []): Stage[] {
   });
 }
 
-/** The runs in Postgres: documents that change under a row lock, each change with its entries in the log. */
-export function openRuns(database: Database) {
+/**
+ * The runs in Postgres: documents that change under a row lock, each change with its entries in the log. `told` hears of
+ * everything that happened.
+ */
+export function openRuns(database: Database, told: (name: string, happening: Happening) => void) {
   const documents = openDocuments(database, 'runs', 'run', Run);
 
   return {
@@ -50,22 +53,33 @@ export function openRuns(database: Database) {
     /** Inserts a new run. False where the name is or was taken. */
     async create(run: Run, parent: string, tx: Queries): Promise<boolean> {
       if (!(await documents.create(run.name, parent, run, tx))) return false;
-      await append(tx, run.name, [{ type: 'run.created', message: 'The run was created.' }]);
+      const happening = { type: 'run.created', message: 'The run was created.' };
+      await append(tx, run.name, [happening]);
+      told(run.name, happening);
       return true;
     },
 
     /**
      * Changes a run: `alter` alters it, may write more through `tx`, and says what happened, or returns undefined where
-     * there is nothing to change. Returns the run as it is now. Throws NOT_FOUND.
+     * there is nothing to change. `within` is a transaction of which the change becomes a part. Returns the run as it is
+     * now. Throws NOT_FOUND.
      */
-    change(name: string, alter: (run: Run, tx: Queries) => Change | Promise<Change>): Promise<Run> {
-      return documents.change(name, async (run, tx) => {
-        const happenings = await alter(run, tx);
-        if (happenings === undefined) return false;
+    async change(
+      name: string,
+      alter: (run: Run, tx: Queries) => Change | Promise<Change>,
+      within?: Queries,
+    ): Promise<Run> {
+      let happened: Change;
+      const alterAndLog = async (run: Run, tx: Queries) => {
+        happened = await alter(run, tx);
+        if (happened === undefined) return false;
         run.updateTime = new Date();
-        await append(tx, name, happenings);
+        await append(tx, name, happened);
         return true;
-      });
+      };
+      const changed = await documents.change(name, alterAndLog, within);
+      happened?.forEach((happening) => told(name, happening));
+      return changed;
     },
 
     /** Adds a metric point of the training to the log, once: `position` is the point's sequence in the training. */
@@ -106,11 +120,16 @@ export function openRuns(database: Database) {
       return rows.map(logEntry);
     },
 
-    /** Deletes a run and its log. Throws NOT_FOUND, ETAG_MISMATCH. */
-    remove(name: string, etag: string): Promise<void> {
-      return documents.remove(name, etag, async (_run, tx) => {
+    /**
+     * Deletes a run and its log within a transaction; `alongside` deletes what belongs to it, while nobody can change the
+     * run, and may refuse by throwing. Throws NOT_FOUND, ETAG_MISMATCH.
+     */
+    remove(name: string, etag: string, alongside: (run: Run) => Promise<void>, within: Queries): Promise<void> {
+      const removeLog = async (run: Run, tx: Queries) => {
+        await alongside(run);
         await tx.run('delete from run_log where run = $1', [name]);
-      });
+      };
+      return documents.remove(name, etag, removeLog, within);
     },
   };
 }

@@ -64,41 +64,38 @@ function cancelRun({ runs, cancel }: OrchestratorParts, name: string): Promise<R
 async function retryRun(parts: OrchestratorParts, name: string, requestId: string): Promise<Run> {
   const { database, runs, enqueue, traceId } = parts;
   const call = { method: 'RetryRun', requestId, request: fingerprintOf({ name }) };
-  await once(database, call, async () => {
-    await runs.change(name, async (run, tx) => {
-      if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
-        const message = `name: '${name}' is ${run.state}; only a failed or cancelled run can be retried`;
-        throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
-      }
-      run.state = RunState.QUEUED;
-      run.stages = pendingStages(run.stages);
-      run.error = undefined;
-      run.endTime = undefined;
-      run.attempt += 1;
-      run.traceId = traceId();
-      await enqueue(run, tx);
-      return [{ type: 'run.retried', message: `Attempt ${run.attempt} began.` }];
-    });
-    return name;
-  });
+  const again = async (run: Run, tx: Queries) => {
+    if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
+      const message = `name: '${name}' is ${run.state}; only a failed or cancelled run can be retried`;
+      throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
+    }
+    run.state = RunState.QUEUED;
+    run.stages = pendingStages(run.stages);
+    run.error = undefined;
+    run.endTime = undefined;
+    run.attempt += 1;
+    run.traceId = traceId();
+    await enqueue(run, tx);
+    return [{ type: 'run.retried', message: `Attempt ${run.attempt} began.` }];
+  };
+  await once(database, call, async (tx) => (await runs.change(name, again, tx)).name);
   return runs.get(name);
 }
 
 async function deleteRun({ database, runs, peers }: OrchestratorParts, name: string, etag: string, requestId: string) {
   const call = { method: 'DeleteRun', requestId, request: fingerprintOf({ name, etag }) };
-  await once(database, call, async () => {
-    const run = await runs.get(name);
-    if (etag !== '' && etag !== run.etag) {
-      throw new PairwiseError('ETAG_MISMATCH', `etag: '${name}' has changed since; read it again`, { field: 'etag' });
-    }
+  // What belongs to the run goes while its row is locked, so that no retry takes it up again in between, and goes first,
+  // so that a call which is cut short can be repeated.
+  const removeBelongings = async (run: Run) => {
     if (!hasEnded(run)) {
       throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
     }
-    // What belongs to the run goes first, so that a call which is cut short can be repeated.
     const [parent, id] = [parentOf(run), idOf(run)];
     await unlessMissing(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
     await unlessMissing(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
-    await runs.remove(name, etag);
+  };
+  await once(database, call, async (tx) => {
+    await runs.remove(name, etag, removeBelongings, tx);
     return name;
   });
 }

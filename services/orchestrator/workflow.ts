@@ -58,6 +58,8 @@ async function inStage(driver: Driver, name: string, stage: StageName, stageWork
   });
 }
 
+const cancellation = { type: 'run.cancelled', message: 'The run was cancelled.' };
+
 async function succeed({ runs }: Driver, name: string) {
   await runs.change(name, (run) => {
     if (hasEnded(run)) return undefined;
@@ -68,8 +70,10 @@ async function succeed({ runs }: Driver, name: string) {
 }
 
 async function fail(driver: Driver, name: string, error: unknown, signal: AbortSignal) {
-  const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
-  if (cancelled) await cancelPeers(driver, await driver.runs.get(name), signal);
+  const reason = error instanceof PairwiseError ? error.reason : 'INTERNAL';
+  const cancelled = reason === 'CANCELLED';
+  // Whatever ended the run: nobody waits any more for what it has under way. Unless that has its name, but is another's.
+  if (reason !== 'ALREADY_EXISTS') await cancelPeers(driver, await driver.runs.get(name), signal);
   const status = statusOf(error);
   await driver.runs.change(name, (run) => {
     if (hasEnded(run)) return undefined;
@@ -82,6 +86,6 @@ async function fail(driver: Driver, name: string, error: unknown, signal: AbortS
       stage.endTime = run.endTime;
       stage.error = run.error;
     }
-    return [{ type: cancelled ? 'run.cancelled' : 'run.failed', message: status.message }];
+    return [cancelled ? cancellation : { type: 'run.failed', message: status.message }];
   });
 }

@@ -7,7 +7,7 @@ import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { planUnits, responsesOf, type Unit } from './plan.ts';
-import { computeWork, type ComputeInput } from './work.ts';
+import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
 
 /** What the workflow of a coverage works with. */
 export interface Covering {
@@ -19,28 +19,28 @@ export interface Covering {
 }
 
 /** Sees a coverage through: plans its units, has the workers compute them, and ends it. */
-export async function cover(covering: Covering, name: string, { step }: Attempt): Promise<void> {
+export async function cover(covering: Covering, input: CoverInput, { step }: Attempt): Promise<void> {
   const { coverages, durable } = covering;
+  const end = async (state: CoverageState, error?: unknown) => {
+    await coverages.end(input.coverage, state, { error, attempt: input.attempt });
+  };
   try {
-    const ids = await step('plan', () => planCoverage(covering, name));
+    const ids = await step('plan', () => planCoverage(covering, input));
     await step('compute', async (signal) => {
       for (const id of ids) {
         signal.throwIfAborted();
         await durable.result(computeWork, id);
       }
     });
-    await step('complete', () => end(coverages, name, CoverageState.COMPLETE));
+    await step('complete', () => end(CoverageState.COMPLETE));
   } catch (error) {
-    await step('fail', () => end(coverages, name, CoverageState.FAILED, error), { evenIfCancelled: true });
+    await step('fail', () => end(CoverageState.FAILED, error), { evenIfCancelled: true });
   }
 }
 
-async function end(coverages: Coverages, name: string, state: CoverageState, error?: unknown): Promise<void> {
-  await coverages.end(name, state, error);
-}
-
 /** Counts what is there and enqueues a unit of work for what is not; returns the units' ids. */
-async function planCoverage({ blobs, coverages, logps, peers, durable }: Covering, name: string): Promise<string[]> {
+async function planCoverage(covering: Covering, { coverage: name, attempt }: CoverInput): Promise<string[]> {
+  const { blobs, coverages, logps, peers, durable } = covering;
   const record = await coverages.get(name);
   const { model } = await peers.model.getModel({ name: record.coverage.model });
   const fingerprint = record.coverage.referenceFingerprint as Digest;
@@ -54,7 +54,9 @@ async function planCoverage({ blobs, coverages, logps, peers, durable }: Coverin
     for (const response of await logps.present(fingerprint, own)) present.add(response);
     units.push(...planUnits(shard, pairs, present, Number(model!.parameterCount)));
   }
-  await coverages.change(name, ({ coverage }) => {
+  await coverages.change(name, ({ coverage, attempt: now }) => {
+    // It may have been cancelled and begun again.
+    if (now !== attempt) return false;
     coverage.responseCount = responses.size;
     coverage.reusedCount = present.size;
     coverage.computedCount = 0;
@@ -64,7 +66,7 @@ async function planCoverage({ blobs, coverages, logps, peers, durable }: Coverin
   const files = model!.files.map((file) => FileInfo.toJSON(file));
   return Promise.all(
     units.map(async (unit) => {
-      const id = `${name}/${record.attempt}/${unit.shard}/${unit.start}`;
+      const id = `${name}/${attempt}/${unit.shard}/${unit.start}`;
       const input: ComputeInput = { coverage: name, referenceFingerprint: fingerprint, files, unit };
       await durable.enqueue(computeWork, id, input);
       return id;

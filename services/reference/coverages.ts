@@ -53,7 +53,6 @@ export function openCoverages(database: Database) {
 
     /**
      * The coverage of an encoding under a reference; begins computing unless it is computing or complete already.
-     * `begun` tells whether a workflow is to be started, which is safe to do again.
      */
     async ensure(
       parent: string,
@@ -90,10 +89,18 @@ export function openCoverages(database: Database) {
       });
     },
 
-    /** Ends computing, one way or another; a coverage that has ended stays as it is. */
-    end(name: string, state: CoverageState, error?: unknown): Promise<Stored<CoverageRecord>> {
-      return documents.change(name, ({ coverage }) => {
-        if (coverage.state !== CoverageState.COMPUTING) return false;
+    /**
+     * Ends computing, one way or another; a coverage that has ended stays as it is, and so does one that has been begun
+     * again since the attempt that is given.
+     */
+    end(
+      name: string,
+      state: CoverageState,
+      { error, attempt }: { error?: unknown; attempt?: number } = {},
+    ): Promise<Stored<CoverageRecord>> {
+      return documents.change(name, (record) => {
+        const { coverage } = record;
+        if (coverage.state !== CoverageState.COMPUTING || (attempt ?? record.attempt) !== record.attempt) return false;
         coverage.state = state;
         coverage.error = error === undefined ? undefined : statusOf(error);
         coverage.updateTime = new Date();

@@ -22,9 +22,7 @@ const durable = await startDurable({ url: config.DATABASE_URL, schema: database.
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const peers = openPeers(config);
-durable.execute(coverWork, ({ coverage }, attempt) =>
-  cover({ blobs, coverages, logps, peers, durable }, coverage, attempt),
-);
+durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
 // A coverage mostly waits for its units, so this process sees many through.
 await durable.launch({ [coverWork.queue]: 20 });
 
@@ -38,7 +36,8 @@ const server = await startServer({
       logps,
       peers,
       numericsProfile: numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32'),
-      begin: ({ coverage: { name }, attempt }) => durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name }),
+      begin: ({ coverage: { name }, attempt }) =>
+        durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt }),
     }),
   ],
 });

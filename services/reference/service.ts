@@ -1,8 +1,7 @@
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
-import type { Queries } from '@pairwise/database';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
-import { parseName, service, type Service } from '@pairwise/rpc';
+import { inField, parseName, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CoverageRecord, Coverages } from './coverages.ts';
@@ -18,7 +17,7 @@ export interface ReferenceParts {
   peers: Peers;
   numericsProfile: string;
   /** Starts the workflow of a coverage's attempt; doing so again changes nothing. */
-  begin: (record: CoverageRecord, tx?: Queries) => Promise<void>;
+  begin: (record: CoverageRecord) => Promise<void>;
 }
 
 const pollMs = 250;
@@ -30,8 +29,8 @@ export function referenceService(parts: ReferenceParts): Service {
   return service(ReferenceServiceService, {
     ensureLogps: async ({ parent, model: modelName, encoding: encodingName }) => {
       parseName('projects/{project}', parent, 'parent');
-      const { model } = await peers.model.getModel({ name: modelName });
-      const { encoding } = await peers.dataset.getEncoding({ name: encodingName });
+      const { model } = await inField('model', peers.model.getModel({ name: modelName }));
+      const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }));
       const record = await coverages.ensure(parent, model!, encoding!, parts.numericsProfile);
       if (record.coverage.state === CoverageState.COMPUTING) await parts.begin(record);
       return { coverage: record.coverage };

@@ -14,8 +14,15 @@ export interface ComputeInput {
 
 export type ModelFiles = readonly Pick<FileInfo, 'path' | 'digest'>[];
 
+/** What the process that serves sees through: one of the times that a coverage was begun. */
+export interface CoverInput {
+  coverage: string;
+  /** `CoverageRecord.attempt`. */
+  attempt: number;
+}
+
 /** The planning of a coverage and the waiting for its units; executed by the process that serves. */
-export const coverWork = work<{ coverage: string }>('cover', 'coverages');
+export const coverWork = work<CoverInput>('cover', 'coverages');
 
 /** One unit; executed by the workers, which own the accelerators. */
 export const computeWork = work<ComputeInput>('compute', 'accelerator');

@@ -1,7 +1,7 @@
 import { StartTrainingRequest, Training, TrainingSpec, TrainingState, TruncationMode } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
+import { inField, newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
 import { engineVersion, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import type { TrainingRecord, Trainings } from './trainings.ts';
@@ -20,12 +20,12 @@ export async function startTraining(
     const message = `eval_fraction is ${evaluation.value}; it must be at least 0 and below 1`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'eval_fraction' });
   }
-  await peers.model.getModel({ name: request.model });
-  await peers.dataset.getEncoding({ name: request.encoding });
-  await peers.reference.getCoverage({ name: request.coverage });
+  await inField('model', peers.model.getModel({ name: request.model }));
+  await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }));
+  await inField('coverage', peers.reference.getCoverage({ name: request.coverage }));
   if (evaluation?.$case === 'evalEncoding') {
-    await peers.dataset.getEncoding({ name: evaluation.value });
-    await peers.reference.getCoverage({ name: request.evalCoverage });
+    await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }));
+    await inField('eval_coverage', peers.reference.getCoverage({ name: request.evalCoverage }));
   }
   const now = new Date();
   const training = Training.create({

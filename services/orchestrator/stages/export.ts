@@ -1,4 +1,5 @@
 import { ExportState, type Export, type Run } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
 import type { Driver } from '../driver.ts';
 import { follow } from '../follow.ts';
 import { idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
@@ -9,21 +10,19 @@ const ends: readonly ExportState[] = [ExportState.SUCCEEDED, ExportState.FAILED,
 /** Has the artifacts made; their verification is a stage of its own. */
 export async function exportArtifacts(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
   const { checkpoint, encoding } = outputsOf(run);
-  const { export: started } = await driver.peers.export.startExport(
-    {
-      parent: parentOf(run),
-      exportId: idOf(run),
-      source: { $case: 'checkpoint', value: checkpoint },
-      targets: resolvedSpecOf(run).exportTargets,
-      baseName: '',
-      encoding,
-    },
-    { signal },
-  );
-  const { name } = started!;
+  const name = `${parentOf(run)}/exports/${idOf(run)}`;
+  // Noted before it is begun, and begun whatever happens meanwhile, so that a cancellation finds it.
   await driver.runs.change(run.name, (changing) => {
     outputsOf(changing).export = name;
     return [];
+  });
+  await driver.peers.export.startExport({
+    parent: parentOf(run),
+    exportId: idOf(run),
+    source: { $case: 'checkpoint', value: checkpoint },
+    targets: resolvedSpecOf(run).exportTargets,
+    baseName: '',
+    encoding,
   });
   await followExport(driver, run, 'export', name, ({ state }) => state === ExportState.VERIFYING, signal);
 }
@@ -44,7 +43,7 @@ export async function verify(driver: Driver, run: Run, signal: AbortSignal): Pro
   });
 }
 
-function followExport(
+async function followExport(
   { peers, runs }: Driver,
   run: Run,
   stage: StageName,
@@ -52,7 +51,7 @@ function followExport(
   until: (now: Export) => boolean,
   signal: AbortSignal,
 ): Promise<Export> {
-  return follow(
+  const ended = await follow(
     {
       read: async () => (await peers.export.getExport({ name }, { signal })).export!,
       ended: (now) => until(now) || ends.includes(now.state),
@@ -65,4 +64,6 @@ function followExport(
     },
     signal,
   );
+  if (ended.state === ExportState.CANCELLED) throw new PairwiseError('CANCELLED', `${name} was cancelled`);
+  return ended;
 }

@@ -22,20 +22,21 @@ export async function reference(driver: Driver, run: Run, signal: AbortSignal): 
 }
 
 async function cover(
-  { peers, runs }: Driver,
+  driver: Driver,
   run: Run,
   encoding: string,
   output: 'coverage' | 'evalCoverage',
   signal: AbortSignal,
 ): Promise<Coverage> {
+  const { peers, runs } = driver;
   const { model } = outputsOf(run);
-  const { coverage } = await peers.reference.ensureLogps({ parent: parentOf(run), model, encoding }, { signal });
+  const { coverage } = await peers.reference.ensureLogps({ parent: parentOf(run), model, encoding });
   const { name } = coverage!;
   await runs.change(run.name, (changing) => {
     outputsOf(changing)[output] = name;
     return [];
   });
-  return follow(
+  const ended = await follow(
     {
       read: async () => (await peers.reference.getCoverage({ name }, { signal })).coverage!,
       ended: ({ state }) => state !== CoverageState.COMPUTING,
@@ -48,4 +49,6 @@ async function cover(
     },
     signal,
   );
+  // The run that had begun it was cancelled: this one still needs it.
+  return ended.state === CoverageState.CANCELLED ? cover(driver, run, encoding, output, signal) : ended;
 }

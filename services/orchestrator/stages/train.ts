@@ -6,9 +6,10 @@ import { checkPin, idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '.
 
 /** Trains the policy, copying the metric points into the run's log as they come. */
 export async function train(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
-  const { name } = await start(driver, run, signal);
+  const { name } = await start(driver, run);
   const ended = await watch(driver, run.name, name, signal);
   if (ended.error !== undefined) throw errorOf(ended.error);
+  if (ended.state === TrainingState.CANCELLED) throw new PairwiseError('CANCELLED', `${name} was cancelled`);
   const { checkpoint } = await driver.peers.training.getCheckpoint({ name: ended.latestCheckpoint }, { signal });
   await driver.runs.change(run.name, (changing) => {
     outputsOf(changing).checkpoint = checkpoint!.name;
@@ -17,7 +18,7 @@ export async function train(driver: Driver, run: Run, signal: AbortSignal): Prom
   });
 }
 
-async function start({ peers, runs }: Driver, run: Run, signal: AbortSignal): Promise<Training> {
+async function start({ peers, runs }: Driver, run: Run): Promise<Training> {
   const { model, encoding, evalEncoding, coverage, evalCoverage } = outputsOf(run);
   const spec = resolvedSpecOf(run);
   const evaluation =
@@ -26,12 +27,16 @@ async function start({ peers, runs }: Driver, run: Run, signal: AbortSignal): Pr
       : spec.evaluation;
   const inputs = { model, encoding, evaluation, coverage, evalCoverage, spec: spec.training };
   const request = { parent: parentOf(run), trainingId: idOf(run), ...inputs };
-  const { training } = await peers.training.startTraining(request, { signal });
-  const { name, numericsProfile, engineVersion } = training!;
+  // Noted before it is begun, and begun whatever happens meanwhile, so that a cancellation finds it.
+  await runs.change(run.name, (changing) => {
+    outputsOf(changing).training = `${parentOf(run)}/trainings/${idOf(run)}`;
+    return [];
+  });
+  const { training } = await peers.training.startTraining(request);
+  const { numericsProfile, engineVersion } = training!;
   checkPin(spec.pins?.numericsProfile, numericsProfile, 'numerics_profile');
   checkPin(spec.pins?.engineVersion, engineVersion, 'engine_version');
   await runs.change(run.name, (changing) => {
-    outputsOf(changing).training = name;
     changing.resolvedSpec = { ...spec, pins: { ...spec.pins!, numericsProfile, engineVersion } };
     return [];
   });

@@ -1,0 +1,124 @@
+import { OrchestratorServiceService, Run, RunSpec, RunState } from '@pairwise/api';
+import { migrate, openDatabase, type Database } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { startDurable, type Durable } from '@pairwise/durable';
+import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { migrations } from './migrations.ts';
+import { openPeers } from './peers.ts';
+import { openRuns, pendingStages, type Runs } from './runs.ts';
+import { orchestratorService } from './service.ts';
+import { runWork, workId } from './workflow.ts';
+
+const parent = 'projects/default';
+let [database, durable, runs, server, client] = [] as unknown as [
+  Database,
+  Durable,
+  Runs,
+  RunningServer,
+  Client<typeof OrchestratorServiceService>,
+];
+const told: string[] = [];
+let databaseFails = false;
+
+// The work of the runs is enqueued but never executed, and no peer is there.
+beforeAll(async () => {
+  const { url } = await testDatabase();
+  database = openDatabase({ url, schema: 'orchestrator' });
+  await migrate(database, migrations);
+  const silent = () => undefined;
+  const log = { debug: silent, info: silent, warn: silent, error: console.error };
+  durable = await startDurable({ url, schema: 'orchestrator', log });
+  runs = openRuns(database, (name, { message }) => told.push(`${name}: ${message}`));
+  const nowhere = '127.0.0.1:1';
+  const peers = openPeers({
+    PAIRWISE_LISTEN: '',
+    DATABASE_URL: url,
+    PAIRWISE_DATASET_ADDRESS: nowhere,
+    PAIRWISE_REFERENCE_ADDRESS: nowhere,
+    PAIRWISE_TRAINING_ADDRESS: nowhere,
+    PAIRWISE_EXPORT_ADDRESS: nowhere,
+  } as Parameters<typeof openPeers>[0]);
+  const parts = {
+    database,
+    runs,
+    peers,
+    enqueue: async (run: Run, tx: Parameters<Durable['enqueue']>[3]) => {
+      await durable.enqueue(runWork, workId(run), { name: run.name }, tx);
+      if (databaseFails) throw new Error('the database fails');
+    },
+    cancel: (run: Run, tx: Parameters<Durable['cancel']>[1]) => durable.cancel(workId(run), tx),
+    traceId: () => 'trace',
+  };
+  server = await startServer({
+    address: '127.0.0.1:0',
+    log: { ...log, error: silent },
+    services: [orchestratorService(parts)],
+  });
+  client = openClient(OrchestratorServiceService, server);
+}, 120_000);
+
+afterAll(async () => {
+  client.close();
+  await server.drain();
+  await durable.stop();
+  await database.close();
+});
+
+async function stored(id: string, state: RunState): Promise<Run> {
+  const name = `${parent}/runs/${id}`;
+  const spec = RunSpec.create({});
+  const run = Run.create({ name, uid: id, state, stages: pendingStages(), spec, resolvedSpec: spec, attempt: 1 });
+  await database.transaction((tx) => runs.create(run, parent, tx));
+  return runs.get(name);
+}
+
+test('a retry takes place once for its request id, whole or not at all', async () => {
+  const run = await stored('failed', RunState.FAILED);
+  const { name } = run;
+  databaseFails = true;
+  await expect(client.retryRun({ name, requestId: 'one' })).rejects.toMatchObject({ reason: 'INTERNAL' });
+  databaseFails = false;
+  expect(await runs.get(name)).toEqual(run);
+  expect(await durable.state(workId({ ...run, attempt: 2 }))).toBeUndefined();
+
+  const both = await Promise.all([1, 2].map(() => client.retryRun({ name, requestId: 'one' })));
+  for (const { run: again } of both)
+    expect(again).toMatchObject({ state: RunState.QUEUED, attempt: 2, traceId: 'trace' });
+  expect(await durable.state(workId({ ...run, attempt: 2 }))).toBe('QUEUED');
+  expect(told.filter((text) => text === `${name}: Attempt 2 began.`)).toHaveLength(1);
+  await expect(client.retryRun({ name, requestId: 'two' })).rejects.toMatchObject({
+    reason: 'WRONG_STATE',
+    field: 'name',
+  });
+});
+
+test('a request id that came before with another run is refused', async () => {
+  const [first, other] = [await stored('first', RunState.CANCELLED), await stored('other', RunState.CANCELLED)];
+  await client.retryRun({ name: first.name, requestId: 'three' });
+  const reused = client.retryRun({ name: other.name, requestId: 'three' });
+  await expect(reused).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED', field: 'request_id' });
+  expect((await runs.get(other.name)).attempt).toBe(1);
+});
+
+test('a run is deleted only as the caller knows it, once it has ended, and with all that belongs to it', async () => {
+  const { name, etag } = await stored('done', RunState.SUCCEEDED);
+  const stale = client.deleteRun({ name, etag: `${etag}0`, requestId: '' });
+  await expect(stale).rejects.toMatchObject({ reason: 'ETAG_MISMATCH', field: 'etag' });
+  const queued = await stored('queued', RunState.QUEUED);
+  const early = client.deleteRun({ name: queued.name, etag: '', requestId: '' });
+  await expect(early).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
+  // Its export cannot be deleted, since the peer is away, so it stays.
+  await expect(client.deleteRun({ name, etag, requestId: 'four' })).rejects.toMatchObject({ reason: 'UNAVAILABLE' });
+  expect((await client.getRun({ name })).run).toMatchObject({ name, etag });
+}, 60_000);
+
+test('cancelling is a request of its own, which may be repeated', async () => {
+  const { name } = await stored('moving', RunState.QUEUED);
+  for (const requestId of ['five', 'five', '']) {
+    expect((await client.cancelRun({ name, requestId })).run?.state).toBe(RunState.CANCELLING);
+  }
+  const ended = await stored('ended', RunState.FAILED);
+  const { run: unchanged } = await client.cancelRun({ name: ended.name, requestId: '' });
+  expect(unchanged).toMatchObject({ state: RunState.FAILED, etag: ended.etag });
+});
