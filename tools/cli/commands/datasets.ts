@@ -7,7 +7,7 @@ import { resourceName, shortName, versionName } from '../names.ts';
 import { fields, formatBytes, formatCount, formatTime, paint, say, sayJson, table } from '../output.ts';
 import { readAll } from '../paging.ts';
 import { limitOption } from './options.ts';
-import { uploadPairs } from './upload.ts';
+import { sizeOf, uploadPairs } from './upload.ts';
 
 interface ImportOptions {
   policy: 'strict' | 'skip';
@@ -62,6 +62,8 @@ async function importFiles(
 ): Promise<undefined> {
   const { services, json, project, interrupted } = context;
   const parent = resourceName('datasets', dataset, project);
+  // Before anything is made for a name that was mistyped.
+  files.forEach(sizeOf);
   await ensureDataset(context, parent);
   const rows: string[][] = [];
   const reports: DatasetReport[] = [];

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InspectModelResponse, Model, ModelSource, ModelState } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { exitCodes, failureOf } from '../exit.ts';
@@ -116,11 +118,7 @@ function sayModel(model: Model, project: string): void {
 }
 
 async function inspect({ services, json, project }: Context, text: string): Promise<number> {
-  const imported = /^(projects\/[^/]+\/models\/)?[a-z0-9-]+$/.test(text)
-    ? await isImported(services, text, project)
-    : undefined;
-  const source =
-    imported === undefined ? uriSource(text) : ModelSource.create({ source: { $case: 'model', value: imported } });
+  const source = await sourceOf(services, text, project);
   const found = await services.model.inspectModel({ parent: project, source });
   const code = found.supported ? exitCodes.succeeded : exitCodes.failed;
   if (json) {
@@ -142,13 +140,19 @@ async function inspect({ services, json, project }: Context, text: string): Prom
   return code;
 }
 
-/** The resource name, if there is an imported model that the text means. */
-async function isImported(services: Context['services'], text: string, project: string): Promise<string | undefined> {
+/** What a user means: a model that is here already, or else a folder or repository. */
+async function sourceOf(services: Context['services'], text: string, project: string): Promise<ModelSource> {
+  if (!/^(projects\/[^/]+\/models\/)?[a-z0-9-]+$/.test(text)) return uriSource(text);
   const name = resourceName('models', text, project);
-  return services.model.getModel({ name }).then(
-    () => name,
-    () => undefined,
-  );
+  try {
+    await services.model.getModel({ name });
+    return ModelSource.create({ source: { $case: 'model', value: name } });
+  } catch (error) {
+    const missing = error instanceof PairwiseError && error.reason === 'NOT_FOUND';
+    // It may be a folder, if one is there.
+    if (missing && existsSync(text)) return uriSource(text);
+    throw error;
+  }
 }
 
 async function list({ services, json, project }: Context, { limit }: { limit: number }): Promise<undefined> {

@@ -21,12 +21,13 @@ export interface Upload {
 /** Enough for a server that restarts. */
 const triesWithoutProgress = 8;
 
-function sizeOf(path: string): number {
+/** Size of a file that can be uploaded. Ends the command with code 2 where there is none. */
+export function sizeOf(path: string): number {
   try {
     const stat = statSync(path);
     if (stat.isFile()) return stat.size;
   } catch (error) {
-    usage((error as Error).message);
+    usage(`${path} cannot be read: ${(error as Error).message}`);
   }
   return usage(`${path} is no file`);
 }
@@ -79,6 +80,13 @@ async function chooseImport(services: Services, { parent, policy }: Upload, dige
   }
 }
 
+/** The server speaks of the bytes that it got; the user knows a file. */
+function ofFile(error: unknown, path: string): unknown {
+  if (!(error instanceof PairwiseError) || error.field !== 'chunk') return error;
+  const message = `${path}: ${error.message.replace(/^chunk: /, '')}`;
+  return new PairwiseError(error.reason, message, { metadata: error.metadata, cause: error });
+}
+
 /**
  * Uploads a file of pairs. A connection that breaks is taken up again where the server has got to.
  * Throws the server's error for a file that it refuses.
@@ -104,7 +112,9 @@ export async function uploadPairs(services: Services, upload: Upload): Promise<I
         if (now?.state === ImportState.READY) return now;
         const committed = Number(now?.committedSizeBytes ?? 0);
         const moved = committed !== offset;
-        if (upload.signal.aborted || (!lost && !moved) || now?.state === ImportState.FAILED || left === 1) throw error;
+        if (upload.signal.aborted || (!lost && !moved) || now?.state === ImportState.FAILED || left === 1) {
+          throw ofFile(error, upload.path);
+        }
         if (moved) left = triesWithoutProgress;
         offset = committed;
         upload.onResume(offset);

@@ -37,6 +37,14 @@ function placesOf(key: string, message: DescMessage, path: string): string[] {
   });
 }
 
+/** Names of all fields of a message and of those within it. */
+function namesBelow(message: DescMessage): string[] {
+  return message.fields.flatMap((field) => {
+    const within = messageOf(field);
+    return within === undefined ? [field.name] : [field.name, ...namesBelow(within)];
+  });
+}
+
 /** What to say of a key that a message does not have: the name that was meant, or the place where it belongs. */
 export function hintFor(key: string, message: DescMessage, whole: DescMessage): string {
   const known = message.fields.map(({ name }) => name);
@@ -44,5 +52,8 @@ export function hintFor(key: string, message: DescMessage, whole: DescMessage): 
   if (near !== undefined) return `did you mean '${near}'?`;
   const elsewhere = placesOf(key, whole, '');
   if (elsewhere.length > 0) return `it belongs to spec.${elsewhere[0]!.split('.').slice(0, -1).join('.')}`;
+  // Of two letters nothing can be told.
+  const far = key.length < 3 ? undefined : nearest(key, [...new Set(namesBelow(whole))]);
+  if (far !== undefined) return `did you mean spec.${placesOf(far, whole, '')[0]!}?`;
   return `known are ${known.join(', ')}`;
 }

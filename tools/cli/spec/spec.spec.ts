@@ -154,6 +154,8 @@ describe('refusing', () => {
   test.each([
     ['beta', "--set 'beta': it must be <field>=<value>"],
     ['betta=1', 'spec.betta is not known'],
+    ['bta=1', 'spec.bta is not known; did you mean spec.training.beta?'],
+    ['lr=1', 'spec.lr is not known; known are model, '],
     ['training.betta=1', "spec.training.betta is not known; did you mean 'beta'?"],
     ['beta=high', "spec.training.beta is the text 'high'; it must be a number"],
     ['beta.x=1', "spec.training.beta has no fields, so there is no 'x'"],

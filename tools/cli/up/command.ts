@@ -1,3 +1,4 @@
+import { PairwiseError } from '@pairwise/errors';
 import { Command, Option } from 'commander';
 import { defaultAddress } from '../address.ts';
 import { exitCodes, usage } from '../exit.ts';
@@ -87,6 +88,8 @@ async function up(options: UpOptions & { tokenFile?: string }): Promise<number> 
     platform = await startPlatform({ ...platformOptions(options), log: write, signal: stopping.signal });
   } catch (error) {
     if (stopping.signal.aborted) return exitCodes.succeeded;
+    // An address, a file or a variable that cannot be used is for the user to change.
+    if (error instanceof PairwiseError && error.reason === 'INVALID_ARGUMENT') usage(error.message);
     throw error;
   }
   if (process.stdout.isTTY) process.stdout.write(`${paint('green', 'Ready.')} Ctrl-C stops it.\n`);

@@ -108,6 +108,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const access = { address, tls: options.tls, tokenFile: options.tokenFile, insecure: options.insecure };
   const tell: Tell = (level, msg, fields = {}) =>
     log({ time: new Date().toISOString(), level, service: 'up', msg, ...fields });
+  const { port } = splitAddress(address);
   checkAccess(access);
   if (access.tokenFile !== undefined) readToken(access.tokenFile);
   await checkFree(address);
@@ -130,7 +131,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     }
     signal.throwIfAborted();
 
-    const ports = await freePorts(servers.length, splitAddress(address).port);
+    const ports = await freePorts(servers.length, port);
     const { environment = process.env, tokenFile, modelRoots } = options;
     const surroundings = { environment, dataFolder, databaseUrl, address, ports, tokenFile, modelRoots };
     const started = new Map<string, Supervised>();

@@ -1,0 +1,29 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const main = fileURLToPath(new URL('main.ts', import.meta.url));
+
+// Nobody listens on port 1. What the environment says of a platform at hand must not count.
+function pairwise(...words: string[]) {
+  const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('PAIRWISE_'));
+  const env = { ...Object.fromEntries(kept), PAIRWISE_ADDRESS: '127.0.0.1:1' };
+  return spawnSync(process.execPath, [main, ...words], { env, encoding: 'utf8' });
+}
+
+test.each([
+  [0, /^Usage: pairwise/, ['--help']],
+  [2, /unknown command 'blah'/, ['blah']],
+  [2, /unknown option '--foo'/, ['runs', 'create', '--foo']],
+  [2, /give the spec with --file/, ['runs', 'create']],
+  [2, /none\.jsonl cannot be read: ENOENT/, ['datasets', 'import', 'concise', 'none.jsonl']],
+  [2, /names no dataset; give its id/, ['datasets', 'get', 'No_Id']],
+  [2, /'nowhere' is no address; it must be host:port/, ['up', '--listen', 'nowhere']],
+  [2, /other machines can reach 0\.0\.0\.0:1: set PAIRWISE_TLS_CERT/, ['up', '--listen', '0.0.0.0:1']],
+  [3, /nothing answers at 127\.0\.0\.1:1; start the platform with 'pairwise up'/, ['runs', 'list']],
+  [3, /^\{"error":\{"reason":"UNAVAILABLE","message":"nothing answers/, ['runs', 'list', '--json']],
+])('code %i: %s', { timeout: 30_000 }, (code, text, words) => {
+  const { status, stdout, stderr } = pairwise(...words);
+  expect(stdout + stderr).toMatch(text);
+  expect(status).toBe(code);
+});
