@@ -60,12 +60,18 @@ export function once(
       ]);
       return resource;
     }
-    const before = await tx.row<{ request: string; resource: string }>(
-      'select request, resource from requests where method = $1 and request_id = $2',
-      [method, requestId],
-    );
-    if (before?.request === request) return before.resource;
-    const message = `request_id: '${requestId}' came before with another request; choose a new one`;
-    throw new PairwiseError('REQUEST_ID_REUSED', message, { field: 'request_id' });
+    return (await repeated(tx, { method, requestId, request }))!;
   });
+}
+
+/**
+ * The name that a call returned when it came before; undefined if it did not. For what is to be looked at only when a
+ * call comes for the first time. Throws REQUEST_ID_REUSED where the id came before with another request.
+ */
+export async function repeated(on: Queries, { method, requestId, request }: OnceCall): Promise<string | undefined> {
+  const sql = 'select request, resource from requests where method = $1 and request_id = $2';
+  const before = await on.row<{ request: string; resource: string }>(sql, [method, requestId]);
+  if (before === undefined || before.request === request) return before?.resource;
+  const message = `request_id: '${requestId}' came before with another request; choose a new one`;
+  throw new PairwiseError('REQUEST_ID_REUSED', message, { field: 'request_id' });
 }

@@ -29,6 +29,9 @@ export async function runExport(exporter: Exporter, name: string, { step, fence 
     for (const target of request.targets) {
       await step(`make ${target.name}`, async (signal) => {
         const place = { name: `${name}/artifacts/${target.name}`, baseName: request.baseName };
+        // An attempt before this one may have finished it.
+        const { artifacts } = (await exports.get(name)).export;
+        if (artifacts.some((artifact) => artifact.name === place.name)) return;
         const source = await openSource(exporter, request.source);
         await exports.addArtifact(name, await makeArtifact(exporter, source, target, place, signal), fence);
       });

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { CreateRunRequest, Run, RunState, type ModelSource, type RunSpec } from '@pairwise/api';
-import { once, type Database, type Queries } from '@pairwise/database';
+import { callOf, once, repeated, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { fingerprintOf, type Recipe } from '@pairwise/fingerprint';
-import { errorOf, inField, newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
+import { errorOf, inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
 import type { Peers } from './peers.ts';
+import { idOf } from './run.ts';
 import { pendingStages, type Runs } from './runs.ts';
 import { resolveSpec } from './spec.ts';
 
@@ -23,31 +23,36 @@ export interface Creation {
  * Checks a request, resolves its spec and, unless it only validates, stores the run. Everything that can be refused
  * without bringing in weights is refused here. A repeated request returns the run that it made.
  */
-export async function createRun(creation: Creation, request: CreateRunRequest): Promise<Run> {
-  const { parent, spec } = request;
+export async function createRun(creation: Creation, request: CreateRunRequest, options: CallOptions): Promise<Run> {
+  const { database, runs, peers, enqueue, traceId } = creation;
+  const { parent, spec, validateOnly } = request;
   parseName('projects/{project}', parent, 'parent');
   if (spec === undefined) throw new PairwiseError('INVALID_ARGUMENT', 'spec is not set', { field: 'spec' });
   refuseUnknownFields(spec, 'spec');
   const resolved = resolveSpec(spec);
   const id = newId(request.runId, 'run', 'run_id');
-  await inspect(creation.peers, parent, resolved);
-  const run = newRun(`${parent}/runs/${id}`, spec, resolved, creation.traceId());
-  if (request.validateOnly) return run;
-  const { requestId, ...rest } = request;
-  const call = {
-    method: 'CreateRun',
-    requestId,
-    request: fingerprintOf(CreateRunRequest.toJSON({ ...rest, requestId: '' }) as Recipe),
-  };
-  const name = await once(creation.database, call, async (tx) => {
-    if (!(await creation.runs.create(run, parent, tx))) {
-      const message = `run_id: '${id}' exists or has existed; names are never reused, choose another`;
-      throw new PairwiseError('ALREADY_EXISTS', message, { field: 'run_id' });
-    }
-    await creation.enqueue(run, tx);
+  const call = callOf('CreateRun', CreateRunRequest, request);
+  // What the run needed may be gone since then.
+  const before = validateOnly ? undefined : await repeated(database, call);
+  if (before !== undefined) return runs.get(before);
+  await inspect(peers, parent, resolved, options);
+  const run = newRun(`${parent}/runs/${id}`, spec, resolved, traceId());
+  if (validateOnly) {
+    if (!(await runs.isFree(run.name))) throw taken(run);
+    return run;
+  }
+  const name = await once(database, call, async (tx) => {
+    if (!(await runs.create(run, parent, tx))) throw taken(run);
+    await enqueue(run, tx);
     return run.name;
   });
-  return creation.runs.get(name);
+  return runs.get(name);
+}
+
+function taken(run: Run): PairwiseError {
+  const { name } = run;
+  const message = `run_id: '${idOf(run)}' exists or has existed; names are never reused, choose another`;
+  return new PairwiseError('ALREADY_EXISTS', message, { field: 'run_id', metadata: { name } });
 }
 
 function newRun(name: string, spec: RunSpec, resolvedSpec: RunSpec, traceId: string): Run {
@@ -67,20 +72,25 @@ function newRun(name: string, spec: RunSpec, resolvedSpec: RunSpec, traceId: str
 }
 
 /** Refuses a spec whose data or model is not there, or whose model cannot be trained. */
-async function inspect(peers: Peers, parent: string, spec: RunSpec): Promise<void> {
-  const version = (field: string, name: string) => inField(field, peers.dataset.getDatasetVersion({ name }));
+async function inspect(peers: Peers, parent: string, spec: RunSpec, options: CallOptions): Promise<void> {
+  const version = (field: string, name: string) => inField(field, peers.dataset.getDatasetVersion({ name }, options));
   await version('spec.dataset_version', spec.datasetVersion);
   if (spec.evaluation?.$case === 'evalDatasetVersion') {
     await version('spec.eval_dataset_version', spec.evaluation.value);
   }
-  await inField('spec.model', inspectModel(peers, parent, spec.model));
+  await inField('spec.model', inspectModel(peers, parent, spec.model, options));
 }
 
-async function inspectModel({ model: models }: Peers, parent: string, model: ModelSource | undefined): Promise<void> {
+async function inspectModel(
+  { model: models }: Peers,
+  parent: string,
+  model: ModelSource | undefined,
+  options: CallOptions,
+): Promise<void> {
   if (model?.source?.$case === 'model') {
-    await models.getModel({ name: model.source.value });
+    await models.getModel({ name: model.source.value }, options);
     return;
   }
-  const { obstacles } = await models.inspectModel({ parent, source: model });
+  const { obstacles } = await models.inspectModel({ parent, source: model }, options);
   if (obstacles[0] !== undefined) throw errorOf(obstacles[0]);
 }

@@ -29,11 +29,15 @@ export function hasEnded({ state }: Run): boolean {
   return terminal.includes(state);
 }
 
-/** The stages of a run that has not begun, or begins again: what has succeeded stays. */
+/**
+ * The stages of a run that has not begun, or begins again: what has succeeded stays. Export and verify are the stages of
+ * one resource, which the first of them takes up again.
+ */
 export function pendingStages(stages: readonly Stage[] = []): Stage[] {
+  const succeeded = (name: StageName) => stages.some((it) => it.name === name && it.state === StageState.SUCCEEDED);
   return stageNames.map((name) => {
     const before = stages.find((stage) => stage.name === name);
-    if (before?.state === StageState.SUCCEEDED) return before;
+    if (before !== undefined && succeeded(name) && (name !== 'export' || succeeded('verify'))) return before;
     const state = StageState.PENDING;
     return { name, state, startTime: undefined, endTime: undefined, progress: undefined, error: undefined };
   });
@@ -49,6 +53,11 @@ export function openRuns(database: Database, told: (name: string, happening: Hap
   return {
     get: documents.get,
     list: documents.list,
+
+    /** Whether no run has this name, or had it. */
+    async isFree(name: string): Promise<boolean> {
+      return (await database.row('select 1 from runs where name = $1', [name])) === undefined;
+    },
 
     /** Inserts a new run. False where the name is or was taken. */
     async create(run: Run, parent: string, tx: Queries): Promise<boolean> {

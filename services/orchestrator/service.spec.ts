@@ -1,12 +1,12 @@
-import { OrchestratorServiceService, Run, RunSpec, RunState } from '@pairwise/api';
-import { migrate, openDatabase, type Database } from '@pairwise/database';
+import { CreateRunRequest, OrchestratorServiceService, Run, RunSpec, RunState, StageState } from '@pairwise/api';
+import { callOf, migrate, once, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Durable } from '@pairwise/durable';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
-import { openRuns, pendingStages, type Runs } from './runs.ts';
+import { openRuns, pendingStages, stageNames, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
 import { runWork, workId } from './workflow.ts';
 
@@ -121,4 +121,44 @@ test('cancelling is a request of its own, which may be repeated', async () => {
   const ended = await stored('ended', RunState.FAILED);
   const { run: unchanged } = await client.cancelRun({ name: ended.name, requestId: '' });
   expect(unchanged).toMatchObject({ state: RunState.FAILED, etag: ended.etag });
+});
+
+test('a repeated creation returns its run, though what the run was made of is gone', async () => {
+  const spec = RunSpec.fromPartial({
+    model: { source: { $case: 'model', value: `${parent}/models/gone` } },
+    datasetVersion: `${parent}/datasets/gone/versions/1`,
+  });
+  const request = { parent, runId: '', spec, requestId: 'six', validateOnly: false };
+  const { name } = await stored('made', RunState.SUCCEEDED);
+  await once(database, callOf('CreateRun', CreateRunRequest, request), () => Promise.resolve(name));
+  expect((await client.createRun(request)).run?.name).toBe(name);
+  const other = client.createRun({ ...request, runId: 'another' });
+  await expect(other).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED', field: 'request_id' });
+});
+
+test('a caller who does not wait any longer is not worked for', async () => {
+  const spec = RunSpec.fromPartial({
+    model: { source: { $case: 'model', value: `${parent}/models/m` } },
+    datasetVersion: `${parent}/datasets/d/versions/1`,
+  });
+  const request = { parent, runId: 'late', spec, requestId: '', validateOnly: false };
+  const began = Date.now();
+  const late = client.createRun(request, { deadline: new Date(began + 50) });
+  await expect(late).rejects.toMatchObject({ reason: 'UNAVAILABLE' });
+  expect(Date.now() - began).toBeLessThan(1000);
+});
+
+test('what is over stays over in a retry, save an export that was not verified', () => {
+  const stages = (ended: number) =>
+    stageNames.map((name, index) => {
+      const state = index < ended ? StageState.SUCCEEDED : StageState.CANCELLED;
+      return { ...pendingStages()[index]!, name, state };
+    });
+  const kept = (ended: number) =>
+    pendingStages(stages(ended))
+      .filter(({ state }) => state === StageState.SUCCEEDED)
+      .map(({ name }) => name);
+  expect(kept(2)).toEqual(['validate', 'reference']);
+  expect(kept(4)).toEqual(['validate', 'reference', 'train']);
+  expect(kept(5)).toEqual(stageNames);
 });

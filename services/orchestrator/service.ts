@@ -1,7 +1,14 @@
-import { OrchestratorServiceService, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
-import { once, type Queries } from '@pairwise/database';
+import {
+  DeleteRunRequest,
+  OrchestratorServiceService,
+  RetryRunRequest,
+  RunState,
+  type MetricPoint,
+  type Run,
+  type RunEvent,
+} from '@pairwise/api';
+import { callOf, once, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { fingerprintOf } from '@pairwise/fingerprint';
 import { parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { createRun, type Creation } from './create.ts';
 import { hasEnded, pendingStages, type LogEntry, type Runs } from './runs.ts';
@@ -21,7 +28,7 @@ const pattern = 'projects/{project}/runs/{run}';
 export function orchestratorService(parts: OrchestratorParts): Service {
   const { runs } = parts;
   return service(OrchestratorServiceService, {
-    createRun: async (request) => ({ run: await createRun(parts, request) }),
+    createRun: async (request, context) => ({ run: await createRun(parts, request, context) }),
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');
@@ -29,9 +36,9 @@ export function orchestratorService(parts: OrchestratorParts): Service {
       return { runs: page.items, nextPageToken: page.nextPageToken };
     },
     cancelRun: async ({ name }) => ({ run: await cancelRun(parts, named(name)) }),
-    retryRun: async ({ name, requestId }) => ({ run: await retryRun(parts, named(name), requestId) }),
-    deleteRun: async ({ name, etag, requestId }) => {
-      await deleteRun(parts, named(name), etag, requestId);
+    retryRun: async (request) => ({ run: await retryRun(parts, request) }),
+    deleteRun: async (request) => {
+      await deleteRun(parts, request);
       return {};
     },
     watchRun: ({ name, resumeToken }, { signal }) => watchRun(runs, named(name), resumeToken, signal),
@@ -61,9 +68,9 @@ function cancelRun({ runs, cancel }: OrchestratorParts, name: string): Promise<R
   });
 }
 
-async function retryRun(parts: OrchestratorParts, name: string, requestId: string): Promise<Run> {
+async function retryRun(parts: OrchestratorParts, request: RetryRunRequest): Promise<Run> {
   const { database, runs, enqueue, traceId } = parts;
-  const call = { method: 'RetryRun', requestId, request: fingerprintOf({ name }) };
+  const name = named(request.name);
   const again = async (run: Run, tx: Queries) => {
     if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
       const message = `name: '${name}' is ${run.state}; only a failed or cancelled run can be retried`;
@@ -78,12 +85,14 @@ async function retryRun(parts: OrchestratorParts, name: string, requestId: strin
     await enqueue(run, tx);
     return [{ type: 'run.retried', message: `Attempt ${run.attempt} began.` }];
   };
-  await once(database, call, async (tx) => (await runs.change(name, again, tx)).name);
+  await once(database, callOf('RetryRun', RetryRunRequest, request), async (tx) => {
+    return (await runs.change(name, again, tx)).name;
+  });
   return runs.get(name);
 }
 
-async function deleteRun({ database, runs, peers }: OrchestratorParts, name: string, etag: string, requestId: string) {
-  const call = { method: 'DeleteRun', requestId, request: fingerprintOf({ name, etag }) };
+async function deleteRun({ database, runs, peers }: OrchestratorParts, request: DeleteRunRequest): Promise<void> {
+  const name = named(request.name);
   // What belongs to the run goes while its row is locked, so that no retry takes it up again in between, and goes first,
   // so that a call which is cut short can be repeated.
   const removeBelongings = async (run: Run) => {
@@ -94,8 +103,8 @@ async function deleteRun({ database, runs, peers }: OrchestratorParts, name: str
     await unlessMissing(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
     await unlessMissing(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
   };
-  await once(database, call, async (tx) => {
-    await runs.remove(name, etag, removeBelongings, tx);
+  await once(database, callOf('DeleteRun', DeleteRunRequest, request), async (tx) => {
+    await runs.remove(name, request.etag, removeBelongings, tx);
     return name;
   });
 }

@@ -1,16 +1,44 @@
-import { RunSpec } from '@pairwise/api';
+import { RunSpec, TrainingSpec } from '@pairwise/api';
 import { expect, test } from 'vitest';
 import { resolveSpec } from './spec.ts';
 
+const dataset = 'projects/default/datasets/concise/versions';
 const least = {
   model: { source: { $case: 'uri' as const, value: 'file:///models/tiny' } },
-  datasetVersion: 'projects/default/datasets/concise/versions/1',
+  datasetVersion: `${dataset}/1`,
 };
 
 test('defaults are filled in, and resolving again changes nothing', () => {
   const resolved = resolveSpec(RunSpec.create(least));
   expect(resolved.exportTargets.map(({ name }) => name)).toEqual(['adapter', 'gguf-f16']);
-  expect(resolved.training).toMatchObject({ beta: 0.1, batchSize: 8, truncationMode: 'TRUNCATION_MODE_REFUSE' });
+  expect(TrainingSpec.toJSON(resolved.training!)).toEqual({
+    learningRate: 1e-5,
+    numTrainEpochs: 1,
+    lrSchedulerType: 'linear',
+    warmupSteps: 0,
+    maxGradNorm: 1,
+    weightDecay: 0,
+    adamBeta1: 0.9,
+    adamBeta2: 0.999,
+    adamEpsilon: 1e-8,
+    beta: 0.1,
+    labelSmoothing: 0,
+    losses: [{ type: 'sigmoid', weight: 1 }],
+    seed: 42,
+    batchSize: 8,
+    loggingSteps: 1,
+    evalSteps: 0,
+    saveSteps: 50,
+    saveTotalLimit: 2,
+    maxLength: 1024,
+    truncationMode: 'TRUNCATION_MODE_REFUSE',
+    lora: {
+      r: 16,
+      loraAlpha: 32,
+      targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+      useRslora: false,
+    },
+  });
   expect(resolveSpec(resolved)).toEqual(resolved);
   expect(resolveSpec(RunSpec.decode(RunSpec.encode(resolved).finish()))).toEqual(resolved);
 });
@@ -22,7 +50,12 @@ test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
     { model: { source: { $case: 'hub', value: { repoId: 'gpt2' } } } },
   ],
   ["spec.dataset_version is 'concise'", { datasetVersion: 'concise' }],
+  ["spec.dataset_version is 'projects/default/datasets/concise/versions/0'", { datasetVersion: `${dataset}/0` }],
+  ["spec.eval_dataset_version is ''", { evaluation: { $case: 'evalDatasetVersion', value: '' } }],
   ['spec.eval_fraction is 1', { evaluation: { $case: 'evalFraction', value: 1 } }],
+  ['spec.eval_fraction is -0.1', { evaluation: { $case: 'evalFraction', value: -0.1 } }],
+  ['spec.eval_fraction is NaN', { evaluation: { $case: 'evalFraction', value: NaN } }],
+  ['spec.model.uri is empty', { model: { source: { $case: 'uri', value: '' } } }],
   ['spec.training.beta is -1', { training: { beta: -1 } }],
   [
     "spec.export_targets[0].gguf.type is 'Q2_K'",
