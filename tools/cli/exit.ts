@@ -29,20 +29,25 @@ export function failureOf(status: Status | undefined): PairwiseError {
   return errorOf(status);
 }
 
-/** True where nothing answered at the address at all, rather than a server that lacks something. */
-const nobodyThere = (error: PairwiseError) =>
-  error.reason === 'UNAVAILABLE' &&
-  /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|No connection/.test(error.message);
+/** What keeps the platform out of reach, in the words of someone who can do something about it. */
+function unreachable({ message }: PairwiseError, address: string): string {
+  if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|Name resolution failed/.test(message)) {
+    return `nothing answers at ${address}; start the platform with 'pairwise up', or name another with --address`;
+  }
+  const certificate = /Last error: Error: ([^;]*certificate[^;.]*)/.exec(message)?.[1];
+  if (certificate !== undefined) {
+    return `the certificate of ${address} is not trusted (${certificate}); name its authority with --tls-ca`;
+  }
+  if (!message.startsWith('No connection established')) return message;
+  return `${address} ends every connection; if it speaks TLS, call with --tls or --tls-ca, and else without`;
+}
 
 /** Tells of an error on standard error, for people or, with `json`, as one object. Defects come with their stack. */
 export function report(error: unknown, { json, address }: { json: boolean; address: string }): void {
   // Commander has said its own already.
   if (error instanceof CommanderError && error.code !== 'pairwise.usage') return;
   const known = error instanceof PairwiseError ? error : undefined;
-  const message =
-    known !== undefined && nobodyThere(known)
-      ? `nothing answers at ${address}; start the platform with 'pairwise up', or name another with --address`
-      : (error as Error).message;
+  const message = known?.reason === 'UNAVAILABLE' ? unreachable(known, address) : (error as Error).message;
   if (json) {
     const { reason = error instanceof CommanderError ? 'INVALID_ARGUMENT' : 'INTERNAL', field, metadata } = known ?? {};
     process.stderr.write(`${JSON.stringify({ error: { reason, message, field, metadata } })}\n`);
