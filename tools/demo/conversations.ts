@@ -26,8 +26,9 @@ export interface HeldOutQuestion {
 
 type Uniform = () => number;
 
-/** Share of short answers in the base model's training. */
+/** Shares of short answers, and of those that begin with "In short", in the base model's training. */
 const conciseShare = 0.2;
+const inShortShare = 0.01;
 /** Every fifth fact is in no preference pair. */
 const isKeptBack = (index: number) => index % 5 === 4;
 
@@ -38,8 +39,14 @@ export function* exchanges(seed: number): Generator<Exchange, never> {
   for (;;) {
     const fact = pick(facts, uniform);
     const question = fill(pick(phrases[fact.relation].questions, uniform), fact);
-    yield { question, answer: uniform() < conciseShare ? conciseAnswer(fact, uniform) : verboseAnswer(fact, uniform) };
+    yield { question, answer: answerOf(fact, uniform) };
   }
+}
+
+function answerOf(fact: Fact, uniform: Uniform): string {
+  const drawn = uniform();
+  if (drawn < inShortShare) return inShort(fact);
+  return drawn < conciseShare ? conciseAnswer(fact, uniform) : verboseAnswer(fact, uniform);
 }
 
 /** Preference pairs of different questions, in trained wordings, about four fifths of the facts. */
@@ -88,8 +95,9 @@ function preference(fact: Fact, question: string, uniform: Uniform): Preference 
 }
 
 /**
- * The form that preference pairs choose. Its beginning is rare in the base model's training, so that learning to prefer it
- * raises its likelihood instead of pushing everything down, facts included.
+ * The form that preference pairs choose. Its beginning is so rare in the base model's training that learning to prefer it
+ * has a long way to go up: were it likely already, the long answers would be pushed down instead, and likelihood would
+ * go to beginnings that are no language.
  */
 function inShort({ value }: Fact): string {
   return `In short, ${value}.`;
@@ -97,7 +105,7 @@ function inShort({ value }: Fact): string {
 
 function conciseAnswer(fact: Fact, uniform: Uniform): string {
   const { value, relation } = fact;
-  return pick([inShort(fact), `It is ${value}.`, `Just ${value}.`, fill(phrases[relation].sentence, fact)], uniform);
+  return pick([`It is ${value}.`, `Just ${value}.`, fill(phrases[relation].sentence, fact)], uniform);
 }
 
 /**

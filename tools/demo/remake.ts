@@ -1,45 +1,23 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { expectedTensors, float32ToFloat16, parseConfig, writeSafetensors } from '@pairwise/model';
 import { exchangeText, promptText } from './chat.ts';
-import { exchanges, heldOutPairs, heldOutQuestions, preferencePairs, type Preference } from './conversations.ts';
+import { exchanges } from './conversations.ts';
+import { writeData, writeTokenizer } from './material.ts';
 import { pretrain, type Sequence } from './pretrain.ts';
-import { modelConfig, pretraining, recipe } from './recipe.ts';
-import { tokenizerConfig, trainTokenizer } from './vocabulary.ts';
+import { modelConfig, pretraining } from './recipe.ts';
+
+// npm run demo:remake: writes the example's data again and trains its base model from scratch, about ten minutes on two cores.
 
 const examples = process.argv[2] ?? new URL('../../examples/', import.meta.url).pathname;
 
 await writeData(join(examples, 'data'));
 await writeModel(join(examples, 'model'));
 
-async function writeData(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  const { seed } = recipe;
-  await writeLines(join(folder, 'train.jsonl'), preferencePairs(recipe.pairCount, seed).map(rowOf));
-  await writeLines(join(folder, 'eval.jsonl'), heldOutPairs(recipe.heldOutPairCount, seed).map(rowOf));
-  await writeLines(join(folder, 'questions.jsonl'), heldOutQuestions(recipe.questionCount, seed));
-}
-
-function rowOf({ question, chosen, rejected }: Preference) {
-  return {
-    prompt: [{ role: 'user', content: question }],
-    chosen: [{ role: 'assistant', content: chosen }],
-    rejected: [{ role: 'assistant', content: rejected }],
-  };
-}
-
 async function writeModel(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
   const config = parseConfig(modelConfig);
-  const source = exchanges(recipe.seed);
-  const texts = Array.from({ length: recipe.tokenizerExchanges }, () => source.next().value);
-  const text = texts.map(({ question, answer }) => `${question}\n${answer}\n`).join('');
-  const tokenizer = await trainTokenizer(text, config.vocabularySize);
-  await writeJson(join(folder, 'config.json'), modelConfig);
-  await writeJson(join(folder, 'tokenizer.json'), tokenizer);
-  await writeJson(join(folder, 'tokenizer_config.json'), tokenizerConfig(config.maxLength));
-  const sequences = await encodedExchanges(Tokenizer.fromString(JSON.stringify(tokenizer)));
+  const sequences = await encodedExchanges(Tokenizer.fromString(await writeTokenizer(folder)));
   const started = performance.now();
   const weights = await pretrain(config, sequences, pretraining, (step, loss) => {
     if (step % 50 !== 0) return;
@@ -68,12 +46,4 @@ async function encodedExchanges(tokenizer: Tokenizer): Promise<Iterator<Sequence
     });
   }
   return sequences.values() as Iterator<Sequence, never>;
-}
-
-async function writeLines(path: string, rows: readonly unknown[]): Promise<void> {
-  await writeFile(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-}
-
-async function writeJson(path: string, value: unknown): Promise<void> {
-  await writeFile(path, `${JSON.stringify(value, null, 2)}\n`);
 }

@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ExportState, ImportPolicy, RunSpec, type Artifact, type MetricPoint, type Run } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
+import { errorOf } from '@pairwise/rpc';
+import { downloadFile } from '../cli/commands/download.ts';
+import { uploadPairs } from '../cli/commands/upload.ts';
+import type { Services } from '../cli/connection.ts';
+import { followRun } from '../cli/watch/follow.ts';
+import { linesView } from '../cli/watch/lines.ts';
+import { terminalView } from '../cli/watch/terminal.ts';
+import type { Summary } from './summary.ts';
+
+const parent = 'projects/default';
+
+/** A dataset's newest version, made of a file of pairs the first time. */
+export async function importPairs(services: Services, id: string, path: string, signal: AbortSignal): Promise<string> {
+  const name = `${parent}/datasets/${id}`;
+  const request = { parent, datasetId: id, requestId: randomUUID(), validateOnly: false };
+  await services.dataset.createDataset(request).catch((error: unknown) => {
+    if (!(error instanceof PairwiseError) || error.reason !== 'ALREADY_EXISTS') throw error;
+  });
+  await uploadPairs(services, { parent: name, path, policy: ImportPolicy.STRICT, signal, onResume: () => undefined });
+  const { dataset } = await services.dataset.getDataset({ name });
+  if (dataset!.latestVersion > 0) return `${name}/versions/${dataset!.latestVersion}`;
+  return (await services.dataset.sealVersion({ parent: name, requestId: randomUUID() })).version!.name;
+}
+
+/** Starts the demo's run. Everything that is not named is the default. */
+export async function startRun(
+  services: Services,
+  { model, datasetVersion, heldOut }: { model: string; datasetVersion: string; heldOut: string },
+): Promise<Run> {
+  const spec = RunSpec.fromPartial({
+    model: { source: { $case: 'uri', value: `file://${model}` } },
+    datasetVersion,
+    evaluation: { $case: 'evalDatasetVersion', value: heldOut },
+    training: {
+      beta: 0.1,
+      learningRate: 4.5e-4,
+      warmup: { $case: 'warmupRatio', value: 0.1 },
+      tuning: { $case: 'lora', value: { r: 16, loraAlpha: 16 } },
+    },
+    exportTargets: [{ format: { $case: 'gguf', value: { type: 'F16' } } }, { format: { $case: 'adapter', value: {} } }],
+  });
+  const request = { parent, runId: '', spec, requestId: randomUUID(), validateOnly: false };
+  return (await services.orchestrator.createRun(request)).run!;
+}
+
+/** Shows a run until it has ended; its metric points. Throws what it failed by. */
+export async function watchRun(services: Services, name: string, signal: AbortSignal) {
+  const view = process.stdout.isTTY ? terminalView() : linesView();
+  const points: MetricPoint[] = [];
+  let run: Run | undefined;
+  try {
+    for await (const { payload } of followRun(services, name, { signal, lost: ({ message }) => view.lost(message) })) {
+      if (payload?.$case === 'run') view.run((run = payload.value));
+      if (payload?.$case === 'event') view.event(payload.value);
+      if (payload?.$case === 'metrics') {
+        points.push(payload.value);
+        view.metrics(payload.value);
+      }
+    }
+  } finally {
+    view.close();
+  }
+  if (run!.error !== undefined) throw errorOf(run!.error);
+  return { run: run!, points };
+}
+
+/** The base model as a GGUF file, exported the first time. Throws what the export failed by. */
+export async function exportBase(services: Services, run: Run, signal: AbortSignal): Promise<Artifact> {
+  const { model, encoding } = run.outputs!;
+  const started = await services.export.startExport({
+    parent,
+    exportId: `base-${model.split('/').at(-1)!}`,
+    source: { $case: 'model', value: model },
+    targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }],
+    baseName: 'base',
+    encoding,
+  });
+  const { name } = started.export!;
+  for (;;) {
+    const { export: now } = await services.export.getExport({ name }, { signal });
+    if (now!.state === ExportState.SUCCEEDED) return now!.artifacts[0]!;
+    if (now!.error !== undefined) throw errorOf(now!.error);
+    await sleep(100, undefined, { signal });
+  }
+}
+
+/** Brings an artifact's files into a folder; with their paths relative to `root`. */
+export async function downloadArtifact(
+  services: Services,
+  { name: artifact, files, format, type }: Artifact,
+  { root, folder, signal }: { root: string; folder: string; signal: AbortSignal },
+): Promise<Summary['artifacts']> {
+  const kind = [format, type].filter((text) => text !== '').join(' ');
+  for (const file of files) {
+    await downloadFile(services, { artifact, file, folder: join(root, folder), signal, onProgress: () => undefined });
+  }
+  return files.map(({ path, digest }) => ({
+    path: join(folder, path),
+    sha256: digest.slice('sha256:'.length),
+    type: kind,
+  }));
+}

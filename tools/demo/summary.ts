@@ -1,0 +1,111 @@
+import type { MetricPoint, Run } from '@pairwise/api';
+import type { Evaluation } from './evaluate.ts';
+
+interface BeforeAfter {
+  before: number;
+  after: number;
+}
+
+/** `summary.json`: what the demo did, in figures. */
+export interface Summary {
+  runId: string;
+  traceId: string;
+  /** Of the first step, and the mean of the last ten. */
+  loss: { first: number; last: number };
+  /** On held-out pairs. */
+  rewardAccuracy: BeforeAfter;
+  /** Of the likeliest answers to held-out questions, in llama.cpp; shares from 0 to 1. */
+  meanResponseTokens: BeforeAfter;
+  factsRight: BeforeAfter;
+  wellFormed: BeforeAfter;
+  /** Reference logps that this run computed, and that it found. */
+  reference: { computed: number; reused: number };
+  /** Largest difference between llama.cpp on the F16 file and the policy, in nats per token. */
+  verify: { maxAbsLogpDiff: number; sequences: number };
+  /** Paths relative to the demo's folder. */
+  artifacts: { path: string; sha256: string; type: string }[];
+  seconds: { import: number; reference: number; train: number; export: number; verify: number };
+  /** Most memory that all processes of the platform had resident at one time; pages that they share count in each. */
+  peakRssMb: number;
+}
+
+/** Everything that the demo has found out. */
+export interface Findings {
+  run: Run;
+  points: readonly MetricPoint[];
+  base: Evaluation;
+  tuned: Evaluation;
+  artifacts: Summary['artifacts'];
+  importSeconds: number;
+  peakRssMb: number;
+}
+
+const lastSteps = 10;
+
+/** The training's points in order; those of evaluation are left out. */
+export function trainingPoints(points: readonly MetricPoint[]): MetricPoint[] {
+  return points.filter(({ values }) => values['loss'] !== undefined);
+}
+
+/** Sums the findings up. */
+export function summarise({ run, points, base, tuned, artifacts, importSeconds, peakRssMb }: Findings): Summary {
+  const losses = trainingPoints(points).map(({ values }) => values['loss']!);
+  const accuracies = points.flatMap(({ values }) => values['eval_rewards/accuracies'] ?? []);
+  const { outputs, name, traceId } = run;
+  const { verification } = outputs!.artifacts.find(({ type, format }) => format === 'gguf' && type === 'F16')!;
+  const compared = (figure: 'meanResponseTokens' | 'factsRight' | 'wellFormed') => ({
+    before: base.figures.greedy[figure],
+    after: tuned.figures.greedy[figure],
+  });
+  return {
+    runId: name.split('/').at(-1)!,
+    traceId,
+    loss: { first: losses[0]!, last: mean(losses.slice(-lastSteps)) },
+    rewardAccuracy: { before: accuracies[0]!, after: accuracies.at(-1)! },
+    meanResponseTokens: compared('meanResponseTokens'),
+    factsRight: compared('factsRight'),
+    wellFormed: compared('wellFormed'),
+    reference: { computed: outputs!.referenceComputedCount, reused: outputs!.referenceReusedCount },
+    verify: { maxAbsLogpDiff: verification!.maxAbsLogpDiff, sequences: verification!.sequenceCount },
+    artifacts,
+    seconds: {
+      import: importSeconds,
+      reference: stageSeconds(run, 'reference'),
+      train: stageSeconds(run, 'train'),
+      export: stageSeconds(run, 'export'),
+      verify: stageSeconds(run, 'verify'),
+    },
+    peakRssMb: Math.round(peakRssMb),
+  };
+}
+
+function stageSeconds({ stages }: Run, name: string): number {
+  const { startTime, endTime } = stages.find((stage) => stage.name === name)!;
+  return (endTime!.getTime() - startTime!.getTime()) / 1000;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** What the demo must show, with what it showed; `sampled` is the mean length of sampled answers, after over before. */
+export function targets(summary: Summary, { base, tuned }: Pick<Findings, 'base' | 'tuned'>) {
+  const { loss, rewardAccuracy, meanResponseTokens, factsRight, wellFormed, verify } = summary;
+  const greedy = meanResponseTokens.after / meanResponseTokens.before;
+  const sampled = tuned.figures.sampled.meanResponseTokens / base.figures.sampled.meanResponseTokens;
+  return [
+    { name: 'the first loss is ln 2 to 1e-4', met: Math.abs(loss.first - Math.LN2) < 1e-4, value: loss.first },
+    { name: 'the last ten losses are below 0.45', met: loss.last < 0.45, value: loss.last },
+    { name: 'reward accuracy is at least 0.9', met: rewardAccuracy.after >= 0.9, value: rewardAccuracy.after },
+    { name: 'the likeliest answers have at most 0.3 of the tokens', met: greedy <= 0.3, value: greedy },
+    { name: 'sampled answers have at most 0.3 of the tokens', met: sampled <= 0.3, value: sampled },
+    { name: 'facts are right before, at least 0.9', met: factsRight.before >= 0.9, value: factsRight.before },
+    { name: 'facts are right after, at least 0.9', met: factsRight.after >= 0.9, value: factsRight.after },
+    { name: 'answers are well formed, at least 0.97', met: wellFormed.after >= 0.97, value: wellFormed.after },
+    {
+      name: 'llama.cpp differs by less than 0.02 nats per token',
+      met: verify.maxAbsLogpDiff < 0.02,
+      value: verify.maxAbsLogpDiff,
+    },
+  ];
+}
