@@ -12,6 +12,9 @@ export interface ExportRecord {
   attempt: number;
 }
 
+/** `Attempt.fence`: throws in a transaction of an attempt that has lost its work to another. */
+export type Fence = (tx: Queries) => Promise<void>;
+
 export type Exports = ReturnType<typeof openExports>;
 
 interface RecordJson {
@@ -71,9 +74,10 @@ export function openExports(database: Database) {
       });
     },
 
-    /** Moves an export that has not ended to a state. */
-    enter(name: string, state: ExportState, error?: unknown): Promise<Stored<ExportRecord>> {
-      return documents.change(name, ({ export: exported }) => {
+    /** Moves an export that has not ended to a state, in the transaction that `fence` guards. */
+    enter(name: string, state: ExportState, error: unknown, fence: Fence): Promise<Stored<ExportRecord>> {
+      return documents.change(name, async ({ export: exported }, tx) => {
+        await fence(tx);
         if (hasEnded(exported) || exported.state === state) return false;
         exported.state = state;
         exported.error = error === undefined ? undefined : statusOf(error);
@@ -83,7 +87,7 @@ export function openExports(database: Database) {
     },
 
     /** Adds a finished artifact, in the transaction that `fence` guards. */
-    addArtifact(name: string, artifact: Artifact, fence: (tx: Queries) => Promise<void>): Promise<unknown> {
+    addArtifact(name: string, artifact: Artifact, fence: Fence): Promise<unknown> {
       return documents.change(name, async ({ export: exported }, tx) => {
         await fence(tx);
         exported.artifacts = [...exported.artifacts.filter((other) => other.name !== artifact.name), artifact];
@@ -92,9 +96,10 @@ export function openExports(database: Database) {
       });
     },
 
-    /** Notes how well an artifact reproduces the policy. */
-    addVerification(name: string, artifactName: string, verification: Verification): Promise<unknown> {
-      return documents.change(name, ({ export: exported }) => {
+    /** Notes how well an artifact reproduces the policy, in the transaction that `fence` guards. */
+    addVerification(name: string, artifactName: string, verification: Verification, fence: Fence): Promise<unknown> {
+      return documents.change(name, async ({ export: exported }, tx) => {
+        await fence(tx);
         const artifact = exported.artifacts.find((each) => each.name === artifactName);
         if (artifact === undefined) return false;
         artifact.verification = verification;

@@ -16,13 +16,13 @@ export function enginePolicy(options: {
   threads: number;
 }): PolicyLogps {
   const { checkpoint, folder, adapter, threads } = options;
-  return async (sequences) => {
+  return async (sequences, signal) => {
     const graph = adapter ? policyGraph(checkpoint, adapter.lora) : referenceGraph(checkpoint);
     const feeds = adapter ? adapterFeeds(loraLayout(checkpoint.config, adapter.lora), adapter.parameters) : {};
     const session = await openSession({ graph, folder, threads });
     try {
       const segments = sequences.map(({ prompt, response }) => ({ prefix: prompt, branches: [response] }));
-      const logps = await segmentLogps((all) => session.run(all), checkpoint.config, segments, feeds);
+      const logps = await segmentLogps(session.run, checkpoint.config, segments, feeds, () => signal?.throwIfAborted());
       return logps.map(([response]) => response!);
     } finally {
       await session.close();

@@ -4,7 +4,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { makeArtifact, type Workshop } from './artifacts.ts';
-import type { Exports } from './exports.ts';
+import type { Exports, Fence } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
 import { openSource } from './source.ts';
@@ -21,40 +21,65 @@ export interface Exporter extends Workshop {
 const verificationPairs = 8;
 
 /** Makes every artifact of an export, each in a durable step, and then proves the GGUF files against llama.cpp. */
-export async function runExport(exporter: Exporter, name: string, { step, fence }: Attempt): Promise<void> {
+export async function runExport(exporter: Exporter, name: string, attempt: Attempt): Promise<void> {
   const { exports } = exporter;
+  const { step, fence } = attempt;
+  const enter = async (state: ExportState, error?: unknown) => {
+    await exports.enter(name, state, error, fence);
+  };
   try {
-    const { request } = await exports.get(name);
-    await step('begin', () => enter(exports, name, ExportState.RUNNING));
-    for (const target of request.targets) {
-      await step(`make ${target.name}`, async (signal) => {
-        const place = { name: `${name}/artifacts/${target.name}`, baseName: request.baseName };
-        // An attempt before this one may have finished it.
-        const { artifacts } = (await exports.get(name)).export;
-        if (artifacts.some((artifact) => artifact.name === place.name)) return;
-        const source = await openSource(exporter, request.source);
-        await exports.addArtifact(name, await makeArtifact(exporter, source, target, place, signal), fence);
-      });
+    const targets = await step('begin', async () => {
+      await enter(ExportState.RUNNING);
+      const { request } = await exports.get(name);
+      return request.targets.map((target) => ({ name: target.name, isGguf: target.format?.$case === 'gguf' }));
+    });
+    for (const target of targets) {
+      await step(`make ${target.name}`, (signal) =>
+        thrice(signal, () => make(exporter, name, target.name, fence, signal)),
+      );
     }
-    await step('made', () => enter(exports, name, ExportState.VERIFYING));
-    for (const target of request.targets.filter(({ format }) => format?.$case === 'gguf')) {
-      await step(`verify ${target.name}`, () => verify(exporter, name, `${name}/artifacts/${target.name}`));
+    await step('made', () => enter(ExportState.VERIFYING));
+    for (const target of targets.filter(({ isGguf }) => isGguf)) {
+      await step(`verify ${target.name}`, (signal) =>
+        thrice(signal, () => verify(exporter, name, target.name, fence, signal)),
+      );
     }
-    await step('succeed', () => enter(exports, name, ExportState.SUCCEEDED));
+    await step('succeed', () => enter(ExportState.SUCCEEDED));
   } catch (error) {
     const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
     const state = cancelled ? ExportState.CANCELLED : ExportState.FAILED;
-    await step('fail', () => enter(exports, name, state, cancelled ? undefined : error), { evenIfCancelled: true });
+    await step('fail', () => enter(state, cancelled ? undefined : error), { evenIfCancelled: true });
   }
 }
 
-async function enter(exports: Exports, name: string, state: ExportState, error?: unknown): Promise<void> {
-  await exports.enter(name, state, error);
+/** llama.cpp works in a process of its own, which may be killed like any other: then its work is done again. */
+async function thrice(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  for (let left = 2; ; left -= 1) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      const died = error instanceof PairwiseError && error.reason === 'INTERNAL';
+      if (!died || left === 0 || signal.aborted) throw error;
+    }
+  }
 }
 
-async function verify(exporter: Exporter, name: string, artifactName: string): Promise<void> {
+/** Makes the artifact of one target, unless an attempt before this one has finished it. */
+async function make(exporter: Exporter, name: string, targetName: string, fence: Fence, signal: AbortSignal) {
+  const { exports } = exporter;
+  const { export: exported, request } = await exports.get(name);
+  const place = { name: `${name}/artifacts/${targetName}`, baseName: request.baseName };
+  if (exported.artifacts.some((artifact) => artifact.name === place.name)) return;
+  const target = request.targets.find((each) => each.name === targetName)!;
+  const source = await openSource(exporter, request.source);
+  await exports.addArtifact(name, await makeArtifact(exporter, source, target, place, signal), fence);
+}
+
+async function verify(exporter: Exporter, name: string, targetName: string, fence: Fence, signal: AbortSignal) {
   const { blobs, exports, threads } = exporter;
   const { export: exported, request } = await exports.get(name);
+  const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
   const { checkpoint, adapter } = await openSource(exporter, request.source);
@@ -63,10 +88,11 @@ async function verify(exporter: Exporter, name: string, artifactName: string): P
     type: artifact.type as GgufType,
     sequences: await readSequences(exporter, request.encoding),
     policyLogps: enginePolicy({ checkpoint, folder: '/', adapter, threads }),
+    signal,
   });
   const { maxAbsLogpDiff, meanAbsLogpDiff, sequences: sequenceCount, tokens: tokenCount, tolerance } = found;
   const figures = { maxAbsLogpDiff, meanAbsLogpDiff, sequenceCount, tokenCount, tolerance };
-  await exports.addVerification(name, artifactName, Verification.create(figures));
+  await exports.addVerification(name, artifactName, Verification.create(figures), fence);
 }
 
 async function readSequences({ blobs, peers }: Exporter, encodingName: string): Promise<VerificationSequence[]> {

@@ -25,8 +25,8 @@ const pattern = 'projects/{project}/exports/{export}';
 export function exportService(parts: ExportParts): Service {
   const { exports } = parts;
   return service(ExportServiceService, {
-    startExport: async (request) => {
-      const record = await startExport(parts, request);
+    startExport: async (request, context) => {
+      const record = await startExport(parts, request, context);
       if (!hasEnded(record.export)) await parts.enqueue(record);
       return { export: record.export };
     },

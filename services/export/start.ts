@@ -1,7 +1,7 @@
 import { Export, ExportState, type ExportTarget, type StartExportRequest } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { inField, newId, parseName } from '@pairwise/rpc';
+import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { storedBytes } from './storage.ts';
@@ -11,11 +11,13 @@ import { tolerances } from './verify.ts';
 export async function startExport(
   { exports, peers }: { exports: Exports; peers: Peers },
   request: StartExportRequest,
+  options: CallOptions,
 ): Promise<Stored<ExportRecord>> {
   const { parent, source, targets } = request;
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.exportId, 'export', 'export_id');
   if (source === undefined) refuse('source', 'is not set; give checkpoint or model');
+  refuseUnknownFields(targets, 'targets');
   if (targets.length === 0) refuse('targets', 'is empty; name at least one');
   const named = targets.map((target, index) => checkTarget(target, source.$case, `targets[${index}]`));
   if (new Set(named.map(({ name }) => name)).size < named.length) refuse('targets', 'has two targets of one name');
@@ -23,11 +25,11 @@ export async function startExport(
   if (!/^[\w][\w.-]{0,99}$/.test(baseName))
     refuse('base_name', 'has other characters than letters, digits, ., _ and -');
   const { value: name } = source;
-  if (source.$case === 'checkpoint') await inField('checkpoint', peers.training.getCheckpoint({ name }));
-  else await inField('model', peers.model.getModel({ name }));
+  if (source.$case === 'checkpoint') await inField('checkpoint', peers.training.getCheckpoint({ name }, options));
+  else await inField('model', peers.model.getModel({ name }, options));
   if (named.some(({ format }) => format?.$case === 'gguf')) {
     if (request.encoding === '') refuse('encoding', 'is not set; its pairs are what GGUF files are verified with');
-    await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }));
+    await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
   }
   const now = new Date();
   const exported = Export.create({

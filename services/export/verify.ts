@@ -8,7 +8,10 @@ export interface VerificationSequence {
 }
 
 /** Log-probabilities of each response's tokens under the policy in our own engine, in nats. */
-export type PolicyLogps = (sequences: readonly VerificationSequence[]) => Promise<readonly ArrayLike<number>[]>;
+export type PolicyLogps = (
+  sequences: readonly VerificationSequence[],
+  signal?: AbortSignal,
+) => Promise<readonly ArrayLike<number>[]>;
 
 /** How near a GGUF file is to the policy it was made from. */
 export interface Verification {
@@ -35,21 +38,25 @@ const isQuantised: Record<GgufType, boolean> = { F32: false, F16: false, BF16: f
 /**
  * Runs sequences through a GGUF file in llama.cpp and compares with the policy.
  * Throws `VERIFICATION_FAILED` with the figures in its metadata where a difference is not finite or above tolerance,
- * `INVALID_FILE` where llama.cpp cannot open the file, `INVALID_ARGUMENT` without sequences.
+ * `INVALID_FILE` where llama.cpp cannot open the file, `INVALID_ARGUMENT` without sequences, `INTERNAL` where llama.cpp
+ * dies, and anything once the signal is aborted, upon which all work stops.
  */
 export async function verifyGguf(options: {
   path: string;
   type: GgufType;
   sequences: readonly VerificationSequence[];
   policyLogps: PolicyLogps;
+  signal?: AbortSignal;
 }): Promise<Verification> {
-  const { path, type, sequences } = options;
+  const { path, type, sequences, signal } = options;
   if (sequences.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no sequences to verify with');
   const contextTokens = Math.max(...sequences.map(({ prompt, response }) => prompt.length + response.length));
   const judge = await openJudge(path, { contextTokens });
+  const stop = () => void judge.close();
+  signal?.addEventListener('abort', stop);
   try {
     const whole = sequences.map(({ prompt, response }) => Int32Array.from([...prompt, ...response]));
-    const [exported, policy] = [await judge.tokenLogps(whole), await options.policyLogps(sequences)];
+    const [exported, policy] = [await judge.tokenLogps(whole), await options.policyLogps(sequences, signal)];
     const differences = sequences.flatMap(({ prompt, response }, index) =>
       Array.from(response, (_, token) => {
         const ours = policy[index]?.[token] ?? NaN;
@@ -58,6 +65,7 @@ export async function verifyGguf(options: {
     );
     return judged(differences, sequences.length, type);
   } finally {
+    signal?.removeEventListener('abort', stop);
     await judge.close();
   }
 }

@@ -37,8 +37,10 @@ export async function compute(computing: Computing, input: ComputeInput, attempt
     const shard = await logps.put(entries);
     await coverages.change(name, async ({ coverage }, tx) => {
       await attempt.fence(tx);
-      coverage.computedCount += await logps.index(tx, fingerprint, shard, entries);
-      coverage.computedTokenCount += BigInt(entries.reduce((sum, { tokenLogps }) => sum + tokenLogps.length, 0));
+      // Another coverage may have got some of them into the store meanwhile.
+      const added = await logps.index(tx, fingerprint, shard, entries);
+      coverage.computedCount += added.length;
+      coverage.computedTokenCount += BigInt(added.reduce((sum, tokens) => sum + tokens, 0));
       coverage.updateTime = new Date();
       return true;
     });

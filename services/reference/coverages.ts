@@ -102,6 +102,8 @@ export function openCoverages(database: Database) {
         const { coverage } = record;
         if (coverage.state !== CoverageState.COMPUTING || (attempt ?? record.attempt) !== record.attempt) return false;
         coverage.state = state;
+        // What other coverages computed meanwhile was found in the store as well.
+        if (state === CoverageState.COMPLETE) coverage.reusedCount = coverage.responseCount - coverage.computedCount;
         coverage.error = error === undefined ? undefined : statusOf(error);
         coverage.updateTime = new Date();
         return true;

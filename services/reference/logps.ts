@@ -41,8 +41,8 @@ export function openLogps(database: Database, blobs: BlobStore) {
       return (await blobs.put(packShard(entries))).digest;
     },
 
-    /** Enters a shard's responses in the index; those that are there already stay. Returns how many were new. */
-    async index(tx: Queries, fingerprint: Digest, shard: Digest, entries: readonly ResponseLogps[]): Promise<number> {
+    /** Enters a shard's responses in the index; those that are there already stay. Returns token counts of the new ones. */
+    async index(tx: Queries, fingerprint: Digest, shard: Digest, entries: readonly ResponseLogps[]): Promise<number[]> {
       const insert = (table: string, column: string, value: string) =>
         tx.row<{ id: number | bigint }>(
           `with added as (insert into ${table} (${column}) values ($1) on conflict do nothing returning id)
@@ -53,11 +53,11 @@ export function openLogps(database: Database, blobs: BlobStore) {
       const blob = await insert('shards', 'digest', shard);
       let start = 0;
       const starts = entries.map(({ tokenLogps }) => (start += tokenLogps.length) - tokenLogps.length);
-      return tx.run(
+      const added = await tx.rows<{ count: number }>(
         `insert into logps (reference_model, response, shard, start, count)
          select $1, decode(hex, 'hex'), $2, start, count
          from unnest($3::text[], $4::integer[], $5::integer[]) as entry (hex, start, count)
-         on conflict do nothing`,
+         on conflict do nothing returning count`,
         [
           reference?.id,
           blob?.id,
@@ -66,6 +66,7 @@ export function openLogps(database: Database, blobs: BlobStore) {
           entries.map(({ tokenLogps }) => tokenLogps.length),
         ],
       );
+      return added.map(({ count }) => count);
     },
 
     /** The values of the responses, in their order. Throws MISSING_LOGPS if one is not in the store. */

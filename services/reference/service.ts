@@ -27,10 +27,10 @@ const quietMs = 15_000;
 export function referenceService(parts: ReferenceParts): Service {
   const { coverages, peers } = parts;
   return service(ReferenceServiceService, {
-    ensureLogps: async ({ parent, model: modelName, encoding: encodingName }) => {
+    ensureLogps: async ({ parent, model: modelName, encoding: encodingName }, context) => {
       parseName('projects/{project}', parent, 'parent');
-      const { model } = await inField('model', peers.model.getModel({ name: modelName }));
-      const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }));
+      const { model } = await inField('model', peers.model.getModel({ name: modelName }, context));
+      const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, context));
       const record = await coverages.ensure(parent, model!, encoding!, parts.numericsProfile);
       if (record.coverage.state === CoverageState.COMPUTING) await parts.begin(record);
       return { coverage: record.coverage };

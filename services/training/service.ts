@@ -27,8 +27,8 @@ const pageSize = 500;
 export function trainingService(parts: TrainingParts): Service {
   const { trainings } = parts;
   return service(TrainingServiceService, {
-    startTraining: async (request) => {
-      const record = await startTraining(parts, request);
+    startTraining: async (request, context) => {
+      const record = await startTraining(parts, request, context);
       if (!hasEnded(record.training)) await parts.enqueue(record);
       return { training: record.training };
     },

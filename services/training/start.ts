@@ -1,7 +1,14 @@
-import { StartTrainingRequest, Training, TrainingSpec, TrainingState, TruncationMode } from '@pairwise/api';
+import {
+  CoverageState,
+  StartTrainingRequest,
+  Training,
+  TrainingSpec,
+  TrainingState,
+  TruncationMode,
+} from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { inField, newId, parseName, refuseUnknownFields } from '@pairwise/rpc';
+import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
 import { engineVersion, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import type { TrainingRecord, Trainings } from './trainings.ts';
@@ -10,6 +17,7 @@ import type { TrainingRecord, Trainings } from './trainings.ts';
 export async function startTraining(
   { trainings, peers, numericsProfile }: { trainings: Trainings; peers: Peers; numericsProfile: string },
   request: StartTrainingRequest,
+  options: CallOptions,
 ): Promise<Stored<TrainingRecord>> {
   const { parent, evaluation } = request;
   parseName('projects/{project}', parent, 'parent');
@@ -20,12 +28,12 @@ export async function startTraining(
     const message = `eval_fraction is ${evaluation.value}; it must be at least 0 and below 1`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'eval_fraction' });
   }
-  await inField('model', peers.model.getModel({ name: request.model }));
-  await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }));
-  await inField('coverage', peers.reference.getCoverage({ name: request.coverage }));
+  await inField('model', peers.model.getModel({ name: request.model }, options));
+  await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
+  await needComplete(peers, 'coverage', request.coverage, options);
   if (evaluation?.$case === 'evalEncoding') {
-    await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }));
-    await inField('eval_coverage', peers.reference.getCoverage({ name: request.evalCoverage }));
+    await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
+    await needComplete(peers, 'eval_coverage', request.evalCoverage, options);
   }
   const now = new Date();
   const training = Training.create({
@@ -38,6 +46,13 @@ export async function startTraining(
     engineVersion,
   });
   return trainings.ensure(training, { ...request, trainingId: id });
+}
+
+async function needComplete(peers: Peers, field: string, name: string, options: CallOptions): Promise<void> {
+  const { coverage } = await inField(field, peers.reference.getCoverage({ name }, options));
+  if (coverage!.state === CoverageState.COMPLETE) return;
+  const message = `${field}: '${name}' is not complete; EnsureLogps computes what it lacks`;
+  throw new PairwiseError('MISSING_LOGPS', message, { field, metadata: { name } });
 }
 
 function resolveSpec(spec: TrainingSpec | undefined): TrainingSpec {

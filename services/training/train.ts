@@ -42,25 +42,25 @@ const firstLossTolerance = 1e-3;
  */
 export async function train(trainer: Trainer, name: string, attempt: Attempt): Promise<void> {
   const { trainings } = trainer;
+  const end = async (state: TrainingState, error?: unknown) => {
+    await trainings.end(name, state, error, attempt.fence);
+  };
   try {
-    const inputs = await attempt.step('prepare', () => prepare(trainer, name, attempt));
-    const { training } = await trainings.get(name);
-    const hyperparameters = hyperparametersOf(training.resolvedSpec);
-    const total = stepCount(inputs.pairCount, hyperparameters);
+    const { inputs, total, saveSteps } = await attempt.step('prepare', () => prepare(trainer, name, attempt));
     let checkpoint = await attempt.step('begin', (signal) => begin(trainer, name, inputs, attempt, signal));
     while (checkpoint.step < total) {
-      const end = Math.min(total, checkpoint.step + hyperparameters.saveSteps);
+      const to = Math.min(total, checkpoint.step + saveSteps);
       const from = checkpoint;
-      checkpoint = await attempt.step(`segment ${end}`, (signal) =>
-        segment(trainer, name, inputs, from, end, attempt, signal),
+      checkpoint = await attempt.step(`segment ${to}`, (signal) =>
+        segment(trainer, name, inputs, from, to, attempt, signal),
       );
     }
-    await attempt.step('succeed', () => end(trainings, name, TrainingState.SUCCEEDED));
+    await attempt.step('succeed', () => end(TrainingState.SUCCEEDED));
   } catch (error) {
     const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
     const state = cancelled ? TrainingState.CANCELLED : TrainingState.FAILED;
     const cause = cancelled ? undefined : error;
-    await attempt.step('fail', () => end(trainings, name, state, cause), { evenIfCancelled: true });
+    await attempt.step('fail', () => end(state, cause), { evenIfCancelled: true });
   }
 }
 
@@ -70,29 +70,26 @@ interface Reached {
   digest: Digest;
 }
 
-async function end(trainings: Trainings, name: string, state: TrainingState, error?: unknown): Promise<void> {
-  await trainings.end(name, state, error);
-}
-
 export function hyperparametersOf(spec: TrainingSpec | undefined): Hyperparameters {
   return resolveHyperparameters(spec ?? {}, 'spec');
 }
 
-async function prepare({ blobs, trainings, peers }: Trainer, name: string, attempt: Attempt): Promise<TrainingInputs> {
+async function prepare({ blobs, trainings, peers }: Trainer, name: string, attempt: Attempt) {
   const { request, training } = await trainings.get(name);
   const inputs = await gatherInputs(blobs, peers, request);
-  const steps = stepCount(inputs.pairCount, hyperparametersOf(training.resolvedSpec));
+  const hyperparameters = hyperparametersOf(training.resolvedSpec);
+  const total = stepCount(inputs.pairCount, hyperparameters);
   await trainings.change(name, async (record, tx) => {
     await attempt.fence(tx);
     if (hasEnded(record.training)) return false;
     if (record.training.state === TrainingState.QUEUED) record.training.state = TrainingState.RUNNING;
-    record.training.stepCount = steps;
+    record.training.stepCount = total;
     record.training.pairCount = inputs.pairCount;
     record.training.evalPairCount = inputs.evalPairCount;
     record.training.updateTime = new Date();
     return true;
   });
-  return inputs;
+  return { inputs, total, saveSteps: hyperparameters.saveSteps };
 }
 
 /** What every segment works with. */

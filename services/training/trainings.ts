@@ -75,9 +75,15 @@ export function openTrainings(database: Database) {
       });
     },
 
-    /** Ends a training; one that has ended stays as it is. */
-    end(name: string, state: TrainingState, error?: unknown): Promise<Stored<TrainingRecord>> {
-      return documents.change(name, ({ training }) => {
+    /** Ends a training, in the transaction that `fence` guards; one that has ended stays as it is. */
+    end(
+      name: string,
+      state: TrainingState,
+      error: unknown,
+      fence: (tx: Queries) => Promise<void>,
+    ): Promise<Stored<TrainingRecord>> {
+      return documents.change(name, async ({ training }, tx) => {
+        await fence(tx);
         if (hasEnded(training)) return false;
         training.state = state;
         training.error = error === undefined ? undefined : statusOf(error);
