@@ -1,0 +1,182 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { TrainingServiceService, TrainingState, type MetricPoint, type Training } from '@pairwise/api';
+import { migrate, openDatabase, type Database } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
+import { parseDevice } from '@pairwise/ort';
+import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
+import { openBlobStore } from '@pairwise/store';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { migrations } from './migrations.ts';
+import { openPolicies } from './policy.ts';
+import { trainingService } from './service.ts';
+import { names, requestFor, tinyPeers } from './testing.ts';
+import { train, type Trainer } from './train.ts';
+import { openTrainings } from './trainings.ts';
+import { trainWork, workId } from './work.ts';
+
+// The service and a worker on a real Postgres, over a socket, with the real engine on a model of random weights.
+
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
+let folder: string;
+let [database, durable, trainer] = [] as unknown as [Database, Durable, Trainer & { policies: { close(): unknown } }];
+let [server, client] = [] as unknown as [RunningServer, Client<typeof TrainingServiceService>];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'pairwise-training-'));
+  const blobs = await openBlobStore(pathToFileURL(join(folder, 'blobs')).href);
+  const peers = await tinyPeers(blobs, join(folder, 'model'));
+  const { url } = await testDatabase();
+  database = openDatabase({ url, schema: 'training' });
+  await migrate(database, migrations);
+  durable = await startDurable({ url, schema: 'training', log: silent });
+  const trainings = openTrainings(database);
+  const policies = openPolicies(blobs, { device: parseDevice('cpu'), threads: 1 });
+  trainer = { blobs, trainings, peers, policies };
+  durable.execute(trainWork, ({ training }, attempt) => train(trainer, training, attempt));
+  await durable.launch({ [trainWork.queue]: 1 });
+  const parts: Parameters<typeof trainingService>[0] = {
+    trainings,
+    peers,
+    numericsProfile: 'test',
+    enqueue: ({ training: { name }, attempt }) => durable.enqueue(trainWork, workId(name, attempt), { training: name }),
+    cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+  };
+  server = await startServer({ address: '127.0.0.1:0', log: silent, services: [trainingService(parts)] });
+  client = openClient(TrainingServiceService, server);
+});
+afterAll(async () => {
+  client.close();
+  await server.drain();
+  await durable.stop();
+  await trainer.policies.close();
+  await database.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Follows a training to its end; what it said on the way goes to `seen`. */
+async function untilEnded(name: string, seen: (point: MetricPoint, sequence: bigint) => unknown = () => undefined) {
+  let last: Training | undefined;
+  for await (const { payload, sequence } of client.watchTraining({ name, afterSequence: 0n })) {
+    if (payload?.$case === 'training') last = payload.value;
+    if (payload?.$case === 'metrics') await seen(payload.value, sequence);
+  }
+  return last!;
+}
+
+const checkpoints = async (parent: string) =>
+  (await client.listCheckpoints({ parent, pageSize: 0, pageToken: '' })).checkpoints;
+
+const spec = { duration: { $case: 'maxSteps' as const, value: 8 }, saveSteps: 2, learningRate: 1e-2, batchSize: 4 };
+const straight = { name: '', points: [] as MetricPoint[] };
+
+test('a training begins at ln 2, says every step once and in order, and keeps its last checkpoints', async () => {
+  const started = (await client.startTraining(requestFor('straight', spec))).training!;
+  straight.name = started.name;
+  const sequences: bigint[] = [];
+  const ended = await untilEnded(started.name, (point, sequence) => {
+    straight.points.push(point);
+    sequences.push(sequence);
+  });
+  expect(ended).toMatchObject({ state: TrainingState.SUCCEEDED, step: 8, stepCount: 8, error: undefined });
+  expect(ended.pairCount + ended.evalPairCount).toBe(24);
+  expect(sequences).toEqual(sequences.map((_, index) => BigInt(index + 1)));
+  const losses = straight.points.flatMap(({ step, values: { loss } }) => (loss === undefined ? [] : [[step, loss]]));
+  expect(losses.map(([step]) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(losses[0]![1]).toBeCloseTo(Math.LN2, 5);
+  expect(losses.at(-1)![1]).toBeLessThan(0.6);
+  expect(straight.points.filter(({ values }) => 'eval_loss' in values).map(({ step }) => step)).toEqual([0, 8]);
+  expect((await checkpoints(started.name)).map(({ step }) => step)).toEqual([6, 8]);
+  expect(ended.latestCheckpoint).toBe(`${started.name}/checkpoints/checkpoint-8`);
+
+  const rest: number[] = [];
+  for await (const { payload } of client.watchTraining({ name: started.name, afterSequence: 7n })) {
+    if (payload?.$case === 'metrics') rest.push(payload.value.step);
+  }
+  expect(rest).toEqual(straight.points.slice(7).map(({ step }) => step));
+});
+
+test('one that was cancelled keeps its checkpoint and goes on to the same bytes and the same figures', async () => {
+  const request = requestFor('interrupted', spec);
+  const { name } = (await client.startTraining(request)).training!;
+  const stopped = await untilEnded(name, async ({ step, values }) => {
+    if (step === 3 && 'loss' in values) await client.cancelTraining({ name });
+  });
+  expect(stopped).toMatchObject({ state: TrainingState.CANCELLED, error: undefined });
+  const reached = (await checkpoints(name)).at(-1)!.step;
+  expect(reached).toBeGreaterThanOrEqual(2);
+  expect(reached).toBeLessThan(8);
+  expect((await client.cancelTraining({ name })).training?.state).toBe(TrainingState.CANCELLED);
+
+  expect((await client.startTraining(request)).training?.state).toBe(TrainingState.QUEUED);
+  const points: MetricPoint[] = [];
+  expect((await untilEnded(name, (point) => points.push(point))).state).toBe(TrainingState.SUCCEEDED);
+  const digests = async (of: string) => (await checkpoints(of)).map(({ step, digest }) => [step, digest]);
+  expect(await digests(name)).toEqual(await digests(straight.name));
+  const figures = (all: MetricPoint[]) => all.map(({ step, epoch, values }) => ({ step, epoch, values }));
+  expect(figures(points)).toEqual(figures(straight.points));
+});
+
+test('the same request is the same training; other inputs are refused', async () => {
+  const { training } = await client.getTraining({ name: straight.name });
+  expect((await client.startTraining(requestFor('straight', spec))).training).toEqual(training);
+  const other = client.startTraining(requestFor('straight', { ...spec, beta: 0.2 }));
+  await expect(other).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
+});
+
+test('a worker that was given up for dead writes nothing', async () => {
+  const request = requestFor('stale', spec);
+  const { training } = await trainer.trainings.get(straight.name);
+  const name = `${request.parent}/trainings/stale`;
+  const queued = { ...training, name, state: TrainingState.QUEUED, step: 0, latestCheckpoint: '' };
+  const before = await trainer.trainings.ensure(queued, request);
+  const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
+  for (const ownedUntil of [0, 1, 2, 3]) {
+    let writes = 0;
+    const fence = () => ((writes += 1) > ownedUntil ? Promise.reject(stale) : Promise.resolve());
+    const attempt: Attempt = { id: 'stale', step: (_name, work) => work(new AbortController().signal), fence };
+    await expect(train(trainer, name, attempt)).rejects.toBe(stale);
+  }
+  // What it wrote while the work was its own: the beginning, an evaluation, a checkpoint.
+  const { state, step, latestCheckpoint } = (await trainer.trainings.get(name)).training;
+  expect([before.training.state, state, step]).toEqual([TrainingState.QUEUED, TrainingState.RUNNING, 0]);
+  expect(latestCheckpoint).toBe(`${name}/checkpoints/checkpoint-0`);
+  expect((await trainer.trainings.points(name, 0n, 10)).map(({ point }) => point.step)).toEqual([0]);
+});
+
+test('a training is deleted once it has ended, with its checkpoints', async () => {
+  const { name } = (await client.startTraining(requestFor('deleted', spec))).training!;
+  await expect(client.deleteTraining({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
+  const { latestCheckpoint } = await untilEnded(name);
+  await client.deleteTraining({ name });
+  const missing = { reason: 'NOT_FOUND', field: 'name' };
+  await expect(client.getTraining({ name })).rejects.toMatchObject(missing);
+  await expect(client.getCheckpoint({ name: latestCheckpoint })).rejects.toMatchObject(missing);
+  await expect(client.deleteTraining({ name })).rejects.toMatchObject(missing);
+  const again = client.startTraining(requestFor('deleted', spec));
+  await expect(again).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
+});
+
+test.each<[string, string, object]>([
+  ['NOT_FOUND', 'model', { model: `${names.model}-none` }],
+  ['NOT_FOUND', 'encoding', { encoding: `${names.encoding}-none` }],
+  ['NOT_FOUND', 'coverage', { coverage: `${names.coverage}-none` }],
+  ['MISSING_LOGPS', 'coverage', { coverage: names.begun }],
+  ['INVALID_ARGUMENT', 'parent', { parent: 'default' }],
+  ['INVALID_ARGUMENT', 'training_id', { trainingId: 'Not_A_Label' }],
+  ['INVALID_ARGUMENT', 'eval_fraction', { evaluation: { $case: 'evalFraction', value: 1 } }],
+  ['INVALID_ARGUMENT', 'spec.beta', { spec: requestFor('x', { beta: 0 }).spec }],
+  [
+    'UNKNOWN_FIELD',
+    'spec',
+    { spec: { ...requestFor('x').spec!, _unknownFields: { 7994: [new Uint8Array([1, 120])] } } },
+  ],
+])('%s: %s', async (reason, field, change) => {
+  const refused = client.startTraining({ ...requestFor('refused'), ...change });
+  await expect(refused).rejects.toMatchObject({ reason, field });
+  await expect(client.getTraining({ name: `${requestFor('x').parent}/trainings/refused` })).rejects.toThrow();
+});
