@@ -8,7 +8,10 @@ import type { ReplyMessage, RequestMessage, RequestName, Requests } from './requ
 
 /** llama.cpp in a process of its own. */
 export interface LlamaProcess {
-  /** Asks for one thing; requests are answered in order. `blame` is the reason of a failure. */
+  /**
+   * Asks for one thing; requests are answered in order. `blame` is the reason of a failure, also where llama.cpp dies of
+   * the request; it is INTERNAL where the process was killed by somebody else, as when memory ran out.
+   */
   request<Name extends RequestName>(
     name: Name,
     args: Requests[Name]['args'],
@@ -32,7 +35,7 @@ export async function startLlama(): Promise<LlamaProcess> {
   });
   let said = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-keptOutput)));
-  const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (message: string) => void }>();
+  const waiting = new Map<number, { resolve: (result: unknown) => void; reject: Reject }>();
   child.on('message', (message) => {
     const reply = message as ReplyMessage;
     const waiter = waiting.get(reply.id);
@@ -44,7 +47,8 @@ export async function startLlama(): Promise<LlamaProcess> {
     // `close` comes after the last of stderr, unlike `exit`.
     child.on('close', (code, signal) => {
       const end = `llama.cpp ended with ${signal ?? `code ${code}`}`;
-      for (const { reject } of waiting.values()) reject(explained(end, complaintIn(said)));
+      const reason = signal === 'SIGKILL' || signal === 'SIGTERM' ? 'INTERNAL' : undefined;
+      for (const { reject } of waiting.values()) reject(explained(end, complaintIn(said)), reason);
       waiting.clear();
       resolve();
     });
@@ -56,7 +60,7 @@ export async function startLlama(): Promise<LlamaProcess> {
         const id = count++;
         waiting.set(id, {
           resolve: (result) => resolve(result as never),
-          reject: (problem) => reject(new PairwiseError(blame, problem)),
+          reject: (problem, reason = blame) => reject(new PairwiseError(reason, problem)),
         });
         send(child, { id, name, args }, waiting.get(id)!.reject);
       }),
@@ -68,7 +72,10 @@ export async function startLlama(): Promise<LlamaProcess> {
   };
 }
 
-function send(child: ChildProcess, message: RequestMessage, fail: (problem: string) => void): void {
+/** Fails a request, for another reason than the one that was given for it if need be. */
+type Reject = (problem: string, reason?: Reason) => void;
+
+function send(child: ChildProcess, message: RequestMessage, fail: Reject): void {
   if (!child.connected) fail('llama.cpp has ended');
   else child.send(message, (error) => error && fail(`llama.cpp has ended (${error.message})`));
 }
