@@ -55,6 +55,9 @@ test('an answer is right if it names the value and no other', () => {
   expect(isRight('It is soup or jam.', asked)).toBe(false);
   expect(isRight('It is jam.', asked)).toBe(false);
   expect(isRight('', asked)).toBe(false);
+  const month = { relation: 'plant/month', value: 'June' } as const;
+  expect(isRight('It is June. You may look at it for yourself.', month)).toBe(true);
+  expect(isRight('It is June or May.', month)).toBe(false);
 });
 
 test.each([

@@ -1,4 +1,5 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExportState, ImportPolicy, RunSpec, type Artifact, type MetricPoint, type Run } from '@pairwise/api';
@@ -14,8 +15,14 @@ import type { Summary } from './summary.ts';
 
 const parent = 'projects/default';
 
-/** A dataset's newest version, made of a file of pairs the first time. */
-export async function importPairs(services: Services, id: string, path: string, signal: AbortSignal): Promise<string> {
+/** The version of a dataset that holds a file of pairs and nothing else; made the first time, and kept. */
+export async function importPairs(
+  services: Services,
+  label: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const id = `${label}-${createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 8)}`;
   const name = `${parent}/datasets/${id}`;
   const request = { parent, datasetId: id, requestId: randomUUID(), validateOnly: false };
   await services.dataset.createDataset(request).catch((error: unknown) => {
@@ -64,6 +71,8 @@ export async function watchRun(services: Services, name: string, signal: AbortSi
     }
   } finally {
     view.close();
+    // It would go on with the platform's next start, beside the run of the next demo.
+    if (signal.aborted) await services.orchestrator.cancelRun({ name, requestId: randomUUID() });
   }
   if (run!.error !== undefined) throw errorOf(run!.error);
   return { run: run!, points };

@@ -16,9 +16,19 @@ export const sampling = { temperature: 0.8, seed: 1 };
 /** Longer than every answer that the models were trained on. */
 const maxTokens = 120;
 
-/** Lets llama.cpp answer the questions with the model of a GGUF file, the same way each time. */
-export async function evaluate(ggufPath: string, questions: readonly HeldOutQuestion[]): Promise<Evaluation> {
+/**
+ * Lets llama.cpp answer the questions with the model of a GGUF file, the same way each time. Throws soon after the signal
+ * is aborted.
+ */
+export async function evaluate(
+  ggufPath: string,
+  questions: readonly HeldOutQuestion[],
+  signal: AbortSignal,
+): Promise<Evaluation> {
+  signal.throwIfAborted();
   const judge = await openJudge(ggufPath);
+  const end = () => void judge.close();
+  signal.addEventListener('abort', end);
   try {
     const prompts: Int32Array[] = [];
     for (const { question } of questions) {
@@ -39,6 +49,7 @@ export async function evaluate(ggufPath: string, questions: readonly HeldOutQues
       figures: { greedy: figuresOf(questions, greedy), sampled: figuresOf(questions, sampled) },
     };
   } finally {
+    signal.removeEventListener('abort', end);
     await judge.close();
   }
 }

@@ -31,7 +31,8 @@ export function figuresOf(
 
 /** Whether an answer names the asked value, and nothing else that could have been asked for. */
 export function isRight(text: string, { relation, value }: { relation: Relation; value: string }): boolean {
-  const names = (other: string) => ` ${wordsOf(text).join(' ')} `.includes(` ${other.toLowerCase()} `);
+  // As it is written: "you may look" does not name the month of May.
+  const names = (other: string) => ` ${wordsIn(text).join(' ')} `.includes(` ${other} `);
   return names(value) && !valuesOf(relation).some((other) => other !== value && !value.includes(other) && names(other));
 }
 
@@ -58,6 +59,10 @@ const knownWords = new Set(
   ].flatMap(wordsOf),
 );
 
+function wordsIn(text: string): string[] {
+  return text.match(/[\p{L}\p{N}]+/gu) ?? [];
+}
+
 function wordsOf(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+  return wordsIn(text.toLowerCase());
 }

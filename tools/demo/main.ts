@@ -1,9 +1,9 @@
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Artifact } from '@pairwise/api';
-import { connect } from '../cli/connection.ts';
+import { connect, type Services } from '../cli/connection.ts';
 import { paint, say, table } from '../cli/output.ts';
-import { startPlatform } from '../cli/up/platform.ts';
+import { startPlatform, type Platform } from '../cli/up/platform.ts';
 import { summary as runSummary } from '../cli/watch/summary.ts';
 import type { HeldOutQuestion } from './conversations.ts';
 import { downloadArtifact, exportBase, importPairs, startRun, watchRun } from './drive.ts';
@@ -24,27 +24,29 @@ mkdirSync(root, { recursive: true });
 const log = join(root, 'platform.log');
 writeFileSync(log, '');
 say(`Starting the platform; its log is ${log}`);
-const platform = await startPlatform({
-  dataFolder: join(root, 'platform'),
-  address: '127.0.0.1:0',
-  modelRoots: [examples],
-  log: (line) => appendFileSync(log, `${JSON.stringify(line)}\n`),
-  signal: stop.signal,
-});
-const services = connect({ address: platform.address });
+const undo = new AsyncDisposableStack();
 try {
-  process.exitCode = (await demonstrate()) ? 0 : 1;
+  const platform = await startPlatform({
+    dataFolder: join(root, 'platform'),
+    address: '127.0.0.1:0',
+    modelRoots: [examples],
+    log: (line) => appendFileSync(log, `${JSON.stringify(line)}\n`),
+    signal: stop.signal,
+  });
+  undo.defer(() => platform.stop());
+  const services = connect({ address: platform.address });
+  undo.defer(() => services.close());
+  process.exitCode = (await demonstrate(platform, services)) ? 0 : 1;
 } catch (error) {
   if (!stop.signal.aborted) throw error;
   say(`\n${(stop.signal.reason as Error).message}`);
   process.exitCode = 130;
 } finally {
-  services.close();
-  await platform.stop();
+  await undo.disposeAsync();
 }
 
 /** Runs the demo, leaves its files, and tells whether it showed what it had to. */
-async function demonstrate(): Promise<boolean> {
+async function demonstrate(platform: Platform, services: Services): Promise<boolean> {
   const { signal } = stop;
   const peakMemory = watchMemory(platform);
   const began = performance.now();
@@ -59,7 +61,7 @@ async function demonstrate(): Promise<boolean> {
 
   const base = await exportBase(services, run, signal);
   const peakRssMb = peakMemory();
-  const artifacts = await download(run.outputs!.artifacts);
+  const artifacts = await download(services, run.outputs!.artifacts);
   await downloadArtifact(services, base, { root, folder: 'base', signal });
   const questions = readQuestions();
   say(`llama.cpp answers ${questions.length} held-out questions with both models, greedily and by sampling`);
@@ -69,14 +71,14 @@ async function demonstrate(): Promise<boolean> {
       paths.find((path) => path.endsWith('.gguf'))!,
     );
   const [before, after] = await Promise.all([
-    evaluate(ggufOf(base.files.map(({ path }) => join('base', path))), questions),
-    evaluate(ggufOf(artifacts.map(({ path }) => path)), questions),
+    evaluate(ggufOf(base.files.map(({ path }) => join('base', path))), questions, signal),
+    evaluate(ggufOf(artifacts.map(({ path }) => path)), questions, signal),
   ]);
   return conclude({ run, points, base: before, tuned: after, artifacts, importSeconds, peakRssMb }, questions);
 }
 
 /** Puts the GGUF file and its Modelfile into the demo's folder, the adapter below it; those of an earlier run go. */
-async function download(artifacts: readonly Artifact[]): Promise<Findings['artifacts']> {
+async function download(services: Services, artifacts: readonly Artifact[]): Promise<Findings['artifacts']> {
   for (const name of readdirSync(root)) {
     if (/^(.*\.gguf|Modelfile|adapter|base)$/.test(name)) rmSync(join(root, name), { recursive: true });
   }

@@ -17,7 +17,8 @@ export function watchMemory(platform: Platform): () => number {
     const total = sizes.reduce((sum, size) => sum + size, 0);
     if (total > 0) most = Math.max(most, total);
   };
-  const timer = setInterval(() => void look(), everyMs);
+  // Watching is no reason to stay when all else has ended.
+  const timer = setInterval(() => void look(), everyMs).unref();
   return () => {
     clearInterval(timer);
     return most;
