@@ -197,8 +197,13 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
 test('work is done again where Postgres refuses to keep a step', async () => {
   await database.run(`
     create table refusing ();
+    -- Counts refusals; a sequence keeps its count when the transaction is rolled back.
+    create sequence refusals;
     create function refuse() returns trigger language plpgsql as $$ begin
-      if exists (select 1 from refusing) then raise exception 'no' using errcode = 'XX001'; end if;
+      if exists (select 1 from refusing) then
+        perform nextval('refusals');
+        raise exception 'no' using errcode = 'XX001';
+      end if;
       return new;
     end $$;
     create trigger refuse before insert on public_durable.operation_outputs for each row execute function refuse();
@@ -206,7 +211,8 @@ test('work is done again where Postgres refuses to keep a step', async () => {
   let runs = 0;
   body = (_name, { step }) => step('one', () => Promise.resolve(String((runs += 1))));
   await durable.enqueue(task, id, { name: '' });
-  while (runs === 0) await sleep(20);
+  const refused = () => database.row<{ is_called: boolean }>('select is_called from refusals');
+  while ((await refused())?.is_called !== true) await sleep(20);
   await database.run('delete from refusing');
   expect(Number(await durable.result(task, id))).toBeGreaterThan(1);
   await database.run('drop trigger refuse on public_durable.operation_outputs');
