@@ -182,3 +182,22 @@ test('a server that is not there is UNAVAILABLE; one that comes soon is waited f
   closing.push(() => nobody.close());
   expect(await failure(nobody.say({ text: '' }))).toMatchObject({ reason: 'UNAVAILABLE' });
 });
+
+test('a call that waited in vain is not repeated; one that found something away is', async () => {
+  let calls = 0;
+  const away = new PairwiseError('UNAVAILABLE', 'the database is out of reach');
+  const say = async ({ text }: { text: string }) => {
+    calls += 1;
+    await sleep(Number(text));
+    throw away;
+  };
+  const { client } = await serve({ say });
+  for (const [waits, times] of [
+    ['3100', 1],
+    ['0', 5],
+  ] as const) {
+    calls = 0;
+    expect(await failure(client.say({ text: waits }))).toMatchObject({ reason: 'UNAVAILABLE' });
+    expect(calls).toBe(times);
+  }
+}, 20_000);

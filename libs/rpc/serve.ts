@@ -49,6 +49,11 @@ export interface Hosting {
   defect(error: unknown, path: string): void;
 }
 
+/** gRPC's own retries heed it (gRFC A6). */
+const doNotRepeat = 'grpc-retry-pushback-ms';
+/** A call that fails by UNAVAILABLE after so long is not to be repeated at once. */
+const patienceMs = 3000;
+
 /** Any kind of grpc-js call, as far as it is used here. */
 type Call = ServerDuplexStream<unknown, unknown> & { request: unknown };
 type AnyHandler = (input: unknown, context: CallContext) => Promise<unknown> | AsyncIterable<unknown>;
@@ -119,6 +124,7 @@ async function carry(
   call: Call,
   reply: sendUnaryData<unknown> | undefined,
 ): Promise<void> {
+  const began = Date.now();
   const { abort, ...context } = contextOf(call);
   const traced: TracedCall = beginServerCall(method.path, call.metadata);
   const close = hosting.open({ streams: method.requestStream || method.responseStream, abort });
@@ -132,6 +138,9 @@ async function carry(
     const error: unknown = context.signal.aborted ? context.signal.reason : thrown;
     if (!(error instanceof PairwiseError)) contexts.with(traced.context, () => hosting.defect(error, method.path));
     const trailers = toTrailers(error);
+    // Callers upon callers that repeat what has waited itself for something that is away would wait for minutes.
+    if (trailers.code === status.UNAVAILABLE && Date.now() - began > patienceMs)
+      trailers.metadata.set(doNotRepeat, '-1');
     if (reply === undefined) call.emit('error', trailers);
     else reply(trailers);
     traced.end(trailers.code);
