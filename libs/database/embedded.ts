@@ -114,6 +114,17 @@ function spawnServer(cluster: Cluster, parameters: readonly string[]): Server {
   return { process: child, ended, hasEnded: () => over, said };
 }
 
+/** Why a server does not start, in one line. */
+function failureOf({ folder }: Cluster, said: readonly string[]): PairwiseError {
+  const failure = `the embedded Postgres in ${folder} does not start`;
+  if (said.some((line) => line.includes('No space left on device'))) {
+    return new PairwiseError('DISK_FULL', `${failure}, since the disk is full; free some space`);
+  }
+  // What it tells those who ask too early is no reason.
+  const reasons = said.filter((line) => !/the database system is (starting up|in recovery mode)/.test(line));
+  return new PairwiseError('UNAVAILABLE', `${failure}: ${reasons.join('; ')}`);
+}
+
 /** Starts the server and waits until it takes connections; tries again while remains of a killed one are in the way. */
 async function startServer(cluster: Cluster, port: number, throwaway: boolean): Promise<Server> {
   const until = Date.now() + 60_000;
@@ -128,7 +139,7 @@ async function startServer(cluster: Cluster, port: number, throwaway: boolean): 
     const inTheWay = /shared memory block|could not bind|Address already in use|lock file/.test(text);
     if (!server.hasEnded()) server.process.kill('SIGQUIT');
     if (!inTheWay || Date.now() >= until) {
-      throw new PairwiseError('UNAVAILABLE', `the embedded Postgres in ${cluster.folder} does not start:\n${text}`);
+      throw failureOf(cluster, server.said);
     }
     endBackends(cluster.folder);
     await sleep(200);
@@ -155,17 +166,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const isStopping = () => stopping.signal.aborted;
   const lastResort = () => server.process.kill('SIGQUIT');
   process.once('exit', lastResort);
+  let told = '';
+  const tellOnce = (line: string) => {
+    if (line !== told) log(line);
+    told = line;
+  };
   const watched = (async () => {
     for (;;) {
       await server.ended;
       if (isStopping()) return;
-      log('Postgres died; starting it again');
+      // One that does not get up is tried every other second, and told of once.
+      if (told === '') tellOnce('Postgres died; starting it again');
       try {
         server = await startServer(cluster, port, throwaway);
         if (isStopping()) server.process.kill('SIGINT');
         else log(`Postgres listens on 127.0.0.1:${port} again`);
+        told = '';
       } catch (error) {
-        log(String(error));
+        tellOnce((error as Error).message);
         await sleep(2000);
       }
     }
