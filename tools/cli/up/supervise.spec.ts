@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, onTestFinished, test } from 'vitest';
 import type { LogLine } from './lines.ts';
 import { type Supervised, supervise } from './supervise.ts';
 
@@ -64,8 +64,9 @@ test('a process that does not stop is killed', async () => {
 
 test('a process ends when its supervisor is killed', async () => {
   const supervisor = spawn(process.execPath, [join(import.meta.dirname, 'testing.supervisor.ts')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'ignore'],
   });
+  onTestFinished(() => void supervisor.kill('SIGKILL'));
   const [text] = (await once(supervisor.stdout, 'data')) as [Buffer];
   const pid = Number(text);
   expect(isAlive(pid)).toBe(true);
