@@ -12,7 +12,10 @@ export interface Transaction {
 }
 
 export interface StepOptions {
-  /** For steps that tidy up: they run although the work was cancelled or given up. Default false. */
+  /**
+   * For steps that tidy up: they run although the work was cancelled or given up, and wait out a full disk as well, since
+   * nobody comes after them. Default false.
+   */
   evenIfCancelled?: boolean;
 }
 
@@ -102,10 +105,10 @@ export const stale = (id: string) =>
   new PairwiseError('STALE_ATTEMPT', `${id} was given to another process; this one has nothing to write any more`);
 export const cancelled = () => new PairwiseError('CANCELLED', 'the work was cancelled');
 
-/** Whether an error passes by itself: a peer or the database is away. */
-function passes(error: unknown): boolean {
-  if (error instanceof PairwiseError) return error.reason === 'UNAVAILABLE';
-  return isConnectionLoss(error);
+/** Whether an error passes by itself: a peer or the database is away, or, for what tidies up, the disk is full. */
+function passes(error: unknown, { evenIfCancelled = false }: StepOptions): boolean {
+  if (!(error instanceof PairwiseError)) return isConnectionLoss(error);
+  return error.reason === 'UNAVAILABLE' || (evenIfCancelled && error.reason === 'DISK_FULL');
 }
 
 /** Runs a step until its outcome is settled. Never returns where nothing may be kept, since others go on with the work. */
@@ -125,7 +128,7 @@ async function settle<T>(
       if (stopping.aborted) return await never;
       // What a step throws after its signal was aborted is but a consequence.
       const error: unknown = signal.aborted ? signal.reason : thrown;
-      if (!passes(error)) {
+      if (!passes(error, stepOptions)) {
         if (!(error instanceof PairwiseError))
           log.error({ err: error, workflow: id }, `the step ${name} failed by a defect`);
         return { error: keep(error) };

@@ -236,3 +236,16 @@ test('work during whose attempts the process died too often fails, but tidies up
   expect(got?.message).toMatch(/given up after 20 tries/);
   expect(told).toEqual(['tidy']);
 });
+
+test('a full disk fails a step, but what tidies up afterwards waits until there is room', async () => {
+  const full = new PairwiseError('DISK_FULL', 'the disk is full');
+  let tries = 0;
+  const tidy = () => ((tries += 1) < 3 ? Promise.reject(full) : Promise.resolve('tidy'));
+  body = async (_name, { step }) => {
+    const reason = await failure(step('one', () => Promise.reject(full)));
+    return `${reason?.reason} ${await step('tidy', tidy, { evenIfCancelled: true })}`;
+  };
+  await durable.enqueue(task, id, { name: 'a' });
+  expect(await durable.result(task, id)).toBe('DISK_FULL tidy');
+  expect(tries).toBe(3);
+});
