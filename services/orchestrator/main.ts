@@ -15,9 +15,9 @@ const config = readConfig(process.env);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
-const runs = openRuns(database, (name, { message }) => {
+const runs = openRuns(database, (name, { type, message }) => {
   withRun(name, () => {
-    log.info({}, message);
+    log[type === 'run.failed' ? 'warn' : 'info']({}, message);
   });
 });
 const peers = openPeers(config);

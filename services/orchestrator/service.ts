@@ -73,7 +73,8 @@ async function retryRun(parts: OrchestratorParts, request: RetryRunRequest): Pro
   const name = named(request.name);
   const again = async (run: Run, tx: Queries) => {
     if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
-      const message = `name: '${name}' is ${run.state}; only a failed or cancelled run can be retried`;
+      const state = run.state.replace('RUN_STATE_', '').toLowerCase();
+      const message = `name: '${name}' is ${state}; only a failed or cancelled run can be retried`;
       throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
     }
     run.state = RunState.QUEUED;

@@ -1,0 +1,212 @@
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import {
+  Encoding,
+  ExportServiceService,
+  ExportState,
+  Model,
+  StartExportRequest,
+  type Export,
+  type FileInfo,
+} from '@pairwise/api';
+import { migrate, openDatabase, type Database } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
+import { digestOf } from '@pairwise/fingerprint';
+import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
+import { openBlobStore } from '@pairwise/store';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeTinyModel } from '../../tools/e2e/tinyModel.ts';
+import { openExports } from './exports.ts';
+import { migrations } from './migrations.ts';
+import type { Peers } from './peers.ts';
+import { runExport, type Exporter } from './run.ts';
+import { exportService } from './service.ts';
+import { exportWork, workId } from './work.ts';
+
+// The service on a real Postgres, over a socket, on a model of random weights.
+
+const parent = 'projects/default';
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
+let folder: string;
+let [database, durable, exporter] = [] as unknown as [Database, Durable, Exporter];
+let [server, client] = [] as unknown as [RunningServer, Client<typeof ExportServiceService>];
+/** What a worker does before it begins. */
+let before: () => Promise<unknown> = () => Promise.resolve();
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'pairwise-export-'));
+  const blobs = await openBlobStore(pathToFileURL(join(folder, 'blobs')).href);
+  writeTinyModel(join(folder, 'model'));
+  const files: FileInfo[] = [];
+  for (const path of readdirSync(join(folder, 'model'))) {
+    const { digest, sizeBytes } = await blobs.put(readFileSync(join(folder, 'model', path)));
+    files.push({ path, digest, sizeBytes: BigInt(sizeBytes) });
+  }
+  const resources = new Map<string, unknown>([
+    [`${parent}/models/tiny`, Model.create({ name: `${parent}/models/tiny`, files, dtype: 'F32' })],
+    [`${parent}/encodings/pairs`, Encoding.create({})],
+  ]);
+  const find = (name: string) => {
+    const found = resources.get(name);
+    if (found !== undefined) return Promise.resolve(found);
+    return Promise.reject(new PairwiseError('NOT_FOUND', `name: there is no '${name}'`, { field: 'name' }));
+  };
+  const peers = {
+    model: { getModel: async ({ name }: Model) => ({ model: await find(name) }) },
+    dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
+    training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
+  } as unknown as Peers;
+  const { url } = await testDatabase();
+  database = openDatabase({ url, schema: 'export' });
+  await migrate(database, migrations);
+  durable = await startDurable({ url, schema: 'export', log: silent });
+  const exports = openExports(database);
+  const log = silent as unknown as Exporter['log'];
+  exporter = { blobs, exports, peers, log, scratch: join(folder, 'scratch'), threads: 1 };
+  durable.execute(exportWork, async ({ export: name }, attempt) => {
+    await before();
+    await runExport(exporter, name, attempt);
+  });
+  await durable.launch({ [exportWork.queue]: 1 });
+  const parts: Parameters<typeof exportService>[0] = {
+    blobs,
+    exports,
+    peers,
+    enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
+    cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+  };
+  server = await startServer({ address: '127.0.0.1:0', log: silent, services: [exportService(parts)] });
+  client = openClient(ExportServiceService, server);
+});
+afterAll(async () => {
+  client.close();
+  await server.drain();
+  await durable.stop();
+  await database.close();
+  rmSync(folder, { recursive: true });
+});
+
+const merged = (name: string, dtype: string) => ({ name, format: { $case: 'merged' as const, value: { dtype } } });
+
+function requestFor(
+  exportId: string,
+  targets: StartExportRequest['targets'] = [merged('', 'F32'), merged('half', 'F16')],
+) {
+  const source = { $case: 'model' as const, value: `${parent}/models/tiny` };
+  return StartExportRequest.create({ parent, exportId, source, targets });
+}
+
+async function untilEnded(name: string): Promise<Export> {
+  const over: ExportState[] = [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED];
+  for (;;) {
+    const { export: now } = await client.getExport({ name });
+    if (over.includes(now!.state)) return now!;
+    await new Promise((tell) => setTimeout(tell, 50));
+  }
+}
+
+async function bytesOf(name: string, path: string, offsetBytes: bigint): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const { chunk } of client.downloadArtifact({ name, path, offsetBytes })) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+test('artifacts are made, listed page by page, and downloaded from any byte on', async () => {
+  const { name } = (await client.startExport(requestFor('whole'))).export!;
+  expect(await untilEnded(name)).toMatchObject({ state: ExportState.SUCCEEDED, targetCount: 2, error: undefined });
+  const page = await client.listArtifacts({ parent: name, pageSize: 1, pageToken: '' });
+  const rest = await client.listArtifacts({ parent: name, pageSize: 1, pageToken: page.nextPageToken });
+  expect([...page.artifacts, ...rest.artifacts].map((each) => [each.name.split('/').at(-1), each.type])).toEqual([
+    ['merged-f32', 'F32'],
+    ['half', 'F16'],
+  ]);
+  expect(rest.nextPageToken).toBe('');
+  const [artifact] = page.artifacts;
+  for (const { path, digest, sizeBytes } of artifact!.files) {
+    const bytes = await bytesOf(artifact!.name, path, 0n);
+    expect([digestOf(bytes), BigInt(bytes.length)]).toEqual([digest, sizeBytes]);
+    expect(await bytesOf(artifact!.name, path, 10n)).toEqual(bytes.subarray(10));
+    expect(await bytesOf(artifact!.name, path, sizeBytes)).toHaveLength(0);
+    const beyond = bytesOf(artifact!.name, path, sizeBytes + 1n);
+    await expect(beyond).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'offset_bytes' });
+  }
+  const escape = bytesOf(artifact!.name, '../../blobs', 0n);
+  await expect(escape).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'path' });
+});
+
+test('the same request is the same export; other inputs are refused', async () => {
+  const { export: made } = await client.getExport({ name: `${parent}/exports/whole` });
+  expect((await client.startExport(requestFor('whole'))).export).toEqual(made);
+  const other = client.startExport(requestFor('whole', [merged('', 'F32')]));
+  await expect(other).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'export_id' });
+});
+
+test('a cancelled export is taken up again, and what it had finished stays as it is', async () => {
+  const started = Promise.withResolvers<undefined>();
+  const goOn = Promise.withResolvers<undefined>();
+  before = () => {
+    started.resolve(undefined);
+    return goOn.promise;
+  };
+  const { name } = (await client.startExport(requestFor('cancelled'))).export!;
+  await started.promise;
+  const first = { name: `${name}/artifacts/merged-f32`, format: 'merged', type: 'F32', digest: 'kept', files: [] };
+  await exporter.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
+  expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);
+  await expect(client.deleteExport({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
+  goOn.resolve(undefined);
+  expect(await untilEnded(name)).toMatchObject({ state: ExportState.CANCELLED, error: undefined });
+  expect((await client.startExport(requestFor('cancelled'))).export?.state).toBe(ExportState.QUEUED);
+  const { state, artifacts } = await untilEnded(name);
+  expect(state).toBe(ExportState.SUCCEEDED);
+  expect(artifacts.map((each) => each.name.split('/').at(-1))).toEqual(['merged-f32', 'half']);
+  expect(artifacts[0]!.digest).toBe('kept');
+  await client.deleteExport({ name });
+  await expect(client.getExport({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'name' });
+});
+
+test('a worker that was given up for dead writes nothing', async () => {
+  const request = { ...requestFor('stale'), baseName: 'stale' };
+  const { export: whole } = await exporter.exports.get(`${parent}/exports/whole`);
+  const name = `${parent}/exports/stale`;
+  const queued = { ...whole, name, state: ExportState.QUEUED, artifacts: [] };
+  const record = await exporter.exports.ensure(queued, request);
+  const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
+  const attempt: Attempt = {
+    id: 'stale',
+    step: (_name, work) => work(new AbortController().signal),
+    fence: () => Promise.reject(stale),
+  };
+  await expect(runExport(exporter, name, attempt)).rejects.toBe(stale);
+  expect(await exporter.exports.get(name)).toEqual(record);
+});
+
+test.each<[string, string, Partial<StartExportRequest>]>([
+  ['INVALID_ARGUMENT', 'source', { source: undefined }],
+  ['INVALID_ARGUMENT', 'targets', { targets: [] }],
+  ['INVALID_ARGUMENT', 'targets', { targets: [merged('a', 'F32'), merged('a', 'F16')] }],
+  ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: 'x', format: undefined }] }],
+  ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: '', format: { $case: 'adapter', value: {} } }] }],
+  ['INVALID_ARGUMENT', 'targets[0].merged.dtype', { targets: [merged('', 'F64')] }],
+  ['INVALID_ARGUMENT', 'encoding', { targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }] }],
+  ['INVALID_ARGUMENT', 'base_name', { baseName: '../x' }],
+  ['INVALID_ARGUMENT', 'export_id', { exportId: 'Not_A_Label' }],
+  ['NOT_FOUND', 'model', { source: { $case: 'model', value: `${parent}/models/none` } }],
+  ['NOT_FOUND', 'checkpoint', { source: { $case: 'checkpoint', value: `${parent}/trainings/t/checkpoints/none` } }],
+  [
+    'UNKNOWN_FIELD',
+    'targets[0].merged',
+    {
+      targets: [
+        { name: '', format: { $case: 'merged', value: { _unknownFields: { 7994: [new Uint8Array([1, 120])] } } } },
+      ] as StartExportRequest['targets'],
+    },
+  ],
+])('%s: %s', async (reason, field, change) => {
+  const refused = client.startExport({ ...requestFor('refused'), ...change });
+  await expect(refused).rejects.toMatchObject({ reason, field });
+});
