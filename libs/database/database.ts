@@ -24,8 +24,8 @@ export interface Database extends Queries {
   close(): Promise<void>;
 }
 
-/** How long a database that is away (restarting, failing over) is waited for before UNAVAILABLE. */
-const patienceMs = 20_000;
+/** How long a database that is away (restarting, failing over) is waited for before UNAVAILABLE, unless told otherwise. */
+const defaultPatienceMs = 20_000;
 const pauseMs = 100;
 
 const types: pg.CustomTypesConfig = {
@@ -47,7 +47,11 @@ const bind = (client: pg.PoolClient): Queries => ({
 });
 
 /** Calls `attempt` again and again while it fails with an error that `again` accepts, until the patience is used up. */
-async function persist<T>(attempt: () => Promise<T>, again: (error: unknown) => boolean): Promise<T> {
+async function persistFor<T>(
+  patienceMs: number,
+  attempt: () => Promise<T>,
+  again: (error: unknown) => boolean,
+): Promise<T> {
   const until = Date.now() + patienceMs;
   for (;;) {
     try {
@@ -66,10 +70,17 @@ async function persist<T>(attempt: () => Promise<T>, again: (error: unknown) => 
  * A server that is away is waited for up to 20 s when a connection is needed. A statement whose connection is lost
  * while it runs is sent again if it is a SELECT; otherwise nobody knows whether it took place, and it throws UNAVAILABLE:
  * write by `transaction`, or make the statement idempotent. A full disk throws DISK_FULL. Other errors are `pg`'s.
- * `maxConnections` defaults to 8.
+ * `maxConnections` defaults to 8, `patienceMs` to those 20 s.
  */
-export function openDatabase(options: { url: string; schema: string; maxConnections?: number }): Database {
+export function openDatabase(options: {
+  url: string;
+  schema: string;
+  maxConnections?: number;
+  patienceMs?: number;
+}): Database {
   const schema = schemaName(options.schema);
+  const persist = <T>(attempt: () => Promise<T>, again: (error: unknown) => boolean) =>
+    persistFor(options.patienceMs ?? defaultPatienceMs, attempt, again);
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.maxConnections ?? 8,

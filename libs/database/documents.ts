@@ -79,7 +79,7 @@ export function openDocuments<T extends object>(
   async function need(name: string, on: Queries, lock: '' | 'for update'): Promise<Stored<T>> {
     const document = await find(name, on, lock);
     if (document !== undefined) return document;
-    throw new PairwiseError('NOT_FOUND', `name: there is no ${kind} '${name}'`, { field: 'name' });
+    throw new PairwiseError('NOT_FOUND', `name: there is no ${kind} '${name}'`, { field: 'name', metadata: { name } });
   }
 
   return {

@@ -143,7 +143,10 @@ export function openTrainings(database: Database) {
         [name],
       );
       if (row !== undefined) return Checkpoint.fromJSON(row.checkpoint);
-      throw new PairwiseError('NOT_FOUND', `name: there is no checkpoint '${name}'`, { field: 'name' });
+      throw new PairwiseError('NOT_FOUND', `name: there is no checkpoint '${name}'`, {
+        field: 'name',
+        metadata: { name },
+      });
     },
 
     /** Deletes an ended training with its checkpoints and points. Throws NOT_FOUND, WRONG_STATE. */

@@ -46,12 +46,14 @@ export interface Platform {
 
 const startTimeoutMs = 180_000;
 const stopTimeoutMs = 20_000;
+/** Somebody waits at the terminal. */
+const databasePatienceMs = 3000;
 
 type Tell = (level: 'info' | 'warn' | 'error', msg: string, fields?: object) => void;
 
 /** A database that cannot be reached is told of at once, and not by seven processes. */
 async function checkDatabase(url: string): Promise<void> {
-  const database = openDatabase({ url, schema: 'public', maxConnections: 1 });
+  const database = openDatabase({ url, schema: 'public', maxConnections: 1, patienceMs: databasePatienceMs });
   try {
     await database.row('select 1');
   } catch (error) {
