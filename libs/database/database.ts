@@ -90,15 +90,14 @@ export function openDatabase(options: {
     keepAlive: true,
     types,
   });
-  // A connection that dies while idle is replaced by the next query; without a listener it would end the process.
+  // A connection that dies while idle is replaced by the next query, and one that is lent fails the query as well; without
+  // listeners it would end the process. They are there from the first moment: a server may die within its greeting.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
 
   /** Lends a connection; one that failed in a way that leaves it unusable is not given back to the pool. */
   async function lend<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const client = await persist(() => pool.connect(), isConnectionLoss);
-    // While lent, a dying connection also emits an error besides failing the query.
-    const ignore = () => undefined;
-    client.on('error', ignore);
     let broken = false;
     try {
       return await work(client);
@@ -106,7 +105,6 @@ export function openDatabase(options: {
       broken = isConnectionLoss(error);
       throw error;
     } finally {
-      client.off('error', ignore);
       client.release(broken);
     }
   }

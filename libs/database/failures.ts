@@ -20,7 +20,10 @@ const serverAway = new Set(['57P01', '57P02', '57P03', '53300', '25P03']);
 export function isConnectionLoss(error: unknown): boolean {
   const code = codeOf(error);
   if (code !== undefined) return lostSocket.has(code) || serverAway.has(code) || code.startsWith('08');
-  return error instanceof Error && /^Connection terminated|timeout exceeded when trying to connect/.test(error.message);
+  return (
+    error instanceof Error &&
+    /^Connection terminated|timeout exceeded when trying to connect|is not queryable$/.test(error.message)
+  );
 }
 
 /** True where Postgres rolled a transaction back because of another one: deadlock or serialisation failure. */

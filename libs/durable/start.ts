@@ -29,8 +29,10 @@ export interface DurableOptions {
  */
 export async function startDurable({ url, schema, log, leaseMs = 5000 }: DurableOptions): Promise<Durable> {
   const pool = new pg.Pool({ connectionString: url, max: 4, keepAlive: true, connectionTimeoutMillis: 5000 });
-  // A connection that dies while idle is replaced by the next query; without a listener it would end the process.
+  // A connection that dies while idle is replaced by the next query, and one that is lent fails the query as well; without
+  // listeners it would end the process.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const durableSchema = durableSchemaOf(schema);
   await makeTables(url, durableSchema, pool, log);
   const queue = await openQueue(url, schema, pool, log);
@@ -57,8 +59,6 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
 /** Makes DBOS's tables and ours; one process at a time, since DBOS does not expect that several start together. */
 async function makeTables(url: string, durableSchema: string, pool: pg.Pool, log: Log): Promise<void> {
   const client = await pool.connect();
-  // One that dies fails the query as well; without a listener it would end the process.
-  client.on('error', () => undefined);
   const lock = `hashtextextended('pairwise durable ${durableSchema}', 0)`;
   try {
     // Asked for again and again: who waits inside a statement holds a snapshot, for whose end DBOS's `create index
