@@ -10,4 +10,5 @@ const one = supervise({
   log: () => undefined,
 });
 await one.ready;
-console.log(one.pid());
+// As text: a number may come in colour.
+console.log(String(one.pid()));
