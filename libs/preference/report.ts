@@ -8,7 +8,8 @@ export interface Report {
   refused: { reason: Refusal; count: number; firstLines: number[] }[];
 }
 
-const listedLines = 20;
+/** Lines that are listed for each reason. */
+export const listedLines = 20;
 
 export function emptyReport(): Report {
   return { acceptedCount: 0, refusedCount: 0, duplicateCount: 0, refused: [] };

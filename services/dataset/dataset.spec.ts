@@ -174,12 +174,12 @@ test('a deleted dataset is gone with its versions, and its name stays taken', as
   await service.dataset.deleteDataset(request);
   await service.dataset.deleteDataset(request);
   for (const call of [
-    service.dataset.getDataset({ name }),
-    service.dataset.getDatasetVersion({ name: version.name }),
-    service.dataset.getImport({ name: `${name}/imports/file` }),
-    service.upload(name, good, { importId: 'late' }),
+    () => service.dataset.getDataset({ name }),
+    () => service.dataset.getDatasetVersion({ name: version.name }),
+    () => service.dataset.getImport({ name: `${name}/imports/file` }),
+    () => service.upload(name, good, { importId: 'late' }),
   ]) {
-    await expect(call).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await expect(call()).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   }
   await expect(service.create(name.split('/').at(-1)!)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
 });

@@ -8,10 +8,9 @@ import {
 } from '@pairwise/api';
 import { openDocuments, type Database } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { parseName } from '@pairwise/rpc';
+import { inField, parseName } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { encodeVersion, encodingFingerprint, type Cutting } from './encode.ts';
-import { inField } from './imports.ts';
 import { modelPattern, type Models } from './models.ts';
 import { versionPattern, type Versions } from './versions.ts';
 
@@ -62,9 +61,7 @@ export function openEncoder(encoder: Encoder) {
 
 async function readyModel(models: Models, name: string): Promise<Model> {
   parseName(modelPattern, name, 'model');
-  const { model } = await models.get(name).catch((error: unknown) => {
-    throw inField(error, 'model');
-  });
+  const { model } = await inField('model', models.get(name));
   if (model.state === ModelState.READY) return model;
   throw new PairwiseError('WRONG_STATE', `model: '${name}' is not ready; wait until its import has ended`, {
     field: 'model',

@@ -4,7 +4,7 @@ import { openDocuments, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import type { Report } from '@pairwise/preference';
-import { newId, parseName, statusOf } from '@pairwise/rpc';
+import { inField, newId, parseName, statusOf } from '@pairwise/rpc';
 import { datasetPattern, type Datasets } from './datasets.ts';
 import type { Staging } from './staging.ts';
 
@@ -42,14 +42,11 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
       const name = `${parent}/imports/${newId(header.importId, 'import', 'header.import_id')}`;
       const state = ImportState.RECEIVING;
       const fresh = Import.create({ name, state, createTime: new Date() });
-      await datasets
-        .change(parent, async (_, tx) => {
-          await documents.create(name, parent, { import: fresh, uid: randomUUID(), policy, digest: '' }, tx);
-          return false;
-        })
-        .catch((error: unknown) => {
-          throw inField(error, 'header.parent');
-        });
+      const begin = datasets.change(parent, async (_, tx) => {
+        await documents.create(name, parent, { import: fresh, uid: randomUUID(), policy, digest: '' }, tx);
+        return false;
+      });
+      await inField('header.parent', begin);
       const record = await documents.get(name);
       if (header.policy === ImportPolicy.UNSPECIFIED || header.policy === record.policy) return record;
       const message = `header.policy: the import '${name}' was begun with ${record.policy}; go on with that`;
@@ -136,11 +133,4 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
       await staging.sweep(new Set(rows.map(({ uid }) => uid)));
     },
   };
-}
-
-/** A NOT_FOUND of a name under the path of the field that it came in. */
-export function inField(error: unknown, field: string): unknown {
-  if (!(error instanceof PairwiseError) || error.reason !== 'NOT_FOUND') return error;
-  const { reason, message, metadata } = error;
-  return new PairwiseError(reason, message.replace(/^name:/, `${field}:`), { field, metadata, cause: error });
 }

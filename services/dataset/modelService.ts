@@ -2,9 +2,8 @@ import { ModelServiceService, ModelState, type InspectModelRequest, type Inspect
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { storedFolder, type ModelFolder } from '@pairwise/model';
-import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
-import { inField } from './imports.ts';
 import { inspectFolder, inspectionOf } from './inspect.ts';
 import { deleteModel, importModel, modelPattern, type ModelImporting } from './models.ts';
 import { locationOf, openSource } from './modelSource.ts';
@@ -51,9 +50,7 @@ async function inspectModel(parts: ModelParts, { parent, source }: InspectModelR
 
 async function importedFolder({ blobs, models }: ModelParts, name: string): Promise<ModelFolder> {
   parseName(modelPattern, name, 'source.model');
-  const { model } = await models.get(name).catch((error: unknown) => {
-    throw inField(error, 'source.model');
-  });
+  const { model } = await inField('source.model', models.get(name));
   if (model.state === ModelState.READY) {
     return storedFolder(
       model.files.map((file) => ({ ...file, digest: file.digest as Digest })),

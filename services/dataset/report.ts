@@ -1,6 +1,5 @@
 import { DatasetReport } from '@pairwise/api';
-
-const listedLines = 20;
+import { listedLines } from '@pairwise/preference';
 
 /** The reports of several files as one; `duplicates` are pairs that more than one file held. */
 export function sumReports(reports: readonly (DatasetReport | undefined)[], duplicates: number): DatasetReport {

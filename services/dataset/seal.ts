@@ -3,10 +3,10 @@ import { DatasetVersion, SealVersionRequest } from '@pairwise/api';
 import { callOf, once, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { parseName } from '@pairwise/rpc';
+import { inField, parseName } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { datasetPattern, type Datasets } from './datasets.ts';
-import { inField, type ImportRecord, type Imports } from './imports.ts';
+import type { ImportRecord, Imports } from './imports.ts';
 import { mergeLines, splitLines, type Line } from './lines.ts';
 import { sumReports } from './report.ts';
 import type { Staging } from './staging.ts';
@@ -73,7 +73,7 @@ async function seal(sealing: Sealing, request: SealVersionRequest): Promise<Data
       await sealing.imports.drop(sealed);
       return await sealing.versions.get(name);
     } catch (error) {
-      if (!(error instanceof NotPrepared)) throw inField(error, 'parent');
+      if (!(error instanceof NotPrepared)) throw error;
       prepared = await prepare(sealing, parent, error.ingredients);
     }
   }
@@ -85,7 +85,10 @@ async function findIngredients(
   parent: string,
   tx: Queries,
 ): Promise<Ingredients> {
-  const { latestVersion } = await datasets.change(parent, () => false, tx);
+  const { latestVersion } = await inField(
+    'parent',
+    datasets.change(parent, () => false, tx),
+  );
   const pending = await imports.pending(parent, tx);
   if (pending.length === 0) {
     const message = 'parent: the dataset has no import that is READY and in no version yet; import a file first';

@@ -1,11 +1,11 @@
 import { DatasetServiceService } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
-import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { createDataset, datasetPattern, type Datasets } from './datasets.ts';
 import { deleteDataset } from './deleteDataset.ts';
 import { encodingPattern, openEncoder, type Encodings } from './encodings.ts';
-import { inField, type Imports } from './imports.ts';
+import type { Imports } from './imports.ts';
 import type { Models } from './models.ts';
 import { openSealing } from './seal.ts';
 import type { Staging } from './staging.ts';
@@ -47,9 +47,7 @@ export function datasetService(parts: DatasetParts): Service {
     sealVersion: async (request) => ({ version: await seal(request) }),
     getDatasetVersion: async ({ name }) => ({ version: await versions.get(named(versionPattern, name)) }),
     listDatasetVersions: async (request) => {
-      await datasets.get(named(datasetPattern, request.parent, 'parent')).catch((error: unknown) => {
-        throw inField(error, 'parent');
-      });
+      await inField('parent', datasets.get(named(datasetPattern, request.parent, 'parent')));
       const page = await readPage(request, (limit, offset) => versions.list(request.parent, limit, offset));
       return { versions: page.items, nextPageToken: page.nextPageToken };
     },
