@@ -41,8 +41,12 @@ export interface ClientOptions {
   token?: string | undefined;
 }
 
-/** Only UNAVAILABLE is tried again: the call did not reach a server, or one that is stopping. */
+/**
+ * Calls are spread over all addresses that a name has. Only UNAVAILABLE is tried again: the call did not reach a server,
+ * or one that is stopping.
+ */
 const serviceConfig = {
+  loadBalancingConfig: [{ round_robin: {} }],
   methodConfig: [
     {
       name: [{}],

@@ -81,6 +81,18 @@ test('a message over the limit is refused', async () => {
   expect(error).toMatchObject({ reason: 'INVALID_ARGUMENT', cause: { code: status.RESOURCE_EXHAUSTED } });
 });
 
+test('calls are spread over the addresses of a name', async () => {
+  const named = (text: string) => ({ say: () => Promise.resolve({ text }) });
+  const first = await serve(named('first'));
+  const port = first.address.split(':')[1]!;
+  await serve(named('second'), { address: `127.0.0.2:${port}` });
+  const caller = client(`ipv4:127.0.0.1:${port},127.0.0.2:${port}`);
+  const answers = new Set<string>();
+  // Connections come up one after the other.
+  while (answers.size < 2) answers.add((await caller.say({ text: '' })).text);
+  expect([...answers].sort()).toEqual(['first', 'second']);
+});
+
 /** A stream of requests that waits after its first message. */
 async function* endless(text: string) {
   yield { text };
