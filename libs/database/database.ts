@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PairwiseError } from '@pairwise/errors';
+import { PairwiseError, asPairwiseError, isConflict, isConnectionLoss } from '@pairwise/errors';
 import pg from 'pg';
-import { asPairwiseError, isConflict, isConnectionLoss } from './failures.ts';
 
 /** What can be asked of a database or inside a transaction. Parameters are `$1`, `$2`, ...; int8 arrives as bigint. */
 export interface Queries {

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DBOS } from '@dbos-inc/dbos-sdk';
 import { type Context, SpanStatusCode, context as contexts, trace } from '@opentelemetry/api';
-import { PairwiseError } from '@pairwise/errors';
+import { PairwiseError, isConnectionLoss } from '@pairwise/errors';
 import type pg from 'pg';
 import type { Log } from './log.ts';
-import { type KeptError, isConnectionLoss, keep, revive } from './failures.ts';
+import { type KeptError, keep, revive } from './failures.ts';
 
 /** What is used of a transaction of libs/database. */
 export interface Transaction {

@@ -21,13 +21,3 @@ export function keep(error: unknown): KeptError {
 export function revive({ reason, message, field, metadata }: KeptError): PairwiseError {
   return new PairwiseError(reason, message, { metadata, ...(field === undefined ? {} : { field }) });
 }
-
-/** Errors of `pg` by which the server went away, or of a socket to it. */
-const lost = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', '57P01', '57P02', '57P03', '53300']);
-
-/** True where Postgres could not be reached or went away. */
-export function isConnectionLoss(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if ('code' in error && typeof error.code === 'string') return lost.has(error.code) || error.code.startsWith('08');
-  return /^Connection terminated|timeout exceeded when trying to connect|is not queryable$/.test(error.message);
-}

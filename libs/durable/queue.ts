@@ -1,11 +1,11 @@
 import { DBOSClient } from '@dbos-inc/dbos-sdk';
-import { PairwiseError } from '@pairwise/errors';
+import { asPairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
 import type { Transaction } from './attempt.ts';
 import { sending } from './carrier.ts';
 import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
 import type { Durable, WorkState } from './durable.ts';
-import { isConnectionLoss, revive } from './failures.ts';
+import { revive } from './failures.ts';
 import type { Log } from './log.ts';
 
 const states: Record<string, WorkState> = {
@@ -27,13 +27,12 @@ function asClient(tx: Transaction): pg.ClientBase {
   return { query } as unknown as pg.ClientBase;
 }
 
-/** Runs a statement; UNAVAILABLE where Postgres is away. */
+/** Runs a statement; UNAVAILABLE where Postgres is away, DISK_FULL where its disk is full. */
 async function runOn(pool: pg.Pool, sql: string, parameters: unknown[] = []): Promise<void> {
   try {
     await pool.query(sql, parameters);
   } catch (error) {
-    if (!isConnectionLoss(error)) throw error;
-    throw new PairwiseError('UNAVAILABLE', 'the database is out of reach; try again in a moment', { cause: error });
+    throw asPairwiseError(error);
   }
 }
 
