@@ -165,7 +165,8 @@ const getters: Record<Exclude<ElementType, 'string'>, (cell: DataView) => Scalar
 
 type Cursor = ReturnType<typeof cursorOver>;
 
-const truncated = Symbol('truncated');
+/** A private signal to parseGguf, never seen outside. */
+const truncated = new Error('the header goes on past these bytes');
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
@@ -174,11 +175,7 @@ function cursorOver(prefix: Uint8Array, sizeBytes: bigint) {
   let position = 0n;
   const bytes = (length: bigint) => {
     if (length > sizeBytes - position) throw invalid(`byte ${position} announces ${length} bytes, past the file's end`);
-    if (length > BigInt(prefix.length) - position) {
-      // A private signal to parseGguf, never seen outside: not an error.
-      // eslint-disable-next-line @typescript-eslint/only-throw-error
-      throw truncated;
-    }
+    if (length > BigInt(prefix.length) - position) throw truncated;
     const start = Number(position);
     position += length;
     return prefix.subarray(start, start + Number(length));
