@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { i32s, text, texts, u32 } from '@pairwise/gguf';
 import type { GgufValue } from '@pairwise/gguf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { headerOf, openJudge, quantizeGguf } from './index.ts';
 import type { Judge } from './index.ts';
 import { randomModel, testModel, writeTestGguf } from './testing.ts';

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { ggufTokenizer } from '@pairwise/gguf';
 import { PreTokenizer, Tokenizer } from 'tokenizers';
 import { afterAll, describe, expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { byteLevelTokenizer } from '../../tools/e2e/byteLevelTokenizer.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { openJudge } from './index.ts';
 import { randomModel, testModel, writeTestGguf } from './testing.ts';
 
@@ -115,9 +116,11 @@ describe('byte-level tokenizers', () => {
 
 /** A byte-level BPE tokenizer with 300 merges, learned from the texts above in the plainest way. */
 function trainedTokenizer(preTokenizer: object, ignoreMerges: boolean) {
-  const alphabet = [...byteAlphabet()];
-  const bare = tokenizerJson(preTokenizer, ignoreMerges, alphabet, []);
-  const cutter = Tokenizer.fromString(JSON.stringify(bare)).getPreTokenizer() as PreTokenizer;
+  const tokenizerOf = (merges: [string, string][]) => {
+    const { model, ...parts } = byteLevelTokenizer(merges, ['<|end|>']);
+    return { ...parts, pre_tokenizer: preTokenizer, model: { ...model, ignore_merges: ignoreMerges } };
+  };
+  const cutter = Tokenizer.fromString(JSON.stringify(tokenizerOf([]))).getPreTokenizer() as PreTokenizer;
   const words = texts.flatMap((text) => cutter.preTokenizeString(text).map(([word]) => Array.from(word)));
   const merges: [string, string][] = [];
   while (merges.length < 300) {
@@ -137,42 +140,5 @@ function trainedTokenizer(preTokenizer: object, ignoreMerges: boolean) {
       }
     }
   }
-  return tokenizerJson(preTokenizer, ignoreMerges, alphabet, merges);
-}
-
-function tokenizerJson(preTokenizer: object, ignoreMerges: boolean, alphabet: string[], merges: [string, string][]) {
-  const pieces = [...alphabet, ...merges.map((pair) => pair.join(''))];
-  const vocab = Object.fromEntries([...new Set(pieces)].map((token, id) => [token, id]));
-  const special = { id: Object.keys(vocab).length, content: '<|end|>', special: true };
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [{ ...special, single_word: false, lstrip: false, rstrip: false, normalized: false }],
-    normalizer: null,
-    pre_tokenizer: preTokenizer,
-    post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: ignoreMerges,
-      vocab,
-      merges,
-    },
-  };
-}
-
-/** GPT-2's printable character for each byte. */
-function* byteAlphabet(): Generator<string> {
-  let moved = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
-    yield String.fromCodePoint(printable ? byte : moved++);
-  }
+  return tokenizerOf(merges);
 }

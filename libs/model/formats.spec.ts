@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import {
   bfloat16ToFloat32,
   float16ToFloat32,

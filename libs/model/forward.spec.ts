@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { readCheckpoint } from './index.ts';
 import { expectGoldenLogps, folderAt, largestDifference, logps, openForward } from './testing.ts';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { openTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import {
   encodePair,

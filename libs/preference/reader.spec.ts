@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { readRows, type ReadRow } from './index.ts';
 
 async function read(text: string | Uint8Array, chunkSize = 7): Promise<ReadRow[]> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { encodePair, pairOfRow, RowError } from '@pairwise/preference';
 import { expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { openTokenizer } from './index.ts';
 
 const shared = sharedFolder();

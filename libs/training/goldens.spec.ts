@@ -4,7 +4,7 @@ import { loraLayout, readCheckpoint, readSafetensors, type LoraShape } from '@pa
 import { digestOf } from '@pairwise/fingerprint';
 import { Tokenizer } from 'tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/shared.ts';
+import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
 import { folderAt } from '../model/testing.ts';
 import { openSession, type Session } from '../ort/index.ts';
 import {

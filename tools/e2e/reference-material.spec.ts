@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RunSpec, RunState } from '@pairwise/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { sharedFolder } from '../goldens/shared.ts';
+import { sharedFolder } from '../goldens/referenceMaterial.ts';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
 
 // Whole runs on real checkpoints and real preference data.

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expectedTensors, parseConfig, writeSafetensors } from '@pairwise/model';
 import { uniformStream } from '@pairwise/training';
+import { byteLevelTokenizer } from './byteLevelTokenizer.ts';
 
 const config = {
   architectures: ['LlamaForCausalLM'],
@@ -23,13 +24,6 @@ const config = {
   torch_dtype: 'float32',
 };
 
-/** The letters that stand for the 256 bytes in byte-level vocabularies (GPT-2's table). */
-function byteLetters(): string[] {
-  const plain = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(plain(byte) ? byte : next++));
-}
-
 /**
  * Writes a model folder in Hugging Face layout: a Llama of random weights whose tokens are bytes. It has learnt nothing,
  * which is enough for everything but quality, and takes milliseconds where a real one takes minutes. `name` goes into
@@ -44,38 +38,6 @@ export function writeTinyModel(folder: string, name = 'tiny'): void {
     const data = Float32Array.from({ length: size }, () => center + (uniform() - 0.5) * 0.4);
     return { name, dtype: 'F32' as const, shape, data };
   });
-  const vocab = Object.fromEntries(byteLetters().map((letter, id) => [letter, id]));
-  const special = (id: number, content: string) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
-  const tokenizer = {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [special(256, '<s>'), special(257, '</s>')],
-    normalizer: null,
-    pre_tokenizer: byteLevel,
-    post_processor: null,
-    decoder: byteLevel,
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      vocab: { ...vocab, '<s>': 256, '</s>': 257 },
-      merges: [],
-    },
-  };
   const tokenizerConfig = {
     bos_token: '<s>',
     eos_token: '</s>',
@@ -84,7 +46,7 @@ export function writeTinyModel(folder: string, name = 'tiny'): void {
   };
   const json = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
   json('config.json', { ...config, _name_or_path: name });
-  json('tokenizer.json', tokenizer);
+  json('tokenizer.json', byteLevelTokenizer([], ['<s>', '</s>']));
   json('tokenizer_config.json', tokenizerConfig);
   writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
 }

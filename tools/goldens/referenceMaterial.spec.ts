@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { sharedFolder } from './shared.ts';
+import { sharedFolder } from './referenceMaterial.ts';
 
 let folder: string;
 beforeEach(() => {
