@@ -15,6 +15,11 @@ const count = z.coerce.number('must be a number').int().min(1);
 export const variables = {
   /** Where to listen. Anything but loopback needs TLS and a token file, or PAIRWISE_INSECURE. */
   PAIRWISE_LISTEN: address,
+  /**
+   * A second port with grpc.health.v1 alone, in clear text and without a token, since probes of Kubernetes have neither;
+   * it tells nothing else, so any address will do. Default: none.
+   */
+  PAIRWISE_HEALTH_LISTEN: address.optional(),
   /** Folder for everything that is kept outside of Postgres. */
   PAIRWISE_DATA: text,
   /** Postgres, `postgres://user:password@host:port/database`. */

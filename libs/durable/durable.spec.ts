@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
 import { openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { type Attempt, type Durable, startDurable, work } from './index.ts';
 import { quiet } from './testing.plan.ts';
 
@@ -248,4 +248,24 @@ test('a full disk fails a step, but what tidies up afterwards waits until there 
   await durable.enqueue(task, id, { name: 'a' });
   expect(await durable.result(task, id)).toBe('DISK_FULL tidy');
   expect(tries).toBe(3);
+});
+
+/** What the process says of itself if nothing more happens for so long. */
+function livesIn(ms: number): boolean {
+  const later = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + ms);
+  try {
+    return durable.lives();
+  } finally {
+    later.mockRestore();
+  }
+}
+
+test('a process whose beat is stuck does not live, until it beats again', async () => {
+  expect(livesIn(25_000)).toBe(true);
+  await database.transaction(async (tx) => {
+    await tx.rows('lock table public_durable.executors in access exclusive mode');
+    while (livesIn(25_000)) await sleep(100);
+    expect(durable.lives()).toBe(true);
+  });
+  while (!livesIn(25_000)) await sleep(100);
 });

@@ -32,6 +32,11 @@ export interface Durable {
   cancel(id: string, tx?: Transaction): Promise<void>;
   /** Deletes the history of ended work; the id may be used again. */
   forget(id: string): Promise<void>;
+  /**
+   * Whether this process still shows that it is alive, or tries to while Postgres is away; true as long as it has not
+   * been launched. False means that it is stuck and should be started anew.
+   */
+  lives(): boolean;
   /** Stops executing: running steps are aborted, and their work goes back to the queue for others to take at once. */
   stop(): Promise<void>;
 }

@@ -126,6 +126,7 @@ export function openExecution(options: ExecutionOptions) {
         await DBOS.registerQueue(queue, { workerConcurrency, ...polling });
       }
     },
+    lives: (): boolean => executor?.lives() ?? true,
     stop: async (): Promise<void> => {
       stopping.abort(new PairwiseError('UNAVAILABLE', 'the process is stopping'));
       if (executor === undefined) return;

@@ -11,6 +11,8 @@ export const tables = (schema: string) => `
 const beatMs = 1000;
 /** A process that holds its lock but does not beat for so many leases is frozen, or cut off. */
 const frozenLeases = 6;
+/** A process that has neither beaten nor tried to connect for so long is stuck, perhaps on a connection that is no more. */
+const stuckMs = 30_000;
 
 const lockOf = (id: string) => `hashtextextended('pairwise executor ' || ${id}, 0)`;
 
@@ -39,6 +41,8 @@ const reap = (schema: string) => `
   returning workflow_uuid`;
 
 export interface Executor {
+  /** Whether it beats, or tries to connect again. */
+  lives(): boolean;
   /** Gives this process's work back, for others to take at once, and ends the beats. */
   retire(): Promise<void>;
 }
@@ -68,9 +72,15 @@ const beat = (client: pg.Client, schema: string, id: string) =>
   );
 
 /** Beats, reaps and looks after own work until the connection is lost or the signal aborts. */
-async function beatOn(client: pg.Client, membership: Membership, signal: AbortSignal): Promise<void> {
+async function beatOn(
+  client: pg.Client,
+  membership: Membership,
+  moves: () => void,
+  signal: AbortSignal,
+): Promise<void> {
   const { schema, id, leaseMs, log } = membership;
   while (!signal.aborted) {
+    moves();
     await beat(client, schema, id);
     const { rows } = await client.query<{ workflow_uuid: string }>(reap(schema), [id, leaseMs]);
     for (const { workflow_uuid: workflow } of rows) {
@@ -92,20 +102,25 @@ function connection({ url }: Membership): pg.Client {
 export async function join(membership: Membership): Promise<Executor> {
   const { schema, id, log } = membership;
   const stopping = new AbortController();
+  let moved = Date.now();
+  const moves = () => {
+    moved = Date.now();
+  };
   let client = connection(membership);
   await enter(client, membership);
   const beating = (async () => {
     while (!stopping.signal.aborted) {
       try {
-        await beatOn(client, membership, stopping.signal);
+        await beatOn(client, membership, moves, stopping.signal);
       } catch (error) {
         log.warn({ err: error }, 'the connection to Postgres was lost; connecting again');
         await client.end().catch(() => undefined);
-        client = await reconnect(membership, stopping.signal);
+        client = await reconnect(membership, moves, stopping.signal);
       }
     }
   })();
   return {
+    lives: () => Date.now() - moved < stuckMs,
     retire: async () => {
       stopping.abort();
       await beating;
@@ -124,8 +139,9 @@ export async function join(membership: Membership): Promise<Executor> {
   };
 }
 
-async function reconnect(membership: Membership, signal: AbortSignal): Promise<pg.Client> {
+async function reconnect(membership: Membership, moves: () => void, signal: AbortSignal): Promise<pg.Client> {
   for (;;) {
+    moves();
     const client = connection(membership);
     try {
       await enter(client, membership);

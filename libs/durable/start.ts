@@ -48,6 +48,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
     result,
     cancel,
     forget,
+    lives: () => execution.lives(),
     stop: async () => {
       await execution.stop();
       await queue.close();

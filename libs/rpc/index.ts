@@ -4,6 +4,7 @@ export { openClient, type CallOptions, type Client, type ClientOptions } from '.
 export { codeOf } from './codes.ts';
 export { startFront, type Front, type FrontOptions } from './front.ts';
 export { errorOf, statusOf } from './failures.ts';
+export { startHealth, type HealthOptions, type RunningHealth } from './health.ts';
 export { inField } from './field.ts';
 export { service, type CallContext, type Handler, type Handlers, type Service } from './serve.ts';
 export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server.ts';

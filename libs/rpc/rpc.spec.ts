@@ -82,7 +82,9 @@ test('a defect tells callers nothing of itself, but the log everything', async (
 
 test('aborting, leaving a stream and passing a deadline reach the handler', async () => {
   const ended: string[] = [];
+  let begun = 0;
   const waiting = async ({ signal }: CallContext, kind: string) => {
+    begun += 1;
     await sleep(20_000, undefined, { signal }).catch(() => undefined);
     ended.push(`${kind} ${(signal.reason as PairwiseError).reason}`);
     return { text: '' };
@@ -96,7 +98,7 @@ test('aborting, leaving a stream and passing a deadline reach the handler', asyn
   });
   const controller = new AbortController();
   const said = failure(client.say({ text: '' }, { signal: controller.signal }));
-  await sleep(100);
+  while (begun === 0) await sleep(10);
   controller.abort();
   expect(await said).toMatchObject({ reason: 'CANCELLED' });
 
@@ -104,7 +106,7 @@ test('aborting, leaving a stream and passing a deadline reach the handler', asyn
     expect(text).toBe('1');
     break;
   }
-  const late = await failure(client.say({ text: '' }, { deadline: new Date(Date.now() + 300) }));
+  const late = await failure(client.say({ text: '' }, { deadline: new Date(Date.now() + 2000) }));
   expect(late).toMatchObject({ reason: 'UNAVAILABLE', cause: { code: status.DEADLINE_EXCEEDED } });
   const already = AbortSignal.abort(new PairwiseError('CANCELLED', 'before'));
   expect(await failure(client.say({ text: '' }, { signal: already }))).toMatchObject({ message: 'before' });

@@ -179,6 +179,27 @@ test('health is told for the server, its probes and its services', async () => {
   expect(await health(address, 'test.Other')).toBe(status.NOT_FOUND);
 });
 
+test('the health port tells health in clear text and without a token, and nothing else', async () => {
+  let lives = true;
+  const tokenFile = join(folder, 'health-token');
+  writeFileSync(tokenFile, 'a-token-of-enough-length');
+  const options = { address: '127.0.0.1:0', healthAddress: '0.0.0.0:0', tokenFile, lives: () => lives };
+  const server = await startServer({ ...options, services: [echoService({})], log });
+  closing.push(() => server.drain(0));
+  const port = server.healthAddress!.replace('0.0.0.0', '127.0.0.1');
+  for (const service of ['', 'liveness', 'startup', 'test.Echo']) expect(await health(port, service)).toBe('SERVING');
+  await expect(client(port).say({ text: '' })).rejects.toMatchObject({ cause: { code: status.UNIMPLEMENTED } });
+  lives = false;
+  while ((await health(port, 'liveness')) === 'SERVING') await sleep(50);
+  expect(await health(port, '')).toBe('SERVING');
+  const told: unknown[] = [];
+  const watching = watchHealth(port, told);
+  while (told.length === 0) await sleep(10);
+  await server.drain(1000);
+  expect((await watching).slice(0, 2)).toEqual(['SERVING', 'NOT_SERVING']);
+  expect(await health(port, '')).toBe(status.UNAVAILABLE);
+});
+
 /** One question to the reflection service, as a caller in another language would put it. */
 async function reflect(address: string, question: object): Promise<unknown> {
   const folder = join(dirname(createRequire(import.meta.url).resolve('@grpc/reflection')), '../proto');

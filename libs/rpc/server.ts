@@ -8,13 +8,14 @@ import {
   type ServiceDefinition,
 } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
-import { HealthImplementation } from 'grpc-health-check';
 import { type Access, checkAccess, readToken, requireToken } from './access.ts';
 import { toTrailers } from './failures.ts';
+import { type HealthOptions, startHealth } from './health.ts';
+import { listen } from './listen.ts';
 import { addReflection } from './reflection.ts';
 import type { Hosting, Service } from './serve.ts';
 
-export interface ServerOptions extends Access {
+export interface ServerOptions extends Access, HealthOptions {
   services: readonly Service[];
   /** Full names of services that reflection shows besides. Default: none. */
   reflect?: readonly string[];
@@ -25,6 +26,8 @@ export interface ServerOptions extends Access {
 export interface RunningServer {
   /** `host:port` with the real port. */
   address: string;
+  /** Of the port that tells health alone, if there is one. */
+  healthAddress: string | undefined;
   /**
    * Stops in good order: not ready, no new connections, streams end with UNAVAILABLE, single calls go on to their end,
    * or to the deadline (milliseconds from now; default 10 s), where they are cut off.
@@ -77,16 +80,6 @@ function openCalls() {
   };
 }
 
-async function listen(server: Server, address: string, credentials: ServerCredentials): Promise<string> {
-  const port = await new Promise<number>((tell, refuse) => {
-    server.bindAsync(address, credentials, (error, bound) => {
-      if (error === null) tell(bound);
-      else refuse(new PairwiseError('UNAVAILABLE', `cannot listen on ${address}: ${error.message}`, { cause: error }));
-    });
-  });
-  return `${address.slice(0, address.lastIndexOf(':'))}:${port}`;
-}
-
 function credentialsOf({ tls }: Access): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
   const pair = { private_key: readFileSync(tls.keyFile), cert_chain: readFileSync(tls.certFile) };
@@ -121,17 +114,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     server.addService(each.definition as unknown as ServiceDefinition, each.bind(hosting));
   }
   const names = options.services.map(({ name }) => name);
-  const ready = ['', ...names];
-  const probes = [...ready, 'liveness', 'startup'];
-  const health = new HealthImplementation(Object.fromEntries(probes.map((probe) => [probe, 'SERVING'] as const)));
+  const health = await startHealth(options, names);
   health.addToServer(server);
   addReflection(server, [...names, ...(options.reflect ?? []), 'grpc.health.v1.Health']);
   const address = await listen(server, options.address, credentialsOf(options));
 
   return {
     address,
+    healthAddress: health.address,
     drain: async (deadlineMs = 10_000) => {
-      for (const probe of ready) health.setStatus(probe, 'NOT_SERVING');
+      health.leave();
       const closed = new Promise<void>((tell) => server.tryShutdown(() => tell()));
       calls.endStreams();
       await unlessLater(closed, deadlineMs);
@@ -139,6 +131,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       // What they answer is still to go out.
       await unlessLater(closed, 250);
       server.forceShutdown();
+      health.stop();
     },
   };
 }

@@ -43,6 +43,7 @@ await durable.launch({ [bringInWork.queue]: 2 });
 
 const server = await startServer({
   ...serverAccess(config),
+  lives: () => durable.lives(),
   log,
   services: [
     datasetService({ database, blobs, staging, datasets, imports, versions, encodings, models }),

@@ -34,6 +34,7 @@ await durable.launch({ [exportWork.queue]: 1 });
 
 const server = await startServer({
   ...serverAccess(config),
+  lives: () => durable.lives(),
   log,
   services: [
     exportService({

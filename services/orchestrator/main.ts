@@ -27,6 +27,7 @@ await durable.launch({ [runWork.queue]: 100 });
 
 const server = await startServer({
   ...serverAccess(config),
+  lives: () => durable.lives(),
   log,
   services: [
     orchestratorService({

@@ -14,5 +14,5 @@ export function readConfig(environment: Record<string, string | undefined>) {
 
 /** Reads the configuration of a worker. Throws INVALID_ARGUMENT with every problem at once. */
 export function readWorkerConfig(environment: Record<string, string | undefined>) {
-  return readEnvironment(environment, [...common, 'PAIRWISE_THREADS']);
+  return readEnvironment(environment, [...common, 'PAIRWISE_HEALTH_LISTEN', 'PAIRWISE_THREADS']);
 }

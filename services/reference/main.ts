@@ -28,6 +28,7 @@ await durable.launch({ [coverWork.queue]: 20 });
 
 const server = await startServer({
   ...serverAccess(config),
+  lives: () => durable.lives(),
   log,
   services: [
     referenceService({

@@ -1,6 +1,7 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
+import { startHealth } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { compute } from './compute.ts';
@@ -26,10 +27,13 @@ const reference = openReference(blobs, {
 durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference, log }, input, attempt));
 // One unit at a time: each uses the whole accelerator.
 await durable.launch({ [computeWork.queue]: 1 });
+const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, lives: () => durable.lives() });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the reference worker is ready');
 
 await untilStopped();
+health.leave();
 await durable.stop();
 await reference.close();
 await database.close();
+health.stop();
 await stopTelemetry();

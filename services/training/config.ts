@@ -17,5 +17,11 @@ export function readConfig(environment: Record<string, string | undefined>) {
 
 /** Reads the configuration of a worker. Throws INVALID_ARGUMENT with every problem at once. */
 export function readWorkerConfig(environment: Record<string, string | undefined>) {
-  return readEnvironment(environment, [...common, 'PAIRWISE_TLS_CA', 'PAIRWISE_TOKEN_FILE', 'PAIRWISE_THREADS']);
+  return readEnvironment(environment, [
+    ...common,
+    'PAIRWISE_HEALTH_LISTEN',
+    'PAIRWISE_TLS_CA',
+    'PAIRWISE_TOKEN_FILE',
+    'PAIRWISE_THREADS',
+  ]);
 }

@@ -18,6 +18,7 @@ const durable = await startDurable({ url: config.DATABASE_URL, schema: database.
 
 const server = await startServer({
   ...serverAccess(config),
+  lives: () => durable.lives(),
   log,
   services: [
     trainingService({

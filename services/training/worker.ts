@@ -1,6 +1,7 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
+import { startHealth } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { readWorkerConfig } from './config.ts';
@@ -24,10 +25,13 @@ const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS 
 durable.execute(trainWork, ({ training }, attempt) => train({ blobs, trainings, peers, policies }, training, attempt));
 // One training at a time: it uses the whole accelerator.
 await durable.launch({ [trainWork.queue]: 1 });
+const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, lives: () => durable.lives() });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the training worker is ready');
 
 await untilStopped();
+health.leave();
 await durable.stop();
 await policies.close();
 await database.close();
+health.stop();
 await stopTelemetry();

@@ -10,6 +10,7 @@ export const servers = processes.filter((one) => 'variable' in one);
 const frontOnly = new Set([
   'PAIRWISE_ADDRESS',
   'PAIRWISE_LISTEN',
+  'PAIRWISE_HEALTH_LISTEN',
   'PAIRWISE_TLS_CERT',
   'PAIRWISE_TLS_KEY',
   'PAIRWISE_TLS_CA',
