@@ -1,5 +1,6 @@
 export type { Attempt, StepOptions, Transaction } from './attempt.ts';
 export type { Body, Durable, WorkState } from './durable.ts';
 export type { Log } from './log.ts';
+export { migrateDurable, type DurableDatabase } from './migrate.ts';
 export { startDurable, type DurableOptions } from './start.ts';
 export { work, type Work } from './work.ts';

@@ -1,0 +1,14 @@
+import { readEnvironment } from '@pairwise/config';
+import { migrate, openDatabase } from '@pairwise/database';
+import { migrateDurable } from '@pairwise/durable';
+import { startTelemetry } from '@pairwise/telemetry';
+import { migrations } from './migrations.ts';
+
+const { log, stop: stopTelemetry } = startTelemetry('export-migrate');
+const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL']);
+const database = openDatabase({ url, schema: 'export' });
+await migrate(database, migrations);
+await migrateDurable({ url, schema: database.schema, log });
+log.info({ schema: database.schema, migration: migrations.at(-1)?.id }, 'the schema is up to date');
+await database.close();
+await stopTelemetry();
