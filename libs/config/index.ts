@@ -46,6 +46,8 @@ export const variables = {
   PAIRWISE_THREADS: count.default(2),
   /** `cpu`, `cuda` or `webgpu`. */
   PAIRWISE_DEVICE: z.enum(['cpu', 'cuda', 'webgpu'], 'must be cpu, cuda or webgpu').default('cpu'),
+  /** A training worker ends when it has found no work for ten seconds: for jobs that are started where there is some. */
+  PAIRWISE_EXIT_WHEN_IDLE: flag,
   HF_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL' }).default('https://huggingface.co'),
   HF_TOKEN: text.optional(),
   HF_HOME: text.optional(),

@@ -51,6 +51,27 @@ test('work is executed once per id, and its output is kept until it is forgotten
   expect(await durable.result(task, id)).toBe('b 3');
 });
 
+test('a process is idle when all is done that waited in its queues, and not before', async () => {
+  const { promise: held, resolve: release } = Promise.withResolvers<undefined>();
+  body = async (name, { step }) => {
+    await step('hold', () => held);
+    return name;
+  };
+  // More than run at once.
+  const ids = Array.from({ length: 5 }, (_, index) => `${id}-${index}`);
+  for (const one of ids) await durable.enqueue(task, one, { name: one });
+  const order: string[] = [];
+  const idle = durable.untilIdle(0).then(() => order.push('idle'));
+  await vi.waitFor(async () => expect(await durable.state(ids[0]!)).toBe('RUNNING'), 20_000);
+  // The first look, and the one after it.
+  await sleep(1500);
+  order.push('released');
+  release(undefined);
+  await idle;
+  expect(order).toEqual(['released', 'idle']);
+  expect(await Promise.all(ids.map((one) => durable.state(one)))).toEqual(ids.map(() => 'SUCCEEDED'));
+});
+
 test('a failed step can be caught; an error that nobody catches is the result, with its reason', async () => {
   const error = new PairwiseError('NON_FINITE', 'the loss is NaN', { field: 'spec', metadata: { step: '7' } });
   const caught: unknown[] = [];

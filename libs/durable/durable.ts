@@ -37,6 +37,11 @@ export interface Durable {
    * been launched. False means that it is stuck and should be started anew.
    */
   lives(): boolean;
+  /**
+   * Waits until, for `quietMs` (default: two leases, in which the work of a process that died comes back), this process
+   * has executed nothing and nothing has waited in the queues that it pulls from. While Postgres is away, nobody knows.
+   */
+  untilIdle(quietMs?: number): Promise<void>;
   /** Stops executing: running steps are aborted, and their work goes back to the queue for others to take at once. */
   stop(): Promise<void>;
 }

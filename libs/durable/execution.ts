@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DBOS } from '@dbos-inc/dbos-sdk';
 import { currentOwnerXid } from '@dbos-inc/dbos-sdk/internal/context';
-import { PairwiseError } from '@pairwise/errors';
+import { PairwiseError, isConnectionLoss } from '@pairwise/errors';
 import type pg from 'pg';
 import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
 import { taken } from './carrier.ts';
@@ -50,6 +50,7 @@ export function openExecution(options: ExecutionOptions) {
   const durableSchema = durableSchemaOf(schema);
   const running = new Set<Running>();
   const stopping = new AbortController();
+  let pulled: string[] = [];
   let executor: Executor | undefined;
 
   /** One attempt at work that this process has claimed. */
@@ -102,11 +103,25 @@ export function openExecution(options: ExecutionOptions) {
     }
   }
 
+  /** Whether this process executes anything, or anything waits for it; true where Postgres cannot be asked. */
+  async function hasWork(): Promise<boolean> {
+    const sql = `
+      select 1 from "${durableSchema}".workflow_status
+      where queue_name = any($1) and (status = 'ENQUEUED' or status = 'PENDING' and executor_id = $2) limit 1`;
+    try {
+      return (await pool.query(sql, [pulled, id])).rows.length > 0;
+    } catch (error) {
+      if (!isConnectionLoss(error)) throw error;
+      return true;
+    }
+  }
+
   return {
     execute: (work: Work<unknown, unknown>, body: Body<unknown, unknown>): void => {
       DBOS.registerWorkflow((envelope: Envelope) => run(work, body, envelope), { name: work.name });
     },
     launch: async (queues: Record<string, number>): Promise<void> => {
+      pulled = Object.keys(queues);
       const onBeat = (connection: pg.Client) => lookAfter(connection, durableSchema, running);
       executor = await join({ url, schema: durableSchema, id, leaseMs, log, onBeat });
       DBOS.setConfig({
@@ -116,7 +131,7 @@ export function openExecution(options: ExecutionOptions) {
         systemDatabasePoolSize: 6,
         applicationVersion: version,
         executorID: id,
-        listenQueues: Object.keys(queues),
+        listenQueues: pulled,
         runMigrations: false,
         logger: quietLogger(log),
       });
@@ -124,6 +139,14 @@ export function openExecution(options: ExecutionOptions) {
       for (const [queue, workerConcurrency] of Object.entries(queues)) {
         const polling = { minPollingIntervalMs: pollMs, onConflict: 'always_update' } as const;
         await DBOS.registerQueue(queue, { workerConcurrency, ...polling });
+      }
+    },
+    untilIdle: async (quietMs = 2 * leaseMs): Promise<void> => {
+      let quietSince = (await hasWork()) ? Infinity : Date.now();
+      while (Date.now() - quietSince < quietMs) {
+        await sleep(retryMs);
+        if (await hasWork()) quietSince = Infinity;
+        else if (quietSince === Infinity) quietSince = Date.now();
       }
     },
     lives: (): boolean => executor?.lives() ?? true,

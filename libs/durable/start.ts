@@ -38,6 +38,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
     cancel,
     forget,
     lives: () => execution.lives(),
+    untilIdle: (quietMs) => execution.untilIdle(quietMs),
     stop: async () => {
       await execution.stop();
       await queue.close();

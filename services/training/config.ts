@@ -23,5 +23,6 @@ export function readWorkerConfig(environment: Record<string, string | undefined>
     'PAIRWISE_TLS_CA',
     'PAIRWISE_TOKEN_FILE',
     'PAIRWISE_THREADS',
+    'PAIRWISE_EXIT_WHEN_IDLE',
   ]);
 }

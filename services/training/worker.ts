@@ -28,7 +28,7 @@ await durable.launch({ [trainWork.queue]: 1 });
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, lives: () => durable.lives() });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the training worker is ready');
 
-await untilStopped();
+await Promise.race([untilStopped(), ...(config.PAIRWISE_EXIT_WHEN_IDLE ? [durable.untilIdle()] : [])]);
 health.leave();
 await durable.stop();
 await policies.close();
