@@ -123,7 +123,7 @@ export function openExecution(options: ExecutionOptions) {
     launch: async (queues: Record<string, number>): Promise<void> => {
       pulled = Object.keys(queues);
       const onBeat = (connection: pg.Client) => lookAfter(connection, durableSchema, running);
-      executor = await join({ url, schema: durableSchema, id, leaseMs, log, onBeat });
+      executor = await join({ url, service: schema, schema: durableSchema, id, leaseMs, log, onBeat });
       DBOS.setConfig({
         name: schema,
         systemDatabaseUrl: withIdleTimeout(url),

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Log } from './log.ts';
+import { countExpiries } from './measures.ts';
 
 /** Tables beside DBOS's own: who is alive, and what is to be cancelled. One process at a time may run this. */
 export const tables = (schema: string) => `
@@ -29,16 +30,18 @@ const reap = (schema: string) => `
       and pg_postmaster_start_time() < now() - $2 * interval '1 ms'
       and (beat_time < now() - $2 * ${frozenLeases} * interval '1 ms' or pg_try_advisory_xact_lock(${lockOf('id')}))
     returning id
+  ), given as (
+    update "${schema}".workflow_status
+    set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
+        updated_at = (extract(epoch from now()) * 1000)::bigint
+    where status = 'PENDING'
+      and (executor_id in (select id from dead)
+        or updated_at < (extract(epoch from now()) * 1000)::bigint - $2
+          and pg_postmaster_start_time() < now() - $2 * interval '1 ms'
+          and not exists (select 1 from "${schema}".executors where id = executor_id))
+    returning workflow_uuid
   )
-  update "${schema}".workflow_status
-  set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
-      updated_at = (extract(epoch from now()) * 1000)::bigint
-  where status = 'PENDING'
-    and (executor_id in (select id from dead)
-      or updated_at < (extract(epoch from now()) * 1000)::bigint - $2
-        and pg_postmaster_start_time() < now() - $2 * interval '1 ms'
-        and not exists (select 1 from "${schema}".executors where id = executor_id))
-  returning workflow_uuid`;
+  select (select count(*)::int from dead) as expired, array(select workflow_uuid from given) as given`;
 
 export interface Executor {
   /** Whether it beats, or tries to connect again. */
@@ -49,6 +52,8 @@ export interface Executor {
 
 export interface Membership {
   url: string;
+  /** Whose work it is. */
+  service: string;
   schema: string;
   id: string;
   leaseMs: number;
@@ -78,12 +83,14 @@ async function beatOn(
   moves: () => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const { schema, id, leaseMs, log } = membership;
+  const { service, schema, id, leaseMs, log } = membership;
   while (!signal.aborted) {
     moves();
     await beat(client, schema, id);
-    const { rows } = await client.query<{ workflow_uuid: string }>(reap(schema), [id, leaseMs]);
-    for (const { workflow_uuid: workflow } of rows) {
+    const { rows } = await client.query<{ expired: number; given: string[] }>(reap(schema), [id, leaseMs]);
+    const { expired, given } = rows[0]!;
+    if (expired > 0) countExpiries(service, expired);
+    for (const workflow of given) {
       log.info({ workflow }, `${workflow} goes back to its queue: the process that had it is gone`);
     }
     await membership.onBeat(client);

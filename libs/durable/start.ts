@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import pg from 'pg';
 import type { Body, Durable } from './durable.ts';
 import { openExecution } from './execution.ts';
+import { observeQueues } from './measures.ts';
 import { type DurableDatabase, migrateDurable } from './migrate.ts';
 import { openQueue } from './queue.ts';
 import type { Work } from './work.ts';
@@ -28,6 +29,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
   const id = `${hostname()}-${process.pid}-${randomUUID()}`;
   const execution = openExecution({ url, schema, id, leaseMs, pool, log, tries: (workId) => queue.tries(workId) });
   const { enqueue, state, result, cancel, forget } = queue;
+  const unobserve = observeQueues(schema, durableSchema, pool);
 
   return {
     execute: (work, body) => execution.execute(work as Work<unknown, unknown>, body as Body<unknown, unknown>),
@@ -40,6 +42,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
     lives: () => execution.lives(),
     untilIdle: (quietMs) => execution.untilIdle(quietMs),
     stop: async () => {
+      unobserve();
       await execution.stop();
       await queue.close();
       await pool.end();

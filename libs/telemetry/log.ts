@@ -1,5 +1,5 @@
-import { context as contexts, trace } from '@opentelemetry/api';
-import { type Logger, destination, pino, stdTimeFunctions } from 'pino';
+import { SeverityNumber, context as contexts, logs, trace } from '@opentelemetry/api';
+import { type Logger, destination, multistream, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import { attributes } from './names.ts';
 import { runOf } from './span.ts';
@@ -33,8 +33,23 @@ function output() {
   });
 }
 
+/** Hands lines to OpenTelemetry as well, which takes trace and span from where they are written. */
+const records = {
+  write: (line: string) => {
+    const { level, time, msg, ...rest } = JSON.parse(line) as { level: string; time: string; msg?: string };
+    const fields = Object.entries(rest).filter(([key]) => !['service', 'trace_id', 'span_id'].includes(key));
+    logs.getLogger('pairwise').emit({
+      timestamp: new Date(time),
+      severityNumber: SeverityNumber[level.toUpperCase() as keyof typeof SeverityNumber],
+      severityText: level,
+      body: msg ?? '',
+      attributes: Object.fromEntries(fields),
+    });
+  },
+};
+
 /** A logger for a process of this name; each line is one event with the active trace and run. */
-export function openLog(service: string): Log {
+export function openLog(service: string, { sends }: { sends: boolean }): Log {
   return pino(
     {
       base: { service },
@@ -42,6 +57,6 @@ export function openLog(service: string): Log {
       formatters: { level: (level) => ({ level }) },
       mixin: whereabouts,
     },
-    output(),
+    sends ? multistream([{ stream: output() }, { stream: records }]) : output(),
   );
 }

@@ -34,3 +34,8 @@ export function withRun<T>(run: string, work: () => T): T {
 export function runOf(context: Context): string | undefined {
   return propagation.getBaggage(context)?.getEntry(names.run)?.value;
 }
+
+/** The run on whose behalf something happens here; undefined where it is nobody's. */
+export function activeRun(): string | undefined {
+  return runOf(contexts.active());
+}

@@ -8,9 +8,17 @@ import {
   diag,
   trace,
 } from '@opentelemetry/api';
+import {
+  AggregationTemporality,
+  InstrumentType,
+  type MetricReader,
+  createAllowListAttributesProcessor,
+} from '@opentelemetry/sdk-metrics';
 import { NodeSDK, type NodeSDKConfiguration } from '@opentelemetry/sdk-node';
 import { type Log, openLog } from './log.ts';
+import { registry } from './metrics.ts';
 import { attributes } from './names.ts';
+import { observeProcess } from './process.ts';
 import { runOf } from './span.ts';
 
 export interface Telemetry {
@@ -50,28 +58,51 @@ const nowhere: SpanProcessor = {
   shutdown: () => Promise.resolve(),
 };
 
+/** What the registry says of a metric holds wherever its instrument was made. */
+const views = Object.entries(registry).map(([instrumentName, { description, attributes: allowed }]) => ({
+  instrumentName,
+  description,
+  attributesProcessors: [createAllowListAttributesProcessor([...allowed])],
+}));
+
 /**
- * Starts OpenTelemetry and the log of a process; before anything else that uses them. Traces and metrics go out by OTLP
- * if OTEL_EXPORTER_OTLP_ENDPOINT is set (the other OTEL_* variables hold, e.g. OTEL_EXPORTER_OTLP_PROTOCOL, default
- * `http/protobuf`), and else nowhere; trace context is passed on in both cases.
+ * Has a gauge exported only where it was recorded or read since the last export. OpenTelemetry would repeat the last value
+ * of each series as long as the process lives, and so those of runs that have ended; it has no option for this.
+ */
+function letGaugesEnd(sdk: NodeSDK): void {
+  const readers = sdk['_meterProviderConfig']?.readers as MetricReader[] | undefined;
+  for (const reader of readers ?? []) {
+    const temporality = reader.selectAggregationTemporality.bind(reader);
+    const isGauge = (type: InstrumentType) => type === InstrumentType.GAUGE || type === InstrumentType.OBSERVABLE_GAUGE;
+    reader.selectAggregationTemporality = (type) => (isGauge(type) ? AggregationTemporality.DELTA : temporality(type));
+  }
+}
+
+/**
+ * Starts OpenTelemetry and the log of a process; before anything else that uses them. Traces, metrics and log lines go
+ * out by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set (the other OTEL_* variables hold, e.g. OTEL_EXPORTER_OTLP_PROTOCOL,
+ * default `http/protobuf`), and else nowhere; trace context is passed on in both cases.
  */
 export function startTelemetry(service: string): Telemetry {
-  const log = openLog(service);
   const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
+  const log = openLog(service, { sends });
   const told = (message: string) => log.warn(`OpenTelemetry: ${message}`);
   const silent = () => undefined;
   diag.setLogger({ error: told, warn: told, info: silent, debug: silent, verbose: silent }, DiagLogLevel.WARN);
   const sdk = new NodeSDK({
     serviceName: service,
     sampler,
-    logRecordProcessors: [],
-    ...(sends ? {} : { spanProcessors: [nowhere], metricReaders: [] }),
+    views,
+    ...(sends ? {} : { spanProcessors: [nowhere], metricReaders: [], logRecordProcessors: [] }),
   });
+  letGaugesEnd(sdk);
   sdk.start();
+  observeProcess();
   return {
     log,
     stop: async () => {
-      const failed = (error: unknown) => log.warn({ err: error }, 'the last spans could not be sent');
+      const failed = (error: unknown) =>
+        log.warn({ err: error }, 'the last spans, metrics and lines could not be sent');
       await Promise.race([sdk.shutdown().catch(failed), sleep(3000, undefined, { ref: false })]);
     },
   };

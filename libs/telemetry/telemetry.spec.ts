@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
+import { type MetricName, registry } from './index.ts';
 import { type Collector, startCollector } from './testing.ts';
 
 let collector: Collector | undefined;
@@ -11,8 +12,9 @@ afterEach(async () => {
 });
 
 /** The lines that the process writes. */
-async function lines(environment: Record<string, string>) {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(import.meta.dirname, 'testing.process.ts')], {
+async function lines(environment: Record<string, string>, ...parameters: string[]) {
+  const program = join(import.meta.dirname, 'testing.process.ts');
+  const { stdout } = await promisify(execFile)(process.execPath, [program, ...parameters], {
     env: { ...process.env, ...environment },
   });
   return stdout
@@ -43,6 +45,51 @@ test('spans arrive at the collector, with parents, run and error', async () => {
     parentSpanId: outer?.spanId,
     traceId: outer?.traceId,
     attributes: { 'pairwise.run.id': 'projects/default/runs/a', 'error.type': 'NOT_FOUND', step: '7' },
+  });
+});
+
+test('metrics arrive as the registry has them, with no other attributes', async () => {
+  collector = await startCollector();
+  await lines(collector.environment, 'metrics');
+  const { points } = collector;
+  for (const { name, kind, unit, description } of points) {
+    expect({ kind, unit, description }).toEqual(expect.objectContaining(known(name)));
+  }
+  const last = (name: string) => points.findLast((point) => point.name === name);
+  expect(last('pairwise.tokens')).toMatchObject({ service: 'test', value: 42 });
+  expect(last('pairwise.reference.shard.duration')).toMatchObject({ value: 1, attributes: {} });
+  expect(last('process.memory.usage')!.value).toBeGreaterThan(1e7);
+  expect(
+    points.filter(({ name }) => name === 'process.cpu.time').map(({ attributes }) => attributes['cpu.mode']),
+  ).toEqual(expect.arrayContaining(['user', 'system']));
+});
+
+/** What the registry says of a metric. */
+function known(name: string) {
+  const { kind, unit, description } = registry[name as MetricName];
+  return { kind, unit, description };
+}
+
+test('a gauge ends when nothing is said of it any more, a counter does not', async () => {
+  collector = await startCollector();
+  await lines(collector.environment, 'metrics');
+  const of = (name: string) => collector!.points.filter((point) => point.name === name);
+  expect(of('pairwise.training.loss')).toHaveLength(1);
+  expect(of('pairwise.tokens').length).toBeGreaterThan(1);
+  const states = of('pairwise.runs').map(({ attributes }) => attributes['pairwise.run.state']);
+  expect(states.slice(states.indexOf('SUCCEEDED'))).not.toContain('RUNNING');
+  expect(states[0]).toBe('RUNNING');
+});
+
+test('log lines arrive with trace, run and severity', async () => {
+  collector = await startCollector();
+  const [, second] = await lines(collector.environment);
+  const sent = (body: string) => collector!.lines.find((line) => line.body === body);
+  expect(sent('outside')).toMatchObject({ service: 'test', severity: 'info', traceId: '', attributes: { size: '3' } });
+  expect(sent('inside')).toMatchObject({
+    traceId: second?.['trace_id'],
+    spanId: second?.['span_id'],
+    attributes: { 'pairwise.run.id': 'projects/default/runs/a' },
   });
 });
 

@@ -1,0 +1,21 @@
+import { totalmem } from 'node:os';
+import { type Observation, observe } from './instruments.ts';
+
+const names = ['process.cpu.time', 'process.memory.usage', 'pairwise.process.memory.limit'] as const;
+
+/** Has processor time and memory of this process exported. */
+export function observeProcess(): void {
+  observe(names, () => {
+    const { user, system } = process.cpuUsage();
+    const limit = process.constrainedMemory();
+    const read: Observation<(typeof names)[number]>[] = [
+      { name: 'process.cpu.time', value: user / 1e6, attributes: { 'cpu.mode': 'user' } },
+      { name: 'process.cpu.time', value: system / 1e6, attributes: { 'cpu.mode': 'system' } },
+      { name: 'process.memory.usage', value: process.memoryUsage.rss(), attributes: {} },
+    ];
+    // Without a limit it is 0, or more than there is.
+    if (limit > 0 && limit < totalmem())
+      read.push({ name: 'pairwise.process.memory.limit', value: limit, attributes: {} });
+    return read;
+  });
+}
