@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
 import { openFolder } from './folder.ts';
+import { observeFileSystem } from './measures.ts';
 import type { BlobStore } from './store.ts';
 
 /**
@@ -8,7 +9,12 @@ import type { BlobStore } from './store.ts';
  * Throws INVALID_ARGUMENT for any other kind of URL.
  */
 export async function openBlobStore(url: string): Promise<BlobStore> {
-  if (url.startsWith('file://')) return openFolder(fileURLToPath(url));
+  if (url.startsWith('file://')) {
+    const folder = fileURLToPath(url);
+    const store = await openFolder(folder);
+    observeFileSystem(folder);
+    return store;
+  }
   const scheme = /^[a-z0-9+]+:/.exec(url)?.[0] ?? 'no scheme';
   throw new PairwiseError(
     'INVALID_ARGUMENT',

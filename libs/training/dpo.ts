@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { packSegments, type Feed, type LoraLayer, type ModelConfig, type Segment } from '@pairwise/model';
+import { packSegments, rowCount, type Feed, type LoraLayer, type ModelConfig, type Segment } from '@pairwise/model';
 import { batchMetrics, dpoLosses, type PairLogps } from '@pairwise/preference';
 import { batchOfStep, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
@@ -45,10 +45,13 @@ export async function dpoStep(
   state: OptimizerState,
   between?: Checkpointing,
 ): Promise<Metrics> {
-  const { pairs, hyperparameters } = task;
+  return dpoStepOn(run, task, state, nextBatch(task, state), between);
+}
+
+/** The pairs of the next optimizer step. */
+export function nextBatch({ pairs, hyperparameters }: DpoTask, { step }: OptimizerState): TrainingPair[] {
   const { batchSize, seed } = hyperparameters;
-  const batch = [...batchOfStep(state.step, pairs.length, batchSize, seed)].map((index) => pairs[index]!);
-  return dpoStepOn(run, task, state, batch, between);
+  return [...batchOfStep(step, pairs.length, batchSize, seed)].map((index) => pairs[index]!);
 }
 
 /** The next optimizer step on a given batch. */
@@ -117,6 +120,11 @@ export async function evaluateDpo(
 /** A pair as a segment: its prompt with two branches, chosen first. */
 export function segmentOf({ prompt, chosen, rejected }: Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>): Segment {
   return { prefix: prompt, branches: [chosen, rejected] };
+}
+
+/** Tokens that go through the model for pairs; a prompt counts once for both responses. */
+export function tokenCount(pairs: readonly Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>[]): number {
+  return pairs.reduce((total, pair) => total + rowCount(segmentOf(pair)), 0);
 }
 
 function lossWeight({ losses }: Hyperparameters): number {

@@ -3,6 +3,7 @@ import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
+import { count } from '@pairwise/telemetry';
 import { makeArtifact, type Workshop } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
 import type { Peers } from './peers.ts';
@@ -73,7 +74,11 @@ async function make(exporter: Exporter, name: string, targetName: string, fence:
   if (exported.artifacts.some((artifact) => artifact.name === place.name)) return;
   const target = request.targets.find((each) => each.name === targetName)!;
   const source = await openSource(exporter, request.source);
-  await exports.addArtifact(name, await makeArtifact(exporter, source, target, place, signal), fence);
+  const artifact = await makeArtifact(exporter, source, target, place, signal);
+  await exports.addArtifact(name, artifact, fence);
+  const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
+  const { format, type } = artifact;
+  count('pairwise.export.size', sizeBytes, { 'pairwise.artifact.format': format, 'pairwise.artifact.type': type });
 }
 
 async function verify(exporter: Exporter, name: string, targetName: string, fence: Fence, signal: AbortSignal) {

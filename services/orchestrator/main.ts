@@ -4,6 +4,7 @@ import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
 import { startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
+import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { openRuns } from './runs.ts';
@@ -24,6 +25,7 @@ const peers = openPeers(config);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
 // A run mostly waits for others, so a process drives many.
 await durable.launch({ [runWork.queue]: 100 });
+const unobserve = observeRuns(database);
 
 const server = await startServer({
   ...serverAccess(config),
@@ -44,6 +46,7 @@ const server = await startServer({
 log.info({ address: server.address }, 'the orchestrator is serving');
 
 await untilStopped();
+unobserve();
 await server.drain();
 await durable.stop();
 await database.close();

@@ -1,7 +1,8 @@
 import { CoverageState } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import type { BlobStore } from '@pairwise/store';
-import type { Log } from '@pairwise/telemetry';
+import { count, record, type Log } from '@pairwise/telemetry';
+import { tokenCount } from '@pairwise/training';
 import { unitPairs } from './cover.ts';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
@@ -32,6 +33,7 @@ export async function compute(computing: Computing, input: ComputeInput, attempt
     const present = await logps.present(fingerprint, responsesOf(pairs));
     const missing = missingPairs(pairs, present);
     if (missing.length === 0) return;
+    const began = performance.now();
     const computed = await reference.logps(input.files, missing, signal);
     const entries = distinct(computed).filter(({ response }) => !present.has(response));
     const shard = await logps.put(entries);
@@ -44,6 +46,8 @@ export async function compute(computing: Computing, input: ComputeInput, attempt
       coverage.updateTime = new Date();
       return true;
     });
+    record('pairwise.reference.shard.duration', (performance.now() - began) / 1000, {});
+    count('pairwise.tokens', tokenCount(missing), { 'pairwise.activity': 'reference' });
     log.info({ coverage: name, start: input.unit.start, responses: entries.length }, 'computed a unit');
   });
 }

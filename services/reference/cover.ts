@@ -3,6 +3,7 @@ import type { Attempt, Durable } from '@pairwise/durable';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
+import { count } from '@pairwise/telemetry';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
@@ -63,6 +64,8 @@ async function planCoverage(covering: Covering, { coverage: name, attempt }: Cov
     coverage.updateTime = new Date();
     return true;
   });
+  count('pairwise.reference.hits', present.size, {});
+  count('pairwise.reference.misses', responses.size - present.size, {});
   const files = model!.files.map((file) => FileInfo.toJSON(file));
   return Promise.all(
     units.map(async (unit) => {

@@ -4,14 +4,17 @@ import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { initialLora, writeSafetensors } from '@pairwise/model';
 import type { BlobStore } from '@pairwise/store';
+import { count, record as measure } from '@pairwise/telemetry';
 import {
   adapterTensors,
-  dpoStep,
+  dpoStepOn,
   evaluateDpo,
   initialState,
+  nextBatch,
   packState,
   resolveHyperparameters,
   stepCount,
+  tokenCount,
   uniformStream,
   unpackState,
   type DpoTask,
@@ -23,6 +26,7 @@ import {
 import { fractionOf, gatherInputs, readPairs, type TrainingInputs } from './inputs.ts';
 import type { Peers } from './peers.ts';
 import type { OpenPolicy, Policies } from './policy.ts';
+import { tell } from './tell.ts';
 import { hasEnded, type Trainings } from './trainings.ts';
 
 /** What a worker trains with. */
@@ -135,7 +139,11 @@ async function segment(
   const { loggingSteps, evalSteps } = task.hyperparameters;
   const total = stepCount(task.pairs.length, task.hyperparameters);
   while (state.step < to) {
-    const metrics = await dpoStep(policy.training.run, task, state, () => signal.throwIfAborted());
+    const batch = nextBatch(task, state);
+    const began = performance.now();
+    const metrics = await dpoStepOn(policy.training.run, task, state, batch, () => signal.throwIfAborted());
+    measure('pairwise.training.step.duration', (performance.now() - began) / 1000, {});
+    count('pairwise.tokens', tokenCount(batch), { 'pairwise.activity': 'train' });
     if (state.step === 1) checkFirstLoss(metrics, task.hyperparameters);
     if (state.step % loggingSteps === 0 || state.step === total) await record('train', state.step, metrics);
     if (state.step === total || (evalSteps > 0 && state.step % evalSteps === 0)) {
@@ -169,7 +177,9 @@ async function evaluate(
 ): Promise<void> {
   if (pairs.length === 0) return;
   const between = () => signal.throwIfAborted();
-  await record('eval', state.step, await evaluateDpo(policy.evaluation.run, task, state.parameters, pairs, between));
+  const metrics = await evaluateDpo(policy.evaluation.run, task, state.parameters, pairs, between);
+  count('pairwise.tokens', tokenCount(pairs), { 'pairwise.activity': 'evaluate' });
+  await record('eval', state.step, metrics);
 }
 
 /** Writes metric points as they come, so that a watch sees them at once; a repeated segment writes none twice. */
@@ -190,6 +200,7 @@ function recorder(
       training.updateTime = new Date();
       return true;
     });
+    tell(kind, values);
   };
 }
 

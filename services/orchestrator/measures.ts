@@ -1,0 +1,52 @@
+import { RunState, Run, StageState, type Stage } from '@pairwise/api';
+import type { Database } from '@pairwise/database';
+import { observe, type Observation } from '@pairwise/telemetry';
+
+const names = ['pairwise.runs', 'pairwise.run.progress'] as const;
+
+const states = Object.values(RunState).filter((state) => state !== RunState.UNSPECIFIED);
+
+/** As the attribute has it: `RUNNING`. */
+const brief = (state: RunState) => state.replace('RUN_STATE_', '');
+
+/** Has runs by state, and the progress of those under way, read whenever metrics are exported. Returns what ends this. */
+export function observeRuns(database: Database): () => void {
+  return observe(names, async () => [...(await countRuns(database)), ...(await readProgress(database))]);
+}
+
+type Observed = Observation<(typeof names)[number]>;
+
+/** Every state, so that one that no run is in any more is told as 0. */
+async function countRuns(database: Database): Promise<Observed[]> {
+  const rows = await database.rows<{ state: string; count: bigint }>(
+    "select document ->> 'state' as state, count(*) from runs where delete_time is null group by 1",
+  );
+  const counts = new Map(rows.map(({ state, count }) => [state, Number(count)]));
+  return states.map((state) => ({
+    name: 'pairwise.runs',
+    value: counts.get(state) ?? 0,
+    attributes: { 'pairwise.run.state': brief(state) },
+  }));
+}
+
+async function readProgress(database: Database): Promise<Observed[]> {
+  const underWay = [RunState.RUNNING, RunState.CANCELLING];
+  const rows = await database.rows<{ document: unknown }>(
+    "select document from runs where delete_time is null and document ->> 'state' = any ($1)",
+    [underWay],
+  );
+  return rows.flatMap(({ document }) => {
+    const { name, stages } = Run.fromJSON(document);
+    return stages.map((stage) => ({
+      name: 'pairwise.run.progress' as const,
+      value: shareDone(stage),
+      attributes: { 'pairwise.run.id': name, 'pairwise.stage': stage.name },
+    }));
+  });
+}
+
+function shareDone({ state, progress }: Stage): number {
+  if (state === StageState.SUCCEEDED) return 1;
+  const total = Number(progress?.totalCount ?? 0);
+  return total === 0 ? 0 : Number(progress?.completedCount) / total;
+}
