@@ -65,13 +65,13 @@ export const metrics = {
     kind: 'counter',
     unit: '{response}',
     attributes: [],
-    description: 'Responses whose reference logps were in the store when a coverage was planned.',
+    description: 'Responses whose reference logps were in the store when they were asked for.',
   },
   'pairwise.reference.misses': {
     kind: 'counter',
     unit: '{response}',
     attributes: [],
-    description: 'Responses whose reference logps were not in the store when a coverage was planned.',
+    description: 'Responses whose reference logps had to be computed when they were asked for.',
   },
   'pairwise.tokens': {
     kind: 'counter',

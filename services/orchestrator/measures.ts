@@ -11,7 +11,10 @@ const brief = (state: RunState) => state.replace('RUN_STATE_', '');
 
 /** Has runs by state, and the progress of those under way, read whenever metrics are exported. Returns what ends this. */
 export function observeRuns(database: Database): () => void {
-  return observe(names, async () => [...(await countRuns(database)), ...(await readProgress(database))]);
+  return observe<(typeof names)[number]>(names, async () => [
+    ...(await countRuns(database)),
+    ...(await readProgress(database)),
+  ]);
 }
 
 type Observed = Observation<(typeof names)[number]>;

@@ -3,6 +3,7 @@ import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { inField, parseName, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
+import { count } from '@pairwise/telemetry';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CoverageRecord, Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
@@ -33,6 +34,9 @@ export function referenceService(parts: ReferenceParts): Service {
       const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, context));
       const record = await coverages.ensure(parent, model!, encoding!, parts.numericsProfile);
       if (record.coverage.state === CoverageState.COMPUTING) await parts.begin(record);
+      // What is planned is counted there.
+      if (record.coverage.state === CoverageState.COMPLETE)
+        count('pairwise.reference.hits', record.coverage.responseCount, {});
       return { coverage: record.coverage };
     },
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),

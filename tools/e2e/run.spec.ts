@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { RunSpec, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
 import { errorOf } from '@pairwise/rpc';
+import { registry } from '@pairwise/telemetry';
 import { startCollector, type CollectedSpan, type Collector } from '@pairwise/telemetry/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
@@ -237,11 +238,63 @@ test('all spans of a run are one trace, from the call to the last step', () => {
   );
 });
 
-test('no text of a pair is in any log line or span', () => {
+test('every metric that a run brings about is exported as the registry has it, and none besides', () => {
+  // Needs a process that is dead for good, and a container.
+  const elsewhere = ['pairwise.lease.expiries', 'pairwise.process.memory.limit'];
+  const exported = new Map(collector.points.map((point) => [point.name, point]));
+  expect([...exported.keys(), ...elsewhere].sort()).toEqual(
+    expect.arrayContaining([...Object.keys(registry), ...elsewhere].sort()),
+  );
+  for (const { name, kind, unit, description, attributes } of collector.points) {
+    const known = registry[name as keyof typeof registry];
+    expect({ kind, unit, description }, name).toEqual({
+      kind: known.kind,
+      unit: known.unit,
+      description: known.description,
+    });
+    // An error type is on calls that failed.
+    const own = Object.keys(attributes).filter((key) => key !== 'error.type');
+    expect(own.sort(), name).toEqual([...known.attributes].filter((key) => key !== 'error.type').sort());
+  }
+});
+
+test('metrics tell what the runs did', () => {
+  const of = (name: keyof typeof registry, wanted: Record<string, string> = {}) =>
+    collector.points.filter(
+      (point) => point.name === name && Object.entries(wanted).every(([key, value]) => point.attributes[key] === value),
+    );
+  const run = { 'pairwise.run.id': first.name };
+  expect(of('pairwise.training.loss', { ...run, 'pairwise.split': 'train' }).at(-1)!.value).toBeLessThan(0.6);
+  expect(of('pairwise.training.reward.accuracy', { ...run, 'pairwise.split': 'eval' })).not.toEqual([]);
+  expect(of('pairwise.reference.misses').at(-1)!.value).toBeGreaterThanOrEqual(96);
+  expect(of('pairwise.reference.hits').at(-1)!.value).toBeGreaterThanOrEqual(96);
+  expect(of('pairwise.export.size', { 'pairwise.artifact.type': 'Q8_0' }).at(-1)!.value).toBeGreaterThan(1000);
+  for (const activity of ['reference', 'train', 'evaluate']) {
+    expect(of('pairwise.tokens', { 'pairwise.activity': activity }).at(-1)!.value, activity).toBeGreaterThan(1000);
+  }
+  const queues = new Set(of('pairwise.queue.depth').map(({ attributes }) => attributes['messaging.destination.name']));
+  expect([...queues].sort()).toEqual(['accelerator', 'coverages', 'exports', 'models', 'runs']);
+  expect(of('pairwise.runs', { 'pairwise.run.state': 'SUCCEEDED' }).at(-1)!.value).toBeGreaterThanOrEqual(4);
+  const stages = of('pairwise.run.progress', run);
+  expect(stages.length).toBeGreaterThan(0);
+  // Series of a run end with it, though the process that told of them goes on.
+  const last = collector.points.findLastIndex(({ name }) => name === 'pairwise.runs');
+  expect(collector.points.indexOf(stages.at(-1)!)).toBeLessThan(last);
+});
+
+test('log lines reach the collector in the trace of their run', () => {
+  const succeeded = collector.lines.find(
+    ({ body, attributes }) => body === 'The run succeeded.' && attributes['pairwise.run.id'] === first.name,
+  );
+  expect(succeeded).toMatchObject({ service: 'orchestrator', severity: 'info', traceId: first.traceId });
+});
+
+test('no text of a pair is in any log line, span or metric', () => {
   const words = tinyPairs(48)
     .split('\n')
     .filter(Boolean)
     .map((line) => (JSON.parse(line) as { chosen: string }).chosen.trim());
-  const everything = platform.log.join('\n') + JSON.stringify(collector.spans);
+  const { spans, points, lines } = collector;
+  const everything = platform.log.join('\n') + JSON.stringify({ spans, points, lines });
   for (const text of words) expect(everything).not.toContain(text);
 });
