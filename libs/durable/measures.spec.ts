@@ -18,7 +18,9 @@ test('depth and age of queues, and expired leases, are exported as the registry 
   /** The next point that is exported of a metric, with these attributes among its own. */
   async function next(name: keyof typeof registry, attributes: Record<string, string>): Promise<CollectedPoint> {
     const wanted = Object.entries({ 'pairwise.service': 'test', ...attributes });
-    for (let seen = collector.points.length; ; await sleep(50)) {
+    const seen = collector.points.length;
+    for (;;) {
+      await sleep(50);
       const fresh = collector.points.slice(seen).filter((point) => point.name === name);
       const found = fresh.find((point) => wanted.every(([key, value]) => point.attributes[key] === value));
       if (found === undefined) continue;

@@ -1,5 +1,6 @@
 import { type Attributes, metrics } from '@opentelemetry/api';
 import type pg from 'pg';
+import { durableSchemaOf } from './dbos.ts';
 
 // The registry of libs/telemetry describes these metrics.
 const meter = () => metrics.getMeter('pairwise.durable');
@@ -39,12 +40,12 @@ const queuesOf = (schema: string) => `
  * Has depth of a service's queues, and age of what has waited longest in them, read whenever metrics are exported.
  * Returns what ends this; before the pool is closed.
  */
-export function observeQueues(service: string, durableSchema: string, pool: pg.Pool): () => void {
+export function observeQueues(service: string, pool: pg.Pool): () => void {
   const owner = meter();
   const depth = owner.createObservableGauge('pairwise.queue.depth', { unit: '{item}' });
   const oldest = owner.createObservableGauge('pairwise.queue.oldest.age', { unit: 's' });
   const read: Parameters<typeof owner.addBatchObservableCallback>[0] = async (result) => {
-    const { rows } = await pool.query<QueueRow>(queuesOf(durableSchema));
+    const { rows } = await pool.query<QueueRow>(queuesOf(durableSchemaOf(service)));
     for (const { queue, waiting, running, age } of rows) {
       const attributes: Attributes = { [serviceAttribute]: service, 'messaging.destination.name': queue };
       result.observe(depth, waiting, { ...attributes, 'pairwise.work.state': 'waiting' });

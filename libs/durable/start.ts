@@ -29,7 +29,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
   const id = `${hostname()}-${process.pid}-${randomUUID()}`;
   const execution = openExecution({ url, schema, id, leaseMs, pool, log, tries: (workId) => queue.tries(workId) });
   const { enqueue, state, result, cancel, forget } = queue;
-  const unobserve = observeQueues(schema, durableSchema, pool);
+  const unobserve = observeQueues(schema, pool);
 
   return {
     execute: (work, body) => execution.execute(work as Work<unknown, unknown>, body as Body<unknown, unknown>),

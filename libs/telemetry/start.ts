@@ -70,8 +70,8 @@ const views = Object.entries(registry).map(([instrumentName, { description, attr
  * of each series as long as the process lives, and so those of runs that have ended; it has no option for this.
  */
 function letGaugesEnd(sdk: NodeSDK): void {
-  const readers = sdk['_meterProviderConfig']?.readers as MetricReader[] | undefined;
-  for (const reader of readers ?? []) {
+  const { readers } = sdk['_meterProviderConfig'] as { readers: MetricReader[] };
+  for (const reader of readers) {
     const temporality = reader.selectAggregationTemporality.bind(reader);
     const isGauge = (type: InstrumentType) => type === InstrumentType.GAUGE || type === InstrumentType.OBSERVABLE_GAUGE;
     reader.selectAggregationTemporality = (type) => (isGauge(type) ? AggregationTemporality.DELTA : temporality(type));
