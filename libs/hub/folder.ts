@@ -98,6 +98,9 @@ async function placeOf(path: string, roots: readonly string[]): Promise<string> 
   try {
     place = await realpath(path);
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EACCES') {
+      throw new PairwiseError('PERMISSION_DENIED', `the user of the server may not read ${path}`, { cause });
+    }
     throw new PairwiseError('NOT_FOUND', `${path} does not exist on the server`, { cause });
   }
   if (roots.some((root) => isBelow(place, root))) return place;

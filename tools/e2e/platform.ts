@@ -18,7 +18,7 @@ import {
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
-import { openClient } from '@pairwise/rpc';
+import { type ClientOptions, openClient } from '@pairwise/rpc';
 import { startPlatform, type Platform } from '../cli/up/platform.ts';
 
 export type TestPlatform = Awaited<ReturnType<typeof startTestPlatform>>;
@@ -29,15 +29,66 @@ export function temporaryFolder(): { folder: string; remove: () => void } {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** Clients of every service at the front of a platform. */
-export function clientsOf(address: string) {
+/** Clients of every service; `at` tells how each is reached. */
+export function clientsOf(at: (service: ServiceName) => ClientOptions) {
   return {
-    dataset: openClient(DatasetServiceService, { address }),
-    model: openClient(ModelServiceService, { address }),
-    reference: openClient(ReferenceServiceService, { address }),
-    training: openClient(TrainingServiceService, { address }),
-    export: openClient(ExportServiceService, { address }),
-    orchestrator: openClient(OrchestratorServiceService, { address }),
+    dataset: openClient(DatasetServiceService, at('dataset')),
+    model: openClient(ModelServiceService, at('dataset')),
+    reference: openClient(ReferenceServiceService, at('reference')),
+    training: openClient(TrainingServiceService, at('training')),
+    export: openClient(ExportServiceService, at('export')),
+    orchestrator: openClient(OrchestratorServiceService, at('orchestrator')),
+  };
+}
+
+export type ServiceName = 'dataset' | 'reference' | 'training' | 'export' | 'orchestrator';
+export type Clients = ReturnType<typeof clientsOf>;
+
+const parent = 'projects/default';
+
+/** What tests do with a platform, wherever it runs. */
+export function userOf({ dataset, orchestrator }: Pick<Clients, 'dataset' | 'orchestrator'>) {
+  return {
+    /** Uploads a file of pairs as a new dataset and seals it; returns the version's name. */
+    async importDataset(id: string, file: Buffer, policy: ImportPolicy = ImportPolicy.STRICT): Promise<string> {
+      await dataset.createDataset({ parent, datasetId: id, requestId: randomUUID(), validateOnly: false });
+      const name = `${parent}/datasets/${id}`;
+      async function* upload() {
+        const header = { parent: name, importId: 'file', offsetBytes: 0n, policy };
+        yield { payload: { $case: 'header' as const, value: header } };
+        for (let at = 0; at < file.length; at += 65_536) {
+          yield { payload: { $case: 'chunk' as const, value: file.subarray(at, at + 65_536) } };
+        }
+        yield await Promise.resolve({ payload: { $case: 'finish' as const, value: { digest: digestOf(file) } } });
+      }
+      await dataset.importPairs(upload());
+      const { version } = await dataset.sealVersion({ parent: name, requestId: randomUUID() });
+      return version!.name;
+    },
+    async createRun(runId: string, spec: RunSpec): Promise<Run> {
+      const request: CreateRunRequest = { parent, runId, spec, requestId: randomUUID(), validateOnly: false };
+      return (await orchestrator.createRun(request)).run!;
+    },
+    /** Follows a run to its end over any number of broken streams; `seen` gets every message. */
+    async untilEnded(
+      name: string,
+      seen: (message: WatchRunResponse) => void | Promise<void> = () => undefined,
+    ): Promise<Run> {
+      let resumeToken = '';
+      for (;;) {
+        try {
+          for await (const message of orchestrator.watchRun({ name, resumeToken })) {
+            ({ resumeToken } = message);
+            await seen(message);
+          }
+          const { run } = await orchestrator.getRun({ name });
+          if (([RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED] as RunState[]).includes(run!.state))
+            return run!;
+        } catch (error) {
+          if (!(error instanceof PairwiseError) || error.reason !== 'UNAVAILABLE') throw error;
+        }
+      }
+    },
   };
 }
 
@@ -55,53 +106,12 @@ export async function startTestPlatform(
     environment: { ...process.env, ...environment },
     log: (line) => log.push(JSON.stringify(line)),
   });
-  const clients = clientsOf(platform.address);
-  const parent = 'projects/default';
-
+  const clients = clientsOf(() => ({ address: platform.address }));
   return {
     ...clients,
+    ...userOf(clients),
     platform,
     log,
-    /** Uploads a file of pairs as a new dataset and seals it; returns the version's name. */
-    async importDataset(id: string, file: Buffer, policy: ImportPolicy = ImportPolicy.STRICT): Promise<string> {
-      await clients.dataset.createDataset({ parent, datasetId: id, requestId: randomUUID(), validateOnly: false });
-      const name = `${parent}/datasets/${id}`;
-      async function* upload() {
-        const header = { parent: name, importId: 'file', offsetBytes: 0n, policy };
-        yield { payload: { $case: 'header' as const, value: header } };
-        for (let at = 0; at < file.length; at += 65_536) {
-          yield { payload: { $case: 'chunk' as const, value: file.subarray(at, at + 65_536) } };
-        }
-        yield await Promise.resolve({ payload: { $case: 'finish' as const, value: { digest: digestOf(file) } } });
-      }
-      await clients.dataset.importPairs(upload());
-      const { version } = await clients.dataset.sealVersion({ parent: name, requestId: randomUUID() });
-      return version!.name;
-    },
-    async createRun(runId: string, spec: RunSpec): Promise<Run> {
-      const request: CreateRunRequest = { parent, runId, spec, requestId: randomUUID(), validateOnly: false };
-      return (await clients.orchestrator.createRun(request)).run!;
-    },
-    /** Follows a run to its end over any number of broken streams; `seen` gets every message. */
-    async untilEnded(
-      name: string,
-      seen: (message: WatchRunResponse) => void | Promise<void> = () => undefined,
-    ): Promise<Run> {
-      let resumeToken = '';
-      for (;;) {
-        try {
-          for await (const message of clients.orchestrator.watchRun({ name, resumeToken })) {
-            ({ resumeToken } = message);
-            await seen(message);
-          }
-          const { run } = await clients.orchestrator.getRun({ name });
-          if (([RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED] as RunState[]).includes(run!.state))
-            return run!;
-        } catch (error) {
-          if (!(error instanceof PairwiseError) || error.reason !== 'UNAVAILABLE') throw error;
-        }
-      }
-    },
     async stop() {
       for (const client of Object.values(clients)) client.close();
       await platform.stop();
