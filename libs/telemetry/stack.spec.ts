@@ -138,3 +138,13 @@ test('Prometheus reads our rules, and scrapes the port that the collector opens'
   const [target] = scrape_configs.flatMap(({ static_configs }) => static_configs.flatMap(({ targets }) => targets));
   expect(target?.split(':')[1]).toBe(exporters.prometheus.endpoint.split(':')[1]);
 });
+
+test('every address in the stack is a service of Compose', () => {
+  const { services } = parse(read('deploy/compose.yaml')) as { services: object };
+  const files = ['collector.yaml', 'prometheus.yml', 'grafana/provisioning/datasources/pairwise.yaml'];
+  const hosts = files.flatMap((file) =>
+    [...readFileSync(join(folder, file), 'utf8').matchAll(/\b([a-z][a-z-]*):\d{4,5}\b/g)].map(([, host]) => host!),
+  );
+  expect(hosts).toContain('otel-collector');
+  for (const host of hosts) expect(Object.keys(services)).toContain(host);
+});
