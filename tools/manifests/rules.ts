@@ -1,0 +1,24 @@
+import { type Exception, exceptions } from './exceptions.ts';
+import type { KubernetesObject } from './objects.ts';
+import { objectRules } from './objectRules.ts';
+import { type Finding, podRules } from './podRules.ts';
+
+export const rules = { ...podRules, ...objectRules };
+
+/** What the rules find in the objects of an overlay, and which exceptions of the list that is part of. */
+export function judge(
+  overlay: string,
+  objects: readonly KubernetesObject[],
+): { findings: Finding[]; excepted: Set<Exception> } {
+  const all = Object.entries(rules).flatMap(([rule, find]) => find(objects).map((found) => ({ rule, ...found })));
+  const excepted = new Set<Exception>();
+  const findings = all.filter((finding) => {
+    const fitting = exceptions.filter(
+      ({ rule, object, overlay: where }) =>
+        rule === finding.rule && object.test(finding.object) && (where === undefined || where.test(overlay)),
+    );
+    fitting.forEach((exception) => excepted.add(exception));
+    return fitting.length === 0;
+  });
+  return { findings, excepted };
+}
