@@ -27,3 +27,10 @@ test.each([
   expect(stdout + stderr).toMatch(text);
   expect(status).toBe(code);
 });
+
+test('a reader that has seen enough is no error', { timeout: 30_000 }, () => {
+  const script = '"$0" "$1" up --help | true; exit "${PIPESTATUS[0]}"';
+  const { status, stderr } = spawnSync('bash', ['-c', script, process.execPath, main], { encoding: 'utf8' });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+});

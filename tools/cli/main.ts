@@ -9,6 +9,11 @@ process.noDeprecation = true;
 for (const name of Object.keys(process.env)) {
   if (name.startsWith('PAIRWISE_') && process.env[name] === '') Reflect.deleteProperty(process.env, name);
 }
+// Whoever reads the output may have seen enough, such as `head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 const program = pairwise();
 try {
   await program.parseAsync();
