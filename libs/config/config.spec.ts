@@ -13,6 +13,23 @@ test('defaults and values are parsed', () => {
   });
 });
 
+test.each([
+  ['file:///var/blobs', true],
+  ['s3://my-bucket', true],
+  ['s3://my-bucket/pairwise/blobs', true],
+  ['/var/blobs', false],
+  ['file://var/blobs', false],
+  ['s3://', false],
+  ['s3://My_Bucket/x', false],
+  ['s3://key:secret@bucket/x', false],
+  ['s3://bucket/x?y', false],
+  ['gs://bucket/x', false],
+])('PAIRWISE_BLOB_URL %s', (url, good) => {
+  const read = () => readEnvironment({ PAIRWISE_BLOB_URL: url }, ['PAIRWISE_BLOB_URL']);
+  if (good) expect(read()).toEqual({ PAIRWISE_BLOB_URL: url });
+  else expect(read).toThrow('PAIRWISE_BLOB_URL must be file:///folder or s3://bucket/prefix');
+});
+
 test('all problems are told at once, without the values', () => {
   const environment = { DATABASE_URL: 'mysql://user:secret@host', PAIRWISE_THREADS: '0', PAIRWISE_LISTEN: 'here' };
   let message = '';

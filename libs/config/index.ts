@@ -10,6 +10,9 @@ const flag = z
   .transform((text) => text === '1' || text === 'true');
 const text = z.string().min(1, 'must not be empty');
 const count = z.coerce.number('must be a number').int().min(1);
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL' });
+/** Bucket names as S3 has them; a prefix of plain characters. */
+const blobUrl = /^(file:\/\/\/.*|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w.\/-]*)?)$/;
 
 /** Every variable that a Pairwise process reads, with its form. A service picks the ones that it needs. */
 export const variables = {
@@ -24,8 +27,17 @@ export const variables = {
   PAIRWISE_DATA: text,
   /** Postgres, `postgres://user:password@host:port/database`. */
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
-  /** Blob store. Default: `file://$PAIRWISE_DATA/blobs`. */
-  PAIRWISE_BLOB_URL: z.url({ protocol: /^file$/, error: 'must be a file:// URL' }).optional(),
+  /** Blob store: a folder, or an S3 bucket, whose credentials the AWS SDK finds. Default: `file://$PAIRWISE_DATA/blobs`. */
+  PAIRWISE_BLOB_URL: z.string().regex(blobUrl, 'must be file:///folder or s3://bucket/prefix').optional(),
+  /** Folder for copies of blobs of a bucket. Processes of one user may share it. Default: `$PAIRWISE_DATA/cache`. */
+  PAIRWISE_CACHE: text.optional(),
+  /** Most bytes of copies there: at least what one process has open at once. Default: 64 GiB. */
+  PAIRWISE_CACHE_BYTES: count.default(64 * 2 ** 30),
+  /** S3 server other than Amazon's; AWS_ENDPOINT_URL_S3 counts before AWS_ENDPOINT_URL. */
+  AWS_ENDPOINT_URL_S3: httpUrl.optional(),
+  AWS_ENDPOINT_URL: httpUrl.optional(),
+  /** Region of the bucket. Default: what the AWS SDK finds; with an endpoint `us-east-1`. */
+  AWS_REGION: text.optional(),
   PAIRWISE_DATASET_ADDRESS: address.default('127.0.0.1:7411'),
   PAIRWISE_REFERENCE_ADDRESS: address.default('127.0.0.1:7412'),
   PAIRWISE_TRAINING_ADDRESS: address.default('127.0.0.1:7413'),
@@ -48,7 +60,7 @@ export const variables = {
   PAIRWISE_DEVICE: z.enum(['cpu', 'cuda', 'webgpu'], 'must be cpu, cuda or webgpu').default('cpu'),
   /** A training worker ends when it has found no work for ten seconds: for jobs that are started where there is some. */
   PAIRWISE_EXIT_WHEN_IDLE: flag,
-  HF_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL' }).default('https://huggingface.co'),
+  HF_ENDPOINT: httpUrl.default('https://huggingface.co'),
   HF_TOKEN: text.optional(),
   HF_HOME: text.optional(),
   HF_HUB_OFFLINE: flag,

@@ -47,4 +47,4 @@ export {
   type LinearModule,
   type Weight,
 } from './tensors.ts';
-export { storedCheckpoint, storedFolder, type Blobs, type StoredFile } from './stored.ts';
+export { storedCheckpoint, storedFolder, type Blobs, type StoredCheckpoint, type StoredFile } from './stored.ts';

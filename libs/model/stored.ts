@@ -10,7 +10,7 @@ export interface StoredFile<Digest> {
 /** What is needed of a blob store: libs/store has it. */
 export interface Blobs<Digest> {
   read(digest: Digest, range: { start: number; end: number }): AsyncIterable<Uint8Array>;
-  localPath(digest: Digest): Promise<string>;
+  local(digest: Digest): Promise<AsyncDisposable & { path: string }>;
 }
 
 /** A model's files in a blob store, read like a folder. */
@@ -24,6 +24,9 @@ export function storedFolder<Digest>(files: readonly StoredFile<Digest>[], blobs
   };
 }
 
+/** A checkpoint whose files are kept at hand until they are given back. */
+export type StoredCheckpoint = Checkpoint & AsyncDisposable;
+
 /**
  * The checkpoint of a model in a blob store, with the blobs' own paths as files: relative to `/`, weights are mapped where
  * the store keeps them. Throws as `readCheckpoint` does.
@@ -31,13 +34,15 @@ export function storedFolder<Digest>(files: readonly StoredFile<Digest>[], blobs
 export async function storedCheckpoint<Digest>(
   files: readonly StoredFile<Digest>[],
   blobs: Blobs<Digest>,
-): Promise<Checkpoint> {
+): Promise<StoredCheckpoint> {
   const { config, weights } = await readCheckpoint(storedFolder(files, blobs));
+  await using opened = new AsyncDisposableStack();
   const paths = new Map<string, string>();
   for (const weight of weights.values()) {
     const { digest } = files.find(({ path }) => path === weight.file)!;
-    if (!paths.has(weight.file)) paths.set(weight.file, await blobs.localPath(digest));
+    if (!paths.has(weight.file)) paths.set(weight.file, opened.use(await blobs.local(digest)).path);
     weight.file = paths.get(weight.file)!;
   }
-  return { config, weights };
+  const kept = opened.move();
+  return { config, weights, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

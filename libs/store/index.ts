@@ -1,2 +1,3 @@
-export { openBlobStore } from './open.ts';
-export type { BlobStore, PutOptions } from './store.ts';
+export { openFolder } from './folder.ts';
+export { openBlobStore, storeVariables, type StoreVariables } from './open.ts';
+export type { BlobStore, LocalBlob, PutOptions } from './store.ts';

@@ -1,24 +1,48 @@
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PairwiseError } from '@pairwise/errors';
 import { openFolder } from './folder.ts';
 import { observeFileSystem } from './measures.ts';
+import { openS3 } from './s3.ts';
 import type { BlobStore } from './store.ts';
 
+/** The variables that say where blobs are; `libs/config` documents and parses them. */
+export interface StoreVariables {
+  PAIRWISE_DATA: string;
+  PAIRWISE_BLOB_URL?: string | undefined;
+  PAIRWISE_CACHE?: string | undefined;
+  PAIRWISE_CACHE_BYTES: number;
+  AWS_ENDPOINT_URL_S3?: string | undefined;
+  AWS_ENDPOINT_URL?: string | undefined;
+  AWS_REGION?: string | undefined;
+}
+
+/** Their names, for `readEnvironment`. */
+export const storeVariables = [
+  'PAIRWISE_DATA',
+  'PAIRWISE_BLOB_URL',
+  'PAIRWISE_CACHE',
+  'PAIRWISE_CACHE_BYTES',
+  'AWS_ENDPOINT_URL_S3',
+  'AWS_ENDPOINT_URL',
+  'AWS_REGION',
+] as const;
+
 /**
- * Opens the blob store of a URL: `file:///folder`. The folder is made if it is missing.
- * Throws INVALID_ARGUMENT for any other kind of URL.
+ * Opens the blob store that the environment names: a folder, made if it is missing, or a prefix of an S3 bucket, which is
+ * not asked yet. Throws INVALID_ARGUMENT where a bucket's region is not to be found.
  */
-export async function openBlobStore(url: string): Promise<BlobStore> {
-  if (url.startsWith('file://')) {
-    const folder = fileURLToPath(url);
+export async function openBlobStore(variables: StoreVariables): Promise<BlobStore> {
+  const { PAIRWISE_DATA: data, PAIRWISE_BLOB_URL: url, PAIRWISE_CACHE: cache } = variables;
+  if (url === undefined || url.startsWith('file:')) {
+    const folder = url === undefined ? resolve(data, 'blobs') : fileURLToPath(url);
     const store = await openFolder(folder);
     observeFileSystem(folder);
     return store;
   }
-  const scheme = /^[a-z0-9+]+:/.exec(url)?.[0] ?? 'no scheme';
-  throw new PairwiseError(
-    'INVALID_ARGUMENT',
-    `a blob store of the kind ${scheme} is not supported by this version; give a file:// URL`,
-    { field: 'PAIRWISE_BLOB_URL' },
-  );
+  const endpoint = variables.AWS_ENDPOINT_URL_S3 ?? variables.AWS_ENDPOINT_URL;
+  const place = { endpoint, region: variables.AWS_REGION };
+  const folder = cache ?? join(data, 'cache');
+  const store = await openS3(url, place, { folder, capBytes: variables.PAIRWISE_CACHE_BYTES });
+  observeFileSystem(folder);
+  return store;
 }

@@ -1,169 +1,159 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { digestOf } from '@pairwise/fingerprint';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type Digest, digestOf } from '@pairwise/fingerprint';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type BlobStore, openBlobStore } from './index.ts';
+import { startS3, type S3Server } from './testing.ts';
 
-let folder: string;
-let store: BlobStore;
-const open = () => openBlobStore(pathToFileURL(join(folder, 'blobs')).href);
-beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'pairwise-store-'));
-  store = await open();
-});
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+// What holds of every kind of store.
 
 const bytes = Buffer.alloc(700_001, 'abcdefg');
 const digest = digestOf(bytes);
-const incoming = () => readdirSync(join(folder, 'blobs/incoming'));
+/** Goes up in three parts. */
+const large = Buffer.alloc(20_000_000, 'The quick brown fox jumps over the lazy dog. ');
 
 async function* chunks(...parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield await Promise.resolve(part);
 }
 
 async function collect(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  for await (const part of stream) parts.push(part);
-  return Buffer.concat(parts);
+  return Buffer.concat(await Array.fromAsync(stream));
 }
 
-function damage(path: string): void {
-  chmodSync(path, 0o644);
-  const copy = readFileSync(path);
-  copy[1000]! ^= 1;
-  writeFileSync(path, copy);
-}
+describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
+  let server: S3Server;
+  let [folder, prefix] = ['', ''];
+  let store: BlobStore;
 
-test('bytes and streams come back under the digest of their content', async () => {
-  expect(await store.put(chunks(bytes.subarray(0, 10), bytes.subarray(10)))).toEqual({ digest, sizeBytes: 700_001 });
-  expect(await store.put(bytes)).toEqual({ digest, sizeBytes: 700_001 });
-  expect((await store.get(digest)).equals(bytes)).toBe(true);
-  expect(await store.stat(digest)).toEqual({ sizeBytes: 700_001 });
-  expect(statSync(await store.localPath(digest)).mode & 0o777).toBe(0o444);
-  expect((await collect(store.read(digest))).equals(bytes)).toBe(true);
-  expect((await collect(store.read(digest, { start: 3, end: 300_000 }))).equals(bytes.subarray(3, 300_000))).toBe(true);
-  expect((await collect(store.read(digest, { start: 700_000, end: 900_000 }))).length).toBe(1);
-  expect(await collect(store.read(digest, { start: 800_000 }))).toHaveLength(0);
-  const empty = await store.put(new Uint8Array());
-  expect(await collect(store.read(empty.digest))).toHaveLength(0);
-  expect(incoming()).toEqual([]);
-});
-
-test('a blob that is there is not written again, nor is its content read', async () => {
-  await store.put(bytes);
-  const { ino } = statSync(await store.localPath(digest));
-  const untouched = chunks(bytes);
-  await store.put(untouched, { expectedDigest: digest });
-  expect((await untouched.next()).done).toBe(false);
-  await Promise.all([1, 2, 3].map(() => store.put(bytes)));
-  expect(statSync(await store.localPath(digest)).ino).toBe(ino);
-});
-
-test('a wrong digest, too many bytes and a broken source leave nothing behind', async () => {
-  const other = digestOf(Buffer.from('other'));
-  await expect(store.put(chunks(bytes), { expectedDigest: other })).rejects.toMatchObject({
-    reason: 'DIGEST_MISMATCH',
+  beforeAll(async () => {
+    server = await startS3();
+    for (const [name, value] of Object.entries(server.environment)) vi.stubEnv(name, value);
   });
-  await expect(store.put(bytes, { expectedDigest: other })).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
-  await expect(store.put(chunks(bytes), { maxBytes: 700_000 })).rejects.toMatchObject({ reason: 'INVALID_FILE' });
-  const broken = (async function* () {
-    yield await Promise.resolve(bytes);
-    throw new Error('gone');
-  })();
-  await expect(store.put(broken)).rejects.toThrow('gone');
-  expect(incoming()).toEqual([]);
-  expect(await store.has(digest)).toBe(false);
-  expect(await store.has(other)).toBe(false);
-});
-
-test('a missing blob and a name that is no digest are told apart', async () => {
-  await expect(store.get(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
-  await expect(collect(store.read(digest))).rejects.toMatchObject({ reason: 'NOT_FOUND' });
-  await expect(store.localPath(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
-  await expect(store.get('sha256:../../x')).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
-  await store.delete(digest);
-});
-
-test('a flipped bit is noticed, and the blob can be restored', async () => {
-  for (const look of [() => store.get(digest), () => collect(store.read(digest))]) {
-    await store.put(bytes);
-    damage(await store.localPath(digest));
-    await expect(look()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
-    expect(await store.has(digest)).toBe(false);
-  }
-  await store.put(bytes);
-  expect((await store.get(digest)).equals(bytes)).toBe(true);
-});
-
-test('what a killed process left is swept when it is old', async () => {
-  for (const name of ['old', 'new']) writeFileSync(join(folder, 'blobs/incoming', name), 'x');
-  const twoDaysAgo = Date.now() / 1000 - 48 * 3600;
-  utimesSync(join(folder, 'blobs/incoming/old'), twoDaysAgo, twoDaysAgo);
-  await open();
-  expect(incoming()).toEqual(['new']);
-});
-
-test('materialises a folder of links, again and by several at once', async () => {
-  const config = await store.put(Buffer.from('{}'));
-  await store.put(bytes);
-  const files = [
-    { path: 'config.json', digest: config.digest },
-    { path: 'onnx/weights.bin', digest },
-  ];
-  const target = join(folder, 'cache/model');
-  await Promise.all([1, 2, 3, 4].map(() => store.materialise(files, target)));
-  expect(readFileSync(join(target, 'config.json'), 'utf8')).toBe('{}');
-  expect(statSync(join(target, 'onnx/weights.bin')).ino).toBe(statSync(await store.localPath(digest)).ino);
-  expect(readdirSync(target).sort()).toEqual(['config.json', 'onnx']);
-  rmSync(join(target, 'config.json'));
-  writeFileSync(join(target, 'config.json'), 'something else');
-  await store.materialise(files, target);
-  expect(readFileSync(join(target, 'config.json'), 'utf8')).toBe('{}');
-});
-
-test('materialise refuses paths that leave the folder, and damaged blobs', async () => {
-  await store.put(bytes);
-  for (const path of ['../x', '/x', 'a/../../x', 'a//b', '.', '', 'a\\b', 'a\0b', 'a/']) {
-    await expect(store.materialise([{ path, digest }], join(folder, 'm'))).rejects.toMatchObject({
-      reason: 'INVALID_ARGUMENT',
+  afterAll(async () => {
+    vi.unstubAllEnvs();
+    await server.stop();
+  });
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'pairwise-store-'));
+    prefix = `tests/${folder.slice(-6)}`;
+    store = await openBlobStore({
+      PAIRWISE_DATA: folder,
+      PAIRWISE_BLOB_URL: kind === 'folder' ? pathToFileURL(join(folder, 'blobs')).href : `s3://blobs/${prefix}`,
+      PAIRWISE_CACHE_BYTES: 2 ** 30,
+      AWS_ENDPOINT_URL: server.environment.AWS_ENDPOINT_URL_S3,
     });
+  });
+  afterEach(async () => {
+    await store.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** Files of what was being written. */
+  function leftovers(): string[] {
+    const places =
+      kind === 'folder' ? ['blobs/incoming'] : readdirSync(join(folder, 'cache/processes')).flatMap(inCache);
+    return places.flatMap((place) => readdirSync(join(folder, place)));
   }
-  mkdirSync(join(folder, 'm'), { recursive: true });
-  symlinkSync(tmpdir(), join(folder, 'm/out'));
-  await expect(store.materialise([{ path: 'out/x', digest }], join(folder, 'm'))).rejects.toThrow(/is a link/);
-  damage(await store.localPath(digest));
-  await expect(store.materialise([{ path: 'x', digest }], join(folder, 'm'))).rejects.toMatchObject({
-    reason: 'DIGEST_MISMATCH',
-  });
-});
+  const inCache = (id: string) => ['open', 'incoming', 'outgoing'].map((part) => `cache/processes/${id}/${part}`);
 
-test('other kinds of store are refused by name', async () => {
-  await expect(openBlobStore('s3://bucket/x')).rejects.toThrow(/s3: is not supported/);
-});
+  /** Flips a bit of a blob where it is kept. */
+  async function damage(of: Digest): Promise<void> {
+    const path = `sha256/${of.slice(7, 9)}/${of.slice(9)}`;
+    if (kind === 'folder') {
+      const file = join(folder, 'blobs', path);
+      chmodSync(file, 0o644);
+      const copy = readFileSync(file);
+      copy[1000]! ^= 1;
+      writeFileSync(file, copy);
+      return;
+    }
+    const copy = await store.get(of);
+    copy[1000]! ^= 1;
+    expect((await server.send('PUT', `blobs/${prefix}/${path}`, copy)).ok).toBe(true);
+  }
 
-// A small file system of our own needs a mount namespace, which not every sandbox allows.
-const inNamespace = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
-const mount = 'mount -t tmpfs -o size=256k none "$0"';
-const canMount = spawnSync('unshare', [...inNamespace, mount, tmpdir()]).status === 0;
-if (!canMount) console.warn('SKIPPED: a full disk (this machine allows no mount namespace)');
-test.skipIf(!canMount)('a full disk is told as such, and leaves nothing behind', () => {
-  const script = join(import.meta.dirname, 'testing.full.ts');
-  const command = `${mount} && exec "$1" "$2" "$0"`;
-  const told = execFileSync('unshare', [...inNamespace, command, folder, process.execPath, script], {
-    encoding: 'utf8',
+  test('bytes and streams come back under the digest of their content', async () => {
+    expect(await store.put(chunks(bytes.subarray(0, 10), bytes.subarray(10)))).toEqual({ digest, sizeBytes: 700_001 });
+    expect(await store.put(bytes)).toEqual({ digest, sizeBytes: 700_001 });
+    expect((await store.get(digest)).equals(bytes)).toBe(true);
+    expect(await store.stat(digest)).toEqual({ sizeBytes: 700_001 });
+    expect((await collect(store.read(digest))).equals(bytes)).toBe(true);
+    expect((await collect(store.read(digest, { start: 3, end: 300_000 }))).equals(bytes.subarray(3, 300_000))).toBe(
+      true,
+    );
+    expect((await collect(store.read(digest, { start: 700_000, end: 900_000 }))).length).toBe(1);
+    expect(await collect(store.read(digest, { start: 800_000 }))).toHaveLength(0);
+    for await (const chunk of store.read(digest)) expect(chunk.length).toBeLessThanOrEqual(256 * 1024);
+    const empty = await store.put(new Uint8Array());
+    expect(await collect(store.read(empty.digest))).toHaveLength(0);
+    expect(leftovers()).toEqual([]);
   });
-  expect(JSON.parse(told)).toEqual({ reason: 'DISK_FULL', incoming: [], kept: true });
+
+  test('large content comes back as well, as bytes and as a stream', async () => {
+    for (const content of [large, chunks(large.subarray(0, 9_000_000), large.subarray(9_000_000))]) {
+      await store.delete(digestOf(large));
+      expect(await store.put(content)).toEqual({ digest: digestOf(large), sizeBytes: large.length });
+      expect((await store.get(digestOf(large))).equals(large)).toBe(true);
+    }
+    expect(leftovers()).toEqual([]);
+  });
+
+  test('a blob that is there is not written again, nor is its content read', async () => {
+    await store.put(bytes);
+    const before = server.requests.filter((request) => request.startsWith('PUT')).length;
+    const untouched = chunks(bytes);
+    await store.put(untouched, { expectedDigest: digest });
+    expect((await untouched.next()).done).toBe(false);
+    await Promise.all([1, 2, 3].map(() => store.put(bytes)));
+    await store.put(chunks(bytes));
+    expect(server.requests.filter((request) => request.startsWith('PUT'))).toHaveLength(before);
+  });
+
+  test('a wrong digest, too many bytes and a broken source leave nothing behind', async () => {
+    const other = digestOf(Buffer.from('other'));
+    for (const content of [chunks(bytes), bytes]) {
+      await expect(store.put(content, { expectedDigest: other })).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+    }
+    for (const content of [chunks(bytes), bytes]) {
+      await expect(store.put(content, { maxBytes: 700_000 })).rejects.toMatchObject({ reason: 'INVALID_FILE' });
+    }
+    const broken = (async function* () {
+      yield await Promise.resolve(bytes);
+      throw new Error('gone');
+    })();
+    await expect(store.put(broken)).rejects.toThrow('gone');
+    expect(leftovers()).toEqual([]);
+    expect(await store.has(digest)).toBe(false);
+    expect(await store.has(other)).toBe(false);
+  });
+
+  test('a missing blob and a name that is no digest are told apart', async () => {
+    await expect(store.get(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await expect(collect(store.read(digest))).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await expect(store.local(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+    await expect(store.get('sha256:../../x')).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
+    await store.delete(digest);
+  });
+
+  test('a flipped bit is noticed, and the blob can be restored', async () => {
+    for (const look of [() => store.get(digest), () => collect(store.read(digest))]) {
+      await store.put(bytes);
+      await damage(digest);
+      await expect(look()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+      expect(await store.has(digest)).toBe(false);
+    }
+    await store.put(bytes);
+    expect((await store.get(digest)).equals(bytes)).toBe(true);
+  });
+
+  test('a blob is at hand as a file that nobody can write to', async () => {
+    await store.put(bytes);
+    await using blob = await store.local(digest);
+    expect(readFileSync(blob.path).equals(bytes)).toBe(true);
+    expect(statSync(blob.path).mode & 0o777).toBe(0o444);
+    await store.delete(digest);
+    await expect(store.local(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  });
 });

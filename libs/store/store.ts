@@ -8,19 +8,26 @@ export interface PutOptions {
   maxBytes?: number;
 }
 
+/** A blob as a file of this machine, which stays where it is until it is given back. */
+export interface LocalBlob extends AsyncDisposable {
+  /** Read-only: others read the same file. */
+  readonly path: string;
+}
+
 /** Immutable blobs, named by the sha256 of their bytes. All methods may be called by many processes at once. */
 export interface BlobStore {
   /**
-   * Stores bytes and tells their digest; they are on the disk when it returns, or not there at all.
-   * Costs no write where the blob exists. Throws DISK_FULL, DIGEST_MISMATCH, INVALID_FILE.
+   * Stores bytes and tells their digest; they are kept for good when it returns, or not there at all.
+   * Costs no write where the blob exists. Throws DISK_FULL, DIGEST_MISMATCH, INVALID_FILE, and UNAVAILABLE where the
+   * store is another machine's, as every method does.
    */
   put(
     content: Uint8Array | AsyncIterable<Uint8Array>,
     options?: PutOptions,
   ): Promise<{ digest: Digest; sizeBytes: number }>;
   /**
-   * The whole blob, verified. Throws NOT_FOUND, or DIGEST_MISMATCH where the bytes were damaged: the blob is then set
-   * aside, so that a repeated `put` restores it.
+   * The whole blob, verified. Throws NOT_FOUND, or DIGEST_MISMATCH where the bytes were damaged: the blob is then out of
+   * the way, so that a repeated `put` restores it.
    */
   get(digest: Digest): Promise<Buffer>;
   /**
@@ -33,12 +40,11 @@ export interface BlobStore {
   has(digest: Digest): Promise<boolean>;
   /** Deletes a blob; nothing happens where there is none. */
   delete(digest: Digest): Promise<void>;
-  /** Path of the blob for code that maps files into memory. It is read-only and not checked. Throws NOT_FOUND. */
-  localPath(digest: Digest): Promise<string>;
   /**
-   * Makes a folder in which blobs appear under file names, as hard links (symbolic ones on another file system).
-   * A blob is verified when it is linked first. May be repeated, also by several processes at once; a file that is
-   * there but is another one is replaced. Throws INVALID_ARGUMENT for a path that leaves the folder, and as `get` does.
+   * The blob for code that maps files into memory: where it lies, unchecked, or as a verified copy in the local cache.
+   * Throws as `get` does, and DISK_FULL where the cache is too small for what this process has open.
    */
-  materialise(files: readonly { path: string; digest: Digest }[], folder: string): Promise<void>;
+  local(digest: Digest): Promise<LocalBlob>;
+  /** Gives back what this process holds: connections, and its part in the local cache. */
+  close(): Promise<void>;
 }

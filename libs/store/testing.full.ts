@@ -1,12 +1,11 @@
-// A process for store.spec.ts that fills the small disk under the folder it is given, and tells what happened.
+// A process for folder.spec.ts that fills the small disk under the folder it is given, and tells what happened.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
-import { openBlobStore } from './index.ts';
+import { openFolder } from './index.ts';
 
 const folder = process.argv[2]!;
-const store = await openBlobStore(pathToFileURL(folder).href);
+const store = await openFolder(folder);
 const { digest } = await store.put(Buffer.alloc(10_000, 'a'));
 let reason: string | undefined;
 try {

@@ -1,5 +1,6 @@
 import { readEnvironment } from '@pairwise/config';
 import { accessVariables } from '@pairwise/rpc';
+import { storeVariables } from '@pairwise/store';
 
 export type Config = ReturnType<typeof readConfig>;
 
@@ -8,8 +9,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
   return readEnvironment({ PAIRWISE_LISTEN: '127.0.0.1:7411', ...environment }, [
     ...accessVariables,
     'DATABASE_URL',
-    'PAIRWISE_DATA',
-    'PAIRWISE_BLOB_URL',
+    ...storeVariables,
     'PAIRWISE_MODEL_ROOTS',
     'HF_ENDPOINT',
     'HF_TOKEN',

@@ -18,7 +18,7 @@ import { testDatabase } from '@pairwise/database/testing';
 import { startDurable } from '@pairwise/durable';
 import { digestOf } from '@pairwise/fingerprint';
 import { openClient, startServer } from '@pairwise/rpc';
-import { openBlobStore } from '@pairwise/store';
+import { openFolder } from '@pairwise/store';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bringIn, bringInWork } from './bringIn.ts';
 import { openDatasets } from './datasets.ts';
@@ -43,7 +43,7 @@ export async function startTestService(hub: Partial<Outside['hub']> = {}, launch
   const { url } = await testDatabase();
   const database = openDatabase({ url, schema: 'dataset' });
   await migrate(database, migrations);
-  const blobs = await openBlobStore(`file://${folder}/blobs`);
+  const blobs = await openFolder(join(folder, 'blobs'));
   const silent = () => undefined;
   const log = { debug: silent, info: silent, warn: silent, error: console.error };
   const durable = await startDurable({ url, schema: 'dataset', log });

@@ -73,7 +73,7 @@ async function make(exporter: Exporter, name: string, targetName: string, fence:
   const place = { name: `${name}/artifacts/${targetName}`, baseName: request.baseName };
   if (exported.artifacts.some((artifact) => artifact.name === place.name)) return;
   const target = request.targets.find((each) => each.name === targetName)!;
-  const source = await openSource(exporter, request.source);
+  await using source = await openSource(exporter, request.source);
   const artifact = await makeArtifact(exporter, source, target, place, signal);
   await exports.addArtifact(name, artifact, fence);
   const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
@@ -87,12 +87,13 @@ async function verify(exporter: Exporter, name: string, targetName: string, fenc
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  const { checkpoint, adapter } = await openSource(exporter, request.source);
+  await using source = await openSource(exporter, request.source);
+  await using gguf = await blobs.local(file.digest as Digest);
   const found = await verifyGguf({
-    path: await blobs.localPath(file.digest as Digest),
+    path: gguf.path,
     type: artifact.type as GgufType,
     sequences: await readSequences(exporter, request.encoding),
-    policyLogps: enginePolicy({ checkpoint, folder: '/', adapter, threads }),
+    policyLogps: enginePolicy({ checkpoint: source.checkpoint, folder: '/', adapter: source.adapter, threads }),
     signal,
   });
   const { maxAbsLogpDiff, meanAbsLogpDiff, sequences: sequenceCount, tokens: tokenCount, tolerance } = found;

@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import {
   Encoding,
   ExportServiceService,
@@ -17,7 +16,7 @@ import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
-import { openBlobStore } from '@pairwise/store';
+import { openFolder } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeTinyModel } from '../../tools/e2e/tinyModel.ts';
 import { openExports } from './exports.ts';
@@ -39,7 +38,7 @@ let before: () => Promise<unknown> = () => Promise.resolve();
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pairwise-export-'));
-  const blobs = await openBlobStore(pathToFileURL(join(folder, 'blobs')).href);
+  const blobs = await openFolder(join(folder, 'blobs'));
   writeTinyModel(join(folder, 'model'));
   const files: FileInfo[] = [];
   for (const path of readdirSync(join(folder, 'model'))) {

@@ -11,11 +11,11 @@ import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
 import { baseWeights, mergedWeights, type Adapter, type ExportWeights } from './weights.ts';
 
 /** What is exported: a base model, with the adapter of a checkpoint or as it is. */
-export interface Source {
+export interface Source extends AsyncDisposable {
   model: Model;
   /** The model's files, read by their names. */
   folder: ModelFolder;
-  /** Relative to `/`, the weights where the store keeps them. */
+  /** Relative to `/`, the weights where the store keeps them, until the source is given back. */
   checkpoint: Checkpoint;
   adapter: Adapter | undefined;
 }
@@ -32,12 +32,15 @@ export async function openSource(
   const name = trained?.model ?? source?.value ?? '';
   const { model } = await peers.model.getModel({ name });
   const files = model!.files.map((file) => ({ ...file, digest: file.digest as Digest }));
-  const checkpoint = await storedCheckpoint(files, blobs);
+  await using opening = new AsyncDisposableStack();
+  const checkpoint = opening.use(await storedCheckpoint(files, blobs));
   const adapter =
     trained === undefined
       ? undefined
       : readAdapter(await blobs.get(trained.digest as Digest), checkpoint, trained.lora);
-  return { model: model!, folder: storedFolder(files, blobs), checkpoint, adapter };
+  const holds = opening.move();
+  const folder = storedFolder(files, blobs);
+  return { model: model!, folder, checkpoint, adapter, [Symbol.asyncDispose]: () => holds.disposeAsync() };
 }
 
 function readAdapter(bytes: Uint8Array, { config }: Checkpoint, settings: LoraConfig | undefined): Adapter {

@@ -1,7 +1,8 @@
 import { readEnvironment } from '@pairwise/config';
 import { accessVariables } from '@pairwise/rpc';
+import { storeVariables } from '@pairwise/store';
 
-const common = ['DATABASE_URL', 'PAIRWISE_DATA', 'PAIRWISE_BLOB_URL', 'PAIRWISE_DEVICE'] as const;
+const common = ['DATABASE_URL', ...storeVariables, 'PAIRWISE_DEVICE'] as const;
 
 /** Reads the configuration of the process that serves. Throws INVALID_ARGUMENT with every problem at once. */
 export function readConfig(environment: Record<string, string | undefined>) {

@@ -15,17 +15,24 @@ export type Reference = ReturnType<typeof openReference>;
  * needs another one: units of one coverage come one after the other.
  */
 export function openReference(blobs: BlobStore, { device, threads }: { device: Device; threads: number }) {
-  let opened: { key: Digest; config: ModelConfig; session: Session } | undefined;
+  let opened: { key: Digest; config: ModelConfig; session: Session; holds: AsyncDisposableStack } | undefined;
+
+  async function close(): Promise<void> {
+    const last = opened;
+    opened = undefined;
+    await last?.holds.disposeAsync();
+  }
 
   async function open(filesJson: readonly unknown[]) {
     const key = digestOf(Buffer.from(JSON.stringify(filesJson)));
     if (opened?.key === key) return opened;
-    await opened?.session.close();
-    opened = undefined;
+    await close();
     const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
-    const checkpoint = await storedCheckpoint(files, blobs);
+    await using opening = new AsyncDisposableStack();
+    const checkpoint = opening.use(await storedCheckpoint(files, blobs));
     const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', device, threads });
-    opened = { key, config: checkpoint.config, session };
+    opening.defer(() => session.close());
+    opened = { key, config: checkpoint.config, session, holds: opening.move() };
     return opened;
   }
 
@@ -47,8 +54,6 @@ export function openReference(blobs: BlobStore, { device, threads }: { device: D
       if (broken === undefined) return entries;
       throw new PairwiseError('NON_FINITE', `the model gives the response ${broken.response} a logp that is no number`);
     },
-    async close(): Promise<void> {
-      await opened?.session.close();
-    },
+    close,
   };
 }

@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import {
   CoverageState,
   ModelState,
@@ -17,7 +16,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
-import { openBlobStore, type BlobStore } from '@pairwise/store';
+import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { compute, type Computing } from './compute.ts';
 import { cover } from './cover.ts';
@@ -44,7 +43,7 @@ let before: () => Promise<void> = () => Promise.resolve();
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pairwise-reference-'));
-  blobs = await openBlobStore(pathToFileURL(folder).href);
+  blobs = await openFolder(folder);
   const { url } = await testDatabase();
   database = openDatabase({ url, schema: 'reference' });
   await migrate(database, migrations);

@@ -1,14 +1,8 @@
 import { readEnvironment } from '@pairwise/config';
 import { accessVariables } from '@pairwise/rpc';
+import { storeVariables } from '@pairwise/store';
 
-const common = [
-  'DATABASE_URL',
-  'PAIRWISE_DATA',
-  'PAIRWISE_BLOB_URL',
-  'PAIRWISE_DEVICE',
-  'PAIRWISE_DATASET_ADDRESS',
-  'PAIRWISE_REFERENCE_ADDRESS',
-] as const;
+const common = ['DATABASE_URL', 'PAIRWISE_DEVICE', 'PAIRWISE_DATASET_ADDRESS', 'PAIRWISE_REFERENCE_ADDRESS'] as const;
 
 /** Reads the configuration of the process that serves. Throws INVALID_ARGUMENT with every problem at once. */
 export function readConfig(environment: Record<string, string | undefined>) {
@@ -19,6 +13,7 @@ export function readConfig(environment: Record<string, string | undefined>) {
 export function readWorkerConfig(environment: Record<string, string | undefined>) {
   return readEnvironment(environment, [
     ...common,
+    ...storeVariables,
     'PAIRWISE_HEALTH_LISTEN',
     'PAIRWISE_TLS_CA',
     'PAIRWISE_TOKEN_FILE',

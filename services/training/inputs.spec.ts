@@ -1,11 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { StartTrainingRequest } from '@pairwise/api';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
-import { openBlobStore, type BlobStore } from '@pairwise/store';
+import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gatherInputs, isHeldOut, readPairs } from './inputs.ts';
 import type { Peers } from './peers.ts';
@@ -15,7 +14,7 @@ let folder: string;
 let blobs: BlobStore;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pairwise-inputs-'));
-  blobs = await openBlobStore(pathToFileURL(folder).href);
+  blobs = await openFolder(folder);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -26,13 +26,12 @@ export function loraShape({ r, loraAlpha, targetModules, useRslora }: LoraSettin
  * makes room for the next one when that has another model or another shape of adapter.
  */
 export function openPolicies(blobs: BlobStore, { device, threads }: { device: Device; threads: number }) {
-  let current: { key: string; policy: OpenPolicy } | undefined;
+  let current: { key: string; policy: OpenPolicy; holds: AsyncDisposableStack } | undefined;
 
   async function close(): Promise<void> {
-    const policy = current?.policy;
+    const last = current;
     current = undefined;
-    await policy?.training.close();
-    await policy?.evaluation.close();
+    await last?.holds.disposeAsync();
   }
 
   return {
@@ -42,16 +41,21 @@ export function openPolicies(blobs: BlobStore, { device, threads }: { device: De
       if (current?.key === key) return current.policy;
       await close();
       const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
-      const checkpoint = await storedCheckpoint(files, blobs);
+      await using opening = new AsyncDisposableStack();
+      const checkpoint = opening.use(await storedCheckpoint(files, blobs));
       const lora = loraShape(settings);
-      const session = (graph: ReturnType<typeof dpoGraph>) => openSession({ graph, folder: '/', device, threads });
+      const session = async (graph: ReturnType<typeof dpoGraph>) => {
+        const opened = await openSession({ graph, folder: '/', device, threads });
+        opening.defer(() => opened.close());
+        return opened;
+      };
       const policy = {
         config: checkpoint.config,
         layout: loraLayout(checkpoint.config, lora),
         training: await session(dpoGraph(checkpoint, lora)),
         evaluation: await session(policyGraph(checkpoint, lora)),
       };
-      current = { key, policy };
+      current = { key, policy, holds: opening.move() };
       return policy;
     },
   };

@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { TrainingServiceService, TrainingState, type MetricPoint, type Training } from '@pairwise/api';
 import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
@@ -9,7 +8,7 @@ import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDevice } from '@pairwise/ort';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
-import { openBlobStore } from '@pairwise/store';
+import { openFolder } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPolicies } from './policy.ts';
@@ -28,7 +27,7 @@ let [server, client] = [] as unknown as [RunningServer, Client<typeof TrainingSe
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pairwise-training-'));
-  const blobs = await openBlobStore(pathToFileURL(join(folder, 'blobs')).href);
+  const blobs = await openFolder(join(folder, 'blobs'));
   const peers = await tinyPeers(blobs, join(folder, 'model'));
   const { url } = await testDatabase();
   database = openDatabase({ url, schema: 'training' });

@@ -53,7 +53,7 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
     }),
   );
   const pairs = Array.from({ length: 24 }, tinyPair);
-  const checkpoint = await storedCheckpoint(files, blobs);
+  await using checkpoint = await storedCheckpoint(files, blobs);
   const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', threads: 1 });
   const logps = await segmentLogps(session.run, checkpoint.config, pairs.map(segmentOf));
   await session.close();

@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import { PairwiseError } from '@pairwise/errors';
+import type { Digest } from '@pairwise/fingerprint';
+import { blobPath, expectDigest, missing } from './content.ts';
+import { fromS3, isMissing } from './failures.ts';
+
+/** Bytes that go in one request, at least; S3 allows 10,000 parts. */
+const partBytes = 8 * 1024 * 1024;
+const mostParts = 10_000;
+/** Parts on their way at once: with it and `partBytes` the memory of an upload is bounded. */
+const partsAtOnce = 4;
+/** Connections in a row that may break without a byte before a download is given up. */
+const mostBreaks = 4;
+
+/** The blobs under a prefix of an S3 bucket. */
+export type Bucket = Awaited<ReturnType<typeof openBucket>>;
+
+/** Where the server is. */
+export interface S3Place {
+  /** `http(s)://host:port` of a server that is not Amazon's; the bucket is then put into the path. */
+  endpoint?: string | undefined;
+  /** Default: what the AWS SDK finds; with an endpoint `us-east-1`, since requests are signed for some region. */
+  region?: string | undefined;
+}
+
+/**
+ * Opens `s3://bucket/prefix`; nothing is asked of the server yet. Credentials are found by the AWS SDK. Each request is
+ * tried five times over some seconds (the SDK's standard mode); what fails then is UNAVAILABLE. Throws INVALID_ARGUMENT
+ * where no region is to be found.
+ */
+export async function openBucket(url: string, { endpoint, region = endpoint && 'us-east-1' }: S3Place) {
+  const { hostname: name, pathname } = new URL(url);
+  const prefix = pathname.split('/').filter((part) => part !== '');
+  const client = new S3Client({
+    maxAttempts: 5,
+    retryMode: 'standard',
+    ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
+    ...(region !== undefined && { region }),
+    // Blobs have their digest; the SDK need not add sums of its own.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: { connectionTimeout: 5000, socketTimeout: 60_000 },
+  });
+  await client.config.region().catch((cause: unknown) => {
+    const message = 'AWS_REGION is not set; name the region of the bucket of PAIRWISE_BLOB_URL';
+    throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'AWS_REGION', cause });
+  });
+  const place = [`s3://${name}`, ...prefix].join('/');
+  const objectOf = (digest: Digest) => ({ Bucket: name, Key: [...prefix, blobPath(digest)].join('/') });
+  const told = (error: unknown): never => {
+    throw fromS3(error, place);
+  };
+
+  async function* body(digest: Digest, start: number, end: number): AsyncGenerator<Buffer> {
+    const range = { ...objectOf(digest), Range: `bytes=${start}-${end - 1}` };
+    const { Body } = await client.send(new GetObjectCommand(range));
+    yield* Body as Readable;
+  }
+
+  let bucketSeen = false;
+
+  return {
+    place,
+    /** The size of a blob's object, or undefined where there is none. */
+    async stat(digest: Digest): Promise<{ sizeBytes: number } | undefined> {
+      try {
+        const { ContentLength } = await client.send(new HeadObjectCommand(objectOf(digest)));
+        return { sizeBytes: ContentLength! };
+      } catch (error) {
+        if (!isMissing(error)) return told(error);
+        // The answer is the same where there is not even the bucket, and nobody may take that for a blob that is gone.
+        if (!bucketSeen) await client.send(new HeadBucketCommand({ Bucket: name })).catch(told);
+        bucketSeen = true;
+        return undefined;
+      }
+    },
+
+    /** Bytes of a blob as they come, unchecked; a connection that breaks is taken up where it broke. */
+    async *bytes(digest: Digest, start: number, end: number): AsyncGenerator<Buffer, void> {
+      for (let [at, breaks] = [start, 0]; at < end;) {
+        try {
+          for await (const chunk of body(digest, at, end)) {
+            at += chunk.length;
+            breaks = 0;
+            yield chunk;
+          }
+          if (at < end) throw Object.assign(new Error('the answer is too short'), { code: 'ECONNRESET' });
+        } catch (error) {
+          if (isMissing(error)) throw missing(digest);
+          const failure = fromS3(error, place);
+          const broke = failure instanceof PairwiseError && (error as { code?: unknown }).code !== undefined;
+          if (!broke || ++breaks > mostBreaks) throw failure;
+        }
+      }
+    },
+
+    /**
+     * Stores a blob's bytes. The server checks what it receives by sha256, part by part; the whole is checked here again
+     * before the parts become an object, since it cannot be there. Where that fails, no object appears.
+     */
+    async put(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<void> {
+      try {
+        if (sizeBytes <= partBytes) {
+          const Body = Buffer.concat(await Array.fromAsync(content()));
+          const ChecksumSHA256 = Buffer.from(digest.slice('sha256:'.length), 'hex').toString('base64');
+          await client.send(new PutObjectCommand({ ...objectOf(digest), Body, ChecksumSHA256 }));
+          return;
+        }
+        const upload = new Upload({
+          client,
+          params: { ...objectOf(digest), Body: Readable.from(checked(digest, content())), ChecksumAlgorithm: 'SHA256' },
+          partSize: Math.max(partBytes, Math.ceil(sizeBytes / mostParts)),
+          queueSize: partsAtOnce,
+        });
+        await upload.done();
+      } catch (error) {
+        told(error);
+      }
+    },
+
+    /** Deletes a blob's object; nothing happens where there is none. */
+    async delete(digest: Digest): Promise<void> {
+      await client.send(new DeleteObjectCommand(objectOf(digest))).catch(told);
+    },
+
+    close: () => client.destroy(),
+  };
+}
+
+/** The same bytes; throws DIGEST_MISMATCH at their end where they are others than the digest says. */
+async function* checked(digest: Digest, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256');
+  for await (const chunk of content) {
+    hash.update(chunk);
+    yield chunk;
+  }
+  expectDigest(`sha256:${hash.digest('hex')}`, digest);
+}

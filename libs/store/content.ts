@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { PairwiseError } from '@pairwise/errors';
+import { type Digest, digestOf, isDigest } from '@pairwise/fingerprint';
+import type { PutOptions } from './store.ts';
+
+/** Bytes that are read at once. */
+export const chunkBytes = 256 * 1024;
+
+/** A blob's place below the root of a store or cache: `sha256/ab/cdef...`. Throws INVALID_ARGUMENT for no digest. */
+export function blobPath(digest: Digest): string {
+  if (!isDigest(digest)) throw new PairwiseError('INVALID_ARGUMENT', `${JSON.stringify(digest)} is no digest`);
+  const hex = digest.slice('sha256:'.length);
+  return `sha256/${hex.slice(0, 2)}/${hex.slice(2)}`;
+}
+
+export const missing = (digest: Digest) =>
+  new PairwiseError('NOT_FOUND', `there is no blob ${digest}`, { metadata: { digest } });
+
+export const damaged = (digest: Digest, actual: Digest, cause?: unknown) =>
+  new PairwiseError('DIGEST_MISMATCH', `the blob ${digest} is damaged: its bytes have the digest ${actual}`, {
+    metadata: { digest, actual },
+    cause,
+  });
+
+export const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
+
+/** DISK_FULL for an error that says so, else the error itself. */
+export function fromDisk(error: unknown, place: string): unknown {
+  if (codeOf(error) !== 'ENOSPC' && codeOf(error) !== 'EDQUOT') return error;
+  return new PairwiseError('DISK_FULL', `the disk of ${place} is full; free some space`, { cause: error });
+}
+
+/** Throws DIGEST_MISMATCH unless content has the digest that is expected of it, if one is. */
+export function expectDigest(actual: Digest, expected: Digest | undefined): void {
+  if (expected === undefined || actual === expected) return;
+  throw new PairwiseError('DIGEST_MISMATCH', `the content has the digest ${actual}, not ${expected}`, {
+    metadata: { actual, expected },
+  });
+}
+
+/** What a store has of a content already; undefined where it is to be written. Throws DIGEST_MISMATCH. */
+export async function alreadyThere(
+  content: Uint8Array | AsyncIterable<Uint8Array>,
+  { expectedDigest, maxBytes = Infinity }: PutOptions,
+  stat: (digest: Digest) => Promise<{ sizeBytes: number } | undefined>,
+): Promise<{ digest: Digest; sizeBytes: number } | undefined> {
+  const digest = content instanceof Uint8Array ? digestOf(content) : expectedDigest;
+  if (digest === undefined) return undefined;
+  expectDigest(digest, expectedDigest);
+  const found = await stat(digest);
+  return found !== undefined && found.sizeBytes <= maxBytes ? { digest, ...found } : undefined;
+}
+
+/** Throws INVALID_FILE for content that is larger than is accepted. */
+export function checkSize(sizeBytes: number, maxBytes = Infinity): void {
+  if (sizeBytes <= maxBytes) return;
+  throw new PairwiseError('INVALID_FILE', `the content is larger than the limit of ${maxBytes} bytes`);
+}
+
+/** Bytes as a stream. */
+export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(bytes);
+}
+
+/** Writes content to an open file; digest and size of what was written. Throws INVALID_FILE, DIGEST_MISMATCH. */
+export async function write(
+  file: FileHandle,
+  content: AsyncIterable<Uint8Array>,
+  { expectedDigest, maxBytes }: PutOptions = {},
+): Promise<{ digest: Digest; sizeBytes: number }> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const chunk of content) {
+    sizeBytes += chunk.byteLength;
+    checkSize(sizeBytes, maxBytes);
+    hash.update(chunk);
+    for (let at = 0; at < chunk.byteLength;) at += (await file.write(chunk, at)).bytesWritten;
+  }
+  const digest: Digest = `sha256:${hash.digest('hex')}`;
+  expectDigest(digest, expectedDigest);
+  return { digest, sizeBytes };
+}
+
+/** The digest of a stream. */
+export async function digestOfStream(chunks: AsyncIterable<Uint8Array>): Promise<Digest> {
+  const hash = createHash('sha256');
+  for await (const chunk of chunks) hash.update(chunk);
+  return `sha256:${hash.digest('hex')}`;
+}

@@ -1,0 +1,46 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openFolder } from './index.ts';
+
+// What is a matter of folders alone.
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'pairwise-folder-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+test('a blob that is there keeps its file: others may have it mapped', async () => {
+  const store = await openFolder(folder);
+  const { digest } = await store.put(Buffer.from('weights'));
+  const inode = async () => statSync((await store.local(digest)).path).ino;
+  const before = await inode();
+  await store.put(Buffer.from('weights'));
+  expect(await inode()).toBe(before);
+});
+
+test('what a killed process left is swept when it is old', async () => {
+  await openFolder(folder);
+  for (const name of ['old', 'new']) writeFileSync(join(folder, 'incoming', name), 'x');
+  const twoDaysAgo = Date.now() / 1000 - 48 * 3600;
+  utimesSync(join(folder, 'incoming/old'), twoDaysAgo, twoDaysAgo);
+  await openFolder(folder);
+  expect(readdirSync(join(folder, 'incoming'))).toEqual(['new']);
+});
+
+// A small file system of our own needs a mount namespace, which not every sandbox allows.
+const inNamespace = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
+const mount = 'mount -t tmpfs -o size=256k none "$0"';
+const canMount = spawnSync('unshare', [...inNamespace, mount, tmpdir()]).status === 0;
+if (!canMount) console.warn('SKIPPED: a full disk (this machine allows no mount namespace)');
+test.skipIf(!canMount)('a full disk is told as such, and leaves nothing behind', () => {
+  const script = join(import.meta.dirname, 'testing.full.ts');
+  const command = `${mount} && exec "$1" "$2" "$0"`;
+  const told = execFileSync('unshare', [...inNamespace, command, folder, process.execPath, script], {
+    encoding: 'utf8',
+  });
+  expect(JSON.parse(told)).toEqual({ reason: 'DISK_FULL', incoming: [], kept: true });
+});

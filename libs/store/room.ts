@@ -1,0 +1,65 @@
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PairwiseError } from '@pairwise/errors';
+import { codeOf } from './content.ts';
+import { livingFolders } from './presence.ts';
+
+/** A file in a cache. */
+interface Held {
+  path: string;
+  /** The same for all names of a file. */
+  inode: number;
+  sizeBytes: number;
+  /** Names that it has. */
+  links: number;
+  usedMs: number;
+}
+
+/** The files of a folder; what goes while it is looked at is left out. */
+async function filesOf(folder: string): Promise<Held[]> {
+  const gone = (error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  };
+  const entries = (await readdir(folder, { withFileTypes: true, recursive: true }).catch(gone)) ?? [];
+  const files = entries.filter((entry) => entry.isFile());
+  const found = files.map(async ({ parentPath, name }) => {
+    const path = join(parentPath, name);
+    const stats = await stat(path).catch(gone);
+    return stats && { path, inode: stats.ino, sizeBytes: stats.size, links: stats.nlink, usedMs: stats.mtimeMs };
+  });
+  return (await Promise.all(found)).filter((file) => file !== undefined);
+}
+
+/** Bytes that files take, each counted once. */
+function total(files: readonly Held[]): number {
+  return [...new Map(files.map(({ inode, sizeBytes }) => [inode, sizeBytes])).values()].reduce((a, b) => a + b, 0);
+}
+
+const parts = (folder: string) => ['open', 'incoming'].map((part) => join(folder, part));
+
+/**
+ * Deletes copies that nobody uses, those used longest ago first, until a cache holds no more than its cap. What is being
+ * fetched counts with its whole size, so that two processes cannot both count on the same room. Throws DISK_FULL where
+ * what the process of `own` has open is more than the cap by itself, UNAVAILABLE where others leave no room.
+ */
+export async function makeRoom(root: string, capBytes: number, own: string): Promise<void> {
+  const folders = await livingFolders(root);
+  const copies = await filesOf(join(root, 'sha256'));
+  const used = (await Promise.all(folders.flatMap(parts).map(filesOf))).flat();
+  let over = total([...copies, ...used]) - capBytes;
+  const idle = copies.filter(({ links }) => links === 1).sort((a, b) => a.usedMs - b.usedMs);
+  for (const { path, sizeBytes } of idle) {
+    if (over <= 0) return;
+    await rm(path, { force: true });
+    over -= sizeBytes;
+  }
+  if (over <= 0) return;
+  const needed = total((await Promise.all(parts(own).map(filesOf))).flat());
+  if (needed > capBytes) {
+    const message = `PAIRWISE_CACHE_BYTES is ${capBytes}, but ${needed} bytes are needed at once; raise it`;
+    throw new PairwiseError('DISK_FULL', message, { metadata: { neededBytes: String(needed) } });
+  }
+  const message = `other processes use so much of the cache that ${over} of PAIRWISE_CACHE_BYTES are missing; raise it, or wait`;
+  throw new PairwiseError('UNAVAILABLE', message);
+}

@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { PairwiseError } from '@pairwise/errors';
+import { type Digest, digestOf } from '@pairwise/fingerprint';
+import { type S3Place, openBucket } from './bucket.ts';
+import { type CacheOptions, openCache } from './cache.ts';
+import { alreadyThere, checkSize, chunkBytes, damaged, digestOfStream, missing, once, write } from './content.ts';
+import type { BlobStore, PutOptions } from './store.ts';
+
+/** A blob store in an S3 bucket: the objects `<prefix>/sha256/ab/cdef...`, with a cache for what is mapped into memory. */
+export async function openS3(url: string, place: S3Place, cacheOptions: CacheOptions): Promise<BlobStore> {
+  const bucket = await openBucket(url, place);
+  const cache = await openCache(cacheOptions);
+
+  async function sizeOf(digest: Digest): Promise<number> {
+    const found = await bucket.stat(digest);
+    if (found === undefined) throw missing(digest);
+    return found.sizeBytes;
+  }
+
+  /** Deletes a blob that is not what its name says, if a second look finds the same, and throws. */
+  async function discard(digest: Digest, actual: Digest, sizeBytes: number): Promise<never> {
+    if ((await digestOfStream(bucket.bytes(digest, 0, sizeBytes))) !== actual) {
+      const message = `the blob ${digest} was damaged on its way from ${bucket.place}`;
+      throw new PairwiseError('UNAVAILABLE', message, { metadata: { digest } });
+    }
+    await bucket.delete(digest);
+    throw damaged(digest, actual);
+  }
+
+  async function* read(digest: Digest, range: { start?: number; end?: number } = {}): AsyncGenerator<Buffer, void> {
+    const sizeBytes = await sizeOf(digest);
+    const start = range.start ?? 0;
+    const end = Math.min(range.end ?? sizeBytes, sizeBytes);
+    const whole = start === 0 && end === sizeBytes;
+    const hash = createHash('sha256');
+    for await (const chunk of bucket.bytes(digest, start, end)) {
+      if (whole) hash.update(chunk);
+      for (let at = 0; at < chunk.length; at += chunkBytes) yield chunk.subarray(at, at + chunkBytes);
+    }
+    const actual: Digest = `sha256:${hash.digest('hex')}`;
+    if (whole && actual !== digest) await discard(digest, actual, sizeBytes);
+  }
+
+  async function upload(content: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions) {
+    if (content instanceof Uint8Array) {
+      const known = { digest: digestOf(content), sizeBytes: content.byteLength };
+      checkSize(known.sizeBytes, options.maxBytes);
+      await bucket.put(known.digest, known.sizeBytes, () => once(content));
+      return known;
+    }
+    // The digest, under which it is sent, is known at a stream's end: until then it lies in a file.
+    return cache.spool(async (path) => {
+      await using file = await open(path, 'wx', 0o600);
+      const written = await write(file, content, options);
+      const found = await bucket.stat(written.digest);
+      const bytes = () => createReadStream(path, { highWaterMark: chunkBytes });
+      if (found === undefined) await bucket.put(written.digest, written.sizeBytes, bytes);
+      return written;
+    });
+  }
+
+  return {
+    put: async (content, options = {}) =>
+      (await alreadyThere(content, options, bucket.stat)) ?? (await upload(content, options)),
+    get: async (digest) => Buffer.concat(await Array.fromAsync(read(digest))),
+    read,
+    stat: bucket.stat,
+    has: async (digest) => (await bucket.stat(digest)) !== undefined,
+    delete: bucket.delete,
+    local: async (digest) => cache.local(digest, await sizeOf(digest), () => read(digest)),
+    async close() {
+      bucket.close();
+      await cache.close();
+    },
+  };
+}

@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { buildApp } from 'fauxqs';
+
+export type S3Server = Awaited<ReturnType<typeof startS3>>;
+
+/** The one access key that the server knows. */
+const accessKeyId = 'pairwise-tests';
+
+const xml = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`;
+
+/**
+ * An S3 server on loopback with the bucket `blobs`: fauxqs, and in front of it what S3 does and fauxqs does not, the check
+ * of sha256 sums and of the access key; and faults.
+ */
+export async function startS3() {
+  const faults = {
+    /** Breaks every connection. */
+    away: false,
+    /** Replies to GET that break off in the middle. */
+    truncations: 0,
+    /** Damages what comes of these requests, on the way in. */
+    damage: (_url: string): boolean => false,
+  };
+  /** Requests so far, as `PUT /blobs/...`. */
+  const requests: string[] = [];
+  const app = buildApp({ logger: false });
+  app.addHook('onRequest', (request, reply, done) => {
+    requests.push(`${request.method} ${request.url}`);
+    if (faults.away) request.raw.socket.destroy();
+    else if (!request.headers.authorization?.includes(`Credential=${accessKeyId}/`))
+      void reply.code(403).type('application/xml').send(xml('InvalidAccessKeyId'));
+    else done();
+  });
+  app.addHook('preHandler', (request, reply, done) => {
+    const body = request.body instanceof Buffer ? request.body : Buffer.alloc(0);
+    if (faults.damage(request.url) && body.length > 0) body[0]! ^= 1;
+    const sum = request.headers['x-amz-checksum-sha256'];
+    if (sum === undefined || sum === createHash('sha256').update(body).digest('base64')) done();
+    else void reply.code(400).type('application/xml').send(xml('BadDigest'));
+  });
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (request.method !== 'GET' || reply.statusCode >= 300 || faults.truncations === 0) {
+      done(null, payload);
+      return;
+    }
+    faults.truncations -= 1;
+    reply.hijack();
+    reply.raw.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string>);
+    const bytes = payload as Buffer;
+    reply.raw.write(bytes.subarray(0, bytes.length / 2), () => reply.raw.destroy());
+  });
+  const endpoint = await app.listen({ port: 0, host: '127.0.0.1' });
+  const environment = {
+    AWS_ENDPOINT_URL_S3: endpoint,
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: 'secret-of-the-tests',
+  };
+  const authorization = `Credential=${accessKeyId}/`;
+  const send = (method: string, path: string, body?: Uint8Array) =>
+    fetch(`${endpoint}/${path}`, { method, headers: { authorization }, ...(body && { body: Buffer.from(body) }) });
+  await send('PUT', 'blobs');
+  return {
+    /** For processes that are to use it. */
+    environment,
+    faults,
+    requests,
+    /** A request past the store, `path` being `bucket/key`. */
+    send,
+    stop: () => app.close(),
+  };
+}
