@@ -12,7 +12,7 @@ const text = z.string().min(1, 'must not be empty');
 const count = z.coerce.number('must be a number').int().min(1);
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL' });
 /** Bucket names as S3 has them; a prefix of plain characters. */
-const blobUrl = /^(file:\/\/\/.*|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w.\/-]*)?)$/;
+const blobUrl = /^(file:\/\/\/.*|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w./-]*)?)$/;
 
 /** Every variable that a Pairwise process reads, with its form. A service picks the ones that it needs. */
 export const variables = {

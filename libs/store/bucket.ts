@@ -35,7 +35,7 @@ export interface S3Place {
 
 /**
  * Opens `s3://bucket/prefix`; nothing is asked of the server yet. Credentials are found by the AWS SDK. Each request is
- * tried five times over some seconds (the SDK's standard mode); what fails then is UNAVAILABLE. Throws INVALID_ARGUMENT
+ * tried up to five times with growing pauses (the SDK's standard mode); what fails then is UNAVAILABLE. Throws INVALID_ARGUMENT
  * where no region is to be found.
  */
 export async function openBucket(url: string, { endpoint, region = endpoint && 'us-east-1' }: S3Place) {
