@@ -22,7 +22,11 @@ afterAll(async () => {
 });
 
 /** A whole run on a platform of its own; `look` sees it while it is up. */
-async function run(name: string, environment: Record<string, string>, look = () => undefined as void): Promise<Run> {
+async function run(
+  name: string,
+  environment: Record<string, string>,
+  look: () => void = () => undefined,
+): Promise<Run> {
   const data = join(folder, name);
   mkdirSync(data);
   const platform = await startTestPlatform(data, environment, [folder]);
