@@ -1,6 +1,9 @@
 import { PairwiseError } from '@pairwise/errors';
 import { z } from 'zod';
 
+export { parseAccess, roles, type AccessEntry, type Role } from './access.ts';
+export { callers } from './callers.ts';
+
 /** `host:port`, host being a name, an IPv4 address or an IPv6 address in brackets. */
 const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}$/, 'must be host:port');
 /** Absent or empty: false. */
@@ -47,12 +50,19 @@ export const variables = {
     .string()
     .default('')
     .transform((list) => list.split(':').filter((folder) => folder !== '')),
+  /**
+   * PEM files of this process's certificate chain and key: as a server, and as the client that it is to its peers. In
+   * the names of a server must be those by which it is called; the URI `spiffe://pairwise/<process>` is who it is to its
+   * peers. These and the files below are read anew when they change.
+   */
   PAIRWISE_TLS_CERT: text.optional(),
   PAIRWISE_TLS_KEY: text.optional(),
-  /** Certificate authority by which the peers' certificates are checked. */
+  /** PEM file of the authority by which the certificates of the others, servers and callers, are checked. */
   PAIRWISE_TLS_CA: text.optional(),
-  /** File with the bearer token that callers must show, and that this process shows its peers. */
+  /** File with the bearer token that this process shows its peers, and, without an access file, wants from callers. */
   PAIRWISE_TOKEN_FILE: text.optional(),
+  /** JSON file of the tokens that callers may show, by sha256, with their roles in projects. See `parseAccess`. */
+  PAIRWISE_ACCESS_FILE: text.optional(),
   PAIRWISE_INSECURE: flag,
   /** Threads of one accelerator session on CPU. Default: 2. */
   PAIRWISE_THREADS: count.default(2),
@@ -84,11 +94,14 @@ export function readEnvironment<Name extends keyof Variables>(
     names.map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
   );
   const parsed = z.object(shape).safeParse(given);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ path, message }) => {
-      const name = String(path[0]);
-      return given[name] === undefined ? `${name} is not set` : `${name} ${message}`;
-    });
+  const problems = (parsed.error?.issues ?? []).map(({ path, message }) => {
+    const name = String(path[0]);
+    return given[name] === undefined ? `${name} is not set` : `${name} ${message}`;
+  });
+  if ((given['PAIRWISE_TLS_CERT'] === undefined) !== (given['PAIRWISE_TLS_KEY'] === undefined)) {
+    problems.push('PAIRWISE_TLS_CERT and PAIRWISE_TLS_KEY belong together: one of them is not set');
+  }
+  if (problems.length > 0) {
     throw new PairwiseError('INVALID_ARGUMENT', `the environment is unusable:\n  ${problems.join('\n  ')}`);
   }
   return Object.freeze(parsed.data) as Environment<Name>;

@@ -12,6 +12,7 @@ import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import { fromServiceError } from './failures.ts';
 import type { Definition, Method, RequestOf, ResponseOf } from './methods.ts';
+import type { Security } from './security.ts';
 import { maxMessageBytes } from './server.ts';
 import { type TracedCall, beginClientCall } from './tracing.ts';
 
@@ -35,10 +36,8 @@ export type Client<D extends Definition> = { readonly [Name in keyof D]: ClientM
 export interface ClientOptions {
   /** `host:port`. */
   address: string;
-  /** Speak TLS; checked by the given authority (PEM), else by the system's. */
-  tls?: { authority?: Buffer } | undefined;
-  /** Bearer token, see `readToken`. */
-  token?: string | undefined;
+  /** See `openSecurity`. Default: clear text, and no token. */
+  security?: Security | undefined;
 }
 
 /**
@@ -182,7 +181,8 @@ function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: Call
   return {
     start: (method, input, callback) => {
       const metadata = new Metadata();
-      if (options.token !== undefined) metadata.set('authorization', `Bearer ${options.token}`);
+      const token = options.security?.token?.();
+      if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
       const traced = beginClientCall(method.path, metadata, options.address);
       const { path, responseDeserialize: decode } = method;
       const encode = method.requestSerialize as (message: unknown) => Buffer;
@@ -209,9 +209,7 @@ function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: Call
  * server's reason. The active trace context goes along.
  */
 export function openClient<D extends Definition>(definition: D, options: ClientOptions): Client<D> {
-  const { tls } = options;
-  const credentials =
-    tls === undefined ? ChannelCredentials.createInsecure() : ChannelCredentials.createSsl(tls.authority ?? null);
+  const credentials = options.security?.credentials ?? ChannelCredentials.createInsecure();
   const client = new GrpcClient(options.address, credentials, channelOptions);
   const methods = Object.entries(definition).map(([name, method]) => {
     const call = (input: unknown, settings: CallOptions = {}) => {

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
+  type Http2SecureServer,
   type Http2Server,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
@@ -15,8 +15,10 @@ import {
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
-import { type Access, checkAccess, readToken, tokenCheck } from './access.ts';
+import { type Access, checkAccess, isGuarded } from './access.ts';
 import { startServer } from './server.ts';
+import { readTls, whenRenewed } from './tls.ts';
+import { openTokens } from './tokens.ts';
 
 export interface FrontOptions extends Access {
   /** Address (`host:port`) of each service by its full name, `pairwise.v1.TrainingService`. */
@@ -115,24 +117,33 @@ function openBackends() {
   };
 }
 
-function listener({ tls }: Access): Http2Server {
+/** A listener whose certificate is renewed for new connections when its files change. */
+function listener({ tls }: Access, log: FrontOptions['log']): Http2Server | Http2SecureServer {
   if (tls === undefined) return createServer(limits);
-  return createSecureServer({ ...limits, key: readFileSync(tls.keyFile), cert: readFileSync(tls.certFile) });
+  const current = readTls(tls, log);
+  const server = createSecureServer({ ...limits, ...current() });
+  server.once(
+    'close',
+    whenRenewed(current, (options) => server.setSecureContext(options)),
+  );
+  return server;
 }
 
 /**
  * Opens the one port that clients know: calls go to the service that their path names, undecoded. Health and reflection
  * are answered here, for all services. A service that is away is UNAVAILABLE. Speaks HTTP/2 in clear text, or TLS;
- * other machines reach it only under TLS with a token (see `checkAccess`). Backends are spoken to in clear text.
+ * other machines reach it only under TLS with a token (see `checkAccess`), which is passed on for backends to see what its
+ * holder may do. Backends are spoken to in clear text.
  */
 export async function startFront(options: FrontOptions): Promise<Front> {
   checkAccess(options);
-  const { routes, log, address, tokenFile } = options;
-  const allowed = tokenFile === undefined ? () => true : tokenCheck(readToken(tokenFile));
+  const { routes, log, address } = options;
+  const holderOf = openTokens(options, log);
+  const allowed = (authorization: string | undefined) => !isGuarded(options) || holderOf(authorization) !== undefined;
   const own = await startServer({ address: '127.0.0.1:0', services: [], reflect: Object.keys(routes), log });
   const backends = openBackends();
   const sessions = new Set<ServerHttp2Session>();
-  const server = listener(options);
+  const server = listener(options, log);
 
   server.on('stream', (stream, headers) => {
     const name = (headers[':path'] ?? '').split('/')[1] ?? '';

@@ -1,5 +1,5 @@
 export { unlessAborted } from './abort.ts';
-export { checkAccess, isLoopback, readToken, type Access } from './access.ts';
+export { checkAccess, isLoopback, type Access } from './access.ts';
 export { openClient, type CallOptions, type Client, type ClientOptions } from './client.ts';
 export { codeOf } from './codes.ts';
 export { startFront, type Front, type FrontOptions } from './front.ts';
@@ -11,4 +11,13 @@ export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } 
 export { refuseUnknownFields } from './unknown.ts';
 export { newId, parseName } from './names.ts';
 export { readPage, type Page } from './paging.ts';
-export { accessVariables, clientSecurity, serverAccess, type AccessVariables } from './environment.ts';
+export {
+  accessVariables,
+  clientSecurity,
+  peerVariables,
+  serverAccess,
+  type AccessVariables,
+  type PeerVariables,
+} from './environment.ts';
+export { openSecurity, type Security, type SecurityOptions } from './security.ts';
+export { openTokens } from './tokens.ts';

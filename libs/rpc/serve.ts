@@ -45,6 +45,8 @@ export interface Service {
 export interface Hosting {
   /** Registers a call that is open; the returned function takes it off. `abort` ends it with the given error. */
   open(call: { streams: boolean; abort: (error: PairwiseError) => void }): () => void;
+  /** Throws PERMISSION_DENIED unless the caller may send this, the first message, to the method of the path. */
+  permit(metadata: Metadata, path: string, message: unknown): void;
   /** Told of every error that is no PairwiseError, with the method's path. */
   defect(error: unknown, path: string): void;
 }
@@ -84,12 +86,17 @@ function contextOf(call: Call): CallContext & { abort: (error: PairwiseError) =>
 }
 
 /** The messages of a caller; throws when the call is aborted. */
-async function* receive(call: Call, signal: AbortSignal): AsyncGenerator<unknown, void> {
+async function* receive(
+  call: Call,
+  signal: AbortSignal,
+  permit: (message: unknown) => void,
+): AsyncGenerator<unknown, void> {
   const iterator = (call as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-  for (;;) {
+  for (let first = true; ; first = false) {
     signal.throwIfAborted();
     const next = await unlessAborted(iterator.next(), signal);
     if (next.done === true) return;
+    if (first) permit(next.value);
     yield next.value;
   }
 }
@@ -110,8 +117,16 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
   }
 }
 
-async function answer(method: Method, handler: AnyHandler, call: Call, context: CallContext): Promise<unknown> {
-  const result = handler(method.requestStream ? receive(call, context.signal) : call.request, context);
+async function answer(
+  hosting: Hosting,
+  method: Method,
+  handler: AnyHandler,
+  call: Call,
+  context: CallContext,
+): Promise<unknown> {
+  const permit = (message: unknown) => hosting.permit(call.metadata, method.path, message);
+  if (!method.requestStream) permit(call.request);
+  const result = handler(method.requestStream ? receive(call, context.signal, permit) : call.request, context);
   if (method.responseStream) return send(call, result as AsyncIterable<unknown>, context.signal);
   return result;
 }
@@ -129,7 +144,7 @@ async function carry(
   const traced: TracedCall = beginServerCall(method.path, call.metadata);
   const close = hosting.open({ streams: method.requestStream || method.responseStream, abort });
   try {
-    const response = await contexts.with(traced.context, () => answer(method, handler, call, context));
+    const response = await contexts.with(traced.context, () => answer(hosting, method, handler, call, context));
     if (reply === undefined) call.end();
     else reply(null, response);
     traced.end(status.OK);

@@ -1,5 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingHttpHeaders, connect } from 'node:http2';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -10,7 +9,7 @@ import { Client, type MethodDefinition, type ServiceDefinition, credentials, sta
 import { loadSync } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { type Access, checkAccess, maxMessageBytes, openClient, readToken, startServer } from './index.ts';
+import { type Access, checkAccess, maxMessageBytes, openClient, startServer } from './index.ts';
 import { type EchoHandlers, echo, echoService, failure, texts } from './testing.echo.ts';
 
 const log = { error: () => undefined };
@@ -251,31 +250,10 @@ test('other machines reach a server only under TLS with a token, or if that is w
     expect(refused({ address })).toBe('INVALID_ARGUMENT');
     expect(refused({ address, tls })).toBe('INVALID_ARGUMENT');
     expect(refused({ address, tokenFile: 'x' })).toBe('INVALID_ARGUMENT');
+    expect(refused({ address, accessFile: 'x' })).toBe('INVALID_ARGUMENT');
     expect(refused({ address, tls, tokenFile: 'x' })).toBe(undefined);
+    expect(refused({ address, tls, accessFile: 'x' })).toBe(undefined);
+    expect(refused({ address, tls: { ...tls, caFile: 'x' } })).toBe(undefined);
     expect(refused({ address, insecure: true })).toBe(undefined);
   }
-});
-
-const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
-if (!hasOpenssl) console.warn('SKIPPED: TLS (openssl, which makes the certificate, is not installed)');
-test.skipIf(!hasOpenssl)('TLS and token: only who has both gets through', async () => {
-  const [certFile, keyFile, tokenFile] = ['cert.pem', 'key.pem', 'token'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
-  const key = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost';
-  const names = ['-addext', 'subjectAltName=DNS:localhost', '-keyout', keyFile, '-out', certFile];
-  execFileSync('openssl', [...key.split(' '), ...names], { stdio: 'ignore' });
-  writeFileSync(tokenFile, 'a-token-of-enough-length\n');
-  const { address } = await serve({}, { address: 'localhost:0', tls: { certFile, keyFile }, tokenFile });
-  const tls = { authority: readFileSync(certFile) };
-  const token = readToken(tokenFile);
-  expect(await client(address, { tls, token }).say({ text: 'in' })).toEqual({ text: 'in' });
-  expect(await failure(client(address, { tls }).say({ text: '' }))).toMatchObject({ reason: 'UNAUTHENTICATED' });
-  const wrong = client(address, { tls, token: 'another-token-of-enough-length' });
-  expect(await failure(wrong.say({ text: '' }))).toMatchObject({ reason: 'UNAUTHENTICATED' });
-  expect(await failure(client(address, { tls: {}, token }).say({ text: '' }))).toMatchObject({ reason: 'UNAVAILABLE' });
-  writeFileSync(tokenFile, 'short');
-  expect(() => readToken(tokenFile)).toThrow(/at least 16/);
 });

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   Server,
@@ -8,12 +7,14 @@ import {
   type ServiceDefinition,
 } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
-import { type Access, checkAccess, readToken, requireToken } from './access.ts';
+import { type Access, checkAccess } from './access.ts';
+import { openAdmission } from './admission.ts';
 import { toTrailers } from './failures.ts';
 import { type HealthOptions, startHealth } from './health.ts';
 import { listen } from './listen.ts';
 import { addReflection } from './reflection.ts';
 import type { Hosting, Service } from './serve.ts';
+import { serverTls } from './tls.ts';
 
 export interface ServerOptions extends Access, HealthOptions {
   services: readonly Service[];
@@ -80,12 +81,6 @@ function openCalls() {
   };
 }
 
-function credentialsOf({ tls }: Access): ServerCredentials {
-  if (tls === undefined) return ServerCredentials.createInsecure();
-  const pair = { private_key: readFileSync(tls.keyFile), cert_chain: readFileSync(tls.certFile) };
-  return ServerCredentials.createSsl(null, [pair]);
-}
-
 /** Waits for a promise, but not longer than so many milliseconds. */
 async function unlessLater(promise: Promise<unknown>, ms: number): Promise<void> {
   const enough = new AbortController();
@@ -95,19 +90,21 @@ async function unlessLater(promise: Promise<unknown>, ms: number): Promise<void>
 
 /**
  * Starts a gRPC server with limits on messages, streams and memory, health v1 (`""` and each service for readiness,
- * `liveness`, `startup`) and reflection. Other machines reach it only under TLS with a token (see `checkAccess`).
+ * `liveness`, `startup`) and reflection. Other machines reach it only under TLS and guarded (see `checkAccess`).
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   checkAccess(options);
   const calls = openCalls();
-  const interceptors = [calls.track];
-  if (options.tokenFile !== undefined) interceptors.push(requireToken(readToken(options.tokenFile)));
+  const tls = options.tls === undefined ? undefined : serverTls(options.tls, options.log);
+  const admission = openAdmission(options, options.log);
+  const interceptors = [calls.track, ...(admission === undefined ? [] : [admission.interceptor])];
   const server = new Server({ ...limits, interceptors });
   const hosting: Hosting = {
     open: (call) => {
       calls.own.add(call);
       return () => calls.own.delete(call);
     },
+    permit: (metadata, path, message) => admission?.permit(metadata, path, message),
     defect: (error, path) => options.log.error({ err: error, method: path }, `${path.slice(1)} failed by a defect`),
   };
   for (const each of options.services) {
@@ -117,7 +114,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const health = await startHealth(options, names);
   health.addToServer(server);
   addReflection(server, [...names, ...(options.reflect ?? []), 'grpc.health.v1.Health']);
-  const address = await listen(server, options.address, credentialsOf(options));
+  const address = await listen(server, options.address, tls?.credentials ?? ServerCredentials.createInsecure());
 
   return {
     address,
@@ -132,6 +129,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await unlessLater(closed, 250);
       server.forceShutdown();
       health.stop();
+      tls?.stop();
     },
   };
 }

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
@@ -42,7 +43,7 @@ durable.execute(bringInWork, (input, attempt) => bringIn({ blobs, models, outsid
 await durable.launch({ [bringInWork.queue]: 2 });
 
 const server = await startServer({
-  ...serverAccess(config),
+  ...serverAccess(config, callers.dataset),
   lives: () => durable.lives(),
   log,
   services: [

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
@@ -19,7 +20,7 @@ await migrate(database, migrations);
 const blobs = await openBlobStore(config);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const exports = openExports(database);
-const peers = openPeers(config);
+const peers = openPeers(config, log);
 const exporter = {
   blobs,
   exports,
@@ -33,7 +34,7 @@ durable.execute(exportWork, ({ export: name }, attempt) => runExport(exporter, n
 await durable.launch({ [exportWork.queue]: 1 });
 
 const server = await startServer({
-  ...serverAccess(config),
+  ...serverAccess(config, callers.export),
   lives: () => durable.lives(),
   log,
   services: [

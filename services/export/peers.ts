@@ -1,20 +1,20 @@
 import { DatasetServiceService, ModelServiceService, TrainingServiceService } from '@pairwise/api';
-import { clientSecurity, openClient } from '@pairwise/rpc';
+import { type PeerVariables, clientSecurity, openClient } from '@pairwise/rpc';
 
 export type Peers = ReturnType<typeof openPeers>;
 
-type PeerConfig = Parameters<typeof clientSecurity>[0] & {
+interface PeerConfig extends PeerVariables {
   PAIRWISE_DATASET_ADDRESS: string;
   PAIRWISE_TRAINING_ADDRESS: string;
-};
+}
 
 /** Clients of the services that hold what is exported. */
-export function openPeers(config: PeerConfig) {
-  const security = clientSecurity(config);
-  const dataset = { ...security, address: config.PAIRWISE_DATASET_ADDRESS };
+export function openPeers(config: PeerConfig, log: Parameters<typeof clientSecurity>[1]) {
+  const security = clientSecurity(config, log);
+  const dataset = { security, address: config.PAIRWISE_DATASET_ADDRESS };
   return {
     dataset: openClient(DatasetServiceService, dataset),
     model: openClient(ModelServiceService, dataset),
-    training: openClient(TrainingServiceService, { ...security, address: config.PAIRWISE_TRAINING_ADDRESS }),
+    training: openClient(TrainingServiceService, { security, address: config.PAIRWISE_TRAINING_ADDRESS }),
   };
 }

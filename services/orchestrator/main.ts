@@ -1,4 +1,5 @@
 import { trace } from '@opentelemetry/api';
+import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
@@ -21,14 +22,14 @@ const runs = openRuns(database, (name, { type, message }) => {
     log[type === 'run.failed' ? 'warn' : 'info']({}, message);
   });
 });
-const peers = openPeers(config);
+const peers = openPeers(config, log);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
 // A run mostly waits for others, so a process drives many.
 await durable.launch({ [runWork.queue]: 100 });
 const unobserve = observeRuns(database);
 
 const server = await startServer({
-  ...serverAccess(config),
+  ...serverAccess(config, callers.orchestrator),
   lives: () => durable.lives(),
   log,
   services: [

@@ -11,14 +11,14 @@ import type { Config } from './config.ts';
 export type Peers = ReturnType<typeof openPeers>;
 
 /** Clients of the services that a run goes through. */
-export function openPeers(config: Config) {
-  const security = clientSecurity(config);
-  const dataset = { ...security, address: config.PAIRWISE_DATASET_ADDRESS };
+export function openPeers(config: Config, log: Parameters<typeof clientSecurity>[1]) {
+  const security = clientSecurity(config, log);
+  const dataset = { security, address: config.PAIRWISE_DATASET_ADDRESS };
   return {
     dataset: openClient(DatasetServiceService, dataset),
     model: openClient(ModelServiceService, dataset),
-    reference: openClient(ReferenceServiceService, { ...security, address: config.PAIRWISE_REFERENCE_ADDRESS }),
-    training: openClient(TrainingServiceService, { ...security, address: config.PAIRWISE_TRAINING_ADDRESS }),
-    export: openClient(ExportServiceService, { ...security, address: config.PAIRWISE_EXPORT_ADDRESS }),
+    reference: openClient(ReferenceServiceService, { security, address: config.PAIRWISE_REFERENCE_ADDRESS }),
+    training: openClient(TrainingServiceService, { security, address: config.PAIRWISE_TRAINING_ADDRESS }),
+    export: openClient(ExportServiceService, { security, address: config.PAIRWISE_EXPORT_ADDRESS }),
   };
 }

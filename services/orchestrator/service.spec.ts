@@ -31,14 +31,15 @@ beforeAll(async () => {
   durable = await startDurable({ url, schema: 'orchestrator', log });
   runs = openRuns(database, (name, { message }) => told.push(`${name}: ${message}`));
   const nowhere = '127.0.0.1:1';
-  const peers = openPeers({
+  const nowherePeers = {
     PAIRWISE_LISTEN: '',
     DATABASE_URL: url,
     PAIRWISE_DATASET_ADDRESS: nowhere,
     PAIRWISE_REFERENCE_ADDRESS: nowhere,
     PAIRWISE_TRAINING_ADDRESS: nowhere,
     PAIRWISE_EXPORT_ADDRESS: nowhere,
-  } as Parameters<typeof openPeers>[0]);
+  } as Parameters<typeof openPeers>[0];
+  const peers = openPeers(nowherePeers, log);
   const parts = {
     database,
     runs,

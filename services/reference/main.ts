@@ -1,3 +1,4 @@
+import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
@@ -21,13 +22,13 @@ const blobs = await openBlobStore(config);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
-const peers = openPeers(config);
+const peers = openPeers(config, log);
 durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
 // A coverage mostly waits for its units, so this process sees many through.
 await durable.launch({ [coverWork.queue]: 20 });
 
 const server = await startServer({
-  ...serverAccess(config),
+  ...serverAccess(config, callers.reference),
   lives: () => durable.lives(),
   log,
   services: [

@@ -1,11 +1,14 @@
 import { DatasetServiceService, ModelServiceService } from '@pairwise/api';
-import { clientSecurity, openClient } from '@pairwise/rpc';
+import { type PeerVariables, clientSecurity, openClient } from '@pairwise/rpc';
 
 export type Peers = ReturnType<typeof openPeers>;
 
 /** Clients of the services that hold encodings and models; one process serves both. */
-export function openPeers(config: Parameters<typeof clientSecurity>[0] & { PAIRWISE_DATASET_ADDRESS: string }) {
-  const options = { ...clientSecurity(config), address: config.PAIRWISE_DATASET_ADDRESS };
+export function openPeers(
+  config: PeerVariables & { PAIRWISE_DATASET_ADDRESS: string },
+  log: Parameters<typeof clientSecurity>[1],
+) {
+  const options = { security: clientSecurity(config, log), address: config.PAIRWISE_DATASET_ADDRESS };
   return {
     dataset: openClient(DatasetServiceService, options),
     model: openClient(ModelServiceService, options),

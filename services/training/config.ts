@@ -1,5 +1,5 @@
 import { readEnvironment } from '@pairwise/config';
-import { accessVariables } from '@pairwise/rpc';
+import { accessVariables, peerVariables } from '@pairwise/rpc';
 import { storeVariables } from '@pairwise/store';
 
 const common = ['DATABASE_URL', 'PAIRWISE_DEVICE', 'PAIRWISE_DATASET_ADDRESS', 'PAIRWISE_REFERENCE_ADDRESS'] as const;
@@ -14,9 +14,8 @@ export function readWorkerConfig(environment: Record<string, string | undefined>
   return readEnvironment(environment, [
     ...common,
     ...storeVariables,
+    ...peerVariables,
     'PAIRWISE_HEALTH_LISTEN',
-    'PAIRWISE_TLS_CA',
-    'PAIRWISE_TOKEN_FILE',
     'PAIRWISE_THREADS',
     'PAIRWISE_EXIT_WHEN_IDLE',
   ]);

@@ -1,3 +1,4 @@
+import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
@@ -17,13 +18,13 @@ await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 
 const server = await startServer({
-  ...serverAccess(config),
+  ...serverAccess(config, callers.training),
   lives: () => durable.lives(),
   log,
   services: [
     trainingService({
       trainings: openTrainings(database),
-      peers: openPeers(config),
+      peers: openPeers(config, log),
       numericsProfile: numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32'),
       enqueue: ({ training: { name }, attempt }) =>
         durable.enqueue(trainWork, workId(name, attempt), { training: name }),

@@ -19,7 +19,7 @@ await migrate(database, migrations);
 const blobs = await openBlobStore(config);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const trainings = openTrainings(database);
-const peers = openPeers(config);
+const peers = openPeers(config, log);
 const device = parseDevice(config.PAIRWISE_DEVICE);
 const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
 durable.execute(trainWork, ({ training }, attempt) => train({ blobs, trainings, peers, policies }, training, attempt));

@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
 import {
   DatasetServiceService,
   ExportServiceService,
   ModelServiceService,
   OrchestratorServiceService,
 } from '@pairwise/api';
-import { type Client, type ClientOptions, openClient, readToken } from '@pairwise/rpc';
+import { type Client, type Security, openClient, openSecurity } from '@pairwise/rpc';
 import { usage } from './exit.ts';
 
 /** How the platform is reached, by options or environment. */
@@ -29,19 +28,21 @@ export interface Services {
   close(): void;
 }
 
-function tlsOf({ tls, tlsCa }: Reach): ClientOptions['tls'] {
-  if (tlsCa === undefined) return tls === true ? {} : undefined;
+/** New contents of the files that are unusable are told of on standard error. */
+const log = { error: (_fields: object, message: string) => process.stderr.write(`${message}\n`) };
+
+function securityOf({ tokenFile, tls, tlsCa }: Reach): Security {
   try {
-    return { authority: readFileSync(tlsCa) };
+    const speaksTls = tls === true || tlsCa !== undefined;
+    return openSecurity({ tls: speaksTls ? { caFile: tlsCa } : undefined, tokenFile }, log);
   } catch (error) {
-    return usage(`--tls-ca: ${(error as Error).message}`);
+    return usage((error as Error).message);
   }
 }
 
-/** Opens the clients; nothing is sent until one is called. Throws for files that cannot be read. */
+/** Opens the clients; nothing is sent until one is called. Ends the command by `usage` for files that are unusable. */
 export function connect(reach: Reach): Services {
-  const token = reach.tokenFile === undefined ? undefined : readToken(reach.tokenFile);
-  const options = { address: reach.address, tls: tlsOf(reach), token };
+  const options = { address: reach.address, security: securityOf(reach) };
   const services = {
     dataset: openClient(DatasetServiceService, options),
     model: openClient(ModelServiceService, options),

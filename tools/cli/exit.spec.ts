@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
@@ -34,3 +35,18 @@ test('a reader that has seen enough is no error', { timeout: 30_000 }, () => {
   expect(stderr).toBe('');
   expect(status).toBe(0);
 });
+
+test(
+  'a token goes to standard output, its entry, which does not have it, to standard error',
+  { timeout: 30_000 },
+  () => {
+    const { status, stdout, stderr } = pairwise('access', 'token', 'ci', '--role', 'submitter', '--project', 'one');
+    expect(status).toBe(0);
+    const token = stdout.trim();
+    expect(token).toMatch(/^[0-9a-f]{64}$/);
+    const sha256 = createHash('sha256').update(token).digest('hex');
+    expect(JSON.parse(stderr)).toEqual({ name: 'ci', sha256, roles: { 'projects/one': 'submitter' } });
+    expect(pairwise('access', 'token', 'a b').status).toBe(2);
+    expect(pairwise('access', 'token', 'ci', '--role', 'owner').status).toBe(2);
+  },
+);

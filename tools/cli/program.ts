@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { accessCommand } from './commands/access.ts';
 import { artifactsCommand } from './commands/artifacts.ts';
 import { datasetsCommand } from './commands/datasets.ts';
 import { modelsCommand } from './commands/models.ts';
@@ -24,7 +25,7 @@ Every command takes --address, --token-file, --tls, --tls-ca, --project and --js
 /** Settings that subcommands do not inherit by themselves, given to all. */
 function settle(command: Command): void {
   command.exitOverride().showHelpAfterError('(--help says more)');
-  const talks = command.parent !== null && command.name() !== 'up';
+  const talks = command.parent !== null && command.name() !== 'up' && command.parent.name() !== 'access';
   if (talks && command.commands.length === 0) command.addHelpText('after', everywhere);
   command.commands.forEach(settle);
 }
@@ -36,9 +37,8 @@ export function pairwise(): Command {
     .version(version)
     .addHelpText('after', help);
   globalOptions().forEach((option) => program.addOption(option));
-  for (const command of [upCommand(), datasetsCommand(), modelsCommand(), runsCommand(), artifactsCommand()]) {
-    program.addCommand(command);
-  }
+  const commands = [upCommand, datasetsCommand, modelsCommand, runsCommand, artifactsCommand, accessCommand];
+  commands.forEach((command) => program.addCommand(command()));
   settle(program);
   return program;
 }

@@ -12,6 +12,7 @@ interface UpOptions {
   modelRoot?: string[];
   tlsCert?: string;
   tlsKey?: string;
+  accessFile?: string;
   insecure?: boolean;
 }
 
@@ -28,6 +29,7 @@ export function upCommand(): Command {
     .option('--model-root <folder...>', 'read models below these folders only (PAIRWISE_MODEL_ROOTS)')
     .addOption(new Option('--tls-cert <file>', 'certificate chain, PEM').env('PAIRWISE_TLS_CERT'))
     .addOption(new Option('--tls-key <file>', 'its key, PEM').env('PAIRWISE_TLS_KEY'))
+    .addOption(new Option('--access-file <file>', 'tokens and their roles, JSON').env('PAIRWISE_ACCESS_FILE'))
     .option('--insecure', 'let other machines in without TLS and token (PAIRWISE_INSECURE)')
     .addHelpText('after', upHelp)
     .action(async function (this: Command) {
@@ -39,7 +41,8 @@ const upHelp = `
 It starts Postgres (or uses DATABASE_URL), the five services and two workers, and starts again what dies. Everything
 else of the environment goes to them: PAIRWISE_THREADS, PAIRWISE_DEVICE, PAIRWISE_BLOB_URL, HF_*, OTEL_*.
 An address that other machines can reach needs --tls-cert, --tls-key and --token-file, or --insecure. A token file holds
-one line of at least 16 characters, which every caller must show (PAIRWISE_TOKEN_FILE); 'openssl rand -hex 32' makes one.
+one line of at least 16 characters, which every caller must show (PAIRWISE_TOKEN_FILE); 'pairwise access token' makes one.
+With --access-file callers have tokens of their own, with roles; that of --token-file must be among them, as admin on *.
 Ctrl-C stops all in order; a second one at once. Nothing is lost either way.
 
 Examples:
@@ -57,6 +60,7 @@ function platformOptions(options: UpOptions & { tokenFile?: string }): PlatformO
     modelRoots: options.modelRoot,
     tls: certFile !== undefined && keyFile !== undefined ? { certFile, keyFile } : undefined,
     tokenFile: options.tokenFile,
+    accessFile: options.accessFile,
     insecure: options.insecure ?? /^(1|true)$/.test(process.env['PAIRWISE_INSECURE'] ?? ''),
   };
 }

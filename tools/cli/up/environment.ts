@@ -14,6 +14,7 @@ const frontOnly = new Set([
   'PAIRWISE_TLS_CERT',
   'PAIRWISE_TLS_KEY',
   'PAIRWISE_TLS_CA',
+  'PAIRWISE_ACCESS_FILE',
   'PAIRWISE_INSECURE',
   'PAIRWISE_MODEL_ROOTS',
 ]);
@@ -27,6 +28,7 @@ export interface Surroundings {
   /** Of the `servers`. */
   ports: readonly number[];
   tokenFile: string | undefined;
+  accessFile: string | undefined;
   modelRoots: readonly string[] | undefined;
 }
 
@@ -40,7 +42,7 @@ function rootsOf({ modelRoots, environment, address }: Surroundings): string {
 
 /** The environment of a process of the platform. */
 export function environmentOf(one: PlatformProcess, surroundings: Surroundings): NodeJS.ProcessEnv {
-  const { environment, dataFolder, databaseUrl, ports, tokenFile } = surroundings;
+  const { environment, dataFolder, databaseUrl, ports, tokenFile, accessFile } = surroundings;
   const addresses = Object.fromEntries(
     servers.map(({ variable }, index) => [variable, `127.0.0.1:${ports[index] ?? 0}`]),
   );
@@ -52,6 +54,7 @@ export function environmentOf(one: PlatformProcess, surroundings: Surroundings):
     DATABASE_URL: databaseUrl,
     // They listen on loopback and without TLS, as the front expects; the token they want all the same.
     ...(tokenFile === undefined ? {} : { PAIRWISE_TOKEN_FILE: resolve(tokenFile) }),
+    ...(accessFile === undefined ? {} : { PAIRWISE_ACCESS_FILE: resolve(accessFile) }),
     ...(one.variable === undefined ? {} : { PAIRWISE_LISTEN: addresses[one.variable] }),
     ...(one.name === 'dataset' ? { PAIRWISE_MODEL_ROOTS: rootsOf(surroundings) } : {}),
   };

@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDatabase, startEmbeddedPostgres, type EmbeddedPostgres } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { type Access, checkAccess, readToken, startFront } from '@pairwise/rpc';
+import { type Access, checkAccess, openSecurity, openTokens, startFront } from '@pairwise/rpc';
 import { defaultAddress } from '../address.ts';
 import { type Surroundings, environmentOf, servers } from './environment.ts';
 import { untilServing } from './health.ts';
@@ -12,7 +12,7 @@ import { checkFree, freePorts, splitAddress } from './ports.ts';
 import { type PlatformProcess, type ProcessName, processes } from './processes.ts';
 import { type Supervised, programPath, supervise } from './supervise.ts';
 
-export interface PlatformOptions extends Pick<Access, 'tls' | 'tokenFile' | 'insecure'> {
+export interface PlatformOptions extends Pick<Access, 'tls' | 'tokenFile' | 'accessFile' | 'insecure'> {
   /** Made if missing: Postgres, blobs, caches. One platform at a time. */
   dataFolder: string;
   /** The front's `host:port`; port 0 takes any free one. Default `127.0.0.1:7410`. */
@@ -64,6 +64,20 @@ async function checkDatabase(url: string): Promise<void> {
   }
 }
 
+/** Files of tokens that are unusable are told of at once, and not by seven processes. */
+function checkTokens(access: Access): void {
+  const log = { error: () => undefined };
+  const token = openSecurity({ tokenFile: access.tokenFile }, log).token?.();
+  const holder = openTokens(access, log)(token === undefined ? undefined : `Bearer ${token}`);
+  if (access.accessFile === undefined || holder?.roles['*'] === 'admin') return;
+  throw new PairwiseError(
+    'INVALID_ARGUMENT',
+    'the processes need a token for calling each other: name its file with --token-file, and in the access file give it ' +
+      'the role admin on *',
+    { field: 'PAIRWISE_TOKEN_FILE' },
+  );
+}
+
 /** Starts every process and waits until all are ready. */
 async function startProcesses(
   surroundings: Surroundings,
@@ -107,12 +121,13 @@ async function stopProcesses(started: Map<string, Supervised>): Promise<void> {
  */
 export async function startPlatform(options: PlatformOptions): Promise<Platform> {
   const { address = defaultAddress, log = () => undefined, signal = new AbortController().signal } = options;
-  const access = { address, tls: options.tls, tokenFile: options.tokenFile, insecure: options.insecure };
+  const { tls, tokenFile, accessFile, insecure } = options;
+  const access = { address, tls, tokenFile, accessFile, insecure };
   const tell: Tell = (level, msg, fields = {}) =>
     log({ time: new Date().toISOString(), level, service: 'up', msg, ...fields });
   const { port } = splitAddress(address);
   checkAccess(access);
-  if (access.tokenFile !== undefined) readToken(access.tokenFile);
+  checkTokens(access);
   await checkFree(address);
   const dataFolder = resolve(options.dataFolder);
   const began = Date.now();
@@ -134,8 +149,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     signal.throwIfAborted();
 
     const ports = await freePorts(servers.length, port);
-    const { environment = process.env, tokenFile, modelRoots } = options;
-    const surroundings = { environment, dataFolder, databaseUrl, address, ports, tokenFile, modelRoots };
+    const { environment = process.env, modelRoots } = options;
+    const surroundings = { environment, dataFolder, databaseUrl, address, ports, tokenFile, accessFile, modelRoots };
     const started = new Map<string, Supervised>();
     undo.defer(() => stopProcesses(started));
     tell('info', 'starting the services');

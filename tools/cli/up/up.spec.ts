@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
@@ -53,6 +54,24 @@ test('other machines are let in only with TLS and token', async () => {
   await expect(start).rejects.toThrow(/other machines can reach 0.0.0.0:0/);
 });
 
+test('with an access file the processes need a token that is in it, as admin on all projects', async () => {
+  const [tokenFile, accessFile] = ['token', 'access'].map((name) => join(folder, name)) as [string, string];
+  const token = 'a-token-of-enough-length';
+  writeFileSync(tokenFile, token);
+  const access = (roles: Record<string, string>) => {
+    const sha256 = createHash('sha256').update(token).digest('hex');
+    writeFileSync(accessFile, JSON.stringify([{ name: 'own', sha256, roles }]));
+  };
+  const start = (file?: string) =>
+    startPlatform({ dataFolder: join(folder, 'data'), address: '127.0.0.1:0', accessFile, tokenFile: file });
+  access({ 'projects/default': 'admin', '*': 'submitter' });
+  await expect(start(tokenFile)).rejects.toThrow(/give it the role admin on \*/);
+  access({ '*': 'admin' });
+  await expect(start()).rejects.toThrow(/name its file with --token-file/);
+  writeFileSync(accessFile, '{}');
+  await expect(start(tokenFile)).rejects.toThrow(/access file .* is unusable/);
+});
+
 test('a database that is away is told of', async () => {
   const start = startPlatform({ dataFolder: folder, address: '127.0.0.1:0', databaseUrl: 'postgres://127.0.0.1:1/x' });
   await expect(start).rejects.toThrow(/the database of DATABASE_URL cannot be used/);
@@ -68,12 +87,19 @@ test('ports are different, and follow the front where they are free', async () =
 
 test('processes get what is theirs', () => {
   const surroundings = {
-    environment: { PAIRWISE_TLS_CERT: 'c', PAIRWISE_INSECURE: '1', PAIRWISE_THREADS: '3', HF_TOKEN: 't' },
+    environment: {
+      PAIRWISE_TLS_CERT: 'c',
+      PAIRWISE_HEALTH_LISTEN: '0.0.0.0:7400',
+      PAIRWISE_INSECURE: '1',
+      PAIRWISE_THREADS: '3',
+      HF_TOKEN: 't',
+    },
     dataFolder: '/data',
     databaseUrl: 'postgres://x',
     address: '0.0.0.0:7410',
     ports: [1, 2, 3, 4, 5],
     tokenFile: '/token',
+    accessFile: undefined,
     modelRoots: undefined,
   };
   const own = environmentOf(

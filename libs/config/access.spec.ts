@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { parseAccess } from './index.ts';
+
+const sha256 = 'a'.repeat(64);
+const entry = { name: 'ci', sha256, roles: { 'projects/default': 'submitter', '*': 'reader' } };
+
+function problemsOf(value: unknown): string {
+  try {
+    parseAccess(typeof value === 'string' ? value : JSON.stringify(value), 'access.json');
+  } catch (error) {
+    expect(error).toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'PAIRWISE_ACCESS_FILE' });
+    return (error as Error).message;
+  }
+  return '';
+}
+
+test('entries are read as they are', () => {
+  const other = { name: 'ops@example', sha256: 'b'.repeat(64), roles: { '*': 'admin' } };
+  expect(parseAccess(JSON.stringify([entry, other]), 'access.json')).toEqual([entry, other]);
+});
+
+test('every problem is told at once, by its place and without what is there', () => {
+  const bad = [
+    entry,
+    { ...entry, name: 'other', sha256: 'not-a-digest-but-the-token-itself' },
+    { ...entry, name: 'a b', sha256: 'c'.repeat(64), roles: { 'projects/Default': 'reader', '*': 'owner' } },
+    { ...entry, name: 'more', sha256: 'd'.repeat(64), token: 'plain' },
+    { name: 'less' },
+    { ...entry, name: 'none', sha256: 'e'.repeat(64), roles: {} },
+  ];
+  const told = problemsOf(bad);
+  for (const part of [
+    '[1].sha256',
+    '[2].name',
+    '[2].roles.projects/Default must be projects/<id>',
+    '[3]',
+    '[4].sha256',
+  ])
+    expect(told).toContain(part);
+  expect(told).toContain('[2].roles.* must be one of reader, submitter, admin');
+  expect(told).toContain('[5].roles must name at least one project');
+  expect(told).not.toContain('the-token-itself');
+  expect(told).not.toContain('plain');
+});
+
+test('a name or a token that is there twice, an empty list and other texts are refused', () => {
+  expect(problemsOf([entry, { ...entry, sha256: 'b'.repeat(64) }])).toContain('one name twice');
+  expect(problemsOf([entry, { ...entry, name: 'other' }])).toContain('one sha256 twice');
+  expect(problemsOf([])).toContain('at least one');
+  expect(problemsOf({})).toContain('must be a list');
+  expect(problemsOf('a-secret-token')).toBe('the access file access.json is unusable: it is no JSON');
+});

@@ -1,0 +1,94 @@
+import { type Metadata, type ServerInterceptor, ServerInterceptingCall } from '@grpc/grpc-js';
+import { type Role, roles } from '@pairwise/config';
+import { PairwiseError } from '@pairwise/errors';
+import { type Access, isGuarded } from './access.ts';
+import { toTrailers } from './failures.ts';
+import { projectsIn, subjectOf } from './projects.ts';
+import type { ReloadLog } from './reload.ts';
+import { needs } from './roles.ts';
+import { identityOf } from './tls.ts';
+import { type Caller, openTokens } from './tokens.ts';
+
+export interface Admission {
+  /** Lets calls in that show who they come from; health checks show nothing. */
+  interceptor: ServerInterceptor;
+  /** Throws PERMISSION_DENIED unless the caller's role suffices for the method and all that its first message names. */
+  permit(metadata: Metadata, path: string, message: unknown): void;
+}
+
+const covers = (role: Role | undefined, needed: Role) =>
+  role !== undefined && roles.indexOf(role) >= roles.indexOf(needed);
+
+/**
+ * Who calls: a peer on the list by its verified certificate, or whoever has a known token.
+ * Throws UNAUTHENTICATED, and PERMISSION_DENIED for a process that is not on the list.
+ */
+function callerOf(identity: string | undefined, peers: readonly string[], holder: () => Caller | undefined): Caller {
+  if (identity !== undefined && peers.includes(identity)) return { name: identity, roles: { '*': 'admin' } };
+  const caller = holder();
+  if (caller !== undefined) return caller;
+  if (identity === undefined) {
+    const message = 'the call has no valid bearer token; name a file with one in PAIRWISE_TOKEN_FILE';
+    throw new PairwiseError('UNAUTHENTICATED', message);
+  }
+  const message = `spiffe://pairwise/${identity} is not among the processes that call this server, and shows no token`;
+  throw new PairwiseError('PERMISSION_DENIED', message, { metadata: { caller: identity } });
+}
+
+function checkRole(caller: Caller, path: string, needed: Role, project: string): void {
+  if (covers(caller.roles['*'], needed) || covers(caller.roles[project], needed)) return;
+  const message = `${caller.name} may not call ${path.slice(1)}: it needs the role ${needed} in ${project}`;
+  throw new PairwiseError('PERMISSION_DENIED', message, { metadata: { caller: caller.name, role: needed, project } });
+}
+
+/** Throws PERMISSION_DENIED unless a caller may send this first message to the method. */
+export function checkPermission(caller: Caller, path: string, message: unknown): void {
+  // What is in no table is not for everybody.
+  const needed = needs.get(path) ?? 'admin';
+  if (needed === 'anyone' || covers(caller.roles['*'], needed)) return;
+  const subject = subjectOf(message);
+  if (subject === undefined) {
+    const told = `${path.slice(1)}: the request names no project; name or parent must begin with projects/{project}`;
+    throw new PairwiseError('INVALID_ARGUMENT', told);
+  }
+  checkRole(caller, path, needed, subject);
+  for (const project of projectsIn(message)) checkRole(caller, path, 'reader', project);
+}
+
+/** The guard of a server; undefined where everybody may call. Throws INVALID_ARGUMENT for files that are unusable. */
+export function openAdmission(access: Access, log: ReloadLog): Admission | undefined {
+  if (!isGuarded(access)) return undefined;
+  const holderOf = openTokens(access, log);
+  const admitted = new WeakMap<Metadata, Caller>();
+  const { callers: peers = [] } = access;
+  return {
+    interceptor: (method, call) =>
+      new ServerInterceptingCall(call, {
+        start: (next) => {
+          next({
+            onReceiveMetadata: (metadata, goOn) => {
+              const identity = identityOf(call.getAuthContext().sslPeerCertificate);
+              try {
+                if (!method.path.startsWith('/grpc.health.v1.')) {
+                  const given = metadata.get('authorization').map(String)[0];
+                  admitted.set(
+                    metadata,
+                    callerOf(identity, peers, () => holderOf(given)),
+                  );
+                }
+              } catch (error) {
+                call.sendStatus(toTrailers(error));
+                return;
+              }
+              goOn(metadata);
+            },
+          });
+        },
+      }),
+    permit: (metadata, path, message) => {
+      const caller = admitted.get(metadata);
+      if (caller === undefined) throw new Error(`${path} was reached by a call that nobody let in`);
+      checkPermission(caller, path, message);
+    },
+  };
+}

@@ -1,0 +1,28 @@
+/** The first two segments of a resource name that has them. */
+const projectOf = (name: string): string | undefined => /^projects\/[a-z0-9][a-z0-9-]{0,63}(?=\/|$)/.exec(name)?.[0];
+
+/**
+ * The project that a request is about: of its `name`, or its `parent`, or that of the header with which an upload begins.
+ * Undefined where none is named.
+ */
+export function subjectOf(request: unknown): string | undefined {
+  const { name, parent, payload } = request as { name?: unknown; parent?: unknown; payload?: { value: unknown } };
+  if (payload !== undefined) return subjectOf(payload.value);
+  const given = name ?? parent;
+  return typeof given === 'string' ? projectOf(given) : undefined;
+}
+
+/** Every project that a request names anywhere, since what it names is read on the caller's behalf. */
+export function projectsIn(value: unknown): Set<string> {
+  const found = new Set<string>();
+  const look = (one: unknown): void => {
+    if (typeof one === 'string') {
+      const project = projectOf(one);
+      if (project !== undefined) found.add(project);
+    } else if (typeof one === 'object' && one !== null && !ArrayBuffer.isView(one)) {
+      Object.values(one).forEach(look);
+    }
+  };
+  look(value);
+  return found;
+}

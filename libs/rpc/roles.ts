@@ -1,0 +1,77 @@
+import {
+  DatasetServiceService,
+  ExportServiceService,
+  ModelServiceService,
+  OrchestratorServiceService,
+  ReferenceServiceService,
+  TrainingServiceService,
+} from '@pairwise/api';
+import type { Role } from '@pairwise/config';
+import type { Definition } from './methods.ts';
+
+/** `anyone`: whoever has a role at all, since the method is about no project. */
+export type Need = Role | 'anyone';
+
+const needsOf = <D extends Definition>(definition: D, needs: Record<keyof D, Need>): [path: string, need: Need][] =>
+  Object.entries(definition).map(([name, { path }]) => [path, needs[name]!]);
+
+/** The role that each method of the API needs, by its path. */
+export const needs: ReadonlyMap<string, Need> = new Map([
+  ...needsOf(DatasetServiceService, {
+    createDataset: 'submitter',
+    getDataset: 'reader',
+    listDatasets: 'reader',
+    deleteDataset: 'admin',
+    importPairs: 'submitter',
+    getImport: 'reader',
+    sealVersion: 'submitter',
+    getDatasetVersion: 'reader',
+    listDatasetVersions: 'reader',
+    readPairs: 'reader',
+    encodeVersion: 'submitter',
+    getEncoding: 'reader',
+  }),
+  ...needsOf(ModelServiceService, {
+    importModel: 'submitter',
+    inspectModel: 'reader',
+    getModel: 'reader',
+    listModels: 'reader',
+    deleteModel: 'admin',
+  }),
+  ...needsOf(ReferenceServiceService, {
+    ensureLogps: 'submitter',
+    getCoverage: 'reader',
+    watchCoverage: 'reader',
+    cancelCoverage: 'submitter',
+    readLogps: 'reader',
+  }),
+  ...needsOf(TrainingServiceService, {
+    startTraining: 'submitter',
+    getTraining: 'reader',
+    watchTraining: 'reader',
+    cancelTraining: 'submitter',
+    deleteTraining: 'admin',
+    listCheckpoints: 'reader',
+    getCheckpoint: 'reader',
+  }),
+  ...needsOf(ExportServiceService, {
+    startExport: 'submitter',
+    getExport: 'reader',
+    cancelExport: 'submitter',
+    deleteExport: 'admin',
+    listArtifacts: 'reader',
+    downloadArtifact: 'reader',
+  }),
+  ...needsOf(OrchestratorServiceService, {
+    createRun: 'submitter',
+    getRun: 'reader',
+    listRuns: 'reader',
+    cancelRun: 'submitter',
+    retryRun: 'submitter',
+    deleteRun: 'admin',
+    watchRun: 'reader',
+    listRunEvents: 'reader',
+    listRunMetrics: 'reader',
+    getServerInfo: 'anyone',
+  }),
+]);

@@ -1,0 +1,38 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Command, Option } from 'commander';
+import { parseAccess, roles } from '@pairwise/config';
+import { usage } from '../exit.ts';
+
+const help = `
+The token goes to standard output; the entry of the access file (PAIRWISE_ACCESS_FILE), which has its sha256 alone, to
+standard error.
+
+Example:
+  $ pairwise access token ci --role submitter > ci.token`;
+
+/** `pairwise access`. */
+export function accessCommand(): Command {
+  const access = new Command('access').description('who may call the platform');
+  access
+    .command('token')
+    .description('make a random token and its entry for the access file')
+    .argument('[name]', 'who will have it', 'operator')
+    .addOption(new Option('--role <role>', 'what it is good for in the project').choices(roles).default('reader'))
+    .option('--everywhere', 'in all projects rather than in that of --project')
+    .addHelpText('after', help)
+    .action(function (this: Command, name: string) {
+      const options = this.optsWithGlobals<{ role: string; project: string; everywhere?: boolean }>();
+      const token = randomBytes(32).toString('hex');
+      const sha256 = createHash('sha256').update(token).digest('hex');
+      const project = options.everywhere === true ? '*' : `projects/${options.project}`;
+      const entry = JSON.stringify({ name, sha256, roles: { [project]: options.role } });
+      try {
+        parseAccess(`[${entry}]`, 'of these arguments');
+      } catch (error) {
+        usage((error as Error).message);
+      }
+      process.stdout.write(`${token}\n`);
+      process.stderr.write(`${entry}\n`);
+    });
+  return access;
+}
