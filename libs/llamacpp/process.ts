@@ -98,7 +98,7 @@ function complaintIn(said: string): string {
 
 /** The libraries come from npm, one package per platform, as node-llama-cpp builds them. */
 async function librariesFolder(): Promise<string> {
-  const platform = `${process.platform}-${process.arch}`;
+  const platform = process.platform === 'darwin' ? `mac-${process.arch}-metal` : `${process.platform}-${process.arch}`;
   try {
     const { getBinsDir } = (await import(`@node-llama-cpp/${platform}`)) as { getBinsDir: () => { binsDir: string } };
     const { binsDir } = getBinsDir();

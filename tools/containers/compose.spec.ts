@@ -37,8 +37,8 @@ type Reader = (environment: Record<string, string>) => Record<string, unknown>;
 
 /** What the process reads of an environment. */
 async function configOf({ name, program }: PlatformProcess): Promise<Record<string, unknown>> {
-  const config = (await import(`../../services/${program.split('/')[0]!}/config.ts`)) as Record<string, Reader>;
-  return config[program.endsWith('worker.ts') ? 'readWorkerConfig' : 'readConfig']!({
+  const config = (await import(new URL('config.ts', program).href)) as Record<string, Reader>;
+  return config[program.pathname.endsWith('worker.ts') ? 'readWorkerConfig' : 'readConfig']!({
     ...ofImages,
     ...environmentOf(name),
   });
@@ -46,7 +46,7 @@ async function configOf({ name, program }: PlatformProcess): Promise<Record<stri
 
 test.each<PlatformProcess>([...processes])('$name reads what it is told', async (one) => {
   const { image, command = ['main.ts'] } = services[one.name]!;
-  const [service, program] = one.program.split('/');
+  const [service, program] = one.program.pathname.split('/').slice(-2);
   expect(filled(image)).toMatch(new RegExp(`^pairwise/${service!}:\\d+\\.\\d+\\.\\d+$`));
   expect(command).toEqual([program]);
   const environment = environmentOf(one.name);

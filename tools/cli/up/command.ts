@@ -74,7 +74,7 @@ function write(line: LogLine): void {
 async function up(options: UpOptions & { tokenFile?: string }): Promise<number> {
   const { startPlatform } = await import('./platform.ts');
   // A terminal that was closed is no reason to leave the platform without its supervisor.
-  process.stdout.on('error', () => undefined);
+  process.stdout.removeAllListeners('error').on('error', () => undefined);
   const stopping = new AbortController();
   let platform: Platform | undefined;
   const asked = new Promise<void>((tell) => {

@@ -10,7 +10,7 @@ import type { LogLine } from './lines.ts';
 import { lockFolder } from './lock.ts';
 import { checkFree, freePorts, splitAddress } from './ports.ts';
 import { type PlatformProcess, type ProcessName, processes } from './processes.ts';
-import { type Supervised, programPath, supervise } from './supervise.ts';
+import { type Supervised, supervise } from './supervise.ts';
 
 export interface PlatformOptions extends Pick<Access, 'tls' | 'tokenFile' | 'accessFile' | 'insecure'> {
   /** Made if missing: Postgres, blobs, caches. One platform at a time. */
@@ -89,7 +89,7 @@ async function startProcesses(
     const environment = environmentOf(one, surroundings);
     const address = environment['PAIRWISE_LISTEN'];
     const check = (gone: AbortSignal) => (address === undefined ? Promise.resolve() : untilServing(address, gone));
-    started.set(one.name, supervise({ name: one.name, program: programPath(one.program), environment, check, log }));
+    started.set(one.name, supervise({ name: one.name, program: one.program, environment, check, log }));
   }
   const over = new AbortController();
   const patience = sleep(startTimeoutMs, undefined, { signal: AbortSignal.any([signal, over.signal]) });

@@ -1,8 +1,8 @@
 /** A process of the platform. */
 export interface PlatformProcess {
   name: string;
-  /** Its program, below `services/`. */
-  program: string;
+  /** The file that Node runs. Named in full, so that what packs the command line sees it. */
+  program: URL;
   /** The gRPC services that it answers for, by full name; none for a worker. */
   services: readonly string[];
   /** Variable that tells the others its address; for processes that serve. */
@@ -13,33 +13,37 @@ export interface PlatformProcess {
 export const processes = [
   {
     name: 'dataset',
-    program: 'dataset/main.ts',
+    program: new URL('../../../services/dataset/main.ts', import.meta.url),
     services: ['pairwise.v1.DatasetService', 'pairwise.v1.ModelService'],
     variable: 'PAIRWISE_DATASET_ADDRESS',
   },
   {
     name: 'reference',
-    program: 'reference/main.ts',
+    program: new URL('../../../services/reference/main.ts', import.meta.url),
     services: ['pairwise.v1.ReferenceService'],
     variable: 'PAIRWISE_REFERENCE_ADDRESS',
   },
-  { name: 'reference-worker', program: 'reference/worker.ts', services: [] },
+  {
+    name: 'reference-worker',
+    program: new URL('../../../services/reference/worker.ts', import.meta.url),
+    services: [],
+  },
   {
     name: 'training',
-    program: 'training/main.ts',
+    program: new URL('../../../services/training/main.ts', import.meta.url),
     services: ['pairwise.v1.TrainingService'],
     variable: 'PAIRWISE_TRAINING_ADDRESS',
   },
-  { name: 'training-worker', program: 'training/worker.ts', services: [] },
+  { name: 'training-worker', program: new URL('../../../services/training/worker.ts', import.meta.url), services: [] },
   {
     name: 'export',
-    program: 'export/main.ts',
+    program: new URL('../../../services/export/main.ts', import.meta.url),
     services: ['pairwise.v1.ExportService'],
     variable: 'PAIRWISE_EXPORT_ADDRESS',
   },
   {
     name: 'orchestrator',
-    program: 'orchestrator/main.ts',
+    program: new URL('../../../services/orchestrator/main.ts', import.meta.url),
     services: ['pairwise.v1.OrchestratorService'],
     variable: 'PAIRWISE_ORCHESTRATOR_ADDRESS',
   },

@@ -12,7 +12,7 @@ afterEach(() => one?.kill());
 function start(behaviour: string, lines: LogLine[] = []): Supervised {
   return (one = supervise({
     name: 'one',
-    program: join(import.meta.dirname, 'testing.child.ts'),
+    program: new URL('testing.child.ts', import.meta.url),
     environment: { ...process.env, BEHAVIOUR: behaviour },
     check: () => Promise.resolve(),
     log: (line) => lines.push(line),

@@ -9,8 +9,8 @@ import { type LogLine, readLine } from './lines.ts';
 
 export interface SupervisedOptions {
   name: string;
-  /** Path of a TypeScript file. */
-  program: string;
+  /** The file that Node runs. */
+  program: URL;
   environment: NodeJS.ProcessEnv;
   /** Called once the process says that it is ready; it counts as ready when this is through. */
   check: (signal: AbortSignal) => Promise<void>;
@@ -44,7 +44,7 @@ function follow(stream: Readable, told: (text: string) => void): void {
 }
 
 function start({ program, environment, name }: SupervisedOptions, log: (line: LogLine) => void): ChildProcess {
-  const child = spawn(process.execPath, ['--import', leash, program], {
+  const child = spawn(process.execPath, ['--import', leash, fileURLToPath(program)], {
     env: environment,
     // Its own group: Ctrl-C in a terminal is for the supervisor, which stops all in order.
     detached: true,
@@ -150,9 +150,4 @@ export function supervise(options: SupervisedOptions): Supervised {
       child?.kill('SIGKILL');
     },
   };
-}
-
-/** Path of a service's program. */
-export function programPath(program: string): string {
-  return fileURLToPath(new URL(`../../../services/${program}`, import.meta.url));
 }

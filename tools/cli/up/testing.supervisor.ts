@@ -1,10 +1,9 @@
 // A supervisor for supervise.spec.ts, which is killed there; its child must not outlive it.
-import { fileURLToPath } from 'node:url';
 import { supervise } from './supervise.ts';
 
 const one = supervise({
   name: 'one',
-  program: fileURLToPath(new URL('testing.child.ts', import.meta.url)),
+  program: new URL('testing.child.ts', import.meta.url),
   environment: process.env,
   check: () => Promise.resolve(),
   log: () => undefined,

@@ -103,7 +103,12 @@ test('processes get what is theirs', () => {
     modelRoots: undefined,
   };
   const own = environmentOf(
-    { name: 'dataset', program: '', services: [], variable: 'PAIRWISE_DATASET_ADDRESS' },
+    {
+      name: 'dataset',
+      program: new URL('main.ts', import.meta.url),
+      services: [],
+      variable: 'PAIRWISE_DATASET_ADDRESS',
+    },
     surroundings,
   );
   expect(own).toEqual({
@@ -121,9 +126,11 @@ test('processes get what is theirs', () => {
     PAIRWISE_TOKEN_FILE: '/token',
   });
   const local = { ...surroundings, address: '127.0.0.1:7410', modelRoots: ['/models', '/more'] };
-  expect(environmentOf({ name: 'dataset', program: '', services: [] }, local)['PAIRWISE_MODEL_ROOTS']).toBe(
-    '/models:/more',
-  );
+  expect(
+    environmentOf({ name: 'dataset', program: new URL('main.ts', import.meta.url), services: [] }, local)[
+      'PAIRWISE_MODEL_ROOTS'
+    ],
+  ).toBe('/models:/more');
 });
 
 test('lines for people', () => {

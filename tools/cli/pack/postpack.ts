@@ -1,0 +1,3 @@
+import { tidy } from './places.ts';
+
+tidy();
