@@ -32,11 +32,30 @@ test('migrations are applied once, in order, by any number of processes at once'
   await Promise.all([database, ...others].map((each) => each.close()));
 });
 
-test('a changed, missing or failing migration is refused and leaves nothing behind', async () => {
+test('a process of the version before goes on, and starts again, beside one that has migrated', async () => {
+  const { database: old, url } = await open();
+  await migrate(old, [first]);
+  const next = openDatabase({ url, schema: 'dataset' });
+  await migrate(next, [first, second]);
+  await migrate(old, [first]);
+  await old.run("insert into things values ('a', 1)");
+  await next.run("insert into things values ('b', 2, 'red')");
+  expect(await old.rows('select name, size from things order by name')).toEqual([
+    { name: 'a', size: 1n },
+    { name: 'b', size: 2n },
+  ]);
+  expect(await next.rows('select id from migrations order by position')).toEqual([{ id: first.id }, { id: second.id }]);
+  await Promise.all([old.close(), next.close()]);
+});
+
+test('a changed, replaced or failing migration is refused and leaves nothing behind', async () => {
   const { database } = await open();
   await migrate(database, [first]);
   await expect(migrate(database, [{ ...first, sql: `${first.sql} ` }])).rejects.toThrow(/0001-things.*changed/);
-  await expect(migrate(database, [])).rejects.toMatchObject({ reason: 'WRONG_STATE' });
+  await expect(migrate(database, [{ ...first, id: '0001-others' }, second])).rejects.toMatchObject({
+    reason: 'WRONG_STATE',
+    message: expect.stringMatching(/has migration 0001-things where this version has 0001-others/) as string,
+  });
   const broken = { id: '0003-broken', sql: 'create table more (); select nonsense' };
   await expect(migrate(database, [first, second, broken])).rejects.toThrow(/nonsense/);
   await expect(database.run('select colour from things')).rejects.toThrow(/colour/);

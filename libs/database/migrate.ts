@@ -2,7 +2,10 @@ import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
 import type { Database } from './database.ts';
 
-/** One step of a schema's history. Ids are applied in the order of the list and never change afterwards. */
+/**
+ * One step of a schema's history. Ids are applied in the order of the list and never change afterwards. It only adds, so
+ * that processes of the version before go on, and start again, beside those of this one.
+ */
 export interface Migration {
   /** e.g. `0001-datasets`. */
   id: string;
@@ -15,18 +18,21 @@ interface Applied {
   digest: string;
 }
 
-/** The migrations that are still to be applied; throws where the recorded history is not the beginning of the list. */
+/**
+ * The migrations that are still to be applied. What a newer version has applied beyond the list is no obstacle, since
+ * migrations only add. Throws WRONG_STATE where the recorded history and the list part.
+ */
 function pending(schema: string, migrations: readonly Migration[], applied: readonly Applied[]): readonly Migration[] {
-  for (const [index, { id, digest }] of applied.entries()) {
-    const migration = migrations[index];
-    if (migration?.id !== id) {
+  for (const [index, { id, sql }] of migrations.slice(0, applied.length).entries()) {
+    const before = applied[index]!;
+    if (before.id !== id) {
       throw new PairwiseError(
         'WRONG_STATE',
-        `schema ${schema} has migration ${id} where this version has ${migration?.id ?? 'none'}; ` +
-          'was the database written by a newer version?',
+        `schema ${schema} has migration ${before.id} where this version has ${id}: the versions are not of one line; ` +
+          'run the one that made the database, or name another database in DATABASE_URL',
       );
     }
-    if (digestOf(Buffer.from(migration.sql)) !== digest) {
+    if (before.digest !== digestOf(Buffer.from(sql))) {
       throw new PairwiseError(
         'WRONG_STATE',
         `migration ${id} of schema ${schema} was changed after it had been applied; add a new migration instead`,
@@ -39,7 +45,8 @@ function pending(schema: string, migrations: readonly Migration[], applied: read
 /**
  * Brings the database's schema up to date, creating it if need be: all missing migrations in one transaction, under an
  * advisory lock, so that processes which start together do not meet. The digest of each is recorded in the table
- * `migrations`. Throws WRONG_STATE where an applied migration was changed, or is unknown to this version.
+ * `migrations`. A schema that is newer than the list is left as it is. Throws WRONG_STATE where an applied migration was
+ * changed, or another one is in its place.
  */
 export async function migrate(database: Database, migrations: readonly Migration[]): Promise<void> {
   const { schema } = database;
