@@ -92,14 +92,15 @@ export function userOf({ dataset, orchestrator }: Pick<Clients, 'dataset' | 'orc
   };
 }
 
-/** The whole platform in a folder, with clients, and what tests do with them. */
+/** The whole platform in a folder, with clients, and what tests do with them. `start` is another build's. */
 export async function startTestPlatform(
   folder: string,
   environment: Record<string, string> = {},
   modelRoots: readonly string[] = [],
+  start: typeof startPlatform = startPlatform,
 ) {
   const log: string[] = [];
-  const platform: Platform = await startPlatform({
+  const platform: Platform = await start({
     dataFolder: join(folder, 'data'),
     address: '127.0.0.1:0',
     modelRoots: [folder, ...modelRoots],
