@@ -1,5 +1,8 @@
 import { PairwiseError } from '@pairwise/errors';
 import { z } from 'zod';
+import { type Look, placesOf } from './places.ts';
+
+export type { Look, Place } from './places.ts';
 
 export { parseAccess, roles, type AccessEntry, type Role } from './access.ts';
 export { callers } from './callers.ts';
@@ -17,6 +20,22 @@ const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL'
 /** Bucket names as S3 has them; a prefix of plain characters. */
 const blobUrl = /^(file:\/\/\/.*|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w./-]*)?)$/;
 
+/** Parts of the URL that a driver would trip over or read otherwise than meant. */
+const postgresUrl = z
+  .url({
+    protocol: /^postgres(ql)?$/,
+    error: 'must be a postgres:// URL, what is special in its password escaped: %40 for @, %2F for /, %23 for #',
+  })
+  .refine((url) => !/ |%(?![0-9a-f]{2})/i.test(url), 'has a space or a % that begins no escape; write %20 and %25')
+  .refine(
+    (url) => !URL.canParse(url) || new URL(url).pathname.length > 1,
+    'names no database, as postgres://host/database',
+  )
+  .refine(
+    (url) => !URL.canParse(url) || !new URL(url).searchParams.has('options'),
+    'must not have options, since the services set their own; give them to the role by `alter role ... set`',
+  );
+
 /** Every variable that a Pairwise process reads, with its form. A service picks the ones that it needs. */
 export const variables = {
   /** Where to listen. Anything but loopback needs TLS and a token file, or PAIRWISE_INSECURE. */
@@ -28,8 +47,11 @@ export const variables = {
   PAIRWISE_HEALTH_LISTEN: address.optional(),
   /** Folder for everything that is kept outside of Postgres. */
   PAIRWISE_DATA: text,
-  /** Postgres, `postgres://user:password@host:port/database`. */
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  /**
+   * Postgres, `postgres://user:password@host:port/database`. Everything lies in this one database; the role needs CREATE on
+   * it and nothing more. For TLS append `?sslmode=verify-full`, and `&sslrootcert=/file` for a private authority.
+   */
+  DATABASE_URL: postgresUrl,
   /** Blob store: a folder, or an S3 bucket, whose credentials the AWS SDK finds. Default: `file://$PAIRWISE_DATA/blobs`. */
   PAIRWISE_BLOB_URL: z.string().regex(blobUrl, 'must be file:///folder or s3://bucket/prefix').optional(),
   /** Folder for copies of blobs of a bucket. Processes of one user may share it. Default: `$PAIRWISE_DATA/cache`. */
@@ -82,24 +104,34 @@ type Variables = typeof variables;
 export type Environment<Name extends keyof Variables> = Readonly<{ [N in Name]: z.infer<Variables[N]> }>;
 
 /**
- * Reads the named variables of an environment. Empty ones count as absent.
- * Throws INVALID_ARGUMENT with every problem at once, a line each; values are not repeated, since they may be secret.
+ * Reads the named variables of an environment. Empty ones count as absent. `look` is asked about the files and folders that
+ * they name; without it, these are not looked at.
+ * Throws INVALID_ARGUMENT with every problem at once, a line each; values are not repeated, since they may be secret, save
+ * paths.
  */
 export function readEnvironment<Name extends keyof Variables>(
   environment: Record<string, string | undefined>,
   names: readonly Name[],
+  look: Look = () => undefined,
 ): Environment<Name> {
   const shape = Object.fromEntries(names.map((name) => [name, variables[name]]));
-  const given = Object.fromEntries(
+  const given: Record<string, string | undefined> = Object.fromEntries(
     names.map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
   );
   const parsed = z.object(shape).safeParse(given);
-  const problems = (parsed.error?.issues ?? []).map(({ path, message }) => {
+  const issues = parsed.error?.issues ?? [];
+  const problems = issues.map(({ path, message }) => {
     const name = String(path[0]);
     return given[name] === undefined ? `${name} is not set` : `${name} ${message}`;
   });
   if ((given['PAIRWISE_TLS_CERT'] === undefined) !== (given['PAIRWISE_TLS_KEY'] === undefined)) {
     problems.push('PAIRWISE_TLS_CERT and PAIRWISE_TLS_KEY belong together: one of them is not set');
+  }
+  const wellFormed = { ...given };
+  for (const { path } of issues) wellFormed[String(path[0])] = undefined;
+  for (const { label, ...place } of placesOf(wellFormed)) {
+    const problem = look(place);
+    if (problem !== undefined) problems.push(`${label} ${problem}`);
   }
   if (problems.length > 0) {
     throw new PairwiseError('INVALID_ARGUMENT', `the environment is unusable:\n  ${problems.join('\n  ')}`);

@@ -28,5 +28,8 @@ test('errors of Postgres: lost connections pass, conflicts are tried again, a fu
     expect(asPairwiseError(error)).toBe(error);
   }
   expect([coded('40001'), coded('40P01'), duplicate].map(isConflict)).toEqual([true, true, false]);
+  for (const code of ['28P01', '3D000', '42501', 'ERR_TLS_CERT_ALTNAME_INVALID', 'SELF_SIGNED_CERT_IN_CHAIN']) {
+    expect(asPairwiseError(coded(code))).toMatchObject({ reason: 'WRONG_STATE' });
+  }
   expect(asPairwiseError(coded('53100'))).toMatchObject({ reason: 'DISK_FULL' });
 });

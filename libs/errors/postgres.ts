@@ -32,13 +32,32 @@ export function isConflict(error: unknown): boolean {
   return code === '40001' || code === '40P01';
 }
 
-/** UNAVAILABLE for a lost connection, DISK_FULL for a full disk under Postgres, else the error itself. */
+/** Refused: role or password (28...), the database (3D000), a right (42501), or by TLS on either side. */
+function isRefusal(error: unknown): error is Error {
+  const code = codeOf(error) ?? '';
+  return (
+    /^28|^(3D000|42501)$|^ERR_(TLS|SSL|OSSL)|CERT|VERIFY/.test(code) ||
+    (error instanceof Error && /does not support SSL/.test(error.message))
+  );
+}
+
+/**
+ * UNAVAILABLE for a lost connection, DISK_FULL for a full disk under Postgres, WRONG_STATE where the database refuses this
+ * process, which an operator has to mend, else the error itself.
+ */
 export function asPairwiseError(error: unknown): unknown {
   if (isConnectionLoss(error)) {
     return new PairwiseError('UNAVAILABLE', 'the database is out of reach; try again in a moment', { cause: error });
   }
   if (codeOf(error) === '53100') {
     return new PairwiseError('DISK_FULL', 'the disk under the database is full; free some space', { cause: error });
+  }
+  if (isRefusal(error)) {
+    const remedy =
+      'check role, password, database and TLS of DATABASE_URL, and that the role has CREATE on the database';
+    return new PairwiseError('WRONG_STATE', `the database refuses this process: ${error.message}; ${remedy}`, {
+      cause: error,
+    });
   }
   return error;
 }

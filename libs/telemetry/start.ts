@@ -15,6 +15,7 @@ import {
   createAllowListAttributesProcessor,
 } from '@opentelemetry/sdk-metrics';
 import { NodeSDK, type NodeSDKConfiguration } from '@opentelemetry/sdk-node';
+import { sayLastWords } from './lastWords.ts';
 import { type Log, openLog } from './log.ts';
 import { registry } from './metrics.ts';
 import { attributes } from './names.ts';
@@ -81,9 +82,11 @@ function letGaugesEnd(sdk: NodeSDK): void {
 /**
  * Starts OpenTelemetry and the log of a process; before anything else that uses them. Traces, metrics and log lines go
  * out by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set (the other OTEL_* variables hold, e.g. OTEL_EXPORTER_OTLP_PROTOCOL,
- * default `http/protobuf`), and else nowhere; trace context is passed on in both cases.
+ * default `http/protobuf`), and else nowhere; trace context is passed on in both cases. An error that nobody
+ * catches ends the process with its message (see `sayLastWords`).
  */
 export function startTelemetry(service: string): Telemetry {
+  sayLastWords(service);
   const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
   const log = openLog(service, { sends });
   const told = (message: string) => log.warn(`OpenTelemetry: ${message}`);

@@ -5,7 +5,7 @@ import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { bringIn, bringInWork } from './bringIn.ts';
 import { readConfig } from './config.ts';
 import { openDatasets } from './datasets.ts';
@@ -19,7 +19,7 @@ import { openStaging } from './staging.ts';
 import { openVersions } from './versions.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('dataset');
-const config = readConfig(process.env);
+const config = readConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'dataset' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);

@@ -1,11 +1,11 @@
 import { readEnvironment } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { migrateDurable } from '@pairwise/durable';
-import { startTelemetry } from '@pairwise/telemetry';
+import { lookAt, startTelemetry } from '@pairwise/telemetry';
 import { migrations } from './migrations.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('dataset-migrate');
-const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL']);
+const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL'], lookAt);
 const database = openDatabase({ url, schema: 'dataset' });
 await migrate(database, migrations);
 await migrateDurable({ url, schema: database.schema, log });

@@ -4,7 +4,7 @@ import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
 import { openExports } from './exports.ts';
 import { migrations } from './migrations.ts';
@@ -14,7 +14,7 @@ import { exportService } from './service.ts';
 import { exportWork, workId } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('export');
-const config = readConfig(process.env);
+const config = readConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'export' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);

@@ -1,16 +1,20 @@
-import { readEnvironment } from '@pairwise/config';
+import { type Look, readEnvironment } from '@pairwise/config';
 import { accessVariables } from '@pairwise/rpc';
 
 export type Config = ReturnType<typeof readConfig>;
 
 /** Reads the orchestrator's configuration. Throws INVALID_ARGUMENT with every problem at once. */
-export function readConfig(environment: Record<string, string | undefined>) {
-  return readEnvironment({ PAIRWISE_LISTEN: '127.0.0.1:7415', ...environment }, [
-    ...accessVariables,
-    'DATABASE_URL',
-    'PAIRWISE_DATASET_ADDRESS',
-    'PAIRWISE_REFERENCE_ADDRESS',
-    'PAIRWISE_TRAINING_ADDRESS',
-    'PAIRWISE_EXPORT_ADDRESS',
-  ]);
+export function readConfig(environment: Record<string, string | undefined>, look?: Look) {
+  return readEnvironment(
+    { PAIRWISE_LISTEN: '127.0.0.1:7415', ...environment },
+    [
+      ...accessVariables,
+      'DATABASE_URL',
+      'PAIRWISE_DATASET_ADDRESS',
+      'PAIRWISE_REFERENCE_ADDRESS',
+      'PAIRWISE_TRAINING_ADDRESS',
+      'PAIRWISE_EXPORT_ADDRESS',
+    ],
+    look,
+  );
 }

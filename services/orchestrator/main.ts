@@ -3,7 +3,7 @@ import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { serverAccess, startServer } from '@pairwise/rpc';
-import { startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
 import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
@@ -13,7 +13,7 @@ import { orchestratorService } from './service.ts';
 import { driveRun, runWork, workId } from './workflow.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('orchestrator');
-const config = readConfig(process.env);
+const config = readConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });

@@ -4,7 +4,7 @@ import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { serverAccess, startServer } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
 import { cover } from './cover.ts';
 import { openCoverages } from './coverages.ts';
@@ -15,7 +15,7 @@ import { referenceService } from './service.ts';
 import { coverWork } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('reference');
-const config = readConfig(process.env);
+const config = readConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'reference' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);

@@ -3,7 +3,7 @@ import { startDurable } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
 import { startHealth } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { compute } from './compute.ts';
 import { readWorkerConfig } from './config.ts';
 import { openCoverages } from './coverages.ts';
@@ -13,7 +13,7 @@ import { openReference } from './referenceModel.ts';
 import { computeWork } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('reference-worker');
-const config = readWorkerConfig(process.env);
+const config = readWorkerConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'reference' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);

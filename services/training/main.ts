@@ -3,7 +3,7 @@ import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { serverAccess, startServer } from '@pairwise/rpc';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { readConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
@@ -12,7 +12,7 @@ import { openTrainings } from './trainings.ts';
 import { trainWork, workId } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('training');
-const config = readConfig(process.env);
+const config = readConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'training' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });

@@ -3,7 +3,7 @@ import { startDurable } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
 import { startHealth } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
-import { startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { readWorkerConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
@@ -13,7 +13,7 @@ import { openTrainings } from './trainings.ts';
 import { trainWork } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('training-worker');
-const config = readWorkerConfig(process.env);
+const config = readWorkerConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'training' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);
