@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestPlatform, temporaryFolder } from '../e2e/platform.ts';
 import { tinyPairs, writeTinyModel } from '../e2e/tinyModel.ts';
 import { sharedFolder } from '../goldens/referenceMaterial.ts';
-import { type ContainerPlatform, startContainers } from './platform.ts';
+import { type ContainerPlatform, startContainers } from './testing.ts';
 
 // The images of `npm run images`, on a network of their own, called from outside over gRPC. What they compute must be
 // what the same sources compute on the bare machine.
