@@ -40,8 +40,10 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await exited;
 }
 
-async function startWorker(): Promise<Worker> {
-  const child = fork(join(import.meta.dirname, 'testing.worker.ts'), [url], { stdio: 'inherit' });
+/** The lease is short, so that work comes back soon from a process that has died. */
+async function startWorker(leaseMs = 500): Promise<Worker> {
+  const program = join(import.meta.dirname, 'testing.worker.ts');
+  const child = fork(program, [url, String(leaseMs)], { stdio: 'inherit' });
   const worker: Worker = { child, begun: [] };
   workers.push(worker);
   const ready = new Promise<void>((tell) => {
@@ -101,24 +103,25 @@ test('a process that stops hands its work over at once', async () => {
 });
 
 test('Postgres may be killed: the processes stay, and the work goes on', async () => {
-  const one = await startWorker();
-  const two = await startWorker();
+  const one = await startWorker(5000);
+  const two = await startWorker(5000);
   await durable.enqueue(plan, 'a', { steps: 4, ms: 400 });
   while (one.begun.length + two.begun.length < 2) await sleep(10);
   process.kill(postgres.pid()!, 'SIGKILL');
   expect(await durable.result(plan, 'a')).toBe(4);
   expect(await ends()).toEqual([0, 1, 2, 3]);
   expect([one, two].map(({ child }) => child.exitCode ?? child.signalCode)).toEqual([null, null]);
-  // Nobody took the work away from the process that had it: it had a second to come back.
+  // Nobody took the work away from the process that had it: it had a lease to come back.
   expect([one, two].filter(({ begun }) => begun.length > 0)).toHaveLength(1);
 });
 
 test('a process whose event loop is busy keeps its work', async () => {
-  await startWorker();
-  await startWorker();
+  // Longer than a lease, and far from the six after which a process counts as frozen.
+  await startWorker(2000);
+  await startWorker(2000);
   await durable.enqueue(plan, 'a', { steps: 2, ms: 200 });
   const [busy] = await split();
-  busy.child.send({ blockMs: 2000 });
+  busy.child.send({ blockMs: 3500 });
   expect(await durable.result(plan, 'a')).toBe(2);
   expect(busy.begun).toEqual([0, 1]);
 });

@@ -5,8 +5,8 @@ import pg from 'pg';
 import { type Attempt, startDurable } from './index.ts';
 import { type Plan, plan, quiet } from './testing.plan.ts';
 
-const url = process.argv[2]!;
-const durable = await startDurable({ url, schema: 'test', log: quiet, leaseMs: 500 });
+const [url, leaseMs] = process.argv.slice(2) as [string, string];
+const durable = await startDurable({ url, schema: 'test', log: quiet, leaseMs: Number(leaseMs) });
 
 async function end(attempt: Attempt, step: number): Promise<void> {
   const client = new pg.Client({ connectionString: url });
