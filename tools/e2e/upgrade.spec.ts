@@ -85,6 +85,8 @@ async function finishedByNext(id: string, name: string): Promise<void> {
 test('a run whose build was stopped in its training is finished by the next', async () => {
   expect((await platform.orchestrator.getServerInfo({})).version).not.toBe(version);
   const name = await untilTraining('stopped');
+  // First of all, so that the training cannot end while the others still finish what they are at.
+  process.kill(platform.platform.pid('training-worker')!, 'SIGTERM');
   await platform.stop();
   await finishedByNext('stopped', name);
 });
