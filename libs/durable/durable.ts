@@ -5,6 +5,18 @@ export type Body<Input, Output> = (input: Input, attempt: Attempt) => Promise<Ou
 
 export type WorkState = 'QUEUED' | 'RUNNING' | 'SUCCEEDED' | 'FAILED';
 
+/** What a process tells others of itself. */
+export type About = Readonly<Record<string, string>>;
+
+/** A queue, and the processes that take work from it and have shown life within six leases. */
+export interface QueueState {
+  name: string;
+  /** Pieces of work. */
+  waiting: number;
+  running: number;
+  workers: { id: string; about: About }[];
+}
+
 export interface Durable {
   /**
    * Says how work of a kind is executed by this process; before `launch`. The body is made of steps: what happens
@@ -13,9 +25,12 @@ export interface Durable {
   execute<Input, Output>(work: Work<Input, Output>, body: Body<Input, Output>): void;
   /**
    * Begins to pull work from queues, `queues[name]` pieces at a time in this process. Needed only where work is
-   * executed, and only once in a process. A process that enqueues alone leaves it out.
+   * executed, and only once in a process. A process that enqueues alone leaves it out. `about` is what `queues` tells of
+   * it; default: nothing.
    */
-  launch(queues: Record<string, number>): Promise<void>;
+  launch(queues: Record<string, number>, about?: About): Promise<void>;
+  /** Every queue of the service that was ever launched, or in which something lies. Throws UNAVAILABLE. */
+  queues(): Promise<QueueState[]>;
   /**
    * Enqueues work under an id, unless there is, or was, work of this id. Inside a transaction of the same database it
    * takes place only if that is committed. The active trace context goes along.

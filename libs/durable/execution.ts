@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
 import { taken } from './carrier.ts';
 import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
-import type { Body } from './durable.ts';
+import type { About, Body } from './durable.ts';
 import { type Executor, join } from './executors.ts';
 import { keep } from './failures.ts';
 import type { Log } from './log.ts';
@@ -120,10 +120,11 @@ export function openExecution(options: ExecutionOptions) {
     execute: (work: Work<unknown, unknown>, body: Body<unknown, unknown>): void => {
       DBOS.registerWorkflow((envelope: Envelope) => run(work, body, envelope), { name: work.name });
     },
-    launch: async (queues: Record<string, number>): Promise<void> => {
+    launch: async (queues: Record<string, number>, about: About = {}): Promise<void> => {
       pulled = Object.keys(queues);
       const onBeat = (connection: pg.Client) => lookAfter(connection, durableSchema, running);
-      executor = await join({ url, service: schema, schema: durableSchema, id, leaseMs, log, onBeat });
+      const own = { id, queues: pulled, about };
+      executor = await join({ ...own, url, service: schema, schema: durableSchema, leaseMs, log, onBeat });
       DBOS.setConfig({
         name: schema,
         systemDatabaseUrl: withIdleTimeout(url),

@@ -1,17 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import type { About } from './durable.ts';
 import type { Log } from './log.ts';
 import { countExpiries } from './measures.ts';
 
 /** Tables beside DBOS's own: who is alive, and what is to be cancelled. One process at a time may run this. */
 export const tables = (schema: string) => `
   create table if not exists "${schema}".executors (id text primary key, beat_time timestamptz not null);
+  alter table "${schema}".executors add column if not exists queues text[] not null default '{}';
+  alter table "${schema}".executors add column if not exists about jsonb not null default '{}';
   create table if not exists "${schema}".cancellations (workflow_uuid text primary key);`;
 
 /** How often a process shows that it is alive, and looks after the others and after its own work. */
 const beatMs = 1000;
 /** A process that holds its lock but does not beat for so many leases is frozen, or cut off. */
-const frozenLeases = 6;
+export const frozenLeases = 6;
 /** A process that has neither beaten nor tried to connect for so long is stuck, perhaps on a connection that is no more. */
 const stuckMs = 30_000;
 
@@ -57,23 +60,27 @@ export interface Membership {
   schema: string;
   id: string;
   leaseMs: number;
+  /** The queues that it takes work from. */
+  queues: readonly string[];
+  about: About;
   /** Called on every beat, with a connection. */
   onBeat(client: pg.Client): Promise<void>;
   log: Log;
 }
 
-async function enter(client: pg.Client, { schema, id }: Membership): Promise<void> {
+async function enter(client: pg.Client, membership: Membership): Promise<void> {
+  const { id } = membership;
   await client.connect();
   // False where a session of ours that was cut off still holds it, which is as good.
   await client.query(`select pg_try_advisory_lock(${lockOf('$1::text')})`, [id]);
-  await beat(client, schema, id);
+  await beat(client, membership);
 }
 
-const beat = (client: pg.Client, schema: string, id: string) =>
+const beat = (client: pg.Client, { schema, id, queues, about }: Membership) =>
   client.query(
-    `insert into "${schema}".executors (id, beat_time) values ($1, now())
+    `insert into "${schema}".executors (id, beat_time, queues, about) values ($1, now(), $2, $3)
      on conflict (id) do update set beat_time = now()`,
-    [id],
+    [id, queues, about],
   );
 
 /** Beats, reaps and looks after own work until the connection is lost or the signal aborts. */
@@ -86,7 +93,7 @@ async function beatOn(
   const { service, schema, id, leaseMs, log } = membership;
   while (!signal.aborted) {
     moves();
-    await beat(client, schema, id);
+    await beat(client, membership);
     const { rows } = await client.query<{ expired: number; given: string[] }>(reap(schema), [id, leaseMs]);
     const { expired, given } = rows[0]!;
     if (expired > 0) countExpiries(service, expired);

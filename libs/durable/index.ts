@@ -1,5 +1,5 @@
 export type { Attempt, StepOptions, Transaction } from './attempt.ts';
-export type { Body, Durable, WorkState } from './durable.ts';
+export type { Body, Durable, QueueState, WorkState } from './durable.ts';
 export type { Log } from './log.ts';
 export { migrateDurable, type DurableDatabase } from './migrate.ts';
 export { startDurable, type DurableOptions } from './start.ts';

@@ -1,6 +1,8 @@
 import { type Attributes, metrics } from '@opentelemetry/api';
+import { asPairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
 import { durableSchemaOf } from './dbos.ts';
+import type { QueueState } from './durable.ts';
 
 // The registry of libs/telemetry describes these metrics.
 const meter = () => metrics.getMeter('pairwise.durable');
@@ -55,4 +57,25 @@ export function observeQueues(service: string, pool: pg.Pool): () => void {
   };
   owner.addBatchObservableCallback(read, [depth, oldest]);
   return () => owner.removeBatchObservableCallback(read, [depth, oldest]);
+}
+
+/** The processes that have shown life within $1 milliseconds, by queue. */
+const workersOf = (schema: string) => `
+  select unnest(queues) as queue, id, about from "${schema}".executors
+  where beat_time > now() - $1 * interval '1 ms' order by id`;
+
+/** Every queue of a service, with the processes that have shown life in so many milliseconds. Throws UNAVAILABLE. */
+export async function readQueues(service: string, pool: pg.Pool, lifeMs: number): Promise<QueueState[]> {
+  const schema = durableSchemaOf(service);
+  try {
+    const { rows } = await pool.query<QueueRow>(queuesOf(schema));
+    type Worker = QueueState['workers'][number] & { queue: string };
+    const { rows: workers } = await pool.query<Worker>(workersOf(schema), [lifeMs]);
+    return rows.map(({ queue: name, waiting, running }) => {
+      const own = workers.filter(({ queue }) => queue === name).map(({ id, about }) => ({ id, about }));
+      return { name, waiting, running, workers: own };
+    });
+  } catch (error) {
+    throw asPairwiseError(error);
+  }
 }

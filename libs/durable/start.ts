@@ -3,7 +3,8 @@ import { hostname } from 'node:os';
 import pg from 'pg';
 import type { Body, Durable } from './durable.ts';
 import { openExecution } from './execution.ts';
-import { observeQueues } from './measures.ts';
+import { frozenLeases } from './executors.ts';
+import { observeQueues, readQueues } from './measures.ts';
 import { type DurableDatabase, migrateDurable } from './migrate.ts';
 import { openQueue } from './queue.ts';
 import type { Work } from './work.ts';
@@ -33,7 +34,8 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
 
   return {
     execute: (work, body) => execution.execute(work as Work<unknown, unknown>, body as Body<unknown, unknown>),
-    launch: (queues) => execution.launch(queues),
+    launch: (queues, about) => execution.launch(queues, about),
+    queues: () => readQueues(schema, pool, frozenLeases * leaseMs),
     enqueue,
     state,
     result,
