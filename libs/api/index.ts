@@ -1,4 +1,5 @@
 export * from './gen/pairwise/v1/dataset.ts';
+export * from './gen/pairwise/v1/diagnostics.ts';
 export * from './gen/pairwise/v1/errors.ts';
 export * from './gen/pairwise/v1/export.ts';
 export * from './gen/pairwise/v1/model.ts';

@@ -1,6 +1,7 @@
 export { unlessAborted } from './abort.ts';
 export { checkAccess, isLoopback, type Access } from './access.ts';
 export { openClient, type CallOptions, type Client, type ClientOptions } from './client.ts';
+export { diagnosticsService, roundTrip, versionIn, type Subject } from './diagnostics.ts';
 export { codeOf } from './codes.ts';
 export { startFront, type Front, type FrontOptions } from './front.ts';
 export { errorOf, statusOf } from './failures.ts';

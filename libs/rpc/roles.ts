@@ -1,5 +1,6 @@
 import {
   DatasetServiceService,
+  DiagnosticsServiceService,
   ExportServiceService,
   ModelServiceService,
   OrchestratorServiceService,
@@ -74,4 +75,5 @@ export const needs: ReadonlyMap<string, Need> = new Map([
     listRunMetrics: 'reader',
     getServerInfo: 'anyone',
   }),
+  ...needsOf(DiagnosticsServiceService, { diagnose: 'anyone' }),
 ]);

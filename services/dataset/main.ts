@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { serverAccess, startServer } from '@pairwise/rpc';
+import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
 import { bringIn, bringInWork } from './bringIn.ts';
@@ -20,6 +20,7 @@ import { openVersions } from './versions.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('dataset');
 const config = readConfig(process.env, lookAt);
+const version = versionIn(new URL('package.json', import.meta.url));
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'dataset' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);
@@ -40,7 +41,7 @@ const outside = {
 };
 durable.execute(bringInWork, (input, attempt) => bringIn({ blobs, models, outside }, input, attempt));
 // Two, so that a folder on the disk need not wait for a download.
-await durable.launch({ [bringInWork.queue]: 2 });
+await durable.launch({ [bringInWork.queue]: 2 }, { version });
 
 const server = await startServer({
   ...serverAccess(config, callers.dataset),
@@ -56,6 +57,7 @@ const server = await startServer({
       enqueue: (name, { location }, tx) => durable.enqueue(bringInWork, name, { name, location }, tx),
       cancel: (name, tx) => durable.cancel(name, tx),
     }),
+    diagnosticsService({ process: 'dataset', version, database, blobs, queues: () => durable.queues(), log }),
   ],
 });
 log.info({ address: server.address }, 'the dataset service is serving');

@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { serverAccess, startServer } from '@pairwise/rpc';
+import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
 import { openExports } from './exports.ts';
 import { migrations } from './migrations.ts';
@@ -15,6 +16,7 @@ import { exportWork, workId } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('export');
 const config = readConfig(process.env, lookAt);
+const version = versionIn(new URL('package.json', import.meta.url));
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'export' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);
@@ -31,7 +33,7 @@ const exporter = {
 };
 durable.execute(exportWork, ({ export: name }, attempt) => runExport(exporter, name, attempt));
 // One at a time: merging and quantising take all cores.
-await durable.launch({ [exportWork.queue]: 1 });
+await durable.launch({ [exportWork.queue]: 1 }, { version, engineVersion });
 
 const server = await startServer({
   ...serverAccess(config, callers.export),
@@ -44,6 +46,15 @@ const server = await startServer({
       peers,
       enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
       cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+    }),
+    diagnosticsService({
+      process: 'export',
+      version,
+      engineVersion,
+      database,
+      blobs,
+      queues: () => durable.queues(),
+      log,
     }),
   ],
 });

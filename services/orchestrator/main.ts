@@ -2,18 +2,20 @@ import { trace } from '@opentelemetry/api';
 import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { serverAccess, startServer } from '@pairwise/rpc';
+import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
 import { lookAt, startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
+import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
 import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
-import { openPeers } from './peers.ts';
+import { openDiagnostics, openPeers } from './peers.ts';
 import { openRuns } from './runs.ts';
 import { orchestratorService } from './service.ts';
 import { driveRun, runWork, workId } from './workflow.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('orchestrator');
 const config = readConfig(process.env, lookAt);
+const version = versionIn(new URL('package.json', import.meta.url));
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
@@ -25,7 +27,7 @@ const runs = openRuns(database, (name, { type, message }) => {
 const peers = openPeers(config, log);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
 // A run mostly waits for others, so a process drives many.
-await durable.launch({ [runWork.queue]: 100 });
+await durable.launch({ [runWork.queue]: 100 }, { version, engineVersion });
 const unobserve = observeRuns(database);
 
 const server = await startServer({
@@ -41,6 +43,15 @@ const server = await startServer({
       enqueue: (run, tx) => withRun(run.name, () => durable.enqueue(runWork, workId(run), { name: run.name }, tx)),
       cancel: (run, tx) => durable.cancel(workId(run), tx),
       traceId: () => trace.getActiveSpan()?.spanContext().traceId ?? '',
+    }),
+    diagnosticsService({
+      process: 'orchestrator',
+      version,
+      engineVersion,
+      database,
+      queues: () => durable.queues(),
+      peers: openDiagnostics(config, log),
+      log,
     }),
   ],
 });

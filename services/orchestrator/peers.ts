@@ -1,5 +1,6 @@
 import {
   DatasetServiceService,
+  DiagnosticsServiceService,
   ExportServiceService,
   ModelServiceService,
   ReferenceServiceService,
@@ -20,5 +21,17 @@ export function openPeers(config: Config, log: Parameters<typeof clientSecurity>
     reference: openClient(ReferenceServiceService, { security, address: config.PAIRWISE_REFERENCE_ADDRESS }),
     training: openClient(TrainingServiceService, { security, address: config.PAIRWISE_TRAINING_ADDRESS }),
     export: openClient(ExportServiceService, { security, address: config.PAIRWISE_EXPORT_ADDRESS }),
+  };
+}
+
+/** Clients by which the services behind this one are asked how they are, by the name of their process. */
+export function openDiagnostics(config: Config, log: Parameters<typeof clientSecurity>[1]) {
+  const security = clientSecurity(config, log);
+  const at = (address: string) => openClient(DiagnosticsServiceService, { security, address });
+  return {
+    dataset: at(config.PAIRWISE_DATASET_ADDRESS),
+    reference: at(config.PAIRWISE_REFERENCE_ADDRESS),
+    training: at(config.PAIRWISE_TRAINING_ADDRESS),
+    export: at(config.PAIRWISE_EXPORT_ADDRESS),
   };
 }

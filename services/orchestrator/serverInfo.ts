@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
 import type { GetServerInfoResponse } from '@pairwise/api';
 import { architectures } from '@pairwise/model';
-import { maxMessageBytes } from '@pairwise/rpc';
+import { maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes, targetModules } from '@pairwise/training';
 import { ggufTypes } from './spec.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8')) as { version: string };
+const version = versionIn(new URL('package.json', import.meta.url));
 
 /** What this server is and can do. */
 export function serverInfo(): GetServerInfoResponse {

@@ -2,9 +2,10 @@ import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
-import { serverAccess, startServer } from '@pairwise/rpc';
+import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
 import { cover } from './cover.ts';
 import { openCoverages } from './coverages.ts';
@@ -16,6 +17,8 @@ import { coverWork } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('reference');
 const config = readConfig(process.env, lookAt);
+const version = versionIn(new URL('package.json', import.meta.url));
+const profile = numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32');
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'reference' });
 await migrate(database, migrations);
 const blobs = await openBlobStore(config);
@@ -25,7 +28,7 @@ const logps = openLogps(database, blobs);
 const peers = openPeers(config, log);
 durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
 // A coverage mostly waits for its units, so this process sees many through.
-await durable.launch({ [coverWork.queue]: 20 });
+await durable.launch({ [coverWork.queue]: 20 }, { version, engineVersion });
 
 const server = await startServer({
   ...serverAccess(config, callers.reference),
@@ -37,9 +40,19 @@ const server = await startServer({
       coverages,
       logps,
       peers,
-      numericsProfile: numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32'),
+      numericsProfile: profile,
       begin: ({ coverage: { name }, attempt }) =>
         durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt }),
+    }),
+    diagnosticsService({
+      process: 'reference',
+      version,
+      engineVersion,
+      numericsProfile: profile,
+      database,
+      blobs,
+      queues: () => durable.queues(),
+      log,
     }),
   ],
 });

@@ -1,9 +1,10 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { parseDevice } from '@pairwise/ort';
-import { startHealth } from '@pairwise/rpc';
+import { numericsProfile, parseDevice } from '@pairwise/ort';
+import { startHealth, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { engineVersion } from '@pairwise/training';
 import { compute } from './compute.ts';
 import { readWorkerConfig } from './config.ts';
 import { openCoverages } from './coverages.ts';
@@ -20,13 +21,19 @@ const blobs = await openBlobStore(config);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
-const reference = openReference(blobs, {
-  device: parseDevice(config.PAIRWISE_DEVICE),
-  threads: config.PAIRWISE_THREADS,
-});
+const device = parseDevice(config.PAIRWISE_DEVICE);
+const reference = openReference(blobs, { device, threads: config.PAIRWISE_THREADS });
 durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference, log }, input, attempt));
 // One unit at a time: each uses the whole accelerator.
-await durable.launch({ [computeWork.queue]: 1 });
+await durable.launch(
+  { [computeWork.queue]: 1 },
+  {
+    version: versionIn(new URL('package.json', import.meta.url)),
+    engineVersion,
+    device,
+    numericsProfile: numericsProfile(device, 'float32'),
+  },
+);
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, lives: () => durable.lives() });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the reference worker is ready');
 

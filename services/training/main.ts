@@ -2,8 +2,9 @@ import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
-import { serverAccess, startServer } from '@pairwise/rpc';
+import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
 import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
@@ -13,6 +14,8 @@ import { trainWork, workId } from './work.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('training');
 const config = readConfig(process.env, lookAt);
+const version = versionIn(new URL('package.json', import.meta.url));
+const profile = numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32');
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'training' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
@@ -25,10 +28,19 @@ const server = await startServer({
     trainingService({
       trainings: openTrainings(database),
       peers: openPeers(config, log),
-      numericsProfile: numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32'),
+      numericsProfile: profile,
       enqueue: ({ training: { name }, attempt }) =>
         durable.enqueue(trainWork, workId(name, attempt), { training: name }),
       cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+    }),
+    diagnosticsService({
+      process: 'training',
+      version,
+      engineVersion,
+      numericsProfile: profile,
+      database,
+      queues: () => durable.queues(),
+      log,
     }),
   ],
 });

@@ -1,9 +1,10 @@
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { parseDevice } from '@pairwise/ort';
-import { startHealth } from '@pairwise/rpc';
+import { numericsProfile, parseDevice } from '@pairwise/ort';
+import { startHealth, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { lookAt, startTelemetry, untilStopped } from '@pairwise/telemetry';
+import { engineVersion } from '@pairwise/training';
 import { readWorkerConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
@@ -24,7 +25,15 @@ const device = parseDevice(config.PAIRWISE_DEVICE);
 const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
 durable.execute(trainWork, ({ training }, attempt) => train({ blobs, trainings, peers, policies }, training, attempt));
 // One training at a time: it uses the whole accelerator.
-await durable.launch({ [trainWork.queue]: 1 });
+await durable.launch(
+  { [trainWork.queue]: 1 },
+  {
+    version: versionIn(new URL('package.json', import.meta.url)),
+    engineVersion,
+    device,
+    numericsProfile: numericsProfile(device, 'float32'),
+  },
+);
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, lives: () => durable.lives() });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the training worker is ready');
 

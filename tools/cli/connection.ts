@@ -1,8 +1,11 @@
 import {
   DatasetServiceService,
+  DiagnosticsServiceService,
   ExportServiceService,
   ModelServiceService,
   OrchestratorServiceService,
+  ReferenceServiceService,
+  TrainingServiceService,
 } from '@pairwise/api';
 import { type Client, type Security, openClient, openSecurity } from '@pairwise/rpc';
 import { usage } from './exit.ts';
@@ -25,6 +28,9 @@ export interface Services {
   model: Client<typeof ModelServiceService>;
   export: Client<typeof ExportServiceService>;
   orchestrator: Client<typeof OrchestratorServiceService>;
+  reference: Client<typeof ReferenceServiceService>;
+  training: Client<typeof TrainingServiceService>;
+  diagnostics: Client<typeof DiagnosticsServiceService>;
   close(): void;
 }
 
@@ -48,6 +54,9 @@ export function connect(reach: Reach): Services {
     model: openClient(ModelServiceService, options),
     export: openClient(ExportServiceService, options),
     orchestrator: openClient(OrchestratorServiceService, options),
+    reference: openClient(ReferenceServiceService, options),
+    training: openClient(TrainingServiceService, options),
+    diagnostics: openClient(DiagnosticsServiceService, options),
   };
   return { ...services, close: () => Object.values(services).forEach((client) => client.close()) };
 }

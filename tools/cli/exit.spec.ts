@@ -22,6 +22,7 @@ test.each([
   [2, /'nowhere' is no address; it must be host:port/, ['up', '--listen', 'nowhere']],
   [2, /other machines can reach 0\.0\.0\.0:1: set PAIRWISE_TLS_CERT/, ['up', '--listen', '0.0.0.0:1']],
   [3, /nothing answers at 127\.0\.0\.1:1; start the platform with 'pairwise up'/, ['runs', 'list']],
+  [3, /nothing answers at 127\.0\.0\.1:1/, ['doctor']],
   [3, /^\{"error":\{"reason":"UNAVAILABLE","message":"nothing answers/, ['runs', 'list', '--json']],
 ])('code %i: %s', { timeout: 30_000 }, (code, text, words) => {
   const { status, stdout, stderr } = pairwise(...words);

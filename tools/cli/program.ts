@@ -1,14 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { versionIn } from '@pairwise/rpc';
 import { Command } from 'commander';
 import { accessCommand } from './commands/access.ts';
 import { artifactsCommand } from './commands/artifacts.ts';
 import { datasetsCommand } from './commands/datasets.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { modelsCommand } from './commands/models.ts';
 import { runsCommand } from './commands/runs.ts';
 import { globalOptions } from './context.ts';
 import { upCommand } from './up/command.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8')) as { version: string };
+const version = versionIn(new URL('package.json', import.meta.url));
 
 const help = `
 Exit codes: 0 succeeded, 1 failed, 2 wrong usage, 3 platform out of reach, 4 cancelled.
@@ -37,7 +38,15 @@ export function pairwise(): Command {
     .version(version)
     .addHelpText('after', help);
   globalOptions().forEach((option) => program.addOption(option));
-  const commands = [upCommand, datasetsCommand, modelsCommand, runsCommand, artifactsCommand, accessCommand];
+  const commands = [
+    upCommand,
+    datasetsCommand,
+    modelsCommand,
+    runsCommand,
+    artifactsCommand,
+    accessCommand,
+    doctorCommand,
+  ];
   commands.forEach((command) => program.addCommand(command()));
   settle(program);
   return program;

@@ -44,7 +44,7 @@ export const processes = [
   {
     name: 'orchestrator',
     program: new URL('../../../services/orchestrator/main.ts', import.meta.url),
-    services: ['pairwise.v1.OrchestratorService'],
+    services: ['pairwise.v1.OrchestratorService', 'pairwise.v1.DiagnosticsService'],
     variable: 'PAIRWISE_ORCHESTRATOR_ADDRESS',
   },
 ] as const satisfies readonly PlatformProcess[];
