@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
 import { z } from 'zod';
 import { type Look, placesOf } from './places.ts';
@@ -19,6 +20,16 @@ const count = z.coerce.number('must be a number').int().min(1);
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http(s):// URL' });
 /** Bucket names as S3 has them; a prefix of plain characters. */
 const blobUrl = /^(file:\/\/\/.*|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[\w./-]*)?)$/;
+
+/** Whether the escapes in a `file:` URL stand for characters that a path can have. */
+function namesPath(url: string): boolean {
+  try {
+    if (url.startsWith('file:///')) fileURLToPath(url);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Parts of the URL that a driver would trip over or read otherwise than meant. */
 const postgresUrl = z
@@ -53,7 +64,11 @@ export const variables = {
    */
   DATABASE_URL: postgresUrl,
   /** Blob store: a folder, or an S3 bucket, whose credentials the AWS SDK finds. Default: `file://$PAIRWISE_DATA/blobs`. */
-  PAIRWISE_BLOB_URL: z.string().regex(blobUrl, 'must be file:///folder or s3://bucket/prefix').optional(),
+  PAIRWISE_BLOB_URL: z
+    .string()
+    .regex(blobUrl, 'must be file:///folder or s3://bucket/prefix')
+    .refine(namesPath, 'has a % that stands for no character of a path; write %25 for % itself')
+    .optional(),
   /** Folder for copies of blobs of a bucket. Processes of one user may share it. Default: `$PAIRWISE_DATA/cache`. */
   PAIRWISE_CACHE: text.optional(),
   /** Most bytes of copies there: at least what one process has open at once. Default: 64 GiB. */

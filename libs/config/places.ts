@@ -1,3 +1,5 @@
+import { fileURLToPath } from 'node:url';
+
 /** A file that a process is to read, or a folder in which it is to write and which it may make. */
 export interface Place {
   path: string;
@@ -29,7 +31,7 @@ export function placesOf(given: Readonly<Record<string, string | undefined>>): (
     { label: 'PAIRWISE_DATA', path: given['PAIRWISE_DATA'], use: 'write' as const },
     {
       label: 'PAIRWISE_BLOB_URL',
-      path: inFolder ? decodeURIComponent(new URL(blobs).pathname) : undefined,
+      path: inFolder ? fileURLToPath(blobs) : undefined,
       use: 'write' as const,
     },
     // Of no use where there is no bucket.
