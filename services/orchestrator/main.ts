@@ -2,7 +2,7 @@ import { trace } from '@opentelemetry/api';
 import { callers } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
+import { clientSecurity, diagnosticsService, serverAccess, startServer } from '@pairwise/rpc';
 import { lookAt, startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
 import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
@@ -10,12 +10,12 @@ import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
 import { openDiagnostics, openPeers } from './peers.ts';
 import { openRuns } from './runs.ts';
+import { version } from './serverInfo.ts';
 import { orchestratorService } from './service.ts';
 import { driveRun, runWork, workId } from './workflow.ts';
 
 const { log, stop: stopTelemetry } = startTelemetry('orchestrator');
 const config = readConfig(process.env, lookAt);
-const version = versionIn(new URL('package.json', import.meta.url));
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
@@ -24,7 +24,8 @@ const runs = openRuns(database, (name, { type, message }) => {
     log[type === 'run.failed' ? 'warn' : 'info']({}, message);
   });
 });
-const peers = openPeers(config, log);
+const security = clientSecurity(config, log);
+const peers = openPeers(config, security);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
 // A run mostly waits for others, so a process drives many.
 await durable.launch({ [runWork.queue]: 100 }, { version, engineVersion });
@@ -50,7 +51,7 @@ const server = await startServer({
       engineVersion,
       database,
       queues: () => durable.queues(),
-      peers: openDiagnostics(config, log),
+      peers: openDiagnostics(config, security),
       log,
     }),
   ],

@@ -6,14 +6,13 @@ import {
   ReferenceServiceService,
   TrainingServiceService,
 } from '@pairwise/api';
-import { clientSecurity, openClient } from '@pairwise/rpc';
+import { openClient, type Security } from '@pairwise/rpc';
 import type { Config } from './config.ts';
 
 export type Peers = ReturnType<typeof openPeers>;
 
 /** Clients of the services that a run goes through. */
-export function openPeers(config: Config, log: Parameters<typeof clientSecurity>[1]) {
-  const security = clientSecurity(config, log);
+export function openPeers(config: Config, security: Security) {
   const dataset = { security, address: config.PAIRWISE_DATASET_ADDRESS };
   return {
     dataset: openClient(DatasetServiceService, dataset),
@@ -25,8 +24,7 @@ export function openPeers(config: Config, log: Parameters<typeof clientSecurity>
 }
 
 /** Clients by which the services behind this one are asked how they are, by the name of their process. */
-export function openDiagnostics(config: Config, log: Parameters<typeof clientSecurity>[1]) {
-  const security = clientSecurity(config, log);
+export function openDiagnostics(config: Config, security: Security) {
   const at = (address: string) => openClient(DiagnosticsServiceService, { security, address });
   return {
     dataset: at(config.PAIRWISE_DATASET_ADDRESS),

@@ -4,7 +4,8 @@ import { maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes, targetModules } from '@pairwise/training';
 import { ggufTypes } from './spec.ts';
 
-const version = versionIn(new URL('package.json', import.meta.url));
+/** The version of this build. */
+export const version = versionIn(new URL('package.json', import.meta.url));
 
 /** What this server is and can do. */
 export function serverInfo(): GetServerInfoResponse {

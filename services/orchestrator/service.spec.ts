@@ -2,7 +2,7 @@ import { CreateRunRequest, OrchestratorServiceService, Run, RunSpec, RunState, S
 import { callOf, migrate, once, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Durable } from '@pairwise/durable';
-import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
+import { clientSecurity, openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
@@ -39,7 +39,7 @@ beforeAll(async () => {
     PAIRWISE_TRAINING_ADDRESS: nowhere,
     PAIRWISE_EXPORT_ADDRESS: nowhere,
   } as Parameters<typeof openPeers>[0];
-  const peers = openPeers(nowherePeers, log);
+  const peers = openPeers(nowherePeers, clientSecurity(nowherePeers, log));
   const parts = {
     database,
     runs,
