@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RunSpec, RunState } from '@pairwise/api';
 import { openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Check } from '../cli/doctor/check.ts';
 import { localChecks } from '../cli/doctor/local.ts';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
-import { lockDown, makeCertificates } from './postgresTls.ts';
+import { lockDown } from './testing.ts';
 import { tinyPairs, writeTinyModel } from './tinyModel.ts';
 
 // `pairwise doctor` on a platform that is well, and on one whose parts are frozen or taken away.
@@ -58,14 +58,19 @@ const failed = ({ checks }: Pick<Outcome, 'checks'>) =>
   checks.filter(({ state }) => state === 'fail').map(({ check }) => check);
 const named = ({ checks }: Pick<Outcome, 'checks'>, name: string) => checks.find(({ check }) => check === name);
 
-/** Freezes a process for as long as `work` takes. */
-async function frozen<T>(name: Parameters<TestPlatform['platform']['pid']>[0], work: () => Promise<T>): Promise<T> {
-  const pid = platform.platform.pid(name)!;
-  process.kill(pid, 'SIGSTOP');
+type ProcessName = Parameters<TestPlatform['platform']['pid']>[0];
+
+function signal(name: ProcessName, which: 'SIGSTOP' | 'SIGCONT'): void {
+  process.kill(platform.platform.pid(name)!, which);
+}
+
+/** The outcome while a process is frozen. */
+async function doctorWithout(name: ProcessName): Promise<Outcome> {
+  signal(name, 'SIGSTOP');
   try {
-    return await work();
+    return await doctor();
   } finally {
-    process.kill(pid, 'SIGCONT');
+    signal(name, 'SIGCONT');
   }
 }
 
@@ -102,32 +107,6 @@ test('database and store are looked at from here where the environment names the
   expect(JSON.stringify(away)).not.toContain('secret');
 });
 
-test('waiting work and no worker: the queue fails until the worker is back', async () => {
-  const datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(8)));
-  const spec = RunSpec.fromPartial({
-    model: { source: { $case: 'uri', value: `file://${folder}/model` } },
-    datasetVersion,
-    training: { duration: { $case: 'maxSteps', value: 1 }, tuning: { $case: 'lora', value: { r: 4 } } },
-    exportTargets: [{ format: { $case: 'adapter', value: {} } }],
-  });
-  const { name } = await frozen('reference-worker', async () => {
-    const gone = await doctorUntil(({ checks }) => checks.some(({ state }) => state !== 'ok'));
-    // None is needed as long as nothing waits.
-    expect(gone.code).toBe(0);
-    expect(named(gone, 'reference: queue accelerator')).toMatchObject({ state: 'warn' });
-    const run = await platform.createRun('one', spec);
-    const outcome = await doctorUntil(({ code }) => code !== 0);
-    expect(outcome.code).toBe(1);
-    expect(failed(outcome)).toEqual(['reference: queue accelerator']);
-    const { finding, remedy } = named(outcome, 'reference: queue accelerator')!;
-    expect(finding).toBe('0 workers; 1 waiting, 0 running');
-    expect(remedy).toMatch(/start a worker/);
-    return run;
-  });
-  expect((await platform.untilEnded(name)).state).toBe(RunState.SUCCEEDED);
-  await doctorUntil(({ checks }) => checks.every(({ state }) => state === 'ok'));
-});
-
 test('a store that cannot be written fails for each service that has it', async () => {
   const incoming = join(folder, 'data', 'blobs', 'incoming');
   rmSync(incoming, { recursive: true });
@@ -140,25 +119,49 @@ test('a store that cannot be written fails for each service that has it', async 
   expect((await doctor()).code).toBe(0);
 });
 
-test('a service that does not answer is told of by itself, and the others all the same', async () => {
-  const outcome = await frozen('training', () => doctor());
-  expect(outcome.code).toBe(1);
-  expect(failed(outcome)).toEqual(['TrainingService', 'training']);
-  expect(named(outcome, 'export: database')!.state).toBe('ok');
-});
+describe('while the reference worker is frozen', () => {
+  beforeAll(() => signal('reference-worker', 'SIGSTOP'));
 
-test('without an orchestrator there is no diagnosis, which fails', async () => {
-  const outcome = await frozen('orchestrator', () => doctor());
-  expect(outcome.code).toBe(1);
-  expect(failed(outcome)).toEqual(['OrchestratorService', 'DiagnosticsService']);
+  test('a service that does not answer is told of by itself, and the others all the same', async () => {
+    const outcome = await doctorWithout('training');
+    expect(outcome.code).toBe(1);
+    expect(failed(outcome)).toEqual(['TrainingService', 'training']);
+    expect(named(outcome, 'export: database')!.state).toBe('ok');
+  });
+
+  test('without an orchestrator there is no diagnosis, which fails', async () => {
+    const outcome = await doctorWithout('orchestrator');
+    expect(outcome.code).toBe(1);
+    expect(failed(outcome)).toEqual(['OrchestratorService', 'DiagnosticsService']);
+  });
+
+  test('the queue of the worker fails as soon as work waits in it, until the worker is back', async () => {
+    const datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(8)));
+    const spec = RunSpec.fromPartial({
+      model: { source: { $case: 'uri', value: `file://${folder}/model` } },
+      datasetVersion,
+      training: { duration: { $case: 'maxSteps', value: 1 }, tuning: { $case: 'lora', value: { r: 4 } } },
+      exportTargets: [{ format: { $case: 'adapter', value: {} } }],
+    });
+    const gone = await doctorUntil((told) => named(told, 'reference: queue accelerator')?.state === 'warn');
+    // None is needed as long as nothing waits.
+    expect(gone.code).toBe(0);
+    const { name } = await platform.createRun('one', spec);
+    const outcome = await doctorUntil(({ code }) => code !== 0);
+    expect(outcome.code).toBe(1);
+    expect(failed(outcome)).toEqual(['reference: queue accelerator']);
+    const { finding, remedy } = named(outcome, 'reference: queue accelerator')!;
+    expect(finding).toBe('0 workers; 1 waiting, 0 running');
+    expect(remedy).toMatch(/start a worker/);
+    signal('reference-worker', 'SIGCONT');
+    expect((await platform.untilEnded(name)).state).toBe(RunState.SUCCEEDED);
+    await doctorUntil(({ checks }) => checks.every(({ state }) => state === 'ok'));
+  });
 });
 
 test('rights and TLS of a role are judged', async () => {
   const { server } = await testDatabase();
-  const certificates = join(folder, 'certificates');
-  mkdirSync(certificates);
-  makeCertificates(certificates);
-  const url = await lockDown(server, certificates, 'p@ss/word');
+  const url = await lockDown(server, folder, 'p@ss/word');
   const look = async () => ({ checks: await localChecks({ DATABASE_URL: url.href }) });
   const well = await look();
   expect(well.checks.map(({ state }) => state)).toEqual(well.checks.map(() => 'ok'));

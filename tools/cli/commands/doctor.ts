@@ -7,6 +7,9 @@ import { serviceChecks } from '../doctor/services.ts';
 import { exitCodes } from '../exit.ts';
 import { paint, say, sayJson, table } from '../output.ts';
 
+/** The orchestrator gives the others 10 s. */
+const patienceMs = 15_000;
+
 const doctorHelp = `
 It asks every service at the one address, and the services for what they depend on: database, blob store, clocks,
 versions, queues and the workers on them. With DATABASE_URL or PAIRWISE_BLOB_URL it looks at these from here as well. Both
@@ -29,8 +32,7 @@ export function doctorCommand(): Command {
 async function doctor({ services, project, json }: Context): Promise<number> {
   const fromHere = await localChecks();
   tell(fromHere, json);
-  const answers = await serviceChecks(services, project);
-  const checks = [...answers, ...(await diagnose(services))];
+  const checks = (await Promise.all([serviceChecks(services, project), diagnose(services)])).flat();
   tell(checks, json);
   return [...fromHere, ...checks].some(({ state }) => state === 'fail') ? exitCodes.failed : exitCodes.succeeded;
 }
@@ -44,7 +46,7 @@ async function localChecks(): Promise<Check[]> {
 async function diagnose({ diagnostics }: Context['services']): Promise<Check[]> {
   const began = Date.now();
   try {
-    const { processes } = await diagnostics.diagnose({}, { deadline: new Date(began + 20_000) });
+    const { processes } = await diagnostics.diagnose({}, { deadline: new Date(began + patienceMs) });
     const { time } = processes[0]!;
     return [
       ...processChecks(processes),
