@@ -94,11 +94,12 @@ const victims = [
 ] as const;
 type Victim = (typeof victims)[number];
 
-// Two runs for each process, so that it is back when the next stage begins in which it is to be killed.
-const cases = victims.flatMap((victim): [Victim, string[]][] => [
-  [victim, ['validate', 'train', 'verify']],
-  [victim, ['reference', 'export']],
-]);
+// Two runs for each process, so that it is back when the next stage begins in which it is to be killed, and these far
+// apart, since the pauses before it is started again grow with each death.
+const cases = [
+  ['validate', 'train', 'verify'],
+  ['reference', 'export'],
+].flatMap((killedIn) => victims.map((victim): [Victim, string[]] => [victim, killedIn]));
 
 test.each(cases)('%s is killed in %j', async (victim, killedIn) => {
   const { adapterDigest, coverage } = await run(`${victim}-killed-in-${killedIn[0]}`, async (stage) => {

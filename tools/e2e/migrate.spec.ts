@@ -1,14 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, work } from '@pairwise/durable';
+import { makeAuthority } from '@pairwise/rpc/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { temporaryFolder } from './platform.ts';
-import { lockDown, makeCertificates } from './postgresTls.ts';
+import { lockDown } from './testing.ts';
 
 // Everything in one database, over TLS, by a role that has CREATE on it and may do nothing else.
 
@@ -23,15 +24,13 @@ const programs = [
 const password = 'p@s:s/w?o#r%d& +=';
 
 const { folder, remove } = temporaryFolder();
+const otherAuthority = join(folder, 'other.crt');
 let url: URL;
 
 beforeAll(async () => {
   const { server } = await testDatabase();
-  for (const each of [folder, join(folder, 'other')]) {
-    mkdirSync(each, { recursive: true });
-    makeCertificates(each);
-  }
   url = await lockDown(server, folder, password);
+  writeFileSync(otherAuthority, makeAuthority().cert);
 });
 afterAll(remove);
 
@@ -94,11 +93,7 @@ test('durable work is done over TLS alone, by the pool, by DBOS and by the clien
 });
 
 test.each([
-  [
-    'an authority that did not sign',
-    (bad: URL) => bad.searchParams.set('sslrootcert', join(folder, 'other', 'ca.crt')),
-    /certificate/,
-  ],
+  ['an authority that did not sign', (bad: URL) => bad.searchParams.set('sslrootcert', otherAuthority), /certificate/],
   ['no TLS', (bad: URL) => (bad.search = ''), /pg_hba|reject/],
   ['a wrong password', (bad: URL) => (bad.password = `${bad.password}x`), /password authentication failed/],
   ['a database that is not there', (bad: URL) => (bad.pathname = '/nowhere'), /does not exist|permission denied/],

@@ -1,27 +1,22 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type EmbeddedPostgres, openDatabase } from '@pairwise/database';
-
-/** Makes an authority in `ca.crt` and, signed by it, a certificate for `localhost` in `server.crt` and `server.key`. */
-export function makeCertificates(folder: string): void {
-  const openssl = (...parameters: string[]) => execFileSync('openssl', parameters, { cwd: folder, stdio: 'ignore' });
-  const fresh = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2'];
-  openssl(...fresh, '-keyout', 'ca.key', '-out', 'ca.crt', '-subj', '/CN=authority');
-  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
-  openssl(...fresh, ...names, '-keyout', 'server.key', '-out', 'server.crt', '-CA', 'ca.crt', '-CAkey', 'ca.key');
-}
+import { makeAuthority } from '@pairwise/rpc/testing';
 
 /**
  * Makes a server demand TLS of a new role, which has CREATE on a new database `locked` and no other right: it may enter no
- * other database. Returns its URL, for `localhost`.
+ * other database. Returns its URL, for `localhost`, with the server's authority in `ca.crt` of the folder.
  */
 export async function lockDown(server: EmbeddedPostgres, folder: string, password: string): Promise<URL> {
+  const authority = makeAuthority();
+  const caFile = join(folder, 'ca.crt');
+  writeFileSync(caFile, authority.cert);
+  const { cert, key } = authority.issue({ names: ['localhost'] });
   const admin = openDatabase({ url: server.url, schema: 'public' });
-  const lines = (text: string) => `select unnest(string_to_array('${text.trim()}', E'\\n'))`;
-  for (const name of ['server.crt', 'server.key']) {
+  const lines = (text: string) => `select unnest(string_to_array('${text.replaceAll('\r', '').trim()}', E'\\n'))`;
+  for (const [name, pem] of Object.entries({ 'server.crt': cert, 'server.key': key })) {
     // Written by Postgres itself, whose user must own the key.
-    await admin.run(`copy (${lines(readFileSync(join(folder, name), 'utf8'))}) to program 'umask 077; cat > ${name}'`);
+    await admin.run(`copy (${lines(pem)}) to program 'umask 077; cat > ${name}'`);
   }
   await admin.run(
     `copy (select 'hostnossl all plain all reject') to program 'cat - pg_hba.conf > hba && mv hba pg_hba.conf'`,
@@ -41,6 +36,6 @@ export async function lockDown(server: EmbeddedPostgres, folder: string, passwor
   url.hostname = 'localhost';
   url.pathname = '/locked';
   url.searchParams.set('sslmode', 'verify-full');
-  url.searchParams.set('sslrootcert', join(folder, 'ca.crt'));
+  url.searchParams.set('sslrootcert', caFile);
   return url;
 }
