@@ -1,14 +1,14 @@
 /** `npm run images [-- --service NAME ...]`: builds the images of the services and tells how large they are. */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { versionIn } from '@pairwise/rpc';
 import { docker, dockerAnswers, run } from './docker.ts';
 import { nodeImage } from './nodeImage.ts';
 
-export const services = ['dataset', 'reference', 'training', 'export', 'orchestrator'] as const;
+const services = ['dataset', 'reference', 'training', 'export', 'orchestrator'] as const;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as { version: string };
+const version = versionIn(new URL('../../package.json', import.meta.url));
 
 const { values: flags } = parseArgs({
   options: {

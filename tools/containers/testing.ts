@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSecurity } from '@pairwise/rpc';
 import { accessEntry, makeAuthority } from '@pairwise/rpc/testing';
 import { GenericContainer, Network, type StartedNetwork, type StartedTestContainer, Wait } from 'testcontainers';
+import { freePorts } from '../cli/up/ports.ts';
 import { clientsOf, userOf, type ServiceName } from '../e2e/platform.ts';
 import { nodeImage } from './nodeImage.ts';
 
@@ -63,20 +62,6 @@ function writeSecrets(folder: string) {
       return own;
     },
   };
-}
-
-/** Ports of this machine that are free now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const free = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return free;
 }
 
 /** Stops as the published images of Postgres do: at once, instead of waiting for clients to leave. */
@@ -172,7 +157,7 @@ export async function startContainers(modelFolder: string, tag: string) {
 
   /** Two ports of this machine for each service, so that a second container of it can take over from the first. */
   const outside = Object.fromEntries(
-    await Promise.all(Object.keys(ports).map(async (name) => [name, await freePorts(2)] as const)),
+    await Promise.all(Object.keys(ports).map(async (name) => [name, await freePorts(2, 0)] as const)),
   ) as Record<ServiceName, number[]>;
 
   async function startService(service: ServiceName, which: 0 | 1 = 0): Promise<StartedTestContainer> {
