@@ -28,7 +28,8 @@ export interface Attempt {
    * A process that dies in the middle runs it again, so it must be idempotent; 5 to 60 seconds long is good.
    * Steps must come in the same order in every attempt.
    *
-   * `signal` aborts when the work is cancelled, when it was given to another process, or when this one stops.
+   * `signal` aborts when the work is cancelled, when it was given to another process, or when this one stops. In the
+   * last case `work` has some seconds to save what it has: only then is the work given to another process.
    * An error is kept like a result and thrown again by later attempts, save UNAVAILABLE: the step is then tried again,
    * after 0.25 to 10 seconds, until it is through or the work is cancelled. Throws CANCELLED where the work was cancelled.
    */
@@ -63,6 +64,8 @@ export interface AttemptOptions extends Running {
   context: Context;
   /** Aborted when the process stops. */
   stopping: AbortSignal;
+  /** What steps of this process are at. */
+  busy: Set<Promise<unknown>>;
   log: Log;
 }
 
@@ -118,12 +121,15 @@ async function settle<T>(
   run: (signal: AbortSignal) => Promise<T>,
   stepOptions: StepOptions,
 ): Promise<Outcome> {
-  const { abort, stopping, log, id } = options;
+  const { abort, stopping, busy, log, id } = options;
   const signal = stepOptions.evenIfCancelled === true ? stopping : AbortSignal.any([abort.signal, stopping]);
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+    if (stopping.aborted) return await never;
     try {
       await admit(options, name, stepOptions);
-      return { value: await run(signal) };
+      const work = run(signal);
+      busy.add(work);
+      return { value: await work.finally(() => busy.delete(work)) };
     } catch (thrown) {
       if (stopping.aborted) return await never;
       // What a step throws after its signal was aborted is but a consequence.

@@ -6,7 +6,7 @@ import { type Database, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Durable, startDurable } from './index.ts';
-import { plan, quiet } from './testing.plan.ts';
+import { plan, quiet, saved } from './testing.plan.ts';
 
 interface Worker {
   child: ChildProcess;
@@ -93,13 +93,14 @@ test('a restarted process goes on with what it was killed in', async () => {
   expect(again.begun).toEqual([0, 1]);
 });
 
-test('a process that stops hands its work over at once', async () => {
+test('a process that stops lets the step at hand save what it has, and hands its work over at once', async () => {
   const one = await startWorker();
   await durable.enqueue(plan, 'a', { steps: 2, ms: 60_000 });
   await hasBegun(one, 0);
   await end(one.child, 'SIGTERM');
   expect(one.child.exitCode).toBe(0);
   expect(await durable.state('a')).toBe('QUEUED');
+  expect(await ends()).toEqual([saved]);
 });
 
 test('Postgres may be killed: the processes stay, and the work goes on', async () => {

@@ -57,6 +57,9 @@ export interface Durable {
    * has executed nothing and nothing has waited in the queues that it pulls from. While Postgres is away, nobody knows.
    */
   untilIdle(quietMs?: number): Promise<void>;
-  /** Stops executing: running steps are aborted, and their work goes back to the queue for others to take at once. */
+  /**
+   * Stops executing: running steps are aborted, and when they have ended, or after 15 s, their work goes back to the queue
+   * for others to take at once.
+   */
   stop(): Promise<void>;
 }

@@ -15,6 +15,8 @@ import type { Work } from './work.ts';
 /** So many processes may die over one step before the work is given up. */
 const tryLimit = 20;
 const retryMs = 1000;
+/** So long may steps take to end when the process stops. */
+const graceMs = 15_000;
 
 export interface ExecutionOptions {
   url: string;
@@ -50,6 +52,7 @@ export function openExecution(options: ExecutionOptions) {
   const durableSchema = durableSchemaOf(schema);
   const running = new Set<Running>();
   const stopping = new AbortController();
+  const busy = new Set<Promise<unknown>>();
   let pulled: string[] = [];
   let executor: Executor | undefined;
 
@@ -68,6 +71,7 @@ export function openExecution(options: ExecutionOptions) {
         workName: work.name,
         context: taken(work.queue, workId, envelope.carrier),
         stopping: stopping.signal,
+        busy,
         log,
       });
       return { value: await body(envelope.input, attempt) };
@@ -154,6 +158,7 @@ export function openExecution(options: ExecutionOptions) {
     stop: async (): Promise<void> => {
       stopping.abort(new PairwiseError('UNAVAILABLE', 'the process is stopping'));
       if (executor === undefined) return;
+      await Promise.race([Promise.allSettled(busy), sleep(graceMs, undefined, { ref: false })]);
       await DBOS.shutdown({ deregister: true });
       await executor.retire();
     },

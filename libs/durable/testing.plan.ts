@@ -6,6 +6,9 @@ export interface Plan {
   ms: number;
 }
 
+/** What is written for a step that was stopped. */
+export const saved = -1;
+
 export const plan = work<Plan, number>('count', 'counting');
 
 const silent = () => undefined;

@@ -1,9 +1,10 @@
 // A process for durable.spec.ts that executes work until it is killed, or told to stop by SIGTERM. It tells its parent
-// of every step's beginning, and writes every step's end into the table `ends`, behind the fence.
+// of every step's beginning, and writes every step's end into the table `ends`, behind the fence; one that is stopped
+// takes its time over it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { type Attempt, startDurable } from './index.ts';
-import { type Plan, plan, quiet } from './testing.plan.ts';
+import { type Plan, plan, quiet, saved } from './testing.plan.ts';
 
 const [url, leaseMs] = process.argv.slice(2) as [string, string];
 const durable = await startDurable({ url, schema: 'test', log: quiet, leaseMs: Number(leaseMs) });
@@ -25,9 +26,15 @@ async function end(attempt: Attempt, step: number): Promise<void> {
 
 durable.execute(plan, async ({ steps, ms }: Plan, attempt) => {
   for (let index = 0; index < steps; index += 1) {
-    await attempt.step('count', async () => {
+    await attempt.step('count', async (signal) => {
       process.send!({ begun: index, pid: process.pid });
-      await sleep(ms);
+      try {
+        await sleep(ms, undefined, { signal });
+      } catch (error) {
+        await sleep(500);
+        await end(attempt, saved);
+        throw error;
+      }
       await end(attempt, index);
     });
   }

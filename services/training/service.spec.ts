@@ -2,7 +2,13 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TrainingServiceService, TrainingState, type MetricPoint, type Training } from '@pairwise/api';
+import {
+  type StartTrainingRequest,
+  TrainingServiceService,
+  TrainingState,
+  type MetricPoint,
+  type Training,
+} from '@pairwise/api';
 import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
@@ -135,6 +141,38 @@ test('one that was cancelled keeps its checkpoint and goes on to the same bytes 
   expect(figures(points)).toEqual(figures(straight.points));
 });
 
+/** A training that no worker has been told of. */
+async function queue(request: StartTrainingRequest) {
+  const { training } = await trainer.trainings.get(straight.name);
+  const name = `${request.parent}/trainings/${request.trainingId}`;
+  const resolvedSpec = { ...training.resolvedSpec!, ...request.spec! };
+  const queued = { ...training, name, resolvedSpec, state: TrainingState.QUEUED, step: 0, latestCheckpoint: '' };
+  return trainer.trainings.ensure(queued, request);
+}
+
+test('one that is stopped within a segment goes on from where it was', async () => {
+  const request = requestFor('within', { ...spec, saveSteps: 100, evalSteps: 2 });
+  const { name } = (await queue(request)).training;
+  const stopping = new AbortController();
+  let writes = 0;
+  // While the figures of the second step are written, which is before its evaluation.
+  const fence = () => {
+    writes += 1;
+    if (writes === 5) stopping.abort(new PairwiseError('CANCELLED', 'it was cancelled'));
+    return Promise.resolve();
+  };
+  const attempt: Attempt = { id: 'within', step: (_name, work) => work(stopping.signal), fence };
+  await train(trainer, name, attempt);
+  expect((await checkpoints(name)).map(({ step }) => step)).toEqual([0, 2]);
+  const points: MetricPoint[] = [];
+  await client.startTraining(request);
+  expect((await untilEnded(name, (point) => points.push(point))).state).toBe(TrainingState.SUCCEEDED);
+  expect((await checkpoints(name)).at(-1)!.digest).toBe((await checkpoints(straight.name)).at(-1)!.digest);
+  expect(points.filter(({ values }) => 'eval_loss' in values).map(({ step }) => step)).toEqual([0, 2, 4, 6, 8]);
+  const losses = (all: MetricPoint[]) => all.flatMap(({ values: { loss } }) => loss ?? []);
+  expect(losses(points)).toEqual(losses(straight.points));
+});
+
 test('the same request is the same training; other inputs are refused', async () => {
   const { training } = await client.getTraining({ name: straight.name });
   expect((await client.startTraining(requestFor('straight', spec))).training).toEqual(training);
@@ -143,19 +181,16 @@ test('the same request is the same training; other inputs are refused', async ()
 });
 
 test('a worker that was given up for dead writes nothing', async () => {
-  const request = requestFor('stale', spec);
-  const { training } = await trainer.trainings.get(straight.name);
-  const name = `${request.parent}/trainings/stale`;
-  const queued = { ...training, name, state: TrainingState.QUEUED, step: 0, latestCheckpoint: '' };
-  const before = await trainer.trainings.ensure(queued, request);
+  const before = await queue(requestFor('stale', spec));
+  const { name } = before.training;
   const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
-  for (const ownedUntil of [0, 1, 2, 3]) {
+  for (const ownedUntil of [0, 1, 2, 2]) {
     let writes = 0;
     const fence = () => ((writes += 1) > ownedUntil ? Promise.reject(stale) : Promise.resolve());
     const attempt: Attempt = { id: 'stale', step: (_name, work) => work(new AbortController().signal), fence };
     await expect(train(trainer, name, attempt)).rejects.toBe(stale);
   }
-  // What it wrote while the work was its own: the beginning, an evaluation, a checkpoint.
+  // What it wrote while the work was its own: the beginning, a checkpoint, an evaluation.
   const { state, step, latestCheckpoint } = (await trainer.trainings.get(name)).training;
   expect([before.training.state, state, step]).toEqual([TrainingState.QUEUED, TrainingState.RUNNING, 0]);
   expect(latestCheckpoint).toBe(`${name}/checkpoints/checkpoint-0`);

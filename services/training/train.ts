@@ -42,7 +42,8 @@ const firstLossTolerance = 1e-3;
 
 /**
  * Trains in segments, each a durable step from one checkpoint to the next. A segment is a function of its checkpoint and
- * the training's inputs, so one that is begun again after a crash gives the same bytes.
+ * the training's inputs, so one that is begun again after a crash gives the same bytes. One that is stopped saves a
+ * checkpoint where it is, and whoever takes it up begins there.
  */
 export async function train(trainer: Trainer, name: string, attempt: Attempt): Promise<void> {
   const { trainings } = trainer;
@@ -51,13 +52,10 @@ export async function train(trainer: Trainer, name: string, attempt: Attempt): P
   };
   try {
     const { inputs, total, saveSteps } = await attempt.step('prepare', () => prepare(trainer, name, attempt));
-    let checkpoint = await attempt.step('begin', (signal) => begin(trainer, name, inputs, attempt, signal));
-    while (checkpoint.step < total) {
-      const to = Math.min(total, checkpoint.step + saveSteps);
-      const from = checkpoint;
-      checkpoint = await attempt.step(`segment ${to}`, (signal) =>
-        segment(trainer, name, inputs, from, to, attempt, signal),
-      );
+    let { step } = await attempt.step('begin', () => begin(trainer, name, inputs, attempt));
+    while (step < total) {
+      const to = Math.min(total, step - (step % saveSteps) + saveSteps);
+      ({ step } = await attempt.step(`segment ${to}`, (signal) => segment(trainer, name, inputs, to, attempt, signal)));
     }
     await attempt.step('succeed', () => end(TrainingState.SUCCEEDED));
   } catch (error) {
@@ -68,10 +66,9 @@ export async function train(trainer: Trainer, name: string, attempt: Attempt): P
   }
 }
 
-/** A checkpoint as it goes from step to step. */
+/** How far a training is. */
 interface Reached {
   step: number;
-  digest: Digest;
 }
 
 export function hyperparametersOf(spec: TrainingSpec | undefined): Hyperparameters {
@@ -106,49 +103,57 @@ async function openTask(trainer: Trainer, name: string, inputs: TrainingInputs) 
   return { task, policy, evalPairs };
 }
 
-/** The last checkpoint of an earlier attempt, or a new adapter, evaluated and saved as checkpoint 0. */
-async function begin(
-  trainer: Trainer,
-  name: string,
-  inputs: TrainingInputs,
-  attempt: Attempt,
-  signal: AbortSignal,
-): Promise<Reached> {
-  const saved = (await trainer.trainings.checkpoints(name, 1000, 0)).at(-1);
-  if (saved !== undefined) return { step: saved.step, digest: saved.digest as Digest };
-  const { task, policy, evalPairs } = await openTask(trainer, name, inputs);
+/** The last checkpoint of an earlier attempt, or a new adapter, saved as checkpoint 0. */
+async function begin(trainer: Trainer, name: string, inputs: TrainingInputs, attempt: Attempt): Promise<Reached> {
+  const saved = await lastCheckpoint(trainer, name);
+  if (saved !== undefined) return { step: saved.step };
+  const { task, policy } = await openTask(trainer, name, inputs);
   const state = initialState(initialLora(policy.layout, uniformStream(task.hyperparameters.seed, 'lora')));
-  const record = recorder(trainer, name, task, attempt);
-  await evaluate(policy, task, state, evalPairs, record, signal);
   return save(trainer, name, policy, task, state, attempt);
 }
 
-/** Optimizer steps from a checkpoint to the step `to`. */
+async function lastCheckpoint({ trainings }: Trainer, name: string): Promise<Checkpoint | undefined> {
+  const { training } = await trainings.get(name);
+  return training.latestCheckpoint === '' ? undefined : trainings.checkpoint(training.latestCheckpoint);
+}
+
+/** Optimizer steps from the last checkpoint to the step `to`, with the evaluations on the way. */
 async function segment(
   trainer: Trainer,
   name: string,
   inputs: TrainingInputs,
-  from: Reached,
   to: number,
   attempt: Attempt,
   signal: AbortSignal,
 ): Promise<Reached> {
   const { task, policy, evalPairs } = await openTask(trainer, name, inputs);
-  const state = unpackState(await trainer.blobs.get(from.digest), policy.layout);
+  const start = (await lastCheckpoint(trainer, name))!;
+  const state = unpackState(await trainer.blobs.get(start.digest as Digest), policy.layout);
   const record = recorder(trainer, name, task, attempt);
   const { loggingSteps, evalSteps } = task.hyperparameters;
   const total = stepCount(task.pairs.length, task.hyperparameters);
-  while (state.step < to) {
-    const batch = nextBatch(task, state);
-    const began = performance.now();
-    const metrics = await dpoStepOn(policy.training.run, task, state, batch, () => signal.throwIfAborted());
-    measure('pairwise.training.step.duration', (performance.now() - began) / 1000, {});
-    count('pairwise.tokens', tokenCount(batch), { 'pairwise.activity': 'train' });
-    if (state.step === 1) checkFirstLoss(metrics, task.hyperparameters);
-    if (state.step % loggingSteps === 0 || state.step === total) await record('train', state.step, metrics);
-    if (state.step === total || (evalSteps > 0 && state.step % evalSteps === 0)) {
-      await evaluate(policy, task, state, evalPairs, record, signal);
+  const isEvaluated = (step: number) => step === 0 || step === total || (evalSteps > 0 && step % evalSteps === 0);
+  // The last step of which all is recorded but its evaluation.
+  let { step: whole } = start;
+  try {
+    for (;;) {
+      if (isEvaluated(whole) && !(await trainer.trainings.hasPoint(name, 'eval', whole))) {
+        await evaluate(policy, task, state, evalPairs, record, signal);
+      }
+      if (whole >= to) break;
+      const batch = nextBatch(task, state);
+      const began = performance.now();
+      const metrics = await dpoStepOn(policy.training.run, task, state, batch, () => signal.throwIfAborted());
+      measure('pairwise.training.step.duration', (performance.now() - began) / 1000, {});
+      count('pairwise.tokens', tokenCount(batch), { 'pairwise.activity': 'train' });
+      if (state.step === 1) checkFirstLoss(metrics, task.hyperparameters);
+      if (state.step % loggingSteps === 0 || state.step === total) await record('train', state.step, metrics);
+      whole = state.step;
     }
+  } catch (error) {
+    const saves = signal.aborted && state.step === whole && whole > start.step;
+    if (saves) await save(trainer, name, policy, task, state, attempt);
+    throw error;
   }
   return save(trainer, name, policy, task, state, attempt);
 }
@@ -232,5 +237,5 @@ async function save(
     training.updateTime = new Date();
     return true;
   });
-  return { step: state.step, digest };
+  return { step: state.step };
 }

@@ -102,6 +102,12 @@ export function openTrainings(database: Database) {
       );
     },
 
+    /** Whether a step has a metric point of a kind. */
+    async hasPoint(name: string, kind: 'train' | 'eval', step: number): Promise<boolean> {
+      const sql = 'select 1 from metric_points where training = $1 and kind = $2 and step = $3';
+      return (await database.row(sql, [name, kind, step])) !== undefined;
+    },
+
     /** Metric points after `after`, in order. */
     async points(name: string, after: bigint, limit: number): Promise<StoredPoint[]> {
       const rows = await database.rows<{ sequence: bigint; point: unknown }>(

@@ -15,7 +15,7 @@ const added = { orchestrator: 'alter table runs add note text', training: 'alter
 const { folder, remove } = temporaryFolder();
 let startNext: Awaited<ReturnType<typeof writeNextBuild>>;
 let platform: TestPlatform;
-let spec: RunSpec;
+let datasetVersion: string;
 let undisturbed: string;
 
 beforeAll(async () => {
@@ -23,26 +23,33 @@ beforeAll(async () => {
   startNext = await writeNextBuild(join(folder, 'next'), { version, added });
   writeTinyModel(join(folder, 'model'));
   platform = await startTestPlatform(folder);
-  const datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(160)));
-  spec = RunSpec.fromPartial({
-    model: { source: { $case: 'uri', value: `file://${folder}/model` } },
-    datasetVersion,
-    training: {
-      learningRate: 1e-2,
-      batchSize: 8,
-      saveSteps: 1,
-      duration: { $case: 'maxSteps', value: 40 },
-      tuning: { $case: 'lora', value: { r: 4 } },
-    },
-    exportTargets: [{ format: { $case: 'adapter', value: {} } }],
-  });
-  undisturbed = await finish((await platform.createRun('undisturbed', spec)).name);
+  datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(160)));
+  undisturbed = await finish((await platform.createRun('undisturbed', specOf(steps))).name);
 });
 
 afterAll(async () => {
   await platform.stop();
   remove();
 });
+
+const steps = 40;
+
+/** The runs differ in how often they save a checkpoint alone. */
+function specOf(saveSteps: number): RunSpec {
+  return RunSpec.fromPartial({
+    model: { source: { $case: 'uri', value: `file://${folder}/model` } },
+    datasetVersion,
+    training: {
+      learningRate: 1e-2,
+      batchSize: 8,
+      saveSteps,
+      saveTotalLimit: steps,
+      duration: { $case: 'maxSteps', value: steps },
+      tuning: { $case: 'lora', value: { r: 4 } },
+    },
+    exportTargets: [{ format: { $case: 'adapter', value: {} } }],
+  });
+}
 
 /** Waits for a run to succeed; the digest of its adapter. */
 async function finish(name: string): Promise<string> {
@@ -52,9 +59,9 @@ async function finish(name: string): Promise<string> {
   return ended.outputs!.adapterDigest;
 }
 
-/** Begins a run and returns when it is past a checkpoint. */
-async function untilTraining(id: string): Promise<string> {
-  const { name } = await platform.createRun(id, spec);
+/** Begins a run and returns when it is past its second step. */
+async function untilTraining(id: string, saveSteps: number): Promise<string> {
+  const { name } = await platform.createRun(id, specOf(saveSteps));
   for await (const { payload } of platform.orchestrator.watchRun({ name, resumeToken: '' })) {
     if (payload?.$case === 'metrics' && payload.value.step > 1) return name;
   }
@@ -77,14 +84,18 @@ async function finishedByNext(id: string, name: string): Promise<void> {
   expect(await finish(name)).toBe(undisturbed);
   const training = { parent: `projects/default/trainings/${id}`, pageSize: 0, pageToken: '' };
   const { checkpoints } = await platform.training.listCheckpoints(training);
-  // This build did a part of the steps, the next one the rest.
-  expect(checkpoints.at(-1)!.createTime!.getTime()).toBeGreaterThan(stopped);
+  // This build did a part of the steps, and saved what it did; the next one did the rest.
+  const [before, after] = [true, false].map((is) =>
+    checkpoints.filter(({ createTime }) => +createTime! < stopped === is),
+  );
+  expect(before!.at(-1)!.step).toBeGreaterThan(0);
+  expect(after!.at(-1)!.step).toBe(steps);
   for (const schema of Object.keys(added)) expect((await migrationsOf(schema)).at(-1)).toBe('9999-next');
 }
 
-test('a run whose build was stopped in its training is finished by the next', async () => {
+test('a run whose build was stopped in its training is finished by the next, from where it was', async () => {
   expect((await platform.orchestrator.getServerInfo({})).version).not.toBe(version);
-  const name = await untilTraining('stopped');
+  const name = await untilTraining('stopped', steps);
   // First of all, so that the training cannot end while the others still finish what they are at.
   process.kill(platform.platform.pid('training-worker')!, 'SIGTERM');
   await platform.stop();
@@ -95,7 +106,7 @@ test('this build goes on with the schemas of the next, and a run in which all of
   await platform.stop();
   platform = await startTestPlatform(folder);
   expect((await platform.orchestrator.getServerInfo({})).version).not.toBe(version);
-  const name = await untilTraining('killed');
+  const name = await untilTraining('killed', 1);
   process.kill(platform.platform.pid('postgres')!, 'SIGKILL');
   platform.platform.kill();
   await platform.stop();
