@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Attributes,
@@ -8,6 +9,13 @@ import {
   diag,
   trace,
 } from '@opentelemetry/api';
+import {
+  type ResourceDetector,
+  envDetector,
+  osDetector,
+  processDetector,
+  serviceInstanceIdDetector,
+} from '@opentelemetry/resources';
 import {
   AggregationTemporality,
   InstrumentType,
@@ -59,6 +67,9 @@ const nowhere: SpanProcessor = {
   shutdown: () => Promise.resolve(),
 };
 
+/** Of the host its name alone: a container has no `host.id`, of which OpenTelemetry's own detector warns each time. */
+const hostDetector: ResourceDetector = { detect: () => ({ attributes: { 'host.name': hostname() } }) };
+
 /** What the registry says of a metric holds wherever its instrument was made. */
 const views = Object.entries(registry).map(([instrumentName, { description, attributes: allowed }]) => ({
   instrumentName,
@@ -96,6 +107,7 @@ export function startTelemetry(service: string): Telemetry {
     serviceName: service,
     sampler,
     views,
+    resourceDetectors: [serviceInstanceIdDetector, processDetector, hostDetector, osDetector, envDetector],
     ...(sends ? {} : { spanProcessors: [nowhere], metricReaders: [], logRecordProcessors: [] }),
   });
   letGaugesEnd(sdk);

@@ -159,8 +159,11 @@ function linesOf({ resourceLogs }: ExportedLines): CollectedLine[] {
   );
 }
 
-/** For specs: a collector that keeps what any number of processes send (OTLP over HTTP, JSON). */
-export async function startCollector(): Promise<Collector> {
+/**
+ * For specs: a collector that keeps what any number of processes send (OTLP over HTTP, JSON). It listens on `address`;
+ * `name` is what they call this machine.
+ */
+export async function startCollector(address = '127.0.0.1', name = address): Promise<Collector> {
   const spans: CollectedSpan[] = [];
   const points: CollectedPoint[] = [];
   const lines: CollectedLine[] = [];
@@ -174,10 +177,10 @@ export async function startCollector(): Promise<Collector> {
       response.setHeader('content-type', 'application/json').end('{}');
     });
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, address);
   await once(server, 'listening');
   const environment = {
-    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://${name}:${(server.address() as AddressInfo).port}`,
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
     OTEL_BSP_SCHEDULE_DELAY: '100',
     OTEL_BLRP_SCHEDULE_DELAY: '100',

@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { RunSpec, RunState, type Run } from '@pairwise/api';
 import { versionIn } from '@pairwise/rpc';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { processChecks } from '../cli/doctor/processes.ts';
 import { startTestPlatform, temporaryFolder } from '../e2e/platform.ts';
 import { tinyPairs, writeTinyModel } from '../e2e/tinyModel.ts';
 import { sharedFolder } from '../goldens/referenceMaterial.ts';
 import { dockerAnswers } from './docker.ts';
-import { type ContainerPlatform, startContainers } from './testing.ts';
+import { type ContainerPlatform, secret, startContainers } from './testing.ts';
 
 // The images of `npm run images`, on a network of their own, called from outside over gRPC. What they compute must be
 // what the same sources compute on the bare machine.
@@ -81,12 +82,10 @@ describe.skipIf(!hasDocker)('containers', () => {
     if (stories !== undefined) cpSync(stories, join(folder, 'stories'), { recursive: true });
     await runBare(stories === undefined ? ['tiny'] : ['tiny', 'stories']);
     platform = await startContainers(folder, version);
+    return platform.stop;
   });
 
-  afterAll(async () => {
-    await platform.stop();
-    remove();
-  });
+  afterAll(remove);
 
   test('a whole run gives the adapter of the bare machine', async () => {
     expectSuccess(await run('tiny'));
@@ -120,5 +119,53 @@ describe.skipIf(!hasDocker)('containers', () => {
 
   test('Postgres is restarted in mid-run', async () => {
     expectSuccess(await run('postgres', { train: () => platform.postgres.restart() }));
+  });
+
+  test.each([
+    ['no token', {}, 'UNAUTHENTICATED'],
+    ['a wrong token', { token: 'a-token-that-nobody-has-been-given' }, 'UNAUTHENTICATED'],
+    ["a reader's token", { token: secret.readerToken }, 'PERMISSION_DENIED'],
+    ['the certificate of a process that has no business there', { certificateOf: 'reference' }, 'PERMISSION_DENIED'],
+  ])('with %s nothing can be changed', async (_, shown, reason) => {
+    const { training, orchestrator, ...others } = platform.clientsWith(shown);
+    const [name, requestId] = ['projects/default/runs/tiny', ''];
+    await expect(orchestrator.deleteRun({ name, etag: '', requestId })).rejects.toMatchObject({ reason });
+    await expect(training.cancelTraining({ name })).rejects.toMatchObject({ reason });
+    for (const client of [training, orchestrator, ...Object.values(others)]) client.close();
+  });
+
+  test('a reader reads, and a process calls whom it has to call, by its certificate alone', async () => {
+    const reader = platform.clientsWith({ token: secret.readerToken });
+    expect((await reader.orchestrator.getRun({ name: 'projects/default/runs/tiny' })).run?.state).toBe(
+      RunState.SUCCEEDED,
+    );
+    const peer = platform.clientsWith({ certificateOf: 'orchestrator' });
+    const { training } = await peer.training.getTraining({ name: 'projects/default/trainings/tiny' });
+    expect(training?.resolvedSpec?.saveSteps).toBe(2);
+    for (const client of [...Object.values(reader), ...Object.values(peer)]) client.close();
+  });
+
+  test('doctor finds every process well, over TLS and with its blobs in the bucket', async () => {
+    const checks = processChecks((await platform.diagnostics.diagnose({})).processes);
+    expect(checks.filter(({ state }) => state !== 'ok')).toEqual([]);
+    const names = checks.map(({ check }) => check);
+    expect(names).toEqual(expect.arrayContaining(['dataset: blob store', 'orchestrator: database']));
+    expect(names).toEqual(expect.arrayContaining(['reference: queue accelerator', 'training: queue accelerator']));
+  });
+
+  test('all processes tell of a run in its trace', async () => {
+    const { run } = await platform.orchestrator.getRun({ name: 'projects/default/runs/tiny' });
+    const spans = platform.collector.spans.filter(({ traceId }) => traceId === run!.traceId);
+    expect([...new Set(spans.map(({ service }) => service))].sort()).toEqual(
+      ['dataset', 'export', 'orchestrator', 'reference', 'reference-worker', 'training', 'training-worker'].sort(),
+    );
+  });
+
+  test('no secret is in any log line, span or metric', () => {
+    const { spans, points, lines } = platform.collector;
+    const everything = platform.logs.join('\n') + JSON.stringify({ spans, points, lines });
+    expect(everything).toContain('The run succeeded.');
+    for (const value of Object.values(secret)) expect(everything).not.toContain(value);
+    expect(everything).not.toContain('PRIVATE KEY');
   });
 });

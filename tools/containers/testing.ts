@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSecurity } from '@pairwise/rpc';
 import { accessEntry, makeAuthority } from '@pairwise/rpc/testing';
+import { startCollector } from '@pairwise/telemetry/testing';
 import { GenericContainer, Network, type StartedNetwork, type StartedTestContainer, Wait } from 'testcontainers';
 import { freePorts } from '../cli/up/ports.ts';
 import { clientsOf, userOf, type ServiceName } from '../e2e/platform.ts';
@@ -12,7 +13,6 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Where the containers find the models of a test. */
 const models = '/models';
 const bucket = 'pairwise';
-const database = 'postgres://pairwise:pairwise@postgres:5432/pairwise';
 /** The user of the images. */
 const user = 65532;
 
@@ -39,19 +39,25 @@ class Confined extends GenericContainer {
 
 /** Where a container has its certificate and the access file. */
 const secrets = '/etc/pairwise/tls';
-const token = 'the-token-of-the-container-tests';
+/** What nobody may read in what the containers tell. */
+export const secret = {
+  adminToken: 'the-admin-token-of-the-container-tests',
+  readerToken: 'the-reader-token-of-the-container-tests',
+  postgresPassword: 'the-password-of-postgres',
+  storeKey: 'the-secret-key-of-the-store',
+};
+const database = `postgres://pairwise:${secret.postgresPassword}@postgres:5432/pairwise`;
+/** What containers call this machine. */
+const here = 'host.docker.internal';
 
 /** Writes what a process shows and by whom it lets itself be called, into a folder of its own below `folder`. */
 function writeSecrets(folder: string) {
   const authority = makeAuthority();
-  const access = JSON.stringify([accessEntry('tests', token, { '*': 'admin' })]);
-  mkdirSync(folder);
-  const [caFile, tokenFile] = [join(folder, 'ca.crt'), join(folder, 'token')];
-  writeFileSync(caFile, authority.cert);
-  writeFileSync(tokenFile, token);
+  const access = JSON.stringify([
+    accessEntry('tests', secret.adminToken, { '*': 'admin' }),
+    accessEntry('reader', secret.readerToken, { 'projects/default': 'reader' }),
+  ]);
   return {
-    caFile,
-    tokenFile,
     /** The folder of a process; `host` is its name on the network. */
     of(process: string, host: string): string {
       const own = join(folder, process);
@@ -80,7 +86,7 @@ function startPostgres(image: string, network: StartedNetwork): Promise<StartedT
     as="setpriv --reuid=nobody --regid=nogroup --clear-groups"
     if [ ! -e /data/PG_VERSION ]; then
       install -d -o nobody -g nogroup /data
-      echo pairwise >/tmp/password
+      echo ${secret.postgresPassword} >/tmp/password
       $as /postgres/bin/initdb --pgdata=/data --username=pairwise --pwfile=/tmp/password --auth=scram-sha-256 >/dev/null
       echo 'host all all all scram-sha-256' >>/data/pg_hba.conf
       echo 'create database pairwise' | $as /postgres/bin/postgres --single -D /data postgres >/dev/null
@@ -120,15 +126,34 @@ export type ContainerPlatform = Awaited<ReturnType<typeof startContainers>>;
  * their own, with TLS everywhere, and clients outside of it. Models are read from `modelFolder`. `tag` is that of the images.
  */
 export async function startContainers(modelFolder: string, tag: string) {
+  const logs: string[] = [];
+  const undo = new AsyncDisposableStack();
+  try {
+    return { ...(await launch(modelFolder, tag, logs, undo)), logs, stop: () => undo.disposeAsync() };
+  } catch (error) {
+    await undo.disposeAsync();
+    throw new Error(`the containers do not start; they said last:\n${logs.slice(-20).join('')}`, { cause: error });
+  }
+}
+
+/** Starts everything; what ends it goes onto `undo`, what the containers print into `logs`. */
+async function launch(modelFolder: string, tag: string, logs: string[], undo: AsyncDisposableStack) {
   const written = writeSecrets(join(modelFolder, 'tls'));
   const { name: base } = await nodeImage(() => undefined);
+  const collector = await startCollector('0.0.0.0', here);
+  undo.defer(() => collector.stop());
   const network = await new Network().start();
+  undo.defer(async () => {
+    await network.stop();
+  });
   const started: StartedTestContainer[] = [];
+  undo.defer(async () => {
+    await Promise.all(started.map((one) => one.stop()));
+  });
   const keep = (container: StartedTestContainer) => {
     started.push(container);
     return container;
   };
-  const logs: string[] = [];
 
   const environment = {
     PAIRWISE_TLS_CERT: `${secrets}/tls.crt`,
@@ -140,7 +165,8 @@ export async function startContainers(modelFolder: string, tag: string) {
     AWS_ENDPOINT_URL: 'http://store:9000',
     AWS_REGION: 'eu-central-1',
     AWS_ACCESS_KEY_ID: 'pairwise',
-    AWS_SECRET_ACCESS_KEY: 'pairwise-secret',
+    AWS_SECRET_ACCESS_KEY: secret.storeKey,
+    ...collector.environment,
     ...Object.fromEntries(
       Object.entries(ports).map(([name, port]) => [`PAIRWISE_${name.toUpperCase()}_ADDRESS`, `${name}:${port}`]),
     ),
@@ -151,6 +177,7 @@ export async function startContainers(modelFolder: string, tag: string) {
     new Confined(`pairwise/${service}:${tag}`)
       .withNetwork(network)
       .withNetworkAliases(name)
+      .withExtraHosts([{ host: here, ipAddress: 'host-gateway' }])
       .withEnvironment(environment)
       .withBindMounts([{ source: written.of(name, name), target: secrets, mode: 'ro' }, ...mounts])
       .withLogConsumer((lines) => lines.on('data', (line: Buffer) => logs.push(`${name}: ${line.toString('utf8')}`)));
@@ -194,27 +221,37 @@ export async function startContainers(modelFolder: string, tag: string) {
     reference: await startWorker('reference'),
     training: await startWorker('training'),
   };
-  const log = { error: (_fields: object, message: string) => logs.push(`tests: ${message}`) };
-  const security = openSecurity({ tls: { caFile: written.caFile }, tokenFile: written.tokenFile }, log);
-  const clients = clientsOf((service) => ({
-    security,
-    address: `ipv4:${outside[service].map((port) => `127.0.0.1:${port}`).join(',')}`,
-  }));
+  /** Clients outside that show a token, a process's certificate, or nothing. */
+  function clientsWith({ token, certificateOf }: { token?: string; certificateOf?: string }) {
+    const own = written.of(certificateOf ?? 'outside', 'outside');
+    const caFile = join(own, 'ca.crt');
+    const shown = { certFile: join(own, 'tls.crt'), keyFile: join(own, 'tls.key') };
+    const tokenFile = join(own, 'token');
+    if (token !== undefined) writeFileSync(tokenFile, token);
+    const security = openSecurity(
+      { tls: { caFile, ...(certificateOf && shown) }, tokenFile: token && tokenFile },
+      { error: (_, message) => logs.push(`tests: ${message}`) },
+    );
+    return clientsOf((service) => ({
+      security,
+      address: `ipv4:${outside[service].map((port) => `127.0.0.1:${port}`).join(',')}`,
+    }));
+  }
+  const clients = clientsWith({ token: secret.adminToken });
+  undo.defer(() => {
+    for (const client of Object.values(clients)) client.close();
+  });
 
   return {
     ...clients,
     ...userOf(clients),
+    clientsWith,
+    collector,
     models,
-    logs,
     postgres,
     services,
     workers,
     startService,
     startWorker,
-    async stop() {
-      for (const client of Object.values(clients)) client.close();
-      await Promise.all(started.map((one) => one.stop()));
-      await network.stop();
-    },
   };
 }

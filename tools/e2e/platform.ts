@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   DatasetServiceService,
+  DiagnosticsServiceService,
   ExportServiceService,
   ImportPolicy,
   ModelServiceService,
@@ -38,6 +39,7 @@ export function clientsOf(at: (service: ServiceName) => ClientOptions) {
     training: openClient(TrainingServiceService, at('training')),
     export: openClient(ExportServiceService, at('export')),
     orchestrator: openClient(OrchestratorServiceService, at('orchestrator')),
+    diagnostics: openClient(DiagnosticsServiceService, at('orchestrator')),
   };
 }
 
