@@ -87,6 +87,7 @@ async function countTries(options: AttemptOptions): Promise<void> {
 
 /** Throws what keeps a step from beginning. */
 async function admit(options: AttemptOptions, name: string, { evenIfCancelled = false }: StepOptions): Promise<void> {
+  options.stopping.throwIfAborted();
   await countTries(options);
   const { id, owner, schema, pool, tries, limit } = options;
   const { rows } = await pool.query<{ owner: string | null; cancelled: boolean }>(
@@ -124,7 +125,6 @@ async function settle<T>(
   const { abort, stopping, busy, log, id } = options;
   const signal = stepOptions.evenIfCancelled === true ? stopping : AbortSignal.any([abort.signal, stopping]);
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
-    if (stopping.aborted) return await never;
     try {
       await admit(options, name, stepOptions);
       const work = run(signal);

@@ -11,9 +11,9 @@ import {
 } from '@opentelemetry/api';
 import {
   type ResourceDetector,
-  envDetector,
   osDetector,
   processDetector,
+  resourceAttributesEnvDetector,
   serviceInstanceIdDetector,
 } from '@opentelemetry/resources';
 import {
@@ -107,7 +107,13 @@ export function startTelemetry(service: string): Telemetry {
     serviceName: service,
     sampler,
     views,
-    resourceDetectors: [serviceInstanceIdDetector, processDetector, hostDetector, osDetector, envDetector],
+    resourceDetectors: [
+      serviceInstanceIdDetector,
+      processDetector,
+      hostDetector,
+      osDetector,
+      resourceAttributesEnvDetector,
+    ],
     ...(sends ? {} : { spanProcessors: [nowhere], metricReaders: [], logRecordProcessors: [] }),
   });
   letGaugesEnd(sdk);
