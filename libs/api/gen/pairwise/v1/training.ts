@@ -191,7 +191,7 @@ export interface TrainingSpec {
   evalSteps?:
     | number
     | undefined;
-  /** A checkpoint every so many steps, and at the end. At least 1. Default: 50. */
+  /** A checkpoint every so many steps, at the end, and where a worker is stopped. At least 1. Default: 50. */
   saveSteps?:
     | number
     | undefined;
