@@ -1,5 +1,5 @@
 import { availableParallelism, homedir } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { isLoopback } from '@pairwise/rpc';
 import { type PlatformProcess, processes } from './processes.ts';
 
@@ -47,6 +47,8 @@ export function environmentOf(one: PlatformProcess, surroundings: Surroundings):
     servers.map(({ variable }, index) => [variable, `127.0.0.1:${ports[index] ?? 0}`]),
   );
   return {
+    // What V8 makes of the sources, for the next start, which takes a third less time then.
+    NODE_COMPILE_CACHE: join(dataFolder, 'compiled'),
     PAIRWISE_THREADS: String(availableParallelism()),
     ...Object.fromEntries(Object.entries(environment).filter(([name]) => !frontOnly.has(name))),
     ...addresses,

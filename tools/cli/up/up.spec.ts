@@ -114,6 +114,7 @@ test('processes get what is theirs', () => {
   expect(own).toEqual({
     PAIRWISE_THREADS: '3',
     HF_TOKEN: 't',
+    NODE_COMPILE_CACHE: '/data/compiled',
     PAIRWISE_DATASET_ADDRESS: '127.0.0.1:1',
     PAIRWISE_REFERENCE_ADDRESS: '127.0.0.1:2',
     PAIRWISE_TRAINING_ADDRESS: '127.0.0.1:3',
