@@ -3,17 +3,16 @@ import {
   type CallOptions as GrpcCallOptions,
   type ClientDuplexStream,
   ChannelCredentials,
-  Client as GrpcClient,
   Metadata,
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
 import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
+import { type Channels, openChannels } from './channels.ts';
 import { fromServiceError } from './failures.ts';
 import type { Definition, Method, RequestOf, ResponseOf } from './methods.ts';
 import type { Security } from './security.ts';
-import { maxMessageBytes } from './server.ts';
 import { type TracedCall, beginClientCall } from './tracing.ts';
 
 /** A handler's context may be given as it is: then the call ends with the one that it serves. */
@@ -39,38 +38,6 @@ export interface ClientOptions {
   /** See `openSecurity`. Default: clear text, and no token. */
   security?: Security | undefined;
 }
-
-/**
- * Calls are spread over all addresses that a name has. Only UNAVAILABLE is tried again: the call did not reach a server,
- * or one that is stopping.
- */
-const serviceConfig = {
-  loadBalancingConfig: [{ round_robin: {} }],
-  methodConfig: [
-    {
-      name: [{}],
-      retryPolicy: {
-        maxAttempts: 5,
-        initialBackoff: '0.1s',
-        maxBackoff: '2s',
-        backoffMultiplier: 2,
-        retryableStatusCodes: ['UNAVAILABLE'],
-      },
-    },
-  ],
-};
-
-const channelOptions = {
-  'grpc.service_config': JSON.stringify(serviceConfig),
-  'grpc.service_config_disable_resolution': 1,
-  'grpc.max_receive_message_length': maxMessageBytes,
-  'grpc.max_send_message_length': maxMessageBytes,
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 2000,
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-  'grpc.enable_http_proxy': 0,
-};
 
 /** What of a grpc-js call of any kind is used here. */
 type Call = ClientDuplexStream<unknown, unknown>;
@@ -177,7 +144,7 @@ async function* stream(
   }
 }
 
-function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: CallOptions): Sender {
+function senderOf(channels: Channels, options: ClientOptions, { deadline }: CallOptions): Sender {
   return {
     start: (method, input, callback) => {
       const metadata = new Metadata();
@@ -187,6 +154,7 @@ function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: Call
       const { path, responseDeserialize: decode } = method;
       const encode = method.requestSerialize as (message: unknown) => Buffer;
       const settings: GrpcCallOptions = deadline === undefined ? {} : { deadline };
+      const [client, giveBack] = channels.lend();
       const begin = (): unknown => {
         if (method.requestStream && method.responseStream) {
           return client.makeBidiStreamRequest(path, encode, decode, metadata, settings);
@@ -197,7 +165,10 @@ function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: Call
           return client.makeServerStreamRequest(path, encode, decode, input, metadata, settings);
         return client.makeUnaryRequest(path, encode, decode, input, metadata, settings, callback);
       };
-      return { call: begin() as Call, traced };
+      const call = begin() as Call;
+      // Comes last in every call, however it ends.
+      call.once('status', giveBack);
+      return { call, traced };
     },
   };
 }
@@ -210,10 +181,10 @@ function senderOf(client: GrpcClient, options: ClientOptions, { deadline }: Call
  */
 export function openClient<D extends Definition>(definition: D, options: ClientOptions): Client<D> {
   const credentials = options.security?.credentials ?? ChannelCredentials.createInsecure();
-  const client = new GrpcClient(options.address, credentials, channelOptions);
+  const channels = openChannels(options.address, credentials);
   const methods = Object.entries(definition).map(([name, method]) => {
     const call = (input: unknown, settings: CallOptions = {}) => {
-      const sender = senderOf(client, options, settings);
+      const sender = senderOf(channels, options, settings);
       if (!method.responseStream) return single(sender, method, input, settings.signal);
       // A generator begins when it is first asked, perhaps elsewhere; the trace is that of whoever called.
       const begin = contexts.bind(contexts.active(), () => sender.start(method, input, () => undefined));
@@ -221,5 +192,5 @@ export function openClient<D extends Definition>(definition: D, options: ClientO
     };
     return [name, call];
   });
-  return { ...Object.fromEntries(methods), close: () => client.close() } as Client<D>;
+  return { ...Object.fromEntries(methods), close: () => channels.close() } as Client<D>;
 }

@@ -45,8 +45,7 @@ const limits = {
   'grpc.max_send_message_length': maxMessageBytes,
   // Megabytes of buffers of one connection; the default is no limit.
   'grpc-node.max_session_memory': 256,
-  // Clients look addresses up when they connect: in this way they find servers that came later. Open calls go on.
-  'grpc.max_connection_age_ms': 300_000,
+  // No maximum age: grpc-js cuts the streams of an aged connection at its next keepalive ping.
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
 };

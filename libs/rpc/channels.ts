@@ -1,0 +1,74 @@
+import { type ChannelCredentials, Client as GrpcClient } from '@grpc/grpc-js';
+import { maxMessageBytes } from './server.ts';
+
+/**
+ * Calls are spread over all addresses that a name has. Only UNAVAILABLE is tried again: the call did not reach a server,
+ * or one that is stopping.
+ */
+const serviceConfig = {
+  loadBalancingConfig: [{ round_robin: {} }],
+  methodConfig: [
+    {
+      name: [{}],
+      retryPolicy: {
+        maxAttempts: 5,
+        initialBackoff: '0.1s',
+        maxBackoff: '2s',
+        backoffMultiplier: 2,
+        retryableStatusCodes: ['UNAVAILABLE'],
+      },
+    },
+  ],
+};
+
+const channelOptions = {
+  'grpc.service_config': JSON.stringify(serviceConfig),
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.max_receive_message_length': maxMessageBytes,
+  'grpc.max_send_message_length': maxMessageBytes,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.enable_http_proxy': 0,
+};
+
+/** After this long, new calls go to a new channel. */
+const channelMs = 30_000;
+
+export interface Channels {
+  /** The channel for a new call, and a function to be called when that call has ended. */
+  lend(): [channel: GrpcClient, giveBack: () => void];
+  /** Takes no more calls and disconnects once open ones have ended. */
+  close(): void;
+}
+
+/**
+ * Opens channels to a server at `host:port`. A channel of grpc-js looks its server's name up only when a connection
+ * breaks. A new one every 30 s finds the replicas that were added since; connections that are still good are shared by all
+ * channels, and open calls stay on the channel on which they began.
+ */
+export function openChannels(address: string, credentials: ChannelCredentials): Channels {
+  const open = () => ({ client: new GrpcClient(address, credentials, channelOptions), openedMs: Date.now(), calls: 0 });
+  let current = open();
+  let closed = false;
+  return {
+    lend: () => {
+      if (!closed && Date.now() - current.openedMs > channelMs) {
+        if (current.calls === 0) current.client.close();
+        current = open();
+      }
+      const lent = current;
+      lent.calls += 1;
+      const giveBack = () => {
+        lent.calls -= 1;
+        if (lent.calls === 0 && lent !== current) lent.client.close();
+      };
+      return [lent.client, giveBack];
+    },
+    close: () => {
+      closed = true;
+      current.client.close();
+    },
+  };
+}
