@@ -24,10 +24,13 @@ const pack = <Message>(type: string, codec: Codec<Message>, message: Message): A
   value: Buffer.from(codec.encode(message).finish()),
 });
 
-/** At most so many bytes of a text as UTF-8. */
+/**
+ * At most `limit` bytes of a text as UTF-8. Half a surrogate pair, as a file's JSON can hold, becomes U+FFFD: grpc-js would
+ * throw on it while it sends the status.
+ */
 function shorten(text: string, limit: number): string {
   const bytes = Buffer.from(text);
-  if (bytes.length <= limit) return text;
+  if (bytes.length <= limit) return text.toWellFormed();
   // A letter that was cut in two reads as U+FFFD.
   return `${bytes
     .subarray(0, limit - 3)

@@ -72,6 +72,22 @@ test('reason, field and metadata of an error arrive, for every kind of method', 
   expect(defects).toEqual([]);
 });
 
+test('half a surrogate pair in an error, as a file can bring it in, arrives as U+FFFD', async () => {
+  const error = new PairwiseError('INVALID_MODEL', 'no tensor \ud800', {
+    field: '\udfff',
+    metadata: { file: '\ud800' },
+  });
+  const { client } = await serve({
+    say: () => Promise.reject(error),
+    tell: async function* () {
+      yield await Promise.reject(error);
+    },
+  });
+  const arrived = { message: 'no tensor \ufffd', field: '\ufffd', metadata: { file: '\ufffd' } };
+  expect(await failure(client.say({ text: '' }))).toMatchObject(arrived);
+  expect(await failure(texts(client.tell({ text: '' })))).toMatchObject(arrived);
+});
+
 test('a defect tells callers nothing of itself, but the log everything', async () => {
   const { client } = await serve({ say: () => Promise.reject(new TypeError('secret')) });
   const got = await failure(client.say({ text: '' }));

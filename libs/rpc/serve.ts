@@ -66,7 +66,12 @@ export function service<D extends Definition>(definition: D, handlers: Handlers<
     Object.fromEntries(
       Object.entries(definition).map(([name, method]) => {
         const handler = handlers[name] as AnyHandler;
-        const run = (call: Call, reply?: sendUnaryData<unknown>) => void carry(hosting, method, handler, call, reply);
+        const run = (call: Call, reply?: sendUnaryData<unknown>) => {
+          carry(hosting, method, handler, call, reply).catch((error: unknown) => {
+            hosting.defect(error, method.path);
+            fail(call, reply, toTrailers(error));
+          });
+        };
         return [name, run as unknown as handleBidiStreamingCall<unknown, unknown>];
       }),
     );
@@ -131,6 +136,11 @@ async function answer(
   return result;
 }
 
+function fail(call: Call, reply: sendUnaryData<unknown> | undefined, trailers: ReturnType<typeof toTrailers>): void {
+  if (reply === undefined) call.emit('error', trailers);
+  else reply(trailers);
+}
+
 /** Runs one call to its end: span, context, handler, status. */
 async function carry(
   hosting: Hosting,
@@ -156,9 +166,8 @@ async function carry(
     // Callers upon callers that repeat what has waited itself for something that is away would wait for minutes.
     if (trailers.code === status.UNAVAILABLE && Date.now() - began > patienceMs)
       trailers.metadata.set(doNotRepeat, '-1');
-    if (reply === undefined) call.emit('error', trailers);
-    else reply(trailers);
     traced.end(trailers.code);
+    fail(call, reply, trailers);
   } finally {
     close();
   }
