@@ -35,6 +35,7 @@ export const reasons = [
   'UNAVAILABLE',
   'INTERNAL',
   'OUT_OF_MEMORY',
+  'TOO_MANY_CALLS',
 ] as const;
 
 export type Reason = (typeof reasons)[number];

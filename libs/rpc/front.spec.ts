@@ -1,7 +1,9 @@
+import { once } from 'node:events';
+import { connect } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, credentials } from '@grpc/grpc-js';
+import { Client, credentials, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { PairwiseError } from '@pairwise/errors';
 import { openClient, startFront, startServer } from './index.ts';
 import { type EchoHandlers, echo, echoService, failure, requests, texts } from './testing.echo.ts';
@@ -110,6 +112,37 @@ test('services that are not there are told apart from those that are away', asyn
   );
   expect((await failure(nobody.say({ text: '' })))?.message).toMatch(/test\.Nobody is out of reach/);
   expect(await failure(unknown.say({ text: '' }))).toMatchObject({ reason: 'INTERNAL', cause: { code: 12 } });
+});
+
+test.each(['__proto__', 'constructor', 'hasOwnProperty', 'toString', ''])('there is no service %j', async (name) => {
+  const { front, client } = await behindFront({ say: (request) => Promise.resolve(request) });
+  const session = connect(`http://${front.address}`);
+  closing.push(() => session.destroy());
+  const call = session.request({ ':method': 'POST', ':path': `/${name}/x`, 'content-type': 'application/grpc' });
+  const [headers] = (await once(call, 'response')) as [Record<string, string>];
+  expect(headers['grpc-status']).toBe(String(status.UNIMPLEMENTED));
+  expect(await client.say({ text: 'still there' })).toEqual({ text: 'still there' });
+});
+
+test('many watches keep nobody waiting, and a caller with too many calls is told so at once', async () => {
+  const { client } = await behindFront({
+    say: (request) => Promise.resolve(request),
+    tell: async function* (_request, { signal }) {
+      yield { text: 'watching' };
+      await once(signal, 'abort');
+    },
+  });
+  // More than one session of a backend takes.
+  const watches = Array.from({ length: 1999 }, () => client.tell({ text: '' }));
+  await Promise.all(watches.map((watch) => watch.next()));
+  expect(await client.say({ text: 'quick' })).toEqual({ text: 'quick' });
+  watches.push(client.tell({ text: '' }));
+  await watches.at(-1)!.next();
+  const refused = { reason: 'TOO_MANY_CALLS', message: expect.stringContaining('2000 calls open') as string };
+  expect(await failure(client.say({ text: '' }))).toMatchObject(refused);
+  await watches.pop()!.return();
+  await vi.waitFor(async () => expect(await client.say({ text: 'again' })).toEqual({ text: 'again' }));
+  await Promise.all(watches.map((watch) => watch.return()));
 });
 
 test('answers health checks itself', async () => {

@@ -1,21 +1,19 @@
 import { once } from 'node:events';
 import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
   type Http2SecureServer,
   type Http2Server,
   type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
-  connect,
-  constants,
   createSecureServer,
   createServer,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
+import { PairwiseError } from '@pairwise/errors';
 import { type Access, checkAccess, isGuarded } from './access.ts';
+import { openBackends, sessionWindowBytes } from './backends.ts';
+import { errorTrailers, passed, refuse, relay, statusTrailers } from './relay.ts';
 import { startServer } from './server.ts';
 import { readTls, whenRenewed } from './tls.ts';
 import { openTokens } from './tokens.ts';
@@ -33,86 +31,29 @@ export interface Front {
   stop(deadlineMs?: number): Promise<void>;
 }
 
-/** Flow control of a whole connection: a stream whose reader is slow holds 64 KiB of it, and must not hold up others. */
-const connectionWindowBytes = 64 * 1024 * 1024;
-const limits = { maxSessionMemory: 256, settings: { maxConcurrentStreams: 1000 } };
+/** Calls that one caller may have open at once: the holder of a token or, where none is asked for, one machine. */
+const callsPerCaller = 2000;
 
-/** Headers that are passed on: pseudo headers are made anew, and connection headers are HTTP/1's. */
-function passed(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':') && name !== 'connection'));
-}
+/** One connection takes more calls than its caller may have open, so that the surplus is refused and does not wait. */
+const limits = { maxSessionMemory: 256, settings: { maxConcurrentStreams: 2 * callsPerCaller } };
 
-/** Trailers of a status. In messages, gRPC escapes what is not printable ASCII, and the escape itself. */
-const failure = (code: status, message: string): OutgoingHttpHeaders => ({
-  'grpc-status': String(code),
-  'grpc-message': message.replaceAll(/[^ -$&-~]/gu, encodeURIComponent),
-});
-
-/** Ends a call with a status of our own, whether its response has begun or not. */
-function refuse(stream: ServerHttp2Stream, code: status, message: string): void {
-  if (stream.destroyed || stream.writableEnded) return;
-  const trailers = failure(code, message);
-  if (!stream.headersSent) {
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...trailers }, { endStream: true });
-    // What the caller still sends is of no use.
-    stream.resume();
-    return;
-  }
-  stream.removeAllListeners('wantTrailers');
-  stream.once('wantTrailers', () => stream.sendTrailers(trailers));
-  stream.end();
-}
-
-/** Passes one call to a backend and its answer back: messages, trailers, resets; each side as fast as the other reads. */
-function relay(stream: ServerHttp2Stream, upstream: ClientHttp2Stream, name: string): void {
-  let trailers: OutgoingHttpHeaders | undefined;
-  upstream.on('response', (headers, flags) => {
-    if (stream.destroyed) return;
-    const head = { ':status': headers[':status'], ...passed(headers) };
-    if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) {
-      stream.respond(head, { endStream: true });
-      return;
-    }
-    stream.respond(head, { waitForTrailers: true });
-    stream.once('wantTrailers', () => {
-      stream.sendTrailers(trailers ?? failure(status.UNAVAILABLE, `${name} broke off its answer`));
-    });
-    upstream.pipe(stream);
-  });
-  upstream.on('trailers', (headers: IncomingHttpHeaders) => (trailers = passed(headers)));
-  upstream.on('error', (error: Error) =>
-    refuse(stream, status.UNAVAILABLE, `${name} is out of reach: ${error.message}`),
-  );
-  upstream.on('close', () => refuse(stream, status.UNAVAILABLE, `${name} broke off its answer`));
-  stream.on('error', () => undefined);
-  stream.on('close', () => {
-    if (!upstream.closed) upstream.close(constants.NGHTTP2_CANCEL);
-  });
-  stream.pipe(upstream);
-}
-
-/** One connection to each backend, made when it is needed and again after it was lost. */
-function openBackends() {
-  const sessions = new Map<string, ClientHttp2Session>();
+/** Counts the open calls of each caller. */
+function openCounts() {
+  const counts = new Map<string, number>();
   return {
-    session: (address: string): ClientHttp2Session => {
-      const open = sessions.get(address);
-      if (open !== undefined && !open.closed && !open.destroyed) return open;
-      const session = connect(`http://${address}`);
-      session.on('connect', () => session.setLocalWindowSize(connectionWindowBytes));
-      // Each call on it fails by itself.
-      session.on('error', () => undefined);
-      const forget = () => {
-        if (sessions.get(address) === session) sessions.delete(address);
-      };
-      // A backend that is stopping finishes its calls, but takes no new ones.
-      session.on('goaway', forget);
-      session.on('close', forget);
-      sessions.set(address, session);
-      return session;
-    },
-    close: () => {
-      for (const session of sessions.values()) session.destroy();
+    /** Counts a call until its stream closes. Throws TOO_MANY_CALLS where the caller has as many open as it may. */
+    enter: (caller: string, stream: ServerHttp2Stream): void => {
+      const count = counts.get(caller) ?? 0;
+      if (count >= callsPerCaller) {
+        const message = `${caller} has ${count} calls open, which is the limit; end some, such as watches, and call again`;
+        throw new PairwiseError('TOO_MANY_CALLS', message);
+      }
+      counts.set(caller, count + 1);
+      stream.once('close', () => {
+        const left = counts.get(caller)! - 1;
+        if (left === 0) counts.delete(caller);
+        else counts.set(caller, left);
+      });
     },
   };
 }
@@ -137,31 +78,50 @@ function listener({ tls }: Access, log: FrontOptions['log']): Http2Server | Http
  */
 export async function startFront(options: FrontOptions): Promise<Front> {
   checkAccess(options);
-  const { routes, log, address } = options;
+  const { log, address } = options;
   const holderOf = openTokens(options, log);
-  const allowed = (authorization: string | undefined) => !isGuarded(options) || holderOf(authorization) !== undefined;
-  const own = await startServer({ address: '127.0.0.1:0', services: [], reflect: Object.keys(routes), log });
+  const routes = new Map(Object.entries(options.routes));
+  const own = await startServer({ address: '127.0.0.1:0', services: [], reflect: [...routes.keys()], log });
   const backends = openBackends();
+  const counts = openCounts();
   const sessions = new Set<ServerHttp2Session>();
   const server = listener(options, log);
 
-  server.on('stream', (stream, headers) => {
-    const name = (headers[':path'] ?? '').split('/')[1] ?? '';
-    const backend = name.startsWith('grpc.') ? own.address : routes[name];
+  /** Who calls. Throws UNAUTHENTICATED where that must be shown and is not. */
+  const callerOf = (stream: ServerHttp2Stream, authorization: string | undefined): string => {
+    if (!isGuarded(options)) return stream.session?.socket.remoteAddress ?? '';
+    const holder = holderOf(authorization);
+    if (holder === undefined) throw new PairwiseError('UNAUTHENTICATED', 'the call has no valid bearer token');
+    return holder.name;
+  };
+
+  const route = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    const path = headers[':path'] ?? '';
+    const name = path.split('/')[1] ?? '';
+    const backend = name.startsWith('grpc.') ? own.address : routes.get(name);
     if (backend === undefined) {
-      refuse(stream, status.UNIMPLEMENTED, `there is no service ${name}`);
-    } else if (!name.startsWith('grpc.health.') && !allowed(headers.authorization)) {
-      refuse(stream, status.UNAUTHENTICATED, 'the call has no valid bearer token');
-    } else {
-      const head = { ':method': 'POST', ':path': headers[':path'], ...passed(headers) };
-      relay(stream, backends.session(backend).request(head), name);
+      refuse(stream, statusTrailers(status.UNIMPLEMENTED, `there is no service ${name}`));
+      return;
+    }
+    if (!name.startsWith('grpc.health.')) counts.enter(callerOf(stream, headers.authorization), stream);
+    const upstream = backends.request(backend, { ':method': 'POST', ':path': path, ...passed(headers) });
+    relay(stream, upstream, name, (error) => log.error({ err: error, path }, `a call of ${name} failed by a defect`));
+  };
+
+  server.on('stream', (stream, headers) => {
+    try {
+      route(stream, headers);
+    } catch (error) {
+      stream.on('error', () => undefined);
+      if (!(error instanceof PairwiseError)) log.error({ err: error }, 'a call failed by a defect of the front');
+      refuse(stream, errorTrailers(error));
     }
   });
   server.on('session', (session) => {
     sessions.add(session);
-    session.setLocalWindowSize(connectionWindowBytes);
     session.on('close', () => sessions.delete(session));
     session.on('error', () => undefined);
+    session.setLocalWindowSize(sessionWindowBytes);
   });
   const colon = address.lastIndexOf(':');
   const host = address.slice(0, colon);

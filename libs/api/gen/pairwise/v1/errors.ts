@@ -80,6 +80,8 @@ export const ErrorReason = {
   INTERNAL: "ERROR_REASON_INTERNAL",
   /** OUT_OF_MEMORY - The device has too little memory for the work; smaller micro-batches may fit. RESOURCE_EXHAUSTED. */
   OUT_OF_MEMORY: "ERROR_REASON_OUT_OF_MEMORY",
+  /** TOO_MANY_CALLS - The caller has too many calls open at once; it may call again once some have ended, such as watches. RESOURCE_EXHAUSTED. */
+  TOO_MANY_CALLS: "ERROR_REASON_TOO_MANY_CALLS",
 } as const;
 
 export type ErrorReason = typeof ErrorReason[keyof typeof ErrorReason];
@@ -118,6 +120,7 @@ export namespace ErrorReason {
   export type UNAVAILABLE = typeof ErrorReason.UNAVAILABLE;
   export type INTERNAL = typeof ErrorReason.INTERNAL;
   export type OUT_OF_MEMORY = typeof ErrorReason.OUT_OF_MEMORY;
+  export type TOO_MANY_CALLS = typeof ErrorReason.TOO_MANY_CALLS;
 }
 
 export function errorReasonFromJSON(object: any): ErrorReason {
@@ -221,6 +224,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 32:
     case "ERROR_REASON_OUT_OF_MEMORY":
       return ErrorReason.OUT_OF_MEMORY;
+    case 33:
+    case "ERROR_REASON_TOO_MANY_CALLS":
+      return ErrorReason.TOO_MANY_CALLS;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
@@ -294,6 +300,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_INTERNAL";
     case ErrorReason.OUT_OF_MEMORY:
       return "ERROR_REASON_OUT_OF_MEMORY";
+    case ErrorReason.TOO_MANY_CALLS:
+      return "ERROR_REASON_TOO_MANY_CALLS";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
@@ -367,6 +375,8 @@ export function errorReasonToNumber(object: ErrorReason): number {
       return 31;
     case ErrorReason.OUT_OF_MEMORY:
       return 32;
+    case ErrorReason.TOO_MANY_CALLS:
+      return 33;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
