@@ -2,20 +2,20 @@
  * Module boundaries (docs: CONTRIBUTING.md). The tags of the projects are in their package.json (`nx.tags`), and the
  * rules are made from them here, so that a new project cannot be forgotten.
  */
-const { readdirSync, readFileSync } = require('node:fs');
-const { join } = require('node:path');
+const { globSync, readFileSync } = require('node:fs');
+const { dirname, join } = require('node:path');
 
-const projects = ['libs', 'services', 'tools'].flatMap((folder) =>
-  readdirSync(join(__dirname, folder)).map((name) => {
-    const manifest = JSON.parse(readFileSync(join(__dirname, folder, name, 'package.json'), 'utf8'));
-    return { path: `${folder}/${name}`, tag: manifest.nx.tags[0] };
-  }),
-);
+const manifestOf = (folder) => JSON.parse(readFileSync(join(__dirname, folder, 'package.json'), 'utf8'));
+const projects = globSync(
+  manifestOf('.').workspaces.map((pattern) => `${pattern}/package.json`),
+  { cwd: __dirname },
+).map((manifest) => ({ path: dirname(manifest), tag: manifestOf(dirname(manifest)).nx.tags[0] }));
 const tagged = (...tags) =>
   `^(${projects
     .filter(({ tag }) => tags.includes(tag))
     .map(({ path }) => path)
     .join('|')})/`;
+const paths = projects.map(({ path }) => path).join('|');
 // What tests share lies in `testing.ts`; the rule `testing-is-for-specs` keeps it out of everything else.
 const specs = '(\\.spec|/testing)\\.ts$';
 
@@ -69,28 +69,35 @@ module.exports = {
     {
       name: 'only-ort-imports-the-runtime',
       severity: 'error',
-      from: { pathNot: '^libs/ort/' },
+      from: { pathNot: '^libs/engine/ort/' },
       to: { path: 'node_modules/onnxruntime' },
     },
     {
       name: 'through-the-front-door',
       comment: 'Other projects see a library by its index.ts (or testing.ts) alone.',
       severity: 'error',
-      from: { path: '^(libs|services|tools)/([^/]+)/', pathNot: specs },
-      to: { path: '^libs/', pathNot: ['^$1/$2/', '^libs/[^/]+/(index|testing)\\.ts$', 'node_modules'] },
+      from: { path: `^(${paths})/`, pathNot: specs },
+      to: { path: '^libs/', pathNot: ['^$1/', `^(${paths})/(index|testing)\\.ts$`, 'node_modules'] },
     },
     {
       name: 'testing-is-for-specs',
       severity: 'error',
-      from: { pathNot: specs },
-      to: { path: '/testing\\.ts$', pathNot: 'node_modules' },
+      from: { pathNot: [specs, '^libs/testing/'] },
+      to: { path: ['/testing\\.ts$', '^libs/testing/'], pathNot: 'node_modules' },
+    },
+    {
+      name: 'by-package',
+      comment: 'Other projects are imported by the name of their package, and so only what their exports list.',
+      severity: 'error',
+      from: { path: `^(${paths})/` },
+      to: { path: `^(${paths})/`, pathNot: '^$1/', dependencyTypes: ['local'] },
     },
     { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: '^libs/api/gen/' },
+    exclude: { path: '^libs/platform/api/gen/' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.base.json' },
     enhancedResolveOptions: {

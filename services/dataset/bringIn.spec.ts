@@ -2,7 +2,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ModelState, type ModelSource } from '@pairwise/api';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeTinyModel } from '../../tools/e2e/tinyModel.ts';
+import { writeTinyModel } from '@pairwise/testing';
 import { startTestService } from './testing.ts';
 
 // Here imports wait in their queue until the test lets them go on.

@@ -39,7 +39,7 @@ export function locationOf(source: ModelSource | undefined): ModelLocation {
   throw new PairwiseError('INVALID_ARGUMENT', `source ${problem}; give hub or uri`, { field: 'source' });
 }
 
-/** Opens a model outside. Throws as `openModel` of libs/hub does. */
+/** Opens a model outside. Throws as `openModel` of libs/formats/hub does. */
 export async function openSource({ hub, roots }: Outside, location: ModelLocation): Promise<OpenedSource> {
   const opened = await openModel(location, hub, roots);
   if (location.kind === 'repository') {

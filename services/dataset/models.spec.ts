@@ -5,8 +5,8 @@ import { readSafetensors, writeSafetensors } from '@pairwise/model';
 import { unpackPairs } from '@pairwise/preference';
 import type { Digest } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestHub, type TestHub } from '../../libs/hub/testing.ts';
-import { tinyPairs, writeTinyModel } from '../../tools/e2e/tinyModel.ts';
+import { startTestHub, type TestHub } from '@pairwise/hub/testing';
+import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 import { parent, startTestService } from './testing.ts';
 
 let service: Awaited<ReturnType<typeof startTestService>>;

@@ -18,7 +18,7 @@ import { digestOf } from '@pairwise/fingerprint';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { openFolder } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeTinyModel } from '../../tools/e2e/tinyModel.ts';
+import { writeTinyModel } from '@pairwise/testing';
 import { openExports } from './exports.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';

@@ -6,7 +6,7 @@ import { loraLayout, readCheckpoint, readSafetensors } from '@pairwise/model';
 import type { Checkpoint, LoraShape, ModelFolder } from '@pairwise/model';
 import { adapterParameters } from '@pairwise/training';
 import { afterAll } from 'vitest';
-import { sharedFolder } from '../../tools/goldens/referenceMaterial.ts';
+import { sharedFolder } from '@pairwise/testing';
 import { baseWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
 

@@ -16,7 +16,7 @@ import { openSession } from '@pairwise/ort';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { referenceGraph, segmentLogps, segmentOf } from '@pairwise/training';
-import { writeTinyModel } from '../../tools/e2e/tinyModel.ts';
+import { writeTinyModel } from '@pairwise/testing';
 import type { Peers } from './peers.ts';
 
 const parent = 'projects/default';

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { sharedFolder } from '../goldens/referenceMaterial.ts';
+import { sharedFolder } from '@pairwise/testing';
 import { smolConfig } from './model.ts';
 import { benchPairs } from './pairs.ts';
 

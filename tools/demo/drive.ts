@@ -5,12 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ExportState, ImportPolicy, RunSpec, type Artifact, type MetricPoint, type Run } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf } from '@pairwise/rpc';
-import { downloadFile } from '../cli/commands/download.ts';
-import { uploadPairs } from '../cli/commands/upload.ts';
-import type { Services } from '../cli/connection.ts';
-import { followRun } from '../cli/watch/follow.ts';
-import { linesView } from '../cli/watch/lines.ts';
-import { terminalView } from '../cli/watch/terminal.ts';
+import { downloadFile } from 'pairwise/commands/download';
+import { uploadPairs } from 'pairwise/commands/upload';
+import type { Services } from 'pairwise/connection';
+import { followRun } from 'pairwise/watch/follow';
+import { linesView } from 'pairwise/watch/lines';
+import { terminalView } from 'pairwise/watch/terminal';
 import type { Summary } from './summary.ts';
 
 const parent = 'projects/default';

@@ -1,10 +1,10 @@
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Artifact } from '@pairwise/api';
-import { connect, type Services } from '../cli/connection.ts';
-import { paint, say, table } from '../cli/output.ts';
-import { startPlatform, type Platform } from '../cli/up/platform.ts';
-import { summary as runSummary } from '../cli/watch/summary.ts';
+import { connect, type Services } from 'pairwise/connection';
+import { paint, say, table } from 'pairwise/output';
+import { startPlatform, type Platform } from 'pairwise/up/platform';
+import { summary as runSummary } from 'pairwise/watch/summary';
 import type { HeldOutQuestion } from './conversations.ts';
 import { downloadArtifact, exportBase, importPairs, startRun, watchRun } from './drive.ts';
 import { evaluate, type Evaluation } from './evaluate.ts';

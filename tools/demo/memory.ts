@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import type { Platform } from '../cli/up/platform.ts';
-import { processes } from '../cli/up/processes.ts';
+import type { Platform } from 'pairwise/up/platform';
+import { processes } from 'pairwise/up/processes';
 
 const everyMs = 250;
 

@@ -1,5 +1,5 @@
-import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { takeRuntime } from './runtime.ts';
 
 interface Manifest {
@@ -36,7 +36,8 @@ export function packedManifest(
 ) {
   const workspace = readManifest(root);
   const own = readManifest(join(root, 'tools/cli'));
-  const manifests = [own, ...readdirSync(join(root, 'libs')).map((name) => readManifest(join(root, 'libs', name)))];
+  const libraries = globSync('libs/**/package.json', { cwd: root, exclude: ['**/node_modules'] });
+  const manifests = [own, ...libraries.map((path) => readManifest(join(root, dirname(path))))];
   const platforms = new Map(manifests.flatMap((one) => Object.entries(one.optionalDependencies ?? {})));
   // Comes out together with the others; the workspace, which is not for Macs, does not lock it.
   platforms.set('@node-llama-cpp/mac-arm64-metal', platforms.get('@node-llama-cpp/linux-arm64')!);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { tinyPairs, writeTinyModel } from '../../e2e/tinyModel.ts';
+import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
 // What `npm pack` makes, installed into an empty folder as a user would, far from the repository.
 

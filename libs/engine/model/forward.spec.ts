@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { sharedFolder } from '@pairwise/testing';
+import { readCheckpoint } from './index.ts';
+import { expectGoldenLogps, folderAt, largestDifference, logps, openForward } from './testing.ts';
+
+const shared = sharedFolder();
+
+describe.skipIf(shared === undefined)('logps of the field’s own tools', () => {
+  test.each(['llama3', 'llama3-tied-bf16', 'mistral'])('%s', async (name) => {
+    await expectGoldenLogps(join(shared!, 'archs', name));
+  });
+
+  test('stories260K: pairs, packed, against one sequence at a time in float64', async () => {
+    const { config, session } = await openForward(join(shared!, 'models/stories260K-eos1'));
+    const golden = JSON.parse(readFileSync(join(shared!, 'goldens/ids_first64.json'), 'utf8')) as {
+      pairs: Record<
+        'prompt_ids' | 'chosen_ids' | 'rejected_ids' | 'ref_chosen_token_logps' | 'ref_rejected_token_logps',
+        number[]
+      >[];
+    };
+    const segments = golden.pairs.map((pair) => ({
+      prefix: Int32Array.from(pair.prompt_ids),
+      branches: [Int32Array.from(pair.chosen_ids), Int32Array.from(pair.rejected_ids)],
+    }));
+    const wanted = golden.pairs.flatMap((pair) => [pair.ref_chosen_token_logps, pair.ref_rejected_token_logps]);
+    const packed = await logps(session, config, segments);
+    expect(largestDifference(packed, wanted)).toBeLessThan(2e-4);
+
+    // Packed or one by one, sharing the prompt or not: the same but for the order of additions in float32.
+    const few = segments.slice(0, 6);
+    const alone = (await Promise.all(few.map((segment) => logps(session, config, [segment])))).flat();
+    const apart = await logps(
+      session,
+      config,
+      few.flatMap(({ prefix, branches }) => branches.map((branch) => ({ prefix, branches: [branch] }))),
+    );
+    const rows = (list: Float32Array[]) => list.map((row) => [...row]);
+    expect(largestDifference(alone, rows(packed.slice(0, 12)))).toBeLessThan(2e-5);
+    expect(largestDifference(apart, rows(packed.slice(0, 12)))).toBeLessThan(2e-5);
+    await session.close();
+  });
+
+  test.each([
+    ['gemma2', 'UNSUPPORTED_ARCHITECTURE', 'Gemma2ForCausalLM'],
+    ['gemma3-text', 'UNSUPPORTED_ARCHITECTURE', 'Gemma3ForCausalLM'],
+    ['phi3', 'UNSUPPORTED_ARCHITECTURE', 'Phi3ForCausalLM'],
+    ['qwen2-sharded', 'UNSUPPORTED_ARCHITECTURE', 'Qwen2ForCausalLM'],
+    ['qwen3', 'UNSUPPORTED_ARCHITECTURE', 'Qwen3ForCausalLM'],
+  ])('%s is refused by name', async (name, reason, text) => {
+    const folder = await folderAt(join(shared!, 'archs', name));
+    await expect(readCheckpoint(folder)).rejects.toMatchObject({
+      reason,
+      message: expect.stringContaining(text) as string,
+    });
+  });
+
+  test('a sliding window limits the length', async () => {
+    const { config } = await readCheckpoint(await folderAt(join(shared!, 'archs/mistral-swa16')));
+    expect(config.maxLength).toBe(16);
+  });
+});

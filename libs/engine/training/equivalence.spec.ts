@@ -1,0 +1,163 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  initialLora,
+  linearModules,
+  linearName,
+  loraLayout,
+  loraName,
+  loraScale,
+  mergeLora,
+  packSegments,
+  readCheckpoint,
+  readSafetensors,
+  targetCount,
+  writeSafetensors,
+  type Feed,
+  type LinearModule,
+  type LoraShape,
+  type Segment,
+} from '@pairwise/model';
+import { beforeAll, expect, test } from 'vitest';
+import { folderAt } from '@pairwise/model/testing';
+import type { Session } from '@pairwise/ort';
+import {
+  adapterFeeds,
+  crossEntropyGraph,
+  policyGraph,
+  referenceGraph,
+  segmentLogps,
+  segmentOf,
+  uniformStream,
+} from './index.ts';
+import { tinySetting, type TinySetting } from './testing.ts';
+
+let tiny: TinySetting;
+let segments: Segment[];
+
+beforeAll(async () => {
+  tiny = await tinySetting();
+  segments = tiny.task().pairs.map(segmentOf);
+  return () => tiny.close();
+});
+
+const apart = (list: readonly Segment[]) =>
+  list.flatMap(({ prefix, branches }) => branches.map((branch): Segment => ({ prefix, branches: [branch] })));
+
+function largestDifference(a: readonly Float32Array[], b: readonly Float32Array[]): number {
+  expect(a.map(({ length }) => length)).toEqual(b.map(({ length }) => length));
+  return Math.max(...a.flatMap((vector, i) => Array.from(vector, (value, j) => Math.abs(value - b[i]![j]!))));
+}
+
+/** Full gradients of the sum of -weight log p over segments that go through together. */
+async function gradients(session: Session, list: readonly Segment[], weights: readonly number[]) {
+  const { feeds, targetCount: count, branches } = packSegments(list, tiny.checkpoint.config);
+  const tokenWeights = new Float32Array(count);
+  branches.forEach(({ start, end }, index) => tokenWeights.fill(weights[index]!, start, end));
+  const tensors = readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')));
+  const parameters = [...tensors].map(([name, { shape, data }]): [string, Feed] => [
+    name,
+    { dtype: 'float32', dims: shape, data: data as Float32Array },
+  ]);
+  const token_weights: Feed = { dtype: 'float32', dims: [count], data: tokenWeights };
+  const results = await session.run({ ...feeds, ...Object.fromEntries(parameters), token_weights });
+  return parameters.map(([name]) => results[`gradient/${name}`]!.data as Float32Array);
+}
+
+test('gradients of all parameters: packed = one by one, prompts shared = sequences apart', async () => {
+  const session = await tiny.open(crossEntropyGraph(tiny.checkpoint.config));
+  const weights = segments.flatMap((_, index) => [0.1 * (index + 1), -0.05 * (index + 2)]);
+  const packed = await gradients(session, segments, weights);
+  const sum = packed.map(({ length }) => new Float32Array(length));
+  for (const [index, segment] of segments.entries()) {
+    const alone = await gradients(session, [segment], weights.slice(2 * index, 2 * index + 2));
+    alone.forEach((vector, at) => vector.forEach((value, i) => (sum[at]![i]! += value)));
+  }
+  const largest = Math.max(...packed.map((vector) => Math.max(...vector.map(Math.abs))));
+  // Sums over some 200 tokens in another order: 200 roundings of float32 at the very most.
+  const tolerance = 200 * 6e-8 * largest;
+  expect(largestDifference(packed, sum)).toBeLessThan(tolerance);
+  expect(largestDifference(packed, await gradients(session, apart(segments), weights))).toBeLessThan(tolerance);
+});
+
+test('logps: any packing, any order, prompts shared or not', async () => {
+  const session = await tiny.open(referenceGraph(tiny.checkpoint));
+  const { config } = tiny.checkpoint;
+  const logps = async (list: readonly Segment[]) => (await segmentLogps(session.run, config, list)).flat();
+  const packed = await logps(segments);
+  expect(packed.map(({ length }) => length)).toEqual(segments.flatMap(({ branches }) => branches.map((b) => b.length)));
+  expect(packed.flatMap((each) => [...each])).toHaveLength(segments.reduce((sum, each) => sum + targetCount(each), 0));
+  const alone: Float32Array[] = [];
+  for (const segment of segments) alone.push(...(await logps([segment])));
+  // A logp is about -6 with a rounding of 5e-7; the order of additions in attention changes a few of them.
+  const tolerance = 5e-6;
+  expect(largestDifference(alone, packed)).toBeLessThan(tolerance);
+  expect(largestDifference(await logps(apart(segments)), packed)).toBeLessThan(tolerance);
+  const turned = (
+    await logps([...segments].reverse().map((each) => ({ ...each, branches: [...each.branches].reverse() })))
+  ).reverse();
+  expect(largestDifference(turned, packed)).toBeLessThan(tolerance);
+});
+
+test('no token sees another pair, the other response or what follows it', async () => {
+  const session = await tiny.open(referenceGraph(tiny.checkpoint));
+  const { config } = tiny.checkpoint;
+  const [first, second, third] = segments.slice(0, 3) as [Segment, Segment, Segment];
+  const logps = async (changed: Segment) => (await segmentLogps(session.run, config, [first, changed, third])).flat();
+  const plain = await logps(second);
+  const [chosen, rejected] = second.branches as [Int32Array, Int32Array];
+  const last = rejected.length - 1;
+  const changed = await logps({ ...second, branches: [chosen, rejected.with(last, (rejected[last]! + 1) % 256)] });
+  // The same places in the same matrices: bit for bit, up to the one token that changed.
+  expect(changed[3]!.slice(0, last)).toEqual(plain[3]!.slice(0, last));
+  expect(changed[3]![last]).not.toBe(plain[3]![last]);
+  for (const other of [0, 1, 2, 4, 5]) expect(changed[other]).toEqual(plain[other]);
+  const prompt = await logps({ ...second, prefix: second.prefix.with(0, (second.prefix[0]! + 1) % 256) });
+  for (const own of [2, 3]) expect(prompt[own]).not.toEqual(plain[own]);
+  for (const other of [0, 1, 4, 5]) expect(prompt[other]).toEqual(plain[other]);
+});
+
+test.each<[string, Partial<LoraShape>]>([
+  ['all layers', {}],
+  ['some layers', { targetModules: ['k_proj', 'o_proj', 'up_proj'] }],
+  ['rank-stabilised', { useRslora: true, alpha: 5, r: 3 }],
+])('an adapter applied on the way = merged into the weights: %s', async (name, change) => {
+  const modules = Object.keys(linearModules) as LinearModule[];
+  const lora: LoraShape = { r: 4, alpha: 6, targetModules: modules, useRslora: false, ...change };
+  const { config } = tiny.checkpoint;
+  const layout = loraLayout(config, lora);
+  const uniform = uniformStream(2, name);
+  const parameters = initialLora(layout, uniform);
+  for (const vector of parameters) vector.forEach((value, i) => (vector[i] = value + 0.3 * (uniform() - 0.5)));
+  const policy = await tiny.open(policyGraph(tiny.checkpoint, lora));
+  const applied = (await segmentLogps(policy.run, config, segments, adapterFeeds(layout, parameters))).flat();
+
+  const tensors = readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')));
+  const factor = (layer: number, module: LinearModule, which: 'A' | 'B') => {
+    const { shape, offset } = layout[layer]!.entries.find((entry) => entry.name === loraName(layer, module, which))!;
+    return parameters[layer]!.subarray(offset, offset + shape[0] * shape[1]);
+  };
+  for (const [layer] of layout.entries()) {
+    for (const module of lora.targetModules) {
+      const weight = tensors.get(linearName(layer, module))!.data as Float32Array;
+      mergeLora(weight, factor(layer, module, 'A'), factor(layer, module, 'B'), lora.r, loraScale(lora));
+    }
+  }
+  const file = `merged-${name}.safetensors`.replace(' ', '-');
+  const written = [...tensors].map(([tensor, { shape, data }]) => ({
+    name: tensor,
+    dtype: 'F32' as const,
+    shape,
+    data,
+  }));
+  writeFileSync(join(tiny.folder, file), writeSafetensors(written));
+  const { weights } = await readCheckpoint(await folderAt(tiny.folder));
+  const merged = { config, weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])) };
+  const session = await tiny.open(referenceGraph(merged));
+  const fused = (await segmentLogps(session.run, config, segments)).flat();
+  const plain = await tiny.open(referenceGraph(tiny.checkpoint));
+  const untouched = (await segmentLogps(plain.run, config, segments)).flat();
+  expect(largestDifference(untouched, applied)).toBeGreaterThan(0.05);
+  // Merged weights are rounded to float32 once more: 6e-8 of each product, summed over two layers of up to 64 inputs.
+  expect(largestDifference(fused, applied)).toBeLessThan(2e-5);
+});

@@ -1,0 +1,33 @@
+import { packSegments, type Feed, type ModelConfig, type Segment } from '@pairwise/model';
+import { planMicroBatches } from './batches.ts';
+
+/** Runs a compiled graph: feeds in, results out. A session of libs/engine/ort is one. */
+export type RunGraph = (feeds: Record<string, Feed>) => Promise<Readonly<Record<string, { data: unknown }>>>;
+
+/** Called between micro-batches; throws to stop. */
+export type Checkpointing = () => void | Promise<void>;
+
+/**
+ * Per-token logps of every branch of every segment, in nats, by a graph with the output `token_logps`; `constants` are
+ * fed along with every micro-batch, such as an adapter.
+ */
+export async function segmentLogps(
+  run: RunGraph,
+  config: ModelConfig,
+  segments: readonly Segment[],
+  constants: Record<string, Feed> = {},
+  between: Checkpointing = () => undefined,
+): Promise<Float32Array[][]> {
+  const logps: Float32Array[][] = segments.map(() => []);
+  for (const part of planMicroBatches(segments, config)) {
+    await between();
+    const { feeds, branches } = packSegments(
+      part.map((index) => segments[index]!),
+      config,
+    );
+    const { token_logps: result } = await run({ ...feeds, ...constants });
+    const values = result!.data as Float32Array;
+    for (const { segment, branch, start, end } of branches) logps[part[segment]!]![branch] = values.slice(start, end);
+  }
+  return logps;
+}

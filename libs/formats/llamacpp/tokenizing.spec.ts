@@ -1,0 +1,143 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ggufTokenizer } from '@pairwise/gguf';
+import { PreTokenizer, Tokenizer } from 'tokenizers';
+import { afterAll, describe, expect, test } from 'vitest';
+import { byteLevelTokenizer, sharedFolder } from '@pairwise/testing';
+import { openJudge } from './index.ts';
+import { randomModel, testModel, writeTestGguf } from './testing.ts';
+
+const shared = sharedFolder();
+const folder = mkdtempSync(join(tmpdir(), 'pairwise-tokenizing-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const texts = [
+  'Once upon a time, there was a little dog named Max.',
+  'Lily said, "Let\'s go to the zoo!"\nTom was happy.',
+  '',
+  ' ',
+  '  two spaces first',
+  'two spaces last  ',
+  'many          spaces    inside',
+  '\n',
+  '\n\nlines\n\n\nand\r\nlines\t\ttabs\n',
+  "I'm, you're, HE'LL, they've 'd 's",
+  'Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich',
+  'naïve café, façade; cafe\u0301 with a combining accent',
+  'Съешь же ещё этих мягких французских булок',
+  '天地玄黃，宇宙洪荒。日本語のテキスト。한국어',
+  'שלום עולם مرحبا بالعالم नमस्ते दुनिया',
+  '🐻 bears 👩‍👩‍👧‍👦 family 🇩🇪 flag ❤️',
+  '0 1 12 123 1234 12345 3.14159 1,000,000 ½ ٣ Ⅷ',
+  'x = [i**2 for i in range(10)]; // <html> & {json: "yes"} \\ | ~ ` ^ # @ $ % € ™',
+  '-- --- ---- ... .... …… !!! ??? ===== ####',
+  'aaaa aaaaa aaaaaaa bbbbbb the the the thethethe',
+  'CamelCaseWords and SCREAMING_SNAKE_CASE, kebab-case',
+  '\u00a0no-break\u2003em space\u200bzero width\u3000ideographic',
+  'null \u0000 and control \u0001\u001f characters \u007f',
+  'turns<|end|>and<|end|> turns <|end|>',
+  'hello</s>world <s> x</s>',
+  'unpaired \ufffd replacement, private \ue000, astral \u{1f9ff}\u{20000}',
+];
+
+/** Ids of every text by the tokenizer itself and by llama.cpp, without special tokens. */
+async function bothIds(tokenizer: Tokenizer, path: string) {
+  const judge = await openJudge(path);
+  try {
+    const rows = [];
+    for (const text of texts) {
+      const own = await tokenizer.encode(text, null, { addSpecialTokens: false });
+      const theirs = await judge.tokenize(text, { addSpecial: false, parseSpecial: true });
+      rows.push({ text, own: own.getIds(), theirs: [...theirs] });
+    }
+    return rows;
+  } finally {
+    await judge.close();
+  }
+}
+
+describe('a byte-fallback tokenizer', () => {
+  test.skipIf(!shared)('has the same ids in llama.cpp (skipped without ../shared)', async () => {
+    const source = join(shared!, 'models/stories260K');
+    const path = join(folder, 'stories.gguf');
+    await writeTestGguf(await testModel(source), path, 'F16');
+    const tokenizer = Tokenizer.fromString(await readFile(join(source, 'tokenizer.json'), 'utf8'));
+    for (const { text, own, theirs } of await bothIds(tokenizer, path))
+      expect(theirs, JSON.stringify(text)).toEqual(own);
+  });
+});
+
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const rest = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const upper = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]';
+const lower = '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]';
+const mark = '[^\\r\\n\\p{L}\\p{N}]?';
+const slashRest = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const bytes = (useRegex: boolean) => ({
+  type: 'ByteLevel',
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: useRegex,
+});
+const split = (expression: string) => ({
+  type: 'Sequence',
+  pretokenizers: [{ type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false }, bytes(false)],
+});
+
+describe('byte-level tokenizers', () => {
+  test.each([
+    ['gpt-2', bytes(true), false],
+    ['smollm', { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, bytes(true)] }, false],
+    ['llama-bpe', split(`${contractions}|${mark}\\p{L}+|\\p{N}{1,3}|${rest}`), true],
+    ['smaug-bpe', split(`${contractions}|${mark}\\p{L}+|\\p{N}{1,3}|${rest}`), false],
+    ['qwen2', split(`${contractions}|${mark}\\p{L}+|\\p{N}|${rest}`), false],
+    ['tekken', split(`${mark}${upper}*${lower}+|${mark}${upper}+${lower}*|\\p{N}|${slashRest}`), true],
+  ])('cut like %s have the same ids in llama.cpp', async (pre, preTokenizer, ignoreMerges) => {
+    const json = trainedTokenizer(preTokenizer, ignoreMerges);
+    const path = join(folder, `${pre}.gguf`);
+    const vocabSize = Object.keys(json.model.vocab).length + 4;
+    const { metadata, caveats } = ggufTokenizer({
+      tokenizer: json,
+      tokenizerConfig: { eos_token: '<|end|>' },
+      vocabSize,
+    });
+    expect(metadata.get('tokenizer.ggml.pre')?.value).toBe(pre);
+    expect(caveats).toEqual(pre === 'tekken' ? [expect.stringContaining('combining marks')] : []);
+    await writeTestGguf(randomModel(vocabSize, metadata), path, 'F16');
+    const rows = await bothIds(Tokenizer.fromString(JSON.stringify(json)), path);
+    for (const { text, own, theirs } of rows) {
+      if (pre !== 'tekken' || !/\p{M}/u.test(text)) expect(theirs, JSON.stringify(text)).toEqual(own);
+    }
+  });
+});
+
+/** A byte-level BPE tokenizer with 300 merges, learned from the texts above in the plainest way. */
+function trainedTokenizer(preTokenizer: object, ignoreMerges: boolean) {
+  const tokenizerOf = (merges: [string, string][]) => {
+    const { model, ...parts } = byteLevelTokenizer(merges, ['<|end|>']);
+    return { ...parts, pre_tokenizer: preTokenizer, model: { ...model, ignore_merges: ignoreMerges } };
+  };
+  const cutter = Tokenizer.fromString(JSON.stringify(tokenizerOf([]))).getPreTokenizer() as PreTokenizer;
+  const words = texts.flatMap((text) => cutter.preTokenizeString(text).map(([word]) => Array.from(word)));
+  const merges: [string, string][] = [];
+  while (merges.length < 300) {
+    const counts = new Map<string, number>();
+    for (const word of words) {
+      for (let index = 1; index < word.length; index++) {
+        const pair = `${word[index - 1]!}\n${word[index]!}`;
+        counts.set(pair, (counts.get(pair) ?? 0) + 1);
+      }
+    }
+    const [best] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
+    const [left, right] = best.split('\n') as [string, string];
+    merges.push([left, right]);
+    for (const word of words) {
+      for (let index = 1; index < word.length; index++) {
+        if (word[index - 1] === left && word[index] === right) word.splice(index - 1, 2, left + right);
+      }
+    }
+  }
+  return tokenizerOf(merges);
+}

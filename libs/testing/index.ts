@@ -1,0 +1,3 @@
+export { byteLevelTokenizer } from './byteLevelTokenizer.ts';
+export { sharedFolder } from './referenceMaterial.ts';
+export { tinyPairs, writeTinyModel } from './tinyModel.ts';

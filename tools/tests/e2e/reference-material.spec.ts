@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RunSpec, RunState } from '@pairwise/api';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { sharedFolder } from '@pairwise/testing';
+import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
+
+// Whole runs on real checkpoints and real preference data.
+
+const shared = sharedFolder();
+
+describe.skipIf(shared === undefined)('real checkpoints and data', () => {
+  const { folder, remove } = temporaryFolder();
+  let platform: TestPlatform;
+  let stories: string;
+
+  beforeAll(async () => {
+    platform = await startTestPlatform(folder, {}, [shared!]);
+    const rows = readFileSync(join(shared!, 'data/concise-stories/train.jsonl'), 'utf8').split('\n').slice(0, 32);
+    stories = await platform.importDataset('stories', Buffer.from(rows.join('\n')));
+  });
+
+  afterAll(async () => {
+    await platform.stop();
+    remove();
+  });
+
+  const specOf = (model: string, datasetVersion: string, maxLength: number, maxSteps: number) =>
+    RunSpec.fromPartial({
+      model: { source: { $case: 'uri', value: `file://${shared}/${model}` } },
+      datasetVersion,
+      training: {
+        maxLength,
+        truncationMode: 'TRUNCATION_MODE_KEEP_START',
+        duration: { $case: 'maxSteps', value: maxSteps },
+        learningRate: 1e-3,
+        tuning: { $case: 'lora', value: { r: 8 } },
+      },
+      exportTargets: [
+        { format: { $case: 'gguf', value: { type: 'F16' } } },
+        { format: { $case: 'adapter', value: {} } },
+      ],
+    });
+
+  test.each(['llama3', 'llama3-tied-bf16', 'mistral'])('%s trains, exports and verifies', async (name) => {
+    const { name: run } = await platform.createRun(name, specOf(`archs/${name}`, stories, 256, 3));
+    const ended = await platform.untilEnded(run);
+    expect(ended.error).toBeUndefined();
+    expect(ended.outputs!.artifacts[0]!.verification!.maxAbsLogpDiff).toBeLessThan(0.05);
+  });
+
+  test.each([
+    ['gemma2', 'UNSUPPORTED_ARCHITECTURE', 'Gemma2ForCausalLM'],
+    ['gemma3-text', 'UNSUPPORTED_ARCHITECTURE', 'Gemma3ForCausalLM'],
+    ['phi3', 'UNSUPPORTED_ARCHITECTURE', 'Phi3ForCausalLM'],
+    ['qwen2-sharded', 'UNSUPPORTED_ARCHITECTURE', 'Qwen2ForCausalLM'],
+    ['qwen3', 'UNSUPPORTED_ARCHITECTURE', 'Qwen3ForCausalLM'],
+  ])('%s is refused by name', async (name, reason, text) => {
+    const error = await platform
+      .createRun('', specOf(`archs/${name}`, stories, 256, 3))
+      .catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ reason, field: 'spec.model' });
+    expect((error as Error).message).toContain(text);
+  });
+
+  test('a sliding window trains within its length, and is refused beyond', async () => {
+    const beyond = await platform.untilEnded(
+      (await platform.createRun('swa-beyond', specOf('archs/mistral-swa16', stories, 17, 2))).name,
+    );
+    expect(beyond.error?.message).toContain('max_length');
+    const within = await platform.untilEnded(
+      (await platform.createRun('swa-within', specOf('archs/mistral-swa16', stories, 16, 2))).name,
+    );
+    expect(within.error).toBeUndefined();
+  });
+
+  test('hh-rlhf from the raw jsonl.gz: five rows are refused and counted, the rest goes through a run', async () => {
+    const file = readFileSync(join(shared!, 'data/hh-rlhf/harmless-base.first1500.jsonl.gz'));
+    await expect(platform.importDataset('hh-strict', file)).rejects.toMatchObject({ reason: 'INVALID_PAIR' });
+    const version = await platform.importDataset('hh', file, 'IMPORT_POLICY_SKIP');
+    const { version: sealed } = await platform.dataset.getDatasetVersion({ name: version });
+    expect(sealed!.pairCount).toBe(1495);
+    expect(sealed!.report!.refused.map(({ reason, count }) => [reason, count]).sort()).toEqual([
+      ['EMPTY_RESPONSE', 4],
+      ['PROMPTS_DIFFER', 1],
+    ]);
+    const spec = specOf('models/stories260K', version, 512, 2);
+    spec.training!.truncationMode = 'TRUNCATION_MODE_REFUSE';
+    const { name } = await platform.createRun('hh', spec);
+    const run = await platform.untilEnded(name);
+    expect(run.error).toBeUndefined();
+    expect(run.state).toBe(RunState.SUCCEEDED);
+    expect(run.outputs!.referenceComputedCount).toBeGreaterThan(1000);
+  });
+});

@@ -1,0 +1,300 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { RunSpec, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
+import { errorOf } from '@pairwise/rpc';
+import { registry } from '@pairwise/telemetry';
+import { startCollector, type CollectedSpan, type Collector } from '@pairwise/telemetry/testing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
+import { tinyPairs, writeTinyModel } from '@pairwise/testing';
+
+// One platform, and a run through every service of it, on a model of random weights.
+
+const { folder, remove } = temporaryFolder();
+let collector: Collector;
+let platform: TestPlatform;
+let spec: RunSpec;
+
+beforeAll(async () => {
+  writeTinyModel(join(folder, 'model'));
+  collector = await startCollector();
+  platform = await startTestPlatform(folder, collector.environment);
+  const datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(48)));
+  spec = RunSpec.fromPartial({
+    model: { source: { $case: 'uri', value: `file://${folder}/model` } },
+    datasetVersion,
+    evaluation: { $case: 'evalFraction', value: 0.2 },
+    training: { learningRate: 1e-2, saveSteps: 2, batchSize: 8, tuning: { $case: 'lora', value: { r: 4 } } },
+    exportTargets: [
+      { format: { $case: 'adapter', value: {} } },
+      { format: { $case: 'merged', value: { dtype: 'F32' } } },
+      { format: { $case: 'gguf', value: { type: 'F16' } } },
+      { format: { $case: 'gguf', value: { type: 'Q8_0' } } },
+    ],
+  });
+});
+
+afterAll(async () => {
+  await platform.stop();
+  await collector.stop();
+  remove();
+});
+
+let first: Run;
+
+test('a run goes through every stage, and its figures hold', async () => {
+  const events: RunEvent[] = [];
+  const points: MetricPoint[] = [];
+  const created = await platform.createRun('first', spec);
+  expect(created.state).toBe(RunState.QUEUED);
+  first = await platform.untilEnded(created.name, ({ payload }) => {
+    if (payload?.$case === 'event') events.push(payload.value);
+    if (payload?.$case === 'metrics') points.push(payload.value);
+  });
+  expect(first.error).toBeUndefined();
+  expect(first.state).toBe(RunState.SUCCEEDED);
+  expect(first.stages.map(({ name, state }) => [name, state])).toEqual(
+    ['validate', 'reference', 'train', 'export', 'verify'].map((name) => [name, 'STAGE_STATE_SUCCEEDED']),
+  );
+
+  const evaluations = points.filter(({ values }) => 'eval_loss' in values);
+  const training = points.filter(({ values }) => 'loss' in values);
+  expect(training.map(({ step }) => step)).toEqual(training.map((_, index) => index + 1));
+  expect(Math.abs(training[0]!.values['loss']! - Math.LN2)).toBeLessThan(1e-4);
+  expect(training.at(-1)!.values['loss']).toBeLessThan(0.6);
+  expect(evaluations.map(({ step }) => step)).toEqual([0, training.length]);
+  expect(Math.abs(evaluations[0]!.values['eval_loss']! - Math.LN2)).toBeLessThan(1e-4);
+
+  expect(events.map(({ sequence }) => sequence)).toEqual(
+    events.map(({ sequence }) => sequence).sort((a, b) => Number(a - b)),
+  );
+  expect(events.map(({ type }) => type)).toContain('reference.complete');
+  const { outputs } = first;
+  expect(outputs!.referenceComputedCount).toBe(96);
+  expect(outputs!.referenceReusedCount).toBe(0);
+  const verified = outputs!.artifacts.filter(({ format }) => format === 'gguf');
+  expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0']);
+  for (const { verification } of verified) expect(verification!.tokenCount).toBeGreaterThan(100);
+  expect(verified[0]!.verification!.maxAbsLogpDiff).toBeLessThan(0.02);
+});
+
+test('watching again from a token gives the rest, without gaps', async () => {
+  const tokens: string[] = [];
+  for await (const { payload, resumeToken } of platform.orchestrator.watchRun({ name: first.name, resumeToken: '' })) {
+    if (payload?.$case === 'event' || payload?.$case === 'metrics') tokens.push(resumeToken);
+  }
+  expect(tokens).toEqual(tokens.map((_, index) => String(index + 1)));
+  const rest: string[] = [];
+  for await (const { payload, resumeToken } of platform.orchestrator.watchRun({
+    name: first.name,
+    resumeToken: tokens[4]!,
+  })) {
+    if (payload?.$case === 'event' || payload?.$case === 'metrics') rest.push(resumeToken);
+  }
+  expect(rest).toEqual(tokens.slice(5));
+});
+
+test('artifacts download whole, by their digests', async () => {
+  for (const { name, files } of first.outputs!.artifacts) {
+    for (const { path, digest, sizeBytes } of files) {
+      const hash = createHash('sha256');
+      let size = 0n;
+      for await (const { chunk } of platform.export.downloadArtifact({ name, path, offsetBytes: 0n })) {
+        hash.update(chunk);
+        size += BigInt(chunk.length);
+      }
+      expect([`sha256:${hash.digest('hex')}`, size]).toEqual([digest, sizeBytes]);
+    }
+  }
+  const [artifact] = first.outputs!.artifacts;
+  const escape = platform.export.downloadArtifact({
+    name: artifact!.name,
+    path: '../../../etc/passwd',
+    offsetBytes: 0n,
+  });
+  await expect(escape.next()).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'path' });
+});
+
+test('the resolved spec, sent again, reuses every reference logp and gives the same bytes', async () => {
+  const again = await platform.createRun('again', first.resolvedSpec!);
+  const run = await platform.untilEnded(again.name);
+  expect(run.error).toBeUndefined();
+  expect(run.outputs!.referenceComputedCount).toBe(0);
+  expect(run.outputs!.adapterDigest).toBe(first.outputs!.adapterDigest);
+  const digests = (of: Run) =>
+    of.outputs!.artifacts.filter(({ format }) => format !== 'gguf').map(({ digest }) => digest);
+  expect(digests(run)).toEqual(digests(first));
+});
+
+test('a cancelled run keeps its checkpoint, and goes on from there when it is retried', async () => {
+  const long = RunSpec.fromPartial({
+    ...spec,
+    training: { ...spec.training, duration: { $case: 'maxSteps', value: 600 }, saveSteps: 5 },
+    exportTargets: [{ format: { $case: 'adapter', value: {} } }],
+  });
+  const { name } = await platform.createRun('long', long);
+  let cancelled = false;
+  const stopped = await platform.untilEnded(name, async ({ payload }) => {
+    if (payload?.$case !== 'metrics' || payload.value.step < 12 || cancelled) return;
+    cancelled = true;
+    await platform.orchestrator.cancelRun({ name, requestId: '' });
+  });
+  expect(stopped.state).toBe(RunState.CANCELLED);
+  const parent = stopped.outputs!.training;
+  const { checkpoints } = await platform.training.listCheckpoints({ parent, pageSize: 0, pageToken: '' });
+  const reached = checkpoints.at(-1)!.step;
+  expect(reached).toBeGreaterThanOrEqual(10);
+  expect(reached).toBeLessThan(600);
+
+  await platform.orchestrator.retryRun({ name, requestId: '' });
+  const { training } = await platform.training.getTraining({ name: parent });
+  expect(training!.step).toBeLessThan(600);
+  const done = await platform.untilEnded(name);
+  expect(done.error).toBeUndefined();
+  expect([done.state, done.attempt]).toEqual([RunState.SUCCEEDED, 2]);
+  const straight = await platform.createRun('straight', long);
+  const { outputs } = await platform.untilEnded(straight.name);
+  expect(done.outputs!.adapterDigest).toBe(outputs!.adapterDigest);
+});
+
+test('one run per request id, and a name is never used again', async () => {
+  const request = { parent: 'projects/default', runId: '', spec, requestId: 'one', validateOnly: false };
+  const runs = await Promise.all(Array.from({ length: 20 }, () => platform.orchestrator.createRun(request)));
+  expect(new Set(runs.map(({ run }) => run!.name)).size).toBe(1);
+  const changed = { ...request, runId: 'other' };
+  await expect(platform.orchestrator.createRun(changed)).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED' });
+  const { name } = runs[0]!.run!;
+  await expect(platform.orchestrator.deleteRun({ name, etag: '', requestId: '' })).rejects.toMatchObject({
+    reason: 'WRONG_STATE',
+  });
+  await platform.untilEnded(name);
+  await platform.orchestrator.deleteRun({ name, etag: '', requestId: '' });
+  await expect(platform.orchestrator.getRun({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  const again = { ...request, runId: name.split('/').at(-1)!, requestId: '' };
+  await expect(platform.orchestrator.createRun(again)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
+});
+
+test('a dataset that is deleted before a run has read it fails the run', async () => {
+  const datasetVersion = await platform.importDataset('short-lived', Buffer.from(tinyPairs(8)));
+  const { name } = await platform.createRun('orphan', { ...spec, datasetVersion });
+  // So that the run cannot have begun in earnest.
+  process.kill(platform.platform.pid('orchestrator')!, 'SIGKILL');
+  await platform.dataset.deleteDataset({ name: 'projects/default/datasets/short-lived', etag: '', requestId: '' });
+  const ended = await platform.untilEnded(name);
+  expect(ended.state).toBe(RunState.FAILED);
+  const { reason, message } = errorOf(ended.error);
+  expect(reason).toBe('NOT_FOUND');
+  expect(message).toContain(datasetVersion);
+  expect(ended.stages[0]).toMatchObject({ name: 'validate', state: 'STAGE_STATE_FAILED' });
+});
+
+test.each<[string, string, string, object]>([
+  ['INVALID_ARGUMENT', 'spec.training.beta', 'must be above 0', { training: { beta: -0.1 } }],
+  ['NOT_FOUND', 'spec.dataset_version', 'there is no', { datasetVersion: 'projects/default/datasets/none/versions/1' }],
+  [
+    'PERMISSION_DENIED',
+    'spec.model',
+    'PAIRWISE_MODEL_ROOTS',
+    { model: { source: { $case: 'uri', value: 'file:///etc' } } },
+  ],
+])('%s: %s', async (reason, field, text, change) => {
+  const bad = RunSpec.fromPartial({ ...spec, ...change });
+  const error = await platform.createRun('', bad).catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ reason, field });
+  expect((error as Error).message).toContain(text);
+});
+
+test('a field of the spec that the server does not know is refused', async () => {
+  const unknown = { ...spec, training: { ...spec.training!, _unknownFields: { 7994: [new Uint8Array([1, 120])] } } };
+  await expect(platform.createRun('', unknown)).rejects.toMatchObject({
+    reason: 'UNKNOWN_FIELD',
+    field: 'spec.training',
+  });
+});
+
+test('all spans of a run are one trace, from the call to the last step', () => {
+  const of = collector.spans.filter(({ traceId }) => traceId === first.traceId);
+  const named = (name: string) => of.filter((span) => span.name === name);
+  const parentOf = (span: CollectedSpan | undefined) => of.find(({ spanId }) => spanId === span?.parentSpanId);
+  const create = named('pairwise.v1.OrchestratorService/CreateRun').find(({ kind }) => kind === 2);
+  expect(parentOf(named('send runs')[0])).toBe(create);
+  expect(parentOf(named('process runs')[0])).toBe(named('send runs')[0]);
+  expect(named('process runs')[0]!.links[0]?.spanId).toBe(named('send runs')[0]!.spanId);
+  for (const stage of ['validate', 'reference', 'train', 'export', 'verify']) {
+    expect(parentOf(named(`run ${stage}`)[0])?.name, stage).toBe('process runs');
+  }
+  for (const [queue, service] of [
+    ['coverages', 'reference'],
+    ['accelerator', 'reference-worker'],
+    ['accelerator', 'training-worker'],
+    ['exports', 'export'],
+  ] as const) {
+    const taken = named(`process ${queue}`).find((span) => span.service.endsWith(service));
+    expect(parentOf(taken)?.name, `${queue} in ${service}`).toBe(`send ${queue}`);
+  }
+  expect(parentOf(named('send exports')[0])?.name).toBe('pairwise.v1.ExportService/StartExport');
+  expect(new Set(of.map(({ attributes }) => attributes['pairwise.run.id']).filter(Boolean))).toEqual(
+    new Set([first.name]),
+  );
+});
+
+test('every metric that a run brings about is exported as the registry has it, and none besides', () => {
+  // Needs a process that is dead for good, and a container.
+  const elsewhere = ['pairwise.lease.expiries', 'pairwise.process.memory.limit'];
+  const exported = new Map(collector.points.map((point) => [point.name, point]));
+  expect([...exported.keys(), ...elsewhere].sort()).toEqual(
+    expect.arrayContaining([...Object.keys(registry), ...elsewhere].sort()),
+  );
+  for (const { name, kind, unit, description, attributes } of collector.points) {
+    const known = registry[name as keyof typeof registry];
+    expect({ kind, unit, description }, name).toEqual({
+      kind: known.kind,
+      unit: known.unit,
+      description: known.description,
+    });
+    // An error type is on calls that failed.
+    const own = Object.keys(attributes).filter((key) => key !== 'error.type');
+    expect(own.sort(), name).toEqual([...known.attributes].filter((key) => key !== 'error.type').sort());
+  }
+});
+
+test('metrics tell what the runs did', () => {
+  const of = (name: keyof typeof registry, wanted: Record<string, string> = {}) =>
+    collector.points.filter(
+      (point) => point.name === name && Object.entries(wanted).every(([key, value]) => point.attributes[key] === value),
+    );
+  const run = { 'pairwise.run.id': first.name };
+  expect(of('pairwise.training.loss', { ...run, 'pairwise.split': 'train' }).at(-1)!.value).toBeLessThan(0.6);
+  expect(of('pairwise.training.reward.accuracy', { ...run, 'pairwise.split': 'eval' })).not.toEqual([]);
+  expect(of('pairwise.reference.misses').at(-1)!.value).toBeGreaterThanOrEqual(96);
+  expect(of('pairwise.reference.hits').at(-1)!.value).toBeGreaterThanOrEqual(96);
+  expect(of('pairwise.export.size', { 'pairwise.artifact.type': 'Q8_0' }).at(-1)!.value).toBeGreaterThan(1000);
+  for (const activity of ['reference', 'train', 'evaluate']) {
+    expect(of('pairwise.tokens', { 'pairwise.activity': activity }).at(-1)!.value, activity).toBeGreaterThan(1000);
+  }
+  const queues = new Set(of('pairwise.queue.depth').map(({ attributes }) => attributes['messaging.destination.name']));
+  expect([...queues].sort()).toEqual(['accelerator', 'coverages', 'exports', 'models', 'runs']);
+  expect(of('pairwise.runs', { 'pairwise.run.state': 'SUCCEEDED' }).at(-1)!.value).toBeGreaterThanOrEqual(4);
+  const stages = of('pairwise.run.progress', run);
+  expect(stages.length).toBeGreaterThan(0);
+  // Series of a run end with it, though the process that told of them goes on.
+  const last = collector.points.findLastIndex(({ name }) => name === 'pairwise.runs');
+  expect(collector.points.indexOf(stages.at(-1)!)).toBeLessThan(last);
+});
+
+test('log lines reach the collector in the trace of their run', () => {
+  const succeeded = collector.lines.find(
+    ({ body, attributes }) => body === 'The run succeeded.' && attributes['pairwise.run.id'] === first.name,
+  );
+  expect(succeeded).toMatchObject({ service: 'orchestrator', severity: 'info', traceId: first.traceId });
+});
+
+test('no text of a pair is in any log line, span or metric', () => {
+  const words = tinyPairs(48)
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => (JSON.parse(line) as { chosen: string }).chosen.trim());
+  const { spans, points, lines } = collector;
+  const everything = platform.log.join('\n') + JSON.stringify({ spans, points, lines });
+  for (const text of words) expect(everything).not.toContain(text);
+});
