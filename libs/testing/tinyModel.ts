@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expectedTensors, parseConfig, writeSafetensors } from '@pairwise/model';
+import { expectedTensors, parseConfig } from '@pairwise/model';
+import { writeSafetensors } from '@pairwise/safetensors';
 import { uniformStream } from '@pairwise/training';
 import { byteLevelTokenizer } from './byteLevelTokenizer.ts';
 

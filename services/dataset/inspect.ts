@@ -1,6 +1,7 @@
 import type { InspectModelResponse, Model } from '@pairwise/api';
 import { PairwiseError, type Reason } from '@pairwise/errors';
-import { parameterCount, readCheckpoint, type Checkpoint, type ModelFolder } from '@pairwise/model';
+import { parameterCount, readCheckpoint, type Checkpoint } from '@pairwise/model';
+import { readJson, type ModelFolder } from '@pairwise/safetensors';
 import { statusOf } from '@pairwise/rpc';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 
@@ -74,21 +75,12 @@ async function unlessObstacle<T>(work: Promise<T>): Promise<T | PairwiseError> {
   }
 }
 
-const maxConfigBytes = 1024 * 1024;
-
 /** The name of an architecture that is not supported: nothing else of its config.json is understood. */
-async function describeUnsupported({ files, read }: ModelFolder): Promise<Described> {
+async function describeUnsupported(folder: ModelFolder): Promise<Described> {
   const nothing = { architecture: '', parameterCount: 0n, dtype: '', maxLength: 0, vocabularySize: 0 };
-  const file = files.find(({ path, sizeBytes }) => path === 'config.json' && sizeBytes <= maxConfigBytes);
-  if (file === undefined) return nothing;
-  const text = Buffer.from(await read(file.path, 0, file.sizeBytes)).toString('utf8');
-  try {
-    const { architectures } = (JSON.parse(text) ?? {}) as { architectures?: unknown };
-    const [first] = Array.isArray(architectures) ? (architectures as unknown[]) : [];
-    return { ...nothing, architecture: typeof first === 'string' ? first.slice(0, 100) : '' };
-  } catch (error) {
-    // That it is no JSON is the obstacle which led here.
-    if (error instanceof SyntaxError) return nothing;
-    throw error;
-  }
+  const config = await unlessObstacle(readJson(folder, 'config.json'));
+  // A config.json that cannot be read is the obstacle which led here.
+  if (typeof config !== 'object' || config === null || !('architectures' in config)) return nothing;
+  const [first] = Array.isArray(config.architectures) ? (config.architectures as unknown[]) : [];
+  return { ...nothing, architecture: typeof first === 'string' ? first.slice(0, 100) : '' };
 }

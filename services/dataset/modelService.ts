@@ -1,7 +1,8 @@
 import { ModelServiceService, ModelState, type InspectModelRequest, type InspectModelResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { storedFolder, type ModelFolder } from '@pairwise/model';
+import { storedFolder } from '@pairwise/model';
+import type { ModelFolder } from '@pairwise/safetensors';
 import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { inspectFolder, inspectionOf } from './inspect.ts';

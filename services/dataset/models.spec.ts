@@ -1,7 +1,7 @@
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImportPolicy, ModelState, TruncationMode, type ModelSource } from '@pairwise/api';
-import { readSafetensors, writeSafetensors } from '@pairwise/model';
+import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import { unpackPairs } from '@pairwise/preference';
 import type { Digest } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { loraLayout, writeSafetensors } from '@pairwise/model';
+import { loraLayout } from '@pairwise/model';
+import { writeSafetensors } from '@pairwise/safetensors';
 import type { LoraShape, ModelConfig } from '@pairwise/model';
 import { adapterTensors } from '@pairwise/training';
 import { writeFileFrom } from './files.ts';

@@ -1,13 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  bfloat16ToFloat32,
-  float32ToBfloat16,
-  loraLayout,
-  loraName,
-  readCheckpoint,
-  readSafetensors,
-} from '@pairwise/model';
+import { loraLayout, loraName, readCheckpoint } from '@pairwise/model';
+import { bfloat16ToFloat32, float32ToBfloat16, readSafetensors } from '@pairwise/safetensors';
 import { adapterTensors } from '@pairwise/training';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { writeAdapterArtifact } from './adapter.ts';

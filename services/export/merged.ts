@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expectedTensors, streamSafetensors } from '@pairwise/model';
-import type { ModelConfig, ModelFolder } from '@pairwise/model';
+import { expectedTensors } from '@pairwise/model';
+import { readText, streamSafetensors, type ModelFolder } from '@pairwise/safetensors';
+import type { ModelConfig } from '@pairwise/model';
 import { requireRoom, writeFileFrom } from './files.ts';
 import { encodeFinite, storedBytes } from './storage.ts';
 import type { StoredType } from './storage.ts';
@@ -65,8 +66,7 @@ async function* stored(
 
 /** The base model's config.json with its dtype put right: transformers 5 calls it `dtype`, those before `torch_dtype`. */
 async function configText(base: ModelFolder, type: StoredType | undefined): Promise<string> {
-  const { sizeBytes } = base.files.find(({ path }) => path === 'config.json')!;
-  const text = new TextDecoder().decode(await base.read('config.json', 0, sizeBytes));
+  const text = (await readText(base, 'config.json'))!;
   if (type === undefined) return text;
   const config = JSON.parse(text) as Record<string, unknown>;
   const named = { ...config, ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] };

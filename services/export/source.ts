@@ -1,7 +1,8 @@
 import { open } from 'node:fs/promises';
 import type { LoraConfig, Model, StartExportRequest } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
-import { loraLayout, storedCheckpoint, storedFolder, type Checkpoint, type ModelFolder } from '@pairwise/model';
+import { loraLayout, storedCheckpoint, storedFolder, type Checkpoint } from '@pairwise/model';
+import type { ModelFolder } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 import { resolveHyperparameters, unpackState } from '@pairwise/training';

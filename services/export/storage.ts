@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '@pairwise/model';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '@pairwise/safetensors';
 
 /** How weights are stored in the files that Pairwise writes itself. */
 export type StoredType = 'F32' | 'F16' | 'BF16';

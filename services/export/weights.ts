@@ -1,6 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
 import { loraLayout, loraScale, mergeLora } from '@pairwise/model';
-import type { Checkpoint, LoraShape, ModelConfig, ModelFolder } from '@pairwise/model';
+import type { Checkpoint, LoraShape, ModelConfig } from '@pairwise/model';
+import type { ModelFolder } from '@pairwise/safetensors';
 import { adapterTensors } from '@pairwise/training';
 import { decodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { readSafetensors, writeSafetensors } from '@pairwise/model';
+import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 
 /** log p of each token of a response under the reference, in nats. */
 export interface ResponseLogps {

@@ -2,7 +2,7 @@ import { FileInfo, type Encoding, type StartTrainingRequest } from '@pairwise/ap
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { unpackPairs, type EncodedPair } from '@pairwise/preference';
-import { readSafetensors, writeSafetensors } from '@pairwise/model';
+import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { sum, type TrainingPair } from '@pairwise/training';
 import type { Peers } from './peers.ts';

@@ -2,7 +2,8 @@ import { Checkpoint, MetricPoint, TrainingState, type TrainingSpec } from '@pair
 import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { initialLora, writeSafetensors } from '@pairwise/model';
+import { initialLora } from '@pairwise/model';
+import { writeSafetensors } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { count, record as measure } from '@pairwise/telemetry';
 import {

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expectedTensors, parseConfig, streamSafetensors } from '@pairwise/model';
+import { expectedTensors, parseConfig } from '@pairwise/model';
+import { streamSafetensors } from '@pairwise/safetensors';
 import { uniformStream } from '@pairwise/training';
 
 /** The shape of HuggingFaceTB/SmolLM2-135M. */

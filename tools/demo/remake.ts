@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
-import { expectedTensors, float32ToFloat16, parseConfig, writeSafetensors } from '@pairwise/model';
+import { expectedTensors, parseConfig } from '@pairwise/model';
+import { float32ToFloat16, writeSafetensors } from '@pairwise/safetensors';
 import { exchangeText, promptText } from './chat.ts';
 import { exchanges } from './conversations.ts';
 import { writeData, writeTokenizer } from './material.ts';

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
-import { readCheckpoint, readSafetensors, writeSafetensors, type TensorData } from './index.ts';
+import { readCheckpoint } from './index.ts';
+import { readSafetensors, writeSafetensors, type TensorData } from '@pairwise/safetensors';
 import { folderAt } from './testing.ts';
 
 let folder: string;
@@ -47,15 +48,15 @@ test.each<[string, (name: typeof path) => void, string, string]>([
     'a config that is no JSON',
     (at) => writeFileSync(at('config.json'), '{'),
     'INVALID_MODEL',
-    'config.json is no JSON',
+    'config.json is not valid JSON',
   ],
   [
-    'a config that is no UTF-8',
+    'a config that is not valid UTF-8',
     (at) => writeFileSync(at('config.json'), Uint8Array.of(0x22, 0xff, 0x22)),
     'INVALID_MODEL',
-    'config.json is no JSON',
+    'config.json is not valid UTF-8',
   ],
-  ['an empty config', (at) => writeFileSync(at('config.json'), ''), 'INVALID_MODEL', 'config.json is no JSON'],
+  ['an empty config', (at) => writeFileSync(at('config.json'), ''), 'INVALID_MODEL', 'config.json is not valid JSON'],
   [
     'a config larger than memory',
     (at) => truncateSync(at('config.json'), 2 ** 33),

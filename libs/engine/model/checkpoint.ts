@@ -1,9 +1,8 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { Dtype, GraphBuilder, Value } from '@pairwise/onnx';
+import { headerLength, parseHeader, readJson, weightFiles, type ModelFolder } from '@pairwise/safetensors';
 import { parseConfig, type ModelConfig } from './config.ts';
 import { asFloat32 } from './forward.ts';
-import { headerLength, parseHeader } from './safetensors.ts';
-import { weightFiles } from './shards.ts';
 import { checkTensors, type Weight } from './tensors.ts';
 
 /** A model folder, as far as a graph needs it: the config and where each tensor lies. */
@@ -12,25 +11,18 @@ export interface Checkpoint {
   weights: Map<string, Weight>;
 }
 
-/** How a model folder is read: the names and sizes of its files, and bytes by range. */
-export interface ModelFolder {
-  files: readonly { path: string; sizeBytes: number }[];
-  read(path: string, start: number, end: number): Promise<Uint8Array>;
-}
-
-/** Largest JSON file of a model that is read whole, in bytes. */
-const maxJsonBytes = 64 * 1024 * 1024;
-
 /**
  * Reads the config and the headers of all weight files of a model folder, and checks them against each other. Weights
  * themselves are not read. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
  * MISSING_TENSOR, WRONG_SHAPE.
  */
 export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
-  const config = parseConfig(await readJson(folder, 'config.json'));
-  const indexName = 'model.safetensors.index.json';
-  const hasIndex = folder.files.some(({ path }) => path === indexName);
-  const index = hasIndex ? await readJson(folder, indexName) : undefined;
+  const json = await readJson(folder, 'config.json');
+  if (json === undefined) {
+    throw new PairwiseError('INVALID_MODEL', 'the folder has no config.json', { field: 'config.json' });
+  }
+  const config = parseConfig(json);
+  const index = await readJson(folder, 'model.safetensors.index.json');
   const names = folder.files.map(({ path }) => path);
   const weights: Weight[] = [];
   for (const file of weightFiles(names, index)) {
@@ -40,22 +32,6 @@ export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
     for (const place of places) weights.push({ ...place, file });
   }
   return { config, weights: checkTensors(config, weights) };
-}
-
-async function readJson(folder: ModelFolder, path: string): Promise<unknown> {
-  const file = folder.files.find((each) => each.path === path);
-  if (file === undefined) throw new PairwiseError('INVALID_MODEL', `the folder has no ${path}`, { field: path });
-  if (file.sizeBytes > maxJsonBytes) {
-    throw new PairwiseError('INVALID_MODEL', `${path} has ${file.sizeBytes} bytes; that is no ${path}`, {
-      field: path,
-    });
-  }
-  const bytes = await folder.read(path, 0, file.sizeBytes);
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
-  } catch (cause) {
-    throw new PairwiseError('INVALID_MODEL', `${path} is no JSON`, { field: path, cause });
-  }
 }
 
 const graphDtypes: Record<string, Dtype> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };

@@ -1,5 +1,4 @@
-import { PairwiseError } from '@pairwise/errors';
-import { shown } from './shown.ts';
+import { PairwiseError, shown } from '@pairwise/errors';
 
 /** Names that `architectures` in config.json may have. */
 export const architectures = ['LlamaForCausalLM', 'MistralForCausalLM'] as const;

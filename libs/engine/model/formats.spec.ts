@@ -11,7 +11,7 @@ import {
   readSafetensors,
   writeSafetensors,
   type TensorData,
-} from './index.ts';
+} from '@pairwise/safetensors';
 import { expectGoldenLogps, goldenLogps } from './testing.ts';
 
 const shared = sharedFolder();

@@ -1,6 +1,5 @@
 export { architectures, parseConfig, type Architecture, type Llama3RopeScaling, type ModelConfig } from './config.ts';
-export { readCheckpoint, frozenWeights, trainedWeights, type Checkpoint, type ModelFolder } from './checkpoint.ts';
-export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './floats.ts';
+export { readCheckpoint, frozenWeights, trainedWeights, type Checkpoint } from './checkpoint.ts';
 export { frozenLinear, packedInputs, tokenLogps, type PackedInputs, type Parameters } from './forward.ts';
 export {
   initialLora,
@@ -23,20 +22,6 @@ export {
   type Segment,
 } from './pack.ts';
 export { rotaryFrequencies } from './rope.ts';
-export {
-  headerLength,
-  maxHeaderBytes,
-  parseHeader,
-  readMetadata,
-  readSafetensors,
-  streamSafetensors,
-  writeSafetensors,
-  type SafetensorsDtype,
-  type StreamedTensor,
-  type TensorData,
-  type TensorPlace,
-} from './safetensors.ts';
-export { weightFiles } from './shards.ts';
 export {
   checkTensors,
   expectedTensors,

@@ -1,4 +1,5 @@
-import { readCheckpoint, type Checkpoint, type ModelFolder } from './checkpoint.ts';
+import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
+import type { ModelFolder } from '@pairwise/safetensors';
 
 /** A file of a model that lies in a blob store. */
 export interface StoredFile<Digest> {

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { ModelConfig } from './config.ts';
-import type { TensorPlace } from './safetensors.ts';
+import type { TensorPlace } from '@pairwise/safetensors';
 
 /** A tensor of a checkpoint with the file that it lies in. */
 export interface Weight extends TensorPlace {

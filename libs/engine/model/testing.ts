@@ -11,10 +11,10 @@ import {
   readCheckpoint,
   tokenLogps,
   type ModelConfig,
-  type ModelFolder,
   type Parameters as ModelParameters,
   type Segment,
 } from './index.ts';
+import type { ModelFolder } from '@pairwise/safetensors';
 
 /** For specs: a model folder on disk. */
 export async function folderAt(path: string): Promise<ModelFolder> {

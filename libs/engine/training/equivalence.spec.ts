@@ -10,14 +10,13 @@ import {
   mergeLora,
   packSegments,
   readCheckpoint,
-  readSafetensors,
   targetCount,
-  writeSafetensors,
   type Feed,
   type LinearModule,
   type LoraShape,
   type Segment,
 } from '@pairwise/model';
+import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import { beforeAll, expect, test } from 'vitest';
 import { folderAt } from '@pairwise/model/testing';
 import type { Session } from '@pairwise/ort';

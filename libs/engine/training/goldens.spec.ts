@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loraLayout, readCheckpoint, readSafetensors, type LoraShape } from '@pairwise/model';
+import { loraLayout, readCheckpoint, type LoraShape } from '@pairwise/model';
+import { readSafetensors } from '@pairwise/safetensors';
 import { digestOf } from '@pairwise/fingerprint';
 import { Tokenizer } from 'tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';

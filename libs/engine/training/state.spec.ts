@@ -1,4 +1,5 @@
-import { loraLayout, parseConfig, readMetadata, readSafetensors, writeSafetensors } from '@pairwise/model';
+import { loraLayout, parseConfig } from '@pairwise/model';
+import { readMetadata, readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import { digestOf } from '@pairwise/fingerprint';
 import { expect, test } from 'vitest';
 import {

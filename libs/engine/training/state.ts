@@ -1,5 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
-import { readMetadata, readSafetensors, writeSafetensors, type LoraLayer, type TensorData } from '@pairwise/model';
+import { type LoraLayer } from '@pairwise/model';
+import { readMetadata, readSafetensors, writeSafetensors, type TensorData } from '@pairwise/safetensors';
 import type { OptimizerState } from './optimizer.ts';
 
 const format = 'pairwise-checkpoint-1';

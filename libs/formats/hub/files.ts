@@ -1,10 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
-import { weightFiles } from '@pairwise/model';
+import { decodeJson, maxTextBytes, weightFiles } from '@pairwise/safetensors';
 
 export const indexName = 'model.safetensors.index.json';
-
-/** Largest index that is read, in bytes. */
-export const maxIndexBytes = 64 * 1024 * 1024;
 
 /** What belongs to a model besides its weights. */
 const settings = new Set([
@@ -39,23 +36,15 @@ export function refusePickles(names: readonly string[]): void {
 export async function selectFiles(names: readonly string[], readIndex: () => Promise<Uint8Array>): Promise<string[]> {
   const plain = names.filter((name) => /^[\w][\w.-]*$/.test(name));
   refusePickles(plain);
-  const index = plain.includes(indexName) ? parseIndex(await readIndex()) : undefined;
+  const index = plain.includes(indexName) ? decodeJson(await readIndex(), indexName) : undefined;
   const weights = weightFiles(plain, index);
   return [...plain.filter((name) => settings.has(name) || isLicence(name)).sort(), ...weights];
 }
 
-function parseIndex(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
-  } catch (cause) {
-    throw new PairwiseError('INVALID_MODEL', `${indexName} is no JSON`, { field: indexName, cause });
-  }
-}
-
 /** Throws INVALID_MODEL for an index that is too large to be one. */
 export function checkIndexSize(sizeBytes: number): void {
-  if (sizeBytes <= maxIndexBytes) return;
-  throw new PairwiseError('INVALID_MODEL', `${indexName} has ${sizeBytes} bytes; at most ${maxIndexBytes} are read`, {
+  if (sizeBytes <= maxTextBytes) return;
+  throw new PairwiseError('INVALID_MODEL', `${indexName} has ${sizeBytes} bytes; at most ${maxTextBytes} are read`, {
     field: indexName,
   });
 }

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeSafetensors } from '@pairwise/model';
+import { writeSafetensors } from '@pairwise/safetensors';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openFolder } from './index.ts';
 
@@ -85,7 +85,7 @@ test.each([
   ],
   ['a checkpoint only', { 'model.ckpt': 'x' }, 'UNSUPPORTED_FORMAT', 'model.ckpt is a pickle'],
   ['no weights', { 'config.json': '{}' }, 'INVALID_MODEL', 'neither model.safetensors nor'],
-  ['a broken index', { 'model.safetensors.index.json': '{', 'a.safetensors': weights }, 'INVALID_MODEL', 'is no JSON'],
+  ['a broken index', { 'model.safetensors.index.json': '{', 'a.safetensors': weights }, 'INVALID_MODEL', 'is not valid JSON'],
 ])('a folder with %s is refused', async (_, files, reason, problem) => {
   const opening = openFolder(await folder(join(root, 'm'), files), [root]);
   await expect(opening).rejects.toMatchObject({ reason, message: expect.stringContaining(problem) as string });

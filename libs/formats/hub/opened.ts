@@ -1,4 +1,4 @@
-import type { ModelFolder } from '@pairwise/model';
+import type { ModelFolder } from '@pairwise/safetensors';
 
 export interface ModelFile {
   /** Plain name: files of subfolders are no part of a model. */

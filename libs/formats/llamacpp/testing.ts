@@ -11,14 +11,8 @@ import {
   writeGguf,
 } from '@pairwise/gguf';
 import type { GgufValue, TensorToWrite } from '@pairwise/gguf';
-import {
-  bfloat16ToFloat32,
-  expectedTensors,
-  float32ToBfloat16,
-  float32ToFloat16,
-  parseConfig,
-  readSafetensors,
-} from '@pairwise/model';
+import { expectedTensors, parseConfig } from '@pairwise/model';
+import { bfloat16ToFloat32, float32ToBfloat16, float32ToFloat16, readSafetensors } from '@pairwise/safetensors';
 import type { ModelConfig } from '@pairwise/model';
 
 /** A model in memory: float32 weights by Hugging Face's names. */

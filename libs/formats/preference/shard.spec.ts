@@ -1,5 +1,5 @@
 import { digestOf } from '@pairwise/fingerprint';
-import { writeSafetensors } from '@pairwise/model';
+import { writeSafetensors } from '@pairwise/safetensors';
 import { expect, test } from 'vitest';
 import { unpackPairs, packPairs, type EncodedPair } from './index.ts';
 

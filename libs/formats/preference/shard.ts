@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { readSafetensors, writeSafetensors } from '@pairwise/model';
+import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import type { EncodedPair } from './encode.ts';
 
 /** Most pairs of one shard of an encoding. */

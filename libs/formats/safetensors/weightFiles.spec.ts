@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { weightFiles } from './shards.ts';
+import { weightFiles } from './index.ts';
 
 const index = (...files: unknown[]) => ({
   metadata: { total_size: 1 },

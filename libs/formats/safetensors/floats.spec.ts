@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './floats.ts';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './index.ts';
 
 const all = Uint16Array.from({ length: 2 ** 16 }, (_, bits) => bits);
 const kinds = [

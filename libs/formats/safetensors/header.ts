@@ -1,8 +1,7 @@
-import { PairwiseError } from '@pairwise/errors';
-import { shown } from './shown.ts';
+import { PairwiseError, shown } from '@pairwise/errors';
 
 /** Bytes per element of the dtypes that safetensors knows. */
-const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+export const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
 export type SafetensorsDtype = keyof typeof elementBytes;
 
 /** One tensor of a file: where its bytes are, counted from the beginning of the file. */
@@ -53,124 +52,8 @@ export function parseHeader(json: Uint8Array, fileSize: number, file: string): T
   return tensors;
 }
 
-/** A tensor to write. Data is little endian, as on every machine that runs this. */
-export interface TensorData {
-  name: string;
-  dtype: SafetensorsDtype;
-  shape: readonly number[];
-  data: ArrayBufferView;
-}
-
-/** A tensor to write whose bytes are asked for once, when its turn has come. */
-export interface StreamedTensor {
-  name: string;
-  dtype: SafetensorsDtype;
-  shape: readonly number[];
-  data: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-}
-
-/** A safetensors file with the tensors in the given order. The same tensors and metadata give the same bytes. */
-export function writeSafetensors(tensors: readonly TensorData[], metadata: Record<string, string> = {}): Uint8Array {
-  for (const { name, dtype, shape, data } of tensors) checkLength(name, dtype, shape, data.byteLength);
-  const header = encodeHeader(tensors, metadata);
-  const file = new Uint8Array(tensors.reduce((size, { data }) => size + data.byteLength, header.length));
-  file.set(header);
-  let at = header.length;
-  for (const { data } of tensors) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
-  }
-  return file;
-}
-
-/** The same as a stream of bytes, for models that are larger than the memory. Throws WRONG_SHAPE. */
-export async function* streamSafetensors(
-  tensors: readonly StreamedTensor[],
-  metadata: Record<string, string> = {},
-): AsyncGenerator<Uint8Array> {
-  yield encodeHeader(tensors, metadata);
-  for (const { name, dtype, shape, data } of tensors) {
-    let length = 0;
-    for await (const bytes of data()) {
-      length += bytes.byteLength;
-      yield bytes;
-    }
-    checkLength(name, dtype, shape, length);
-  }
-}
-
-/** The header with its length before it, padded so that the tensors begin at a multiple of 8 bytes. */
-function encodeHeader(
-  tensors: readonly { name: string; dtype: SafetensorsDtype; shape: readonly number[] }[],
-  metadata: Record<string, string>,
-): Uint8Array {
-  let end = 0;
-  const entries = tensors.map(({ name, dtype, shape }): [string, object] => {
-    const start = end;
-    end += byteLength(dtype, shape);
-    return [name, { dtype, shape, data_offsets: [start, end] }];
-  });
-  const first = Object.keys(metadata).length > 0 ? { __metadata__: metadata } : {};
-  const text = new TextEncoder().encode(JSON.stringify({ ...first, ...Object.fromEntries(entries) }));
-  const header = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
-  new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
-  header.set(text, 8);
-  return header;
-}
-
-function byteLength(dtype: SafetensorsDtype, shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, elementBytes[dtype]);
-}
-
-function checkLength(name: string, dtype: SafetensorsDtype, shape: readonly number[], length: number): void {
-  const expected = byteLength(dtype, shape);
-  if (length === expected) return;
-  throw new PairwiseError('WRONG_SHAPE', `'${name}' has ${length} bytes, its shape [${shape.join()}] ${expected}`);
-}
-
-export type TypedArray =
-  Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
-
-const arrays = {
-  F64: Float64Array,
-  F32: Float32Array,
-  F16: Uint16Array,
-  BF16: Uint16Array,
-  I64: BigInt64Array,
-  I32: Int32Array,
-  I16: Int16Array,
-  I8: Int8Array,
-  U8: Uint8Array,
-  BOOL: Uint8Array,
-};
-
-/** A small safetensors file that is whole in memory, by tensor name. F16 and BF16 are given as their bits. */
-export function readSafetensors(
-  bytes: Uint8Array,
-  file = 'the file',
-): Map<string, { shape: number[]; data: TypedArray }> {
-  const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
-  const places = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
-  return new Map(
-    places.map(({ name, dtype, shape, offset, length: size }) => {
-      // A copy, since the place in the file need not be aligned. (`slice` of a Buffer would be none.)
-      const { buffer } = new Uint8Array(bytes.subarray(offset, offset + size));
-      return [name, { shape, data: new arrays[dtype](buffer) }];
-    }),
-  );
-}
-
-/** The `metadata` that a file was written with. */
-export function readMetadata(bytes: Uint8Array, file = 'the file'): Record<string, string> {
-  const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
-  const metadata = parseObject(bytes.subarray(8, 8 + length), file)['__metadata__'] ?? {};
-  if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
-    throw invalid(file, 'has metadata that are no texts');
-  }
-  return metadata as Record<string, string>;
-}
-
-function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
+/** The header's JSON as an object, no name of which occurs twice. */
+export function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
   let header: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(json);
@@ -223,7 +106,7 @@ function parseTensor(name: string, entry: unknown, dataStart: number, file: stri
   return { name, dtype: dtype as SafetensorsDtype, shape, offset: dataStart + start, length: end - start };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -231,6 +114,7 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && (size as number) >= 0);
 }
 
-function invalid(file: string, problem: string, cause?: unknown): PairwiseError {
+/** An INVALID_FILE that names the file. */
+export function invalid(file: string, problem: string, cause?: unknown): PairwiseError {
   return new PairwiseError('INVALID_FILE', `${file} ${problem}`, { metadata: { file }, cause });
 }

@@ -9,7 +9,7 @@ import {
   streamSafetensors,
   writeSafetensors,
   type TensorData,
-} from './safetensors.ts';
+} from './index.ts';
 
 const tensors: TensorData[] = [
   { name: 'b', dtype: 'F32', shape: [2, 3], data: Float32Array.of(1, -2, 3.5, 0, -0, Infinity) },

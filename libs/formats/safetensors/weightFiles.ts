@@ -1,5 +1,4 @@
-import { PairwiseError } from '@pairwise/errors';
-import { shown } from './shown.ts';
+import { PairwiseError, shown } from '@pairwise/errors';
 
 /**
  * The weight files of a model folder: those that `model.safetensors.index.json` names, or the one `model.safetensors`.
