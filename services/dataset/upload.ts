@@ -58,8 +58,10 @@ export async function importPairs(uploading: Uploading, requests: AsyncIterable<
 async function firstMessage(messages: Messages): Promise<ImportHeader> {
   const first = await messages.next();
   const payload = first.done === true ? undefined : first.value.payload;
-  if (payload?.$case === 'header') return payload.value;
-  throw invalid('header', 'must come first, and once');
+  if (payload?.$case !== 'header') throw invalid('header', 'must come first, and once');
+  const { offsetBytes } = payload.value;
+  if (offsetBytes < 0n) throw invalid('header.offset_bytes', `is ${offsetBytes}; it must be at least 0`);
+  return payload.value;
 }
 
 /** Keeps the chunks until the end of the upload; the digest that the caller claims and the size of the file. */

@@ -10,6 +10,7 @@ import {
   type Export,
   type FileInfo,
 } from '@pairwise/api';
+import { offences, send } from '@pairwise/api/testing';
 import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
@@ -137,6 +138,16 @@ test('artifacts are made, listed page by page, and downloaded from any byte on',
   await expect(escape).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'path' });
 });
 
+const good = {
+  startExport: StartExportRequest.toJSON(requestFor('limits')) as object,
+  listArtifacts: { parent: `${parent}/exports/whole` },
+  downloadArtifact: { name: `${parent}/exports/whole/artifacts/half`, path: 'config.json' },
+};
+test.each(offences('ExportService', good))('$method refuses $field of $value', async (offence) => {
+  const refused = send(client, ExportServiceService, offence);
+  await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
+});
+
 test('the same request is the same export; other inputs are refused', async () => {
   const { export: made } = await client.getExport({ name: `${parent}/exports/whole` });
   expect((await client.startExport(requestFor('whole'))).export).toEqual(made);
@@ -187,6 +198,7 @@ test('a worker that was given up for dead writes nothing', async () => {
 test.each<[string, string, Partial<StartExportRequest>]>([
   ['INVALID_ARGUMENT', 'source', { source: undefined }],
   ['INVALID_ARGUMENT', 'targets', { targets: [] }],
+  ['INVALID_ARGUMENT', 'targets', { targets: Array.from({ length: 33 }, (_, n) => merged(`t${n}`, 'F32')) }],
   ['INVALID_ARGUMENT', 'targets', { targets: [merged('a', 'F32'), merged('a', 'F16')] }],
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: 'x', format: undefined }] }],
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: '', format: { $case: 'adapter', value: {} } }] }],

@@ -1,11 +1,14 @@
 import { Export, ExportState, type ExportTarget, type StartExportRequest } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
+import { inField, newId, parseName, refuseLongList, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { storedBytes } from './storage.ts';
 import { tolerances } from './verify.ts';
+
+/** Most artifacts of one export. */
+const maxTargets = 32;
 
 /** Checks a request and stores the export, or queues the one that failed or was cancelled again. */
 export async function startExport(
@@ -17,6 +20,7 @@ export async function startExport(
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.exportId, 'export', 'export_id');
   if (source === undefined) refuse('source', 'is not set; give checkpoint or model');
+  refuseLongList(targets, maxTargets, 'targets');
   refuseUnknownFields(targets, 'targets');
   if (targets.length === 0) refuse('targets', 'is empty; name at least one');
   const named = targets.map((target, index) => checkTarget(target, source.$case, `targets[${index}]`));

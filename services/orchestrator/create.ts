@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { CreateRunRequest, Run, RunState, type ModelSource, type RunSpec } from '@pairwise/api';
 import { callOf, once, repeated, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { errorOf, inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
+import { errorOf, inField, newId, parseName, type CallOptions } from '@pairwise/rpc';
+import { checkStepCount, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import { idOf } from './run.ts';
 import { pendingStages, type Runs } from './runs.ts';
@@ -28,7 +29,6 @@ export async function createRun(creation: Creation, request: CreateRunRequest, o
   const { parent, spec, validateOnly } = request;
   parseName('projects/{project}', parent, 'parent');
   if (spec === undefined) throw new PairwiseError('INVALID_ARGUMENT', 'spec is not set', { field: 'spec' });
-  refuseUnknownFields(spec, 'spec');
   const resolved = resolveSpec(spec);
   const id = newId(request.runId, 'run', 'run_id');
   const call = callOf('CreateRun', CreateRunRequest, request);
@@ -74,7 +74,9 @@ function newRun(name: string, spec: RunSpec, resolvedSpec: RunSpec, traceId: str
 /** Refuses a spec whose data or model is not there, or whose model cannot be trained. */
 async function inspect(peers: Peers, parent: string, spec: RunSpec, options: CallOptions): Promise<void> {
   const version = (field: string, name: string) => inField(field, peers.dataset.getDatasetVersion({ name }, options));
-  await version('spec.dataset_version', spec.datasetVersion);
+  const { version: pairs } = await version('spec.dataset_version', spec.datasetVersion);
+  // Of these pairs some may be left out or held out, which makes no more steps.
+  checkStepCount(pairs!.pairCount, resolveHyperparameters(spec.training!, 'spec.training'), 'spec.training');
   if (spec.evaluation?.$case === 'evalDatasetVersion') {
     await version('spec.eval_dataset_version', spec.evaluation.value);
   }

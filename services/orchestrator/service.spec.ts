@@ -1,4 +1,5 @@
 import { CreateRunRequest, OrchestratorServiceService, Run, RunSpec, RunState, StageState } from '@pairwise/api';
+import { offences, send } from '@pairwise/api/testing';
 import { callOf, migrate, once, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Durable } from '@pairwise/durable';
@@ -65,6 +66,8 @@ afterAll(async () => {
   await durable.stop();
   await database.close();
 });
+
+const limits = Run.create({ name: `${parent}/runs/limits`, stages: pendingStages() });
 
 async function stored(id: string, state: RunState): Promise<Run> {
   const name = `${parent}/runs/${id}`;
@@ -135,6 +138,26 @@ test('a repeated creation returns its run, though what the run was made of is go
   expect((await client.createRun(request)).run?.name).toBe(name);
   const other = client.createRun({ ...request, runId: 'another' });
   await expect(other).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED', field: 'request_id' });
+});
+
+const page = { parent: `${parent}/runs/limits` };
+const good = {
+  createRun: {
+    parent,
+    spec: {
+      model: { model: `${parent}/models/m` },
+      datasetVersion: `${parent}/datasets/d/versions/1`,
+      training: { losses: [{ type: 'sigmoid' }] },
+    },
+  },
+  listRuns: { parent },
+  listRunEvents: page,
+  listRunMetrics: page,
+};
+test.each(offences('OrchestratorService', good))('$method refuses $field of $value', async (offence) => {
+  if (offence.method !== 'createRun') await database.transaction((tx) => runs.create(limits, parent, tx));
+  const refused = send(client, OrchestratorServiceService, offence);
+  await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });
 
 test('a caller who does not wait any longer is not worked for', async () => {

@@ -69,6 +69,12 @@ test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
     },
   ],
   [
+    'spec.export_targets has 33 elements; it must have at most 32',
+    {
+      exportTargets: Array.from({ length: 33 }, (_, n) => ({ name: `t${n}`, format: { $case: 'adapter', value: {} } })),
+    },
+  ],
+  [
     "spec.export_targets[0].name is '../x'",
     { exportTargets: [{ name: '../x', format: { $case: 'adapter', value: {} } }] },
   ],

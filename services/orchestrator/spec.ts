@@ -1,15 +1,20 @@
 import { ExportTarget, ModelSource, RunSpec, TrainingSpec, TruncationMode } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
+import { refuseLongList, refuseUnknownFields } from '@pairwise/rpc';
 import { resolveHyperparameters } from '@pairwise/training';
 
 export const ggufTypes = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_K_M'] as const;
 const mergedTypes = ['F32', 'F16', 'BF16'] as const;
+/** Most export targets of a run, as `StartExport` has it. */
+const maxTargets = 32;
 
 /**
  * The spec with every default filled in, as far as it can be told without looking at data or model.
- * Resolving a resolved spec changes nothing. Throws INVALID_ARGUMENT with the field's path.
+ * Resolving a resolved spec changes nothing. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the field's path.
  */
 export function resolveSpec(spec: RunSpec): RunSpec {
+  refuseLongList(spec.exportTargets, maxTargets, 'spec.export_targets');
+  refuseUnknownFields(spec, 'spec');
   return RunSpec.create({
     model: resolveModel(spec.model),
     datasetVersion: versionName(spec.datasetVersion, 'spec.dataset_version'),
@@ -66,11 +71,13 @@ function resolveTargets(targets: readonly ExportTarget[]): ExportTarget[] {
     ExportTarget.create({ format: { $case: 'gguf', value: { type: 'F16' } } }),
   ];
   const resolved = (targets.length === 0 ? defaults : targets).map(resolveTarget);
-  resolved.forEach(({ name }, index) => {
-    if (resolved.findIndex((other) => other.name === name) !== index) {
+  const names = new Set<string>();
+  for (const [index, { name }] of resolved.entries()) {
+    if (names.has(name)) {
       refuse(`spec.export_targets[${index}].name`, `is '${name}', like an earlier target's; give each its own name`);
     }
-  });
+    names.add(name);
+  }
   return resolved;
 }
 

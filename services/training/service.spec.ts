@@ -3,12 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  type StartTrainingRequest,
+  StartTrainingRequest,
   TrainingServiceService,
   TrainingState,
   type MetricPoint,
   type Training,
 } from '@pairwise/api';
+import { offences, send } from '@pairwise/api/testing';
 import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
@@ -210,6 +211,16 @@ test('a training is deleted once it has ended, with its checkpoints', async () =
   await expect(again).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
 });
 
+const good = {
+  startTraining: StartTrainingRequest.toJSON(requestFor('limits', { losses: [{ type: 'sigmoid' }] })) as object,
+  watchTraining: { name: `${requestFor('x').parent}/trainings/straight` },
+  listCheckpoints: { parent: `${requestFor('x').parent}/trainings/straight` },
+};
+test.each(offences('TrainingService', good))('$method refuses $field of $value', async (offence) => {
+  const refused = send(client, TrainingServiceService, offence);
+  await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
+});
+
 test.each<[string, string, object]>([
   ['NOT_FOUND', 'model', { model: `${names.model}-none` }],
   ['NOT_FOUND', 'encoding', { encoding: `${names.encoding}-none` }],
@@ -218,6 +229,14 @@ test.each<[string, string, object]>([
   ['INVALID_ARGUMENT', 'parent', { parent: 'default' }],
   ['INVALID_ARGUMENT', 'training_id', { trainingId: 'Not_A_Label' }],
   ['INVALID_ARGUMENT', 'eval_fraction', { evaluation: { $case: 'evalFraction', value: 1 } }],
+  [
+    'INVALID_ARGUMENT',
+    'spec.num_train_epochs',
+    {
+      encoding: names.endless,
+      spec: requestFor('x', { duration: { $case: 'numTrainEpochs', value: 10_000 } }).spec,
+    },
+  ],
   ['INVALID_ARGUMENT', 'spec.beta', { spec: requestFor('x', { beta: 0 }).spec }],
   [
     'UNKNOWN_FIELD',

@@ -1,5 +1,6 @@
 import { TrainingServiceService, TrainingState, type Training, type WatchTrainingResponse } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
 import { parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Peers } from './peers.ts';
@@ -33,7 +34,8 @@ export function trainingService(parts: TrainingParts): Service {
       return { training: record.training };
     },
     getTraining: async ({ name }) => ({ training: (await trainings.get(named(name))).training }),
-    watchTraining: ({ name, afterSequence }, { signal }) => watch(trainings, named(name), afterSequence, signal),
+    watchTraining: ({ name, afterSequence }, { signal }) =>
+      watch(trainings, named(name), positionOf(afterSequence), signal),
     cancelTraining: async ({ name }) => ({ training: await cancel(parts, named(name)) }),
     deleteTraining: async ({ name }) => {
       await trainings.remove(named(name));
@@ -55,6 +57,12 @@ export function trainingService(parts: TrainingParts): Service {
 function named(name: string): string {
   parseName(pattern, name, 'name');
   return name;
+}
+
+function positionOf(afterSequence: bigint): bigint {
+  if (afterSequence >= 0n) return afterSequence;
+  const message = `after_sequence is ${afterSequence}; it must be at least 0`;
+  throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'after_sequence' });
 }
 
 async function cancel({ trainings, cancel: cancelWork }: TrainingParts, name: string): Promise<Training> {

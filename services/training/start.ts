@@ -9,7 +9,7 @@ import {
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
-import { engineVersion, resolveHyperparameters } from '@pairwise/training';
+import { checkStepCount, engineVersion, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import type { TrainingRecord, Trainings } from './trainings.ts';
 
@@ -23,13 +23,15 @@ export async function startTraining(
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.trainingId, 'training', 'training_id');
   refuseUnknownFields(request.spec, 'spec');
-  const resolvedSpec = resolveSpec(request.spec);
+  const hyperparameters = resolveHyperparameters(request.spec ?? {}, 'spec');
   if (evaluation?.$case === 'evalFraction' && !(evaluation.value >= 0 && evaluation.value < 1)) {
     const message = `eval_fraction is ${evaluation.value}; it must be at least 0 and below 1`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'eval_fraction' });
   }
   await inField('model', peers.model.getModel({ name: request.model }, options));
-  await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
+  const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
+  // Of these pairs some may be held out, which makes no more steps.
+  checkStepCount(encoding!.pairCount, hyperparameters, 'spec');
   await needComplete(peers, 'coverage', request.coverage, options);
   if (evaluation?.$case === 'evalEncoding') {
     await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
@@ -41,7 +43,7 @@ export async function startTraining(
     state: TrainingState.QUEUED,
     createTime: now,
     updateTime: now,
-    resolvedSpec,
+    resolvedSpec: TrainingSpec.create({ ...hyperparameters, truncationMode: truncationModeOf(request.spec) }),
     numericsProfile,
     engineVersion,
   });
@@ -55,10 +57,7 @@ async function needComplete(peers: Peers, field: string, name: string, options: 
   throw new PairwiseError('MISSING_LOGPS', message, { field, metadata: { name } });
 }
 
-function resolveSpec(spec: TrainingSpec | undefined): TrainingSpec {
-  const truncationMode = spec?.truncationMode ?? TruncationMode.UNSPECIFIED;
-  return TrainingSpec.create({
-    ...resolveHyperparameters(spec ?? {}, 'spec'),
-    truncationMode: truncationMode === TruncationMode.UNSPECIFIED ? TruncationMode.REFUSE : truncationMode,
-  });
+function truncationModeOf(spec: TrainingSpec | undefined): TruncationMode {
+  const given = spec?.truncationMode ?? TruncationMode.UNSPECIFIED;
+  return given === TruncationMode.UNSPECIFIED ? TruncationMode.REFUSE : given;
 }

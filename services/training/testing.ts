@@ -23,6 +23,8 @@ const parent = 'projects/default';
 export const names = {
   model: `${parent}/models/tiny`,
   encoding: `${parent}/encodings/pairs`,
+  /** One of more pairs than any data set has. */
+  endless: `${parent}/encodings/endless`,
   coverage: `${parent}/coverages/whole`,
   /** One that is still being computed. */
   begun: `${parent}/coverages/begun`,
@@ -61,6 +63,7 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
   const resources = new Map<string, Model | Encoding | Coverage>([
     [names.model, Model.create({ name: names.model, files })],
     [names.encoding, Encoding.create({ name: names.encoding, shardDigests: [shard] })],
+    [names.endless, Encoding.create({ name: names.endless, pairCount: 2 ** 31 - 1 })],
     [names.coverage, Coverage.create({ name: names.coverage, state: CoverageState.COMPLETE })],
     [names.begun, Coverage.create({ name: names.begun, state: CoverageState.COMPUTING })],
   ]);

@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest';
-import { resolveHyperparameters, stepCount, warmupStepCount, type HyperparameterInput } from './hyperparameters.ts';
+import {
+  checkStepCount,
+  resolveHyperparameters,
+  stepCount,
+  warmupStepCount,
+  type HyperparameterInput,
+} from './hyperparameters.ts';
 
 const resolve = (input: HyperparameterInput) => resolveHyperparameters(input, 'spec.training');
 
@@ -42,19 +48,24 @@ test.each<[string, HyperparameterInput]>([
 });
 
 test.each<[string, (value: number) => HyperparameterInput, number[], number[]]>([
-  ['learning_rate', (learningRate) => ({ learningRate }), [1e-12, 1], [0, -1e-5, NaN, Infinity]],
-  ['num_train_epochs', (value) => ({ duration: { $case: 'numTrainEpochs', value } }), [0.01, 100], [0, -1, NaN]],
-  ['max_steps', (value) => ({ duration: { $case: 'maxSteps', value } }), [1, 1e6], [0, 1.5, -1, NaN]],
+  ['learning_rate', (learningRate) => ({ learningRate }), [1e-12, 1], [0, -1e-5, 1.1, NaN, Infinity]],
+  [
+    'num_train_epochs',
+    (value) => ({ duration: { $case: 'numTrainEpochs', value } }),
+    [0.01, 10_000],
+    [0, -1, 10_001, 1e300, NaN],
+  ],
+  ['max_steps', (value) => ({ duration: { $case: 'maxSteps', value } }), [1, 2 ** 31 - 1], [0, 1.5, -1, 2 ** 31, NaN]],
   ['warmup_steps', (value) => ({ warmup: { $case: 'warmupSteps', value } }), [0, 10], [-1, 0.5]],
   ['warmup_ratio', (value) => ({ warmup: { $case: 'warmupRatio', value } }), [0, 1], [-0.1, 1.1, NaN]],
-  ['max_grad_norm', (maxGradNorm) => ({ maxGradNorm }), [0, 1], [-1, NaN, Infinity]],
-  ['weight_decay', (weightDecay) => ({ weightDecay }), [0, 1], [-0.1, NaN]],
+  ['max_grad_norm', (maxGradNorm) => ({ maxGradNorm }), [0, 1e9], [-1, 1.1e9, NaN, Infinity]],
+  ['weight_decay', (weightDecay) => ({ weightDecay }), [0, 100], [-0.1, 101, NaN]],
   ['adam_beta1', (adamBeta1) => ({ adamBeta1 }), [0, 0.999], [-0.1, 1, NaN]],
   ['adam_beta2', (adamBeta2) => ({ adamBeta2 }), [0, 0.9999], [-0.1, 1, NaN]],
-  ['adam_epsilon', (adamEpsilon) => ({ adamEpsilon }), [1e-12, 1], [0, -1e-8, NaN]],
-  ['beta', (beta) => ({ beta }), [1e-6, 10], [0, -0.1, NaN, Infinity]],
+  ['adam_epsilon', (adamEpsilon) => ({ adamEpsilon }), [1e-12, 1], [0, -1e-8, 1.1, NaN]],
+  ['beta', (beta) => ({ beta }), [1e-6, 100], [0, -0.1, 101, NaN, Infinity]],
   ['label_smoothing', (labelSmoothing) => ({ labelSmoothing }), [0, 0.49], [-0.1, 0.5, NaN]],
-  ['losses[0].weight', (weight) => ({ losses: [{ type: 'sigmoid', weight }] }), [0.1, 2], [0, -1, NaN]],
+  ['losses[0].weight', (weight) => ({ losses: [{ type: 'sigmoid', weight }] }), [0.1, 1000], [0, -1, 1001, NaN]],
   ['seed', (seed) => ({ seed }), [-(2 ** 31), 0, 2 ** 31 - 1], [2 ** 31, 0.5, NaN]],
   ['batch_size', (batchSize) => ({ batchSize }), [1, 4096], [0, 4097, 1.5]],
   ['logging_steps', (loggingSteps) => ({ loggingSteps }), [1], [0, -1, 0.5]],
@@ -62,8 +73,13 @@ test.each<[string, (value: number) => HyperparameterInput, number[], number[]]>(
   ['save_steps', (saveSteps) => ({ saveSteps }), [1], [0, -1, 0.5]],
   ['save_total_limit', (saveTotalLimit) => ({ saveTotalLimit }), [1], [0, -1, 0.5]],
   ['max_length', (maxLength) => ({ maxLength }), [2, 8192], [1, 0, 2.5]],
-  ['lora.r', (r) => ({ tuning: { $case: 'lora', value: { r } } }), [1, 512], [0, 513, 1.5]],
-  ['lora.lora_alpha', (loraAlpha) => ({ tuning: { $case: 'lora', value: { loraAlpha } } }), [0.5, 64], [0, -1, NaN]],
+  ['lora.r', (r) => ({ tuning: { $case: 'lora', value: { r } } }), [1, 1024], [0, 1025, 1.5]],
+  [
+    'lora.lora_alpha',
+    (loraAlpha) => ({ tuning: { $case: 'lora', value: { loraAlpha } } }),
+    [0.5, 65_536],
+    [0, -1, 65_537, NaN],
+  ],
 ])('%s: its ends are taken, and what lies outside is refused by name', (field, input, inside, outside) => {
   for (const value of inside) expect(() => resolve(input(value))).not.toThrow();
   for (const value of outside) {
@@ -72,9 +88,26 @@ test.each<[string, (value: number) => HyperparameterInput, number[], number[]]>(
   }
 });
 
+test('so many names of modules are refused before they are looked at', () => {
+  const targetModules = Array.from({ length: 33 }, () => 'q_proj');
+  expect(() => resolve({ tuning: { $case: 'lora', value: { targetModules } } })).toThrow(
+    'spec.training.lora.target_modules has 33 elements; it must have at most 32',
+  );
+});
+
 test('several losses are refused: nothing would sum them', () => {
   const losses = [{ type: 'sigmoid' }, { type: 'sigmoid' }];
   expect(() => resolve({ losses })).toThrow('spec.training.losses names several losses');
+});
+
+test('a training of more updates than can be counted is refused', () => {
+  const long = resolve({ duration: { $case: 'numTrainEpochs', value: 10_000 }, batchSize: 1 });
+  expect(() => checkStepCount(214_748, long, 'spec')).not.toThrow();
+  expect(() => checkStepCount(214_749, long, 'spec')).toThrow(
+    'spec.num_train_epochs is 10000, which makes 2147490000 optimizer updates over 214749 pairs in batches of 1',
+  );
+  const most = resolve({ duration: { $case: 'maxSteps', value: 2 ** 31 - 1 }, batchSize: 1 });
+  expect(() => checkStepCount(2 ** 31 - 1, most, 'spec')).not.toThrow();
 });
 
 test('steps and warm-up', () => {

@@ -76,19 +76,19 @@ export interface LoraSettings {
 export function resolveHyperparameters(input: HyperparameterInput, path: string): Hyperparameters {
   const check = checker(path);
   return {
-    learningRate: check.real('learning_rate', input.learningRate ?? 1e-5, { above: 0 }),
+    learningRate: check.real('learning_rate', input.learningRate ?? 1e-5, { above: 0, to: 1 }),
     duration: resolveDuration(input.duration, check),
     lrSchedulerType: check.oneOf('lr_scheduler_type', input.lrSchedulerType ?? 'linear', schedulerTypes),
     warmup: resolveWarmup(input.warmup, check),
-    maxGradNorm: check.real('max_grad_norm', input.maxGradNorm ?? 1, { from: 0 }),
-    weightDecay: check.real('weight_decay', input.weightDecay ?? 0, { from: 0 }),
+    maxGradNorm: check.real('max_grad_norm', input.maxGradNorm ?? 1, { from: 0, to: 1e9 }),
+    weightDecay: check.real('weight_decay', input.weightDecay ?? 0, { from: 0, to: 100 }),
     adamBeta1: check.real('adam_beta1', input.adamBeta1 ?? 0.9, { from: 0, below: 1 }),
     adamBeta2: check.real('adam_beta2', input.adamBeta2 ?? 0.999, { from: 0, below: 1 }),
-    adamEpsilon: check.real('adam_epsilon', input.adamEpsilon ?? 1e-8, { above: 0 }),
-    beta: check.real('beta', input.beta ?? 0.1, { above: 0 }),
+    adamEpsilon: check.real('adam_epsilon', input.adamEpsilon ?? 1e-8, { above: 0, to: 1 }),
+    beta: check.real('beta', input.beta ?? 0.1, { above: 0, to: 100 }),
     labelSmoothing: check.real('label_smoothing', input.labelSmoothing ?? 0, { from: 0, below: 0.5 }),
     losses: resolveLosses(input.losses ?? [], check),
-    seed: check.count('seed', input.seed ?? 42, -(2 ** 31), 2 ** 31 - 1),
+    seed: check.count('seed', input.seed ?? 42, -(2 ** 31)),
     batchSize: check.count('batch_size', input.batchSize ?? 8, 1, 4096),
     loggingSteps: check.count('logging_steps', input.loggingSteps ?? 1, 1),
     evalSteps: check.count('eval_steps', input.evalSteps ?? 0, 0),
@@ -97,6 +97,22 @@ export function resolveHyperparameters(input: HyperparameterInput, path: string)
     maxLength: check.count('max_length', input.maxLength ?? 1024, 2),
     tuning: { $case: 'lora', value: resolveLora(input.tuning?.value ?? {}, check) },
   };
+}
+
+/** The API counts in int32, so the planned number of optimizer updates must be one. */
+const largestInt32 = 2 ** 31 - 1;
+
+/**
+ * Refuses a training over `pairCount` pairs that would take more optimizer updates than can be counted.
+ * Throws INVALID_ARGUMENT with the field's path below `path`.
+ */
+export function checkStepCount(pairCount: number, hyperparameters: Hyperparameters, path: string): void {
+  const { batchSize, duration } = hyperparameters;
+  const steps = stepCount(pairCount, hyperparameters);
+  if (steps <= largestInt32) return;
+  const updates = `${steps} optimizer updates over ${pairCount} pairs in batches of ${batchSize}`;
+  const problem = `is ${duration.value}, which makes ${updates}; it must make at most ${largestInt32}`;
+  checker(path).refuse('num_train_epochs', problem);
 }
 
 /** Optimizer updates of a training over `pairCount` pairs: a last batch that is not full counts as one. */
@@ -114,7 +130,8 @@ function resolveDuration(duration: HyperparameterInput['duration'], check: Check
   if (duration?.$case === 'maxSteps') {
     return { $case: 'maxSteps', value: check.count('max_steps', duration.value, 1) };
   }
-  return { $case: 'numTrainEpochs', value: check.real('num_train_epochs', duration?.value ?? 1, { above: 0 }) };
+  const epochs = { above: 0, to: 10_000 };
+  return { $case: 'numTrainEpochs', value: check.real('num_train_epochs', duration?.value ?? 1, epochs) };
 }
 
 function resolveWarmup(warmup: HyperparameterInput['warmup'], check: Checker): Hyperparameters['warmup'] {
@@ -132,19 +149,25 @@ function resolveLosses(
   if (losses.length > 1) check.refuse('losses', 'names several losses, and this version sums no losses: give one');
   return losses.map(({ type, weight }, index) => ({
     type: check.oneOf(`losses[${index}].type`, type, lossTypes),
-    weight: check.real(`losses[${index}].weight`, weight ?? 1, { above: 0 }),
+    weight: check.real(`losses[${index}].weight`, weight ?? 1, { above: 0, to: 1000 }),
   }));
 }
 
+/** Most names of modules; more than there are says nothing more. */
+const mostNames = 32;
+
 function resolveLora(lora: LoraInput, check: Checker): LoraSettings {
   const named = lora.targetModules ?? [];
+  if (named.length > mostNames) {
+    check.refuse('lora.target_modules', `has ${named.length} elements; it must have at most ${mostNames}`);
+  }
   const all = named.length === 0 || named.includes('all-linear');
   const chosen = all
     ? []
     : named.map((name, i) => check.oneOf(`lora.target_modules[${i}]`, name, targetModules, 'all-linear'));
   return {
-    r: check.count('lora.r', lora.r ?? 16, 1, 512),
-    loraAlpha: check.real('lora.lora_alpha', lora.loraAlpha ?? 32, { above: 0 }),
+    r: check.count('lora.r', lora.r ?? 16, 1, 1024),
+    loraAlpha: check.real('lora.lora_alpha', lora.loraAlpha ?? 32, { above: 0, to: 65_536 }),
     targetModules: targetModules.filter((name) => all || chosen.includes(name)),
     useRslora: lora.useRslora ?? false,
   };
@@ -181,10 +204,9 @@ function checker(path: string) {
       ].flat();
       return inside ? value : refuse(field, `is ${value}; it must be ${bounds.join(' and ')}`);
     },
-    count(field: string, value: number, from: number, to = Infinity): number {
+    count(field: string, value: number, from: number, to = largestInt32): number {
       const inside = Number.isInteger(value) && value >= from && value <= to;
-      const bounds = to === Infinity ? `of at least ${from}` : `from ${from} to ${to}`;
-      return inside ? value : refuse(field, `is ${value}; it must be a whole number ${bounds}`);
+      return inside ? value : refuse(field, `is ${value}; it must be a whole number from ${from} to ${to}`);
     },
     oneOf<Name extends string>(field: string, value: string, names: readonly Name[], ...others: string[]): Name {
       const known = names.find((name) => name === value);

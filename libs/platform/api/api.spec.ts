@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { reasons } from '@pairwise/errors';
 import { ErrorReason, TrainingSpec } from './index.ts';
+import { boundedFields, commentOf, offences } from './testing.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
@@ -17,6 +18,18 @@ test('a field that this version does not know is kept, so that it can be refused
   const unknown = new Uint8Array([...bytes, 0xfa, 0x3f, 0x01, 0x78]);
   expect(TrainingSpec.decode(bytes)._unknownFields ?? {}).toEqual({});
   expect(Object.keys(TrainingSpec.decode(unknown)._unknownFields ?? {})).toHaveLength(1);
+});
+
+test('every number and every list of a request says its bounds', () => {
+  const silent = boundedFields()
+    .map((path) => path.at(-1)!)
+    .filter((field) => !/\b(from -?\d|above \d|at (least|most) (\d|one))/i.test(commentOf(field).replaceAll('\n', '')));
+  expect(silent.map((field) => field.toString())).toEqual([]);
+});
+
+// The other services prove in their own specs that they refuse what is out of bounds; so do these once they have any.
+test.each(['ReferenceService', 'DiagnosticsService'])('%s has no bounds to prove', (service) => {
+  expect(offences(service, {})).toEqual([]);
 });
 
 test('buf refuses a proto that lacks a field of the baseline', () => {

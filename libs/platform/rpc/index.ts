@@ -10,6 +10,7 @@ export { inField } from './field.ts';
 export { service, type CallContext, type Handler, type Handlers, type Service } from './serve.ts';
 export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server.ts';
 export { refuseUnknownFields } from './unknown.ts';
+export { refuseLongList } from './lists.ts';
 export { newId, parseName } from './names.ts';
 export { readPage, type Page } from './paging.ts';
 export {

@@ -339,7 +339,7 @@ export interface GetDatasetResponse {
 export interface ListDatasetsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -380,7 +380,10 @@ export interface ImportHeader {
   parent: string;
   /** Last segment of the import's name: a DNS label of at most 50 characters. The same id goes on with the same upload. */
   importId: string;
-  /** Position in the file of the first chunk that follows; must be the import's `committed_size_bytes`. Default: 0. */
+  /**
+   * Position in the file of the first chunk that follows; must be the import's `committed_size_bytes`. At least 0.
+   * Default: 0.
+   */
   offsetBytes: bigint;
   /** Default: `STRICT`. */
   policy: ImportPolicy;
@@ -434,7 +437,7 @@ export interface GetDatasetVersionResponse {
 export interface ListDatasetVersionsRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -478,9 +481,9 @@ export interface PreferencePair {
 export interface ReadPairsRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
-  /** Position of the first pair, from 0. */
+  /** Position of the first pair. At least 0. Default: 0. */
   offset: number;
-  /** At most this many pairs. Default: all. */
+  /** At most this many pairs. At least 0. Default: 0, which means all. */
   limit: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -499,7 +502,10 @@ export interface EncodeVersionRequest {
   name: string;
   /** `projects/{project}/models/{model}`. */
   model: string;
-  /** Longest prompt plus response plus end of turn, in tokens. Default: 1024, capped by the model. */
+  /**
+   * Longest prompt plus response plus end of turn, in tokens. From 2 to the model's `max_length`. Default: 1024, capped
+   * by the model.
+   */
   maxLength?:
     | number
     | undefined;

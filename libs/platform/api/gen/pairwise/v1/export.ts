@@ -219,7 +219,7 @@ export interface StartExportRequest {
     /** `projects/{project}/models/{model}`: the base model as it is. */
     { $case: "model"; value: string }
     | undefined;
-  /** At least one. */
+  /** From 1 to 32 targets. */
   targets: ExportTarget[];
   /** Files are named `<base_name>-Q4_K_M.gguf`: letters, digits, `.`, `_` and `-`. Default: the export's id. */
   baseName: string;
@@ -265,7 +265,7 @@ export interface DeleteExportResponse {
 export interface ListArtifactsRequest {
   /** `projects/{project}/exports/{export}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -282,7 +282,7 @@ export interface DownloadArtifactRequest {
   name: string;
   /** `path` of one of its files. */
   path: string;
-  /** Position of the first byte. Default: 0. */
+  /** Position of the first byte. From 0 to the file's size. Default: 0. */
   offsetBytes: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

@@ -220,7 +220,7 @@ export interface GetModelResponse {
 export interface ListModelsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   /** `next_page_token` of the previous page. */
   pageToken: string;

@@ -242,7 +242,7 @@ export interface RunSpec {
   training:
     | TrainingSpec
     | undefined;
-  /** What to make of the trained policy. Default: the adapter, and GGUF as F16. */
+  /** What to make of the trained policy. At most 32 targets. Default: the adapter, and GGUF as F16. */
   exportTargets: ExportTarget[];
   /**
    * What the run was resolved to. When set by a caller, as in a resolved spec that is sent again, the run is refused
@@ -395,7 +395,7 @@ export interface GetRunResponse {
 export interface ListRunsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -470,7 +470,7 @@ export interface Heartbeat {
 export interface ListRunEventsRequest {
   /** `projects/{project}/runs/{run}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -485,7 +485,7 @@ export interface ListRunEventsResponse {
 export interface ListRunMetricsRequest {
   /** `projects/{project}/runs/{run}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;

@@ -119,17 +119,17 @@ export function trainingStateToNumber(object: TrainingState): number {
 
 /** Hyperparameters, under the names that TRL gives them. */
 export interface TrainingSpec {
-  /** Peak learning rate. Above 0. Default: 1e-5. */
+  /** Peak learning rate. Above 0, at most 1. Default: 1e-5. */
   learningRate?:
     | number
     | undefined;
-  /** How long to train. Default: one epoch. */
+  /** How long to train, in at most 2147483647 optimizer updates. Default: one epoch. */
   duration:
     | //
-    /** Passes over the training pairs. Above 0; may be broken. */
+    /** Passes over the training pairs. Above 0, at most 10000; may be fractional. */
     { $case: "numTrainEpochs"; value: number }
     | //
-    /** Optimizer updates. At least 1. */
+    /** Optimizer updates. From 1 to 2147483647. */
     { $case: "maxSteps"; value: number }
     | undefined;
   /** `constant`, `linear` (to 0 at the last step) or `cosine`. Default: `linear`. */
@@ -139,17 +139,17 @@ export interface TrainingSpec {
   /** Linear warm-up from 0. Default: none. */
   warmup:
     | //
-    /** Optimizer updates. At least 0. */
+    /** Optimizer updates. From 0 to 2147483647. */
     { $case: "warmupSteps"; value: number }
     | //
     /** Share of all optimizer updates, from 0 to 1. */
     { $case: "warmupRatio"; value: number }
     | undefined;
-  /** Gradients are scaled down to this L2 norm. 0 turns clipping off. Default: 1.0. */
+  /** Gradients are scaled down to this L2 norm. 0 turns clipping off. From 0 to 1e9. Default: 1.0. */
   maxGradNorm?:
     | number
     | undefined;
-  /** Decoupled weight decay of AdamW. At least 0. Default: 0. */
+  /** Decoupled weight decay of AdamW. From 0 to 100. Default: 0. */
   weightDecay?:
     | number
     | undefined;
@@ -161,11 +161,11 @@ export interface TrainingSpec {
   adamBeta2?:
     | number
     | undefined;
-  /** Above 0. Default: 1e-8. */
+  /** Above 0, at most 1. Default: 1e-8. */
   adamEpsilon?:
     | number
     | undefined;
-  /** Temperature of DPO: how strongly the policy is held to the reference. Above 0. Default: 0.1. */
+  /** Temperature of DPO: how strongly the policy is held to the reference. Above 0, at most 100. Default: 0.1. */
   beta?:
     | number
     | undefined;
@@ -173,9 +173,9 @@ export interface TrainingSpec {
   labelSmoothing?:
     | number
     | undefined;
-  /** Sum of weighted losses. Default: one `sigmoid` of weight 1, which is the only type now. */
+  /** Sum of weighted losses. At most one in this version. Default: one `sigmoid` of weight 1, the only type now. */
   losses: LossTerm[];
-  /** Seeds the adapter's initial weights and the order of pairs. Default: 42. */
+  /** Seeds the adapter's initial weights and the order of pairs. From -2147483648 to 2147483647. Default: 42. */
   seed?:
     | number
     | undefined;
@@ -183,23 +183,32 @@ export interface TrainingSpec {
   batchSize?:
     | number
     | undefined;
-  /** A metric point is kept every so many steps. At least 1. Default: 1. */
+  /** A metric point is kept every so many steps. From 1 to 2147483647. Default: 1. */
   loggingSteps?:
     | number
     | undefined;
-  /** Evaluate every so many steps besides the beginning and the end. 0: only these two. Default: 0. */
+  /**
+   * Evaluate every so many steps besides the beginning and the end. 0 means only these two. From 0 to 2147483647.
+   * Default: 0.
+   */
   evalSteps?:
     | number
     | undefined;
-  /** A checkpoint every so many steps, at the end, and where a worker is stopped. At least 1. Default: 50. */
+  /**
+   * A checkpoint every so many steps, at the end, and where a worker is stopped. From 1 to 2147483647.
+   * Default: 50.
+   */
   saveSteps?:
     | number
     | undefined;
-  /** Checkpoints kept, the last one included. At least 1. Default: 2. */
+  /** Checkpoints kept, the last one included. From 1 to 2147483647. Default: 2. */
   saveTotalLimit?:
     | number
     | undefined;
-  /** Longest prompt plus response plus end of turn, in tokens. Default: 1024, capped by the model. */
+  /**
+   * Longest prompt plus response plus end of turn, in tokens. From 2 to the model's `max_length`. Default: 1024, capped
+   * by the model.
+   */
   maxLength?:
     | number
     | undefined;
@@ -214,24 +223,24 @@ export interface TrainingSpec {
 export interface LossTerm {
   /** One of `GetServerInfoResponse.loss_types`. */
   type: string;
-  /** Default: 1. */
+  /** Above 0, at most 1000. Default: 1. */
   weight?: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** Low-rank adaptation, under PEFT's names. */
 export interface LoraConfig {
-  /** Rank. From 1 to 512. Default: 16. */
+  /** Rank. From 1 to 1024. Default: 16. */
   r?:
     | number
     | undefined;
-  /** Scale: the adapter is multiplied by lora_alpha / r. Above 0. Default: 32. */
+  /** Scale: the adapter is multiplied by lora_alpha / r. Above 0, at most 65536. Default: 32. */
   loraAlpha?:
     | number
     | undefined;
   /**
-   * `all-linear`, or any of `q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`.
-   * Default: `all-linear`.
+   * `all-linear`, or any of `q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`. At most 32
+   * names. Default: `all-linear`.
    */
   targetModules: string[];
   /** Scale by lora_alpha / sqrt(r) instead. Default: false. */
@@ -358,7 +367,7 @@ export interface GetTrainingResponse {
 
 export interface WatchTrainingRequest {
   name: string;
-  /** Points up to this one are left out. Default: 0, which leaves none out. */
+  /** Points up to this one are left out. At least 0. Default: 0, which leaves none out. */
   afterSequence: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -395,7 +404,7 @@ export interface DeleteTrainingResponse {
 export interface ListCheckpointsRequest {
   /** `projects/{project}/trainings/{training}`. */
   parent: string;
-  /** At most this many. Default: 50. Maximum: 1000. */
+  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
   pageSize: number;
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;

@@ -1,0 +1,8 @@
+import { PairwiseError } from '@pairwise/errors';
+
+/** Throws INVALID_ARGUMENT for a list of a request that has more than `most` elements; `field` is its path. */
+export function refuseLongList(list: readonly unknown[], most: number, field: string): void {
+  if (list.length <= most) return;
+  const message = `${field} has ${list.length} elements; it must have at most ${most}`;
+  throw new PairwiseError('INVALID_ARGUMENT', message, { field });
+}

@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { DatasetServiceService, ModelServiceService } from '@pairwise/api';
+import { offences, send } from '@pairwise/api/testing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { writeTinyModel } from '@pairwise/testing';
+import { jsonl, parent, row, startTestService } from './testing.ts';
+
+const name = `${parent}/datasets/limits`;
+let service: Awaited<ReturnType<typeof startTestService>>;
+
+beforeAll(async () => {
+  service = await startTestService();
+  await service.create('limits');
+  await service.upload(name, jsonl(row(1)));
+  await service.seal(name);
+  writeTinyModel(join(service.folder, 'model'));
+  const source = { source: { $case: 'uri' as const, value: `file://${service.folder}/model` } };
+  await service.imported((await service.importModel(source, 'limits')).name);
+});
+afterAll(() => service.stop());
+
+const good = {
+  listDatasets: { parent },
+  importPairs: { header: { parent: name, importId: 'limits' } },
+  listDatasetVersions: { parent: name },
+  readPairs: { name: `${name}/versions/1` },
+  encodeVersion: { name: `${name}/versions/1`, model: `${parent}/models/limits` },
+};
+test.each(offences('DatasetService', good))('$method refuses $field of $value', async (offence) => {
+  const refused = send(service.dataset, DatasetServiceService, offence);
+  await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
+});
+
+test.each(offences('ModelService', { listModels: { parent } }))('$method refuses $field of $value', async (offence) => {
+  const refused = send(service.model, ModelServiceService, offence);
+  await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
+});
