@@ -6,6 +6,7 @@ import { clientSecurity, diagnosticsService, serverAccess, startServer } from '@
 import { lookAt, startTelemetry, untilStopped, withRun } from '@pairwise/telemetry';
 import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
+import { patienceMs } from './driver.ts';
 import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
 import { openDiagnostics, openPeers } from './peers.ts';
@@ -26,7 +27,7 @@ const runs = openRuns(database, (name, { type, message }) => {
 });
 const security = clientSecurity(config, log);
 const peers = openPeers(config, security);
-durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers }, name, attempt));
+durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers, patienceMs }, name, attempt));
 // A run mostly waits for others, so a process drives many.
 await durable.launch({ [runWork.queue]: 100 }, { version, engineVersion });
 const unobserve = observeRuns(database);

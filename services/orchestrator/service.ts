@@ -101,8 +101,8 @@ async function deleteRun({ database, runs, peers }: OrchestratorParts, request: 
       throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
     }
     const [parent, id] = [parentOf(run), idOf(run)];
-    await unlessMissing(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
-    await unlessMissing(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
+    await ifPossible(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
+    await ifPossible(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
   };
   await once(database, callOf('DeleteRun', DeleteRunRequest, request), async (tx) => {
     await runs.remove(name, request.etag, removeBelongings, tx);
@@ -110,12 +110,15 @@ async function deleteRun({ database, runs, peers }: OrchestratorParts, request: 
   });
 }
 
-/** A run may have ended before it came to a stage, or an earlier deletion have got that far. */
-async function unlessMissing(remove: () => Promise<unknown>): Promise<void> {
+/**
+ * A run may have ended before it came to a stage, or an earlier deletion have got that far. What could not be stopped when
+ * the run ended, and still goes on, is left to its service.
+ */
+async function ifPossible(remove: () => Promise<unknown>): Promise<void> {
   try {
     await remove();
   } catch (error) {
-    if (!(error instanceof PairwiseError) || error.reason !== 'NOT_FOUND') throw error;
+    if (!(error instanceof PairwiseError) || !['NOT_FOUND', 'WRONG_STATE'].includes(error.reason)) throw error;
   }
 }
 

@@ -73,7 +73,7 @@ async function fail(driver: Driver, name: string, error: unknown, signal: AbortS
   const reason = error instanceof PairwiseError ? error.reason : 'INTERNAL';
   const cancelled = reason === 'CANCELLED';
   // Whatever ended the run: nobody waits any more for what it has under way. Unless that has its name, but is another's.
-  if (reason !== 'ALREADY_EXISTS') await cancelPeers(driver, await driver.runs.get(name), signal);
+  const left = reason === 'ALREADY_EXISTS' ? [] : await cancelPeers(driver, await driver.runs.get(name), signal);
   const status = statusOf(error);
   await driver.runs.change(name, (run) => {
     if (hasEnded(run)) return undefined;
@@ -86,6 +86,6 @@ async function fail(driver: Driver, name: string, error: unknown, signal: AbortS
       stage.endTime = run.endTime;
       stage.error = run.error;
     }
-    return [cancelled ? cancellation : { type: 'run.failed', message: status.message }];
+    return [...left, cancelled ? cancellation : { type: 'run.failed', message: status.message }];
   });
 }

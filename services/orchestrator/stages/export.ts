@@ -16,14 +16,15 @@ export async function exportArtifacts(driver: Driver, run: Run, signal: AbortSig
     outputsOf(changing).export = name;
     return [];
   });
-  await driver.peers.export.startExport({
+  const request = {
     parent: parentOf(run),
     exportId: idOf(run),
-    source: { $case: 'checkpoint', value: checkpoint },
+    source: { $case: 'checkpoint' as const, value: checkpoint },
     targets: resolvedSpecOf(run).exportTargets,
     baseName: '',
     encoding,
-  });
+  };
+  await driver.peers.export.startExport(request, { deadline: new Date(Date.now() + driver.patienceMs) });
   await followExport(driver, run, 'export', name, ({ state }) => state === ExportState.VERIFYING, signal);
 }
 

@@ -28,9 +28,12 @@ async function cover(
   output: 'coverage' | 'evalCoverage',
   signal: AbortSignal,
 ): Promise<Coverage> {
-  const { peers, runs } = driver;
+  const { peers, runs, patienceMs } = driver;
   const { model } = outputsOf(run);
-  const { coverage } = await peers.reference.ensureLogps({ parent: parentOf(run), model, encoding });
+  const { coverage } = await peers.reference.ensureLogps(
+    { parent: parentOf(run), model, encoding },
+    { deadline: new Date(Date.now() + patienceMs) },
+  );
   const { name } = coverage!;
   await runs.change(run.name, (changing) => {
     outputsOf(changing)[output] = name;

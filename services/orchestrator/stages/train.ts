@@ -18,7 +18,7 @@ export async function train(driver: Driver, run: Run, signal: AbortSignal): Prom
   });
 }
 
-async function start({ peers, runs }: Driver, run: Run): Promise<Training> {
+async function start({ peers, runs, patienceMs }: Driver, run: Run): Promise<Training> {
   const { model, encoding, evalEncoding, coverage, evalCoverage } = outputsOf(run);
   const spec = resolvedSpecOf(run);
   const evaluation =
@@ -32,7 +32,7 @@ async function start({ peers, runs }: Driver, run: Run): Promise<Training> {
     outputsOf(changing).training = `${parentOf(run)}/trainings/${idOf(run)}`;
     return [];
   });
-  const { training } = await peers.training.startTraining(request);
+  const { training } = await peers.training.startTraining(request, { deadline: new Date(Date.now() + patienceMs) });
   const { numericsProfile, engineVersion } = training!;
   checkPin(spec.pins?.numericsProfile, numericsProfile, 'numerics_profile');
   checkPin(spec.pins?.engineVersion, engineVersion, 'engine_version');

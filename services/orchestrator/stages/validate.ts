@@ -41,7 +41,7 @@ async function readyModel({ peers }: Driver, run: Run, signal: AbortSignal): Pro
   const name =
     source?.source?.$case === 'model'
       ? source.source.value
-      : await importModel(peers, parentOf(run), source, `run-${run.uid}-${run.attempt}`);
+      : await importModel(peers, parentOf(run), source, `run-${run.uid}-${run.attempt}`, signal);
   return follow(
     {
       read: async () => (await peers.model.getModel({ name }, { signal })).model!,
@@ -57,9 +57,10 @@ async function importModel(
   parent: string,
   source: ModelSource | undefined,
   requestId: string,
+  signal: AbortSignal,
 ): Promise<string> {
   const request = { parent, modelId: '', source, requestId, validateOnly: false };
-  return (await peers.model.importModel(request)).model!.name;
+  return (await peers.model.importModel(request, { signal })).model!.name;
 }
 
 async function encode({ peers }: Driver, run: Run, model: Model, name: string, signal: AbortSignal) {

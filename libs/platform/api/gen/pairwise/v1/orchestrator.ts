@@ -353,7 +353,7 @@ export interface RunEvent {
   time:
     | Date
     | undefined;
-  /** What happened, such as `run.created`, `stage.started`, `stage.succeeded`, `checkpoint.saved`. */
+  /** What happened, such as `run.created`, `stage.started`, `stage.succeeded`, `work.not_stopped`. */
   type: string;
   /** The stage that it happened in, if any. */
   stage: string;
@@ -4391,8 +4391,9 @@ export const OrchestratorServiceService = {
     responseDeserialize: (value: Buffer): ListRunsResponse => ListRunsResponse.decode(value),
   },
   /**
-   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Idempotent; a run that has ended
-   * is returned as it is. Errors: `NOT_FOUND`.
+   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Work that another service has not
+   * stopped after 5 minutes, or cannot stop, is named in an event `work.not_stopped`, and the run is cancelled all the
+   * same. Idempotent; a run that has ended is returned as it is. Errors: `NOT_FOUND`.
    */
   cancelRun: {
     path: "/pairwise.v1.OrchestratorService/CancelRun" as const,
@@ -4417,8 +4418,8 @@ export const OrchestratorServiceService = {
     responseDeserialize: (value: Buffer): RetryRunResponse => RetryRunResponse.decode(value),
   },
   /**
-   * Deletes a run that has ended, with its checkpoints and artifacts. Reference logps stay. Idempotent by
-   * `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
+   * Deletes a run that has ended, with its checkpoints and artifacts, save those of work that still has not stopped.
+   * Reference logps stay. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
    */
   deleteRun: {
     path: "/pairwise.v1.OrchestratorService/DeleteRun" as const,
@@ -4490,8 +4491,9 @@ export interface OrchestratorServiceServer extends UntypedServiceImplementation 
   /** Lists runs, newest first. */
   listRuns: handleUnaryCall<ListRunsRequest, ListRunsResponse>;
   /**
-   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Idempotent; a run that has ended
-   * is returned as it is. Errors: `NOT_FOUND`.
+   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Work that another service has not
+   * stopped after 5 minutes, or cannot stop, is named in an event `work.not_stopped`, and the run is cancelled all the
+   * same. Idempotent; a run that has ended is returned as it is. Errors: `NOT_FOUND`.
    */
   cancelRun: handleUnaryCall<CancelRunRequest, CancelRunResponse>;
   /**
@@ -4500,8 +4502,8 @@ export interface OrchestratorServiceServer extends UntypedServiceImplementation 
    */
   retryRun: handleUnaryCall<RetryRunRequest, RetryRunResponse>;
   /**
-   * Deletes a run that has ended, with its checkpoints and artifacts. Reference logps stay. Idempotent by
-   * `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
+   * Deletes a run that has ended, with its checkpoints and artifacts, save those of work that still has not stopped.
+   * Reference logps stay. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
    */
   deleteRun: handleUnaryCall<DeleteRunRequest, DeleteRunResponse>;
   /**
@@ -4571,8 +4573,9 @@ export interface OrchestratorServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListRunsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Idempotent; a run that has ended
-   * is returned as it is. Errors: `NOT_FOUND`.
+   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Work that another service has not
+   * stopped after 5 minutes, or cannot stop, is named in an event `work.not_stopped`, and the run is cancelled all the
+   * same. Idempotent; a run that has ended is returned as it is. Errors: `NOT_FOUND`.
    */
   cancelRun(
     request: CancelRunRequest,
@@ -4609,8 +4612,8 @@ export interface OrchestratorServiceClient extends Client {
     callback: (error: ServiceError | null, response: RetryRunResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Deletes a run that has ended, with its checkpoints and artifacts. Reference logps stay. Idempotent by
-   * `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
+   * Deletes a run that has ended, with its checkpoints and artifacts, save those of work that still has not stopped.
+   * Reference logps stay. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
    */
   deleteRun(
     request: DeleteRunRequest,
