@@ -1,9 +1,12 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { StartTrainingRequest } from '@pairwise/api';
+import { ReferenceServiceService, StartTrainingRequest } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
+import { openClient, service, startServer, type CallContext } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gatherInputs, isHeldOut, readPairs } from './inputs.ts';
@@ -47,6 +50,7 @@ async function gather(covered: readonly EncodedPair[], evalFraction = 0) {
     blobs,
     peers,
     StartTrainingRequest.create({ encoding: 'e', coverage: 'c', evaluation }),
+    new AbortController().signal,
   );
   return { inputs, ...(await readPairs(blobs, inputs, evalFraction)) };
 }
@@ -77,6 +81,32 @@ test('the digest of a pair decides whether it is held out, whatever else is in t
 
 test('holding out everything leaves nothing to train on, and says so', async () => {
   await expect(gather(pairs, 1)).rejects.toMatchObject({ reason: 'EMPTY_DATASET', field: 'encoding' });
+});
+
+test('a cancelled training does not wait for a reference service that sends nothing', async () => {
+  const asked = Promise.withResolvers<undefined>();
+  const silent = {
+    async *readLogps(_request: object, { signal }: CallContext) {
+      asked.resolve(undefined);
+      await once(signal, 'abort');
+      yield* [];
+    },
+  };
+  const services = [service(ReferenceServiceService, silent as never)];
+  const server = await startServer({ address: '127.0.0.1:0', log: { error: () => undefined }, services });
+  const reference = openClient(ReferenceServiceService, server);
+  const peers = {
+    model: { getModel: () => Promise.resolve({ model: { files: [] } }) },
+    dataset: { getEncoding: () => Promise.resolve({ encoding: { shardDigests: [] } }) },
+    reference,
+  } as unknown as Peers;
+  const cancelled = new AbortController();
+  const gathering = gatherInputs(blobs, peers, StartTrainingRequest.create({}), cancelled.signal);
+  await asked.promise;
+  cancelled.abort(new PairwiseError('CANCELLED', 'it was cancelled'));
+  await expect(gathering).rejects.toMatchObject({ reason: 'CANCELLED' });
+  reference.close();
+  await server.drain();
 });
 
 test('the first loss must be ln 2 times its weight', () => {

@@ -19,21 +19,25 @@ export interface TrainingInputs {
   evalPairCount: number;
 }
 
-/** Gathers the inputs of a training. Throws MISSING_LOGPS where the coverage lacks a response. */
+/**
+ * Gathers the inputs of a training. Throws MISSING_LOGPS where the coverage lacks a response, and the signal's reason once
+ * that is aborted.
+ */
 export async function gatherInputs(
   blobs: BlobStore,
   peers: Peers,
   request: StartTrainingRequest,
+  signal: AbortSignal,
 ): Promise<TrainingInputs> {
-  const { model } = await peers.model.getModel({ name: request.model });
-  const { encoding } = await peers.dataset.getEncoding({ name: request.encoding });
+  const { model } = await peers.model.getModel({ name: request.model }, { signal });
+  const { encoding } = await peers.dataset.getEncoding({ name: request.encoding }, { signal });
   const evaluation =
     request.evaluation?.$case === 'evalEncoding'
-      ? (await peers.dataset.getEncoding({ name: request.evaluation.value })).encoding
+      ? (await peers.dataset.getEncoding({ name: request.evaluation.value }, { signal })).encoding
       : undefined;
   const logps = new Map<Digest, number>();
   for (const name of [request.coverage, ...(evaluation === undefined ? [] : [request.evalCoverage])]) {
-    for await (const { responseDigest, tokenLogps } of peers.reference.readLogps({ name })) {
+    for await (const { responseDigest, tokenLogps } of peers.reference.readLogps({ name }, { signal })) {
       logps.set(responseDigest as Digest, sum(Float32Array.from(tokenLogps)));
     }
   }

@@ -52,7 +52,9 @@ export async function train(trainer: Trainer, name: string, attempt: Attempt): P
     await trainings.end(name, state, error, attempt.fence);
   };
   try {
-    const { inputs, total, saveSteps } = await attempt.step('prepare', () => prepare(trainer, name, attempt));
+    const { inputs, total, saveSteps } = await attempt.step('prepare', (signal) =>
+      prepare(trainer, name, attempt, signal),
+    );
     let { step } = await attempt.step('begin', () => begin(trainer, name, inputs, attempt));
     while (step < total) {
       const to = Math.min(total, step - (step % saveSteps) + saveSteps);
@@ -76,9 +78,9 @@ export function hyperparametersOf(spec: TrainingSpec | undefined): Hyperparamete
   return resolveHyperparameters(spec ?? {}, 'spec');
 }
 
-async function prepare({ blobs, trainings, peers }: Trainer, name: string, attempt: Attempt) {
+async function prepare({ blobs, trainings, peers }: Trainer, name: string, attempt: Attempt, signal: AbortSignal) {
   const { request, training } = await trainings.get(name);
-  const inputs = await gatherInputs(blobs, peers, request);
+  const inputs = await gatherInputs(blobs, peers, request, signal);
   const hyperparameters = hyperparametersOf(training.resolvedSpec);
   const total = stepCount(inputs.pairCount, hyperparameters);
   await trainings.change(name, async (record, tx) => {
