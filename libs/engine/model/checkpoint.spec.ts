@@ -64,6 +64,20 @@ test.each<[string, (name: typeof path) => void, string, string]>([
     'config.json has 8589934592 bytes',
   ],
   ['no weights', (at) => rmSync(at('model.safetensors')), 'INVALID_MODEL', 'neither model.safetensors'],
+  [
+    'more tensors than any model has',
+    (at) => {
+      const none = (_: unknown, n: number) => ({
+        name: `${n}`,
+        dtype: 'F32' as const,
+        shape: [0],
+        data: new Uint8Array(),
+      });
+      writeFileSync(at('model.safetensors'), writeSafetensors(Array.from({ length: 100_001 }, none)));
+    },
+    'INVALID_MODEL',
+    'more than 100000 tensors',
+  ],
   ['truncated weights', (at) => truncateSync(at('model.safetensors'), 5000), 'INVALID_FILE', 'is truncated'],
   ['empty weights', (at) => truncateSync(at('model.safetensors'), 0), 'INVALID_FILE', 'has 0 bytes'],
   ['weights that go on', (at) => truncateSync(at('model.safetensors'), 2 ** 20), 'INVALID_FILE', 'belong to no tensor'],

@@ -11,6 +11,9 @@ export interface Checkpoint {
   weights: Map<string, Weight>;
 }
 
+/** Most tensors of all weight files: many times what the most layers that a config may have call for. */
+const maxTensors = 100_000;
+
 /**
  * Reads the config and the headers of all weight files of a model folder, and checks them against each other. Weights
  * themselves are not read. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
@@ -23,12 +26,16 @@ export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
   }
   const config = parseConfig(json);
   const index = await readJson(folder, 'model.safetensors.index.json');
-  const names = folder.files.map(({ path }) => path);
+  const sizes = new Map(folder.files.map(({ path, sizeBytes }) => [path, sizeBytes]));
   const weights: Weight[] = [];
-  for (const file of weightFiles(names, index)) {
-    const { sizeBytes } = folder.files.find(({ path }) => path === file)!;
+  for (const file of weightFiles([...sizes.keys()], index)) {
+    const sizeBytes = sizes.get(file)!;
     const length = headerLength(await folder.read(file, 0, Math.min(8, sizeBytes)), sizeBytes, file);
     const places = parseHeader(await folder.read(file, 8, 8 + length), sizeBytes, file);
+    if (weights.length + places.length > maxTensors) {
+      const message = `the weight files have more than ${maxTensors} tensors, which no model has`;
+      throw new PairwiseError('INVALID_MODEL', message, { field: file });
+    }
     for (const place of places) weights.push({ ...place, file });
   }
   return { config, weights: checkTensors(config, weights) };

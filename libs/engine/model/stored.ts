@@ -16,13 +16,16 @@ export interface Blobs<Digest> {
 
 /** A model's files in a blob store, read like a folder. */
 export function storedFolder<Digest>(files: readonly StoredFile<Digest>[], blobs: Blobs<Digest>): ModelFolder {
+  const digests = digestsOf(files);
   return {
     files: files.map(({ path, sizeBytes }) => ({ path, sizeBytes: Number(sizeBytes) })),
-    read: async (path, start, end) => {
-      const { digest } = files.find((file) => file.path === path)!;
-      return Buffer.concat(await Array.fromAsync(blobs.read(digest, { start, end })));
-    },
+    read: async (path, start, end) =>
+      Buffer.concat(await Array.fromAsync(blobs.read(digests.get(path)!, { start, end }))),
   };
+}
+
+function digestsOf<Digest>(files: readonly StoredFile<Digest>[]): Map<string, Digest> {
+  return new Map(files.map(({ path, digest }) => [path, digest]));
 }
 
 /** A checkpoint whose files are kept at hand until they are given back. */
@@ -38,10 +41,12 @@ export async function storedCheckpoint<Digest>(
 ): Promise<StoredCheckpoint> {
   const { config, weights } = await readCheckpoint(storedFolder(files, blobs));
   await using opened = new AsyncDisposableStack();
+  const digests = digestsOf(files);
   const paths = new Map<string, string>();
   for (const weight of weights.values()) {
-    const { digest } = files.find(({ path }) => path === weight.file)!;
-    if (!paths.has(weight.file)) paths.set(weight.file, opened.use(await blobs.local(digest)).path);
+    if (!paths.has(weight.file)) {
+      paths.set(weight.file, opened.use(await blobs.local(digests.get(weight.file)!)).path);
+    }
     weight.file = paths.get(weight.file)!;
   }
   const kept = opened.move();

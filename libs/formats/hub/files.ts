@@ -34,7 +34,8 @@ export function refusePickles(names: readonly string[]): void {
  * Throws UNSUPPORTED_FORMAT for a folder that has its weights as pickles only, INVALID_MODEL for one without weights.
  */
 export async function selectFiles(names: readonly string[], readIndex: () => Promise<Uint8Array>): Promise<string[]> {
-  const plain = names.filter((name) => /^[\w][\w.-]*$/.test(name));
+  // A listing may name a file many times.
+  const plain = [...new Set(names)].filter((name) => /^[\w][\w.-]*$/.test(name));
   refusePickles(plain);
   const index = plain.includes(indexName) ? decodeJson(await readIndex(), indexName) : undefined;
   const weights = weightFiles(plain, index);

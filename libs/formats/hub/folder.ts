@@ -72,8 +72,9 @@ function openedFiles(folder: string, placed: readonly PlacedFile[]): OpenedModel
     sizeBytes,
     ...(digest && { digest }),
   }));
+  const byName = new Map(placed.map((file) => [file.path, file]));
   const find = (name: string) => {
-    const file = placed.find((each) => each.path === name);
+    const file = byName.get(name);
     if (file !== undefined) return file;
     throw new PairwiseError('NOT_FOUND', `the model has no file ${name}`, { field: name });
   };

@@ -44,13 +44,14 @@ export async function openRepository(hub: HubOptions, location: RepositoryLocati
     return readRemote({ hub, cache }, index, 0, index.sizeBytes);
   });
   const files = await Promise.all(selected.map(remote));
+  const byName = new Map(files.map((file) => [file.path, file]));
   const repository: Repository = { hub, location, commit, cache, files };
   return {
     repoId,
     commit,
     files: files.map(describe),
     read: async (name, start, end) => {
-      const file = files.find(({ path }) => path === name);
+      const file = byName.get(name);
       if (file !== undefined) return readRemote({ hub, cache }, file, start, end);
       throw new PairwiseError('NOT_FOUND', `${repoId} has no file ${name}`, { field: name });
     },

@@ -25,6 +25,15 @@ test('a file that the index names and the folder lacks is refused', () => {
   expect(() => weightFiles([first], index(first, second))).toThrow(invalid(`names "${second}", which is not in`));
 });
 
+test('so many weight files belong to no model, whether they are there or not', () => {
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `model-${n}.safetensors`);
+  expect(weightFiles(names(1000), index(...names(1000)))).toHaveLength(1000);
+  const many = names(100_000);
+  expect(() => weightFiles(many, index(...many))).toThrow(
+    invalid('names 100000 files; a model may have at most 1000 weight files'),
+  );
+});
+
 test.each([
   '../model.safetensors',
   'sub/model.safetensors',

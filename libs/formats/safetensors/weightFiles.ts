@@ -1,5 +1,8 @@
 import { PairwiseError, shown } from '@pairwise/errors';
 
+/** Most weight files of a model; the largest models have fewer than 200. */
+const maxWeightFiles = 1000;
+
 /**
  * The weight files of a model folder: those that `model.safetensors.index.json` names, or the one `model.safetensors`.
  * `index` is the index's JSON, undefined where there is none. Throws INVALID_MODEL; a name with a path in it is refused.
@@ -13,11 +16,15 @@ export function weightFiles(files: readonly string[], index: unknown): string[] 
   const map = typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
   const named = typeof map === 'object' && map !== null ? [...new Set<unknown>(Object.values(map))] : [];
   if (named.length === 0) throw refuse('has no weight_map');
+  if (named.length > maxWeightFiles) {
+    throw refuse(`names ${named.length} files; a model may have at most ${maxWeightFiles} weight files`);
+  }
+  const present = new Set(files);
   for (const file of named) {
     if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
       throw refuse(`names the file ${shown(file)}; a plain name ending in .safetensors is needed`);
     }
-    if (!files.includes(file)) throw refuse(`names ${shown(file)}, which is not in the folder`);
+    if (!present.has(file)) throw refuse(`names ${shown(file)}, which is not in the folder`);
   }
   return named.map(String).sort();
 }
