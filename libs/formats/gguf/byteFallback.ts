@@ -90,18 +90,44 @@ function mergeCaveats(tokenizer: BpeTokenizer): string[] {
   const pieces = new Set(
     [...tokenizer.tokens].filter(([id]) => !tokenizer.addedTokens.has(id)).map(([, token]) => token),
   );
-  const unlisted = [...pieces].filter((token) => !byteToken.test(token) && hasUnlistedSplit(token, pieces, merges));
+  const [begins, ends] = [beginningsOf([...pieces]), beginningsOf([...pieces].map(reversed))];
+  const hasUnlistedSplit = (token: string) => {
+    const lefts = reachable(token, begins);
+    const rights = reachable(reversed(token), ends);
+    return [...lefts].some((cut) => {
+      const listed = () => merges.has(`${token.slice(0, cut)}\n${token.slice(cut)}`);
+      return rights.has(token.length - cut) && !listed();
+    });
+  };
+  const unlisted = [...pieces].filter((token) => !byteToken.test(token) && hasUnlistedSplit(token));
   if (unlisted.length === 0) return [];
   return [`llama.cpp may reach ${unlisted.length} tokens by merges that the tokenizer does not have`];
 }
 
-function hasUnlistedSplit(token: string, pieces: ReadonlySet<string>, merges: ReadonlySet<string>): boolean {
-  const characters = Array.from(token);
-  for (let cut = 1; cut < characters.length; cut++) {
-    const left = characters.slice(0, cut).join('');
-    const right = characters.slice(cut).join('');
-    const reachable = (cut === 1 || pieces.has(left)) && (cut === characters.length - 1 || pieces.has(right));
-    if (reachable && !merges.has(`${left}\n${right}`)) return true;
+/**
+ * For each text that begins with another one the longest such: in the order of texts, what begins alike stands together.
+ * Every token's beginnings follow from it in time that its length bounds, which trying every cut would not.
+ */
+function beginningsOf(texts: readonly string[]): Map<string, string> {
+  const found = new Map<string, string>();
+  const open: string[] = [];
+  for (const text of texts.toSorted()) {
+    while (open.length > 0 && !text.startsWith(open.at(-1)!)) open.pop();
+    if (open.length > 0) found.set(text, open.at(-1)!);
+    open.push(text);
   }
-  return false;
+  return found;
+}
+
+/** Lengths of the parts that a token begins with and that can be reached: pieces, and its first character. */
+function reachable(token: string, begins: ReadonlyMap<string, string>): Set<number> {
+  const lengths = new Set([/^./su.exec(token)?.[0].length ?? 0]);
+  for (let part = begins.get(token); part !== undefined; part = begins.get(part)) lengths.add(part.length);
+  lengths.delete(token.length);
+  return lengths;
+}
+
+/** The characters from the last to the first. */
+function reversed(text: string): string {
+  return Array.from(text).reverse().join('');
 }

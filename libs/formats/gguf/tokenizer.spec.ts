@@ -64,6 +64,14 @@ describe('byte-fallback vocabularies', () => {
     expect(caveats).toEqual(['llama.cpp may reach 1 tokens by merges that the tokenizer does not have']);
   });
 
+  test('a token of a million characters is looked at once, not at each of its cuts', () => {
+    const [left, right] = ['a'.repeat(500_000), '🙂'.repeat(500_000)];
+    const vocab = { '<unk>': 0, '<s>': 1, '</s>': 2, [left]: 3, [right]: 4, [left + right]: 5 };
+    const caveats = (merges: unknown[]) => converted(spaced({ model: { vocab, merges } })).caveats;
+    expect(caveats([[left, right]])).toEqual([]);
+    expect(caveats([])).toEqual(['llama.cpp may reach 1 tokens by merges that the tokenizer does not have']);
+  });
+
   test.each([
     ['always', undefined, true, 0],
     ['never', undefined, false, 0],
