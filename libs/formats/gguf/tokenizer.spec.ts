@@ -31,6 +31,13 @@ function spaced(
   };
 }
 
+/** A normalizer within so many sequences. */
+function nested(depth: number) {
+  let part: object = replaceSpaces;
+  for (let n = 0; n < depth; n++) part = { type: 'Sequence', normalizers: [part] };
+  return part;
+}
+
 const replaceSpaces = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
 const tokenizerConfig = { bos_token: '<s>', eos_token: { content: '</s>' }, pad_token: null };
 
@@ -192,6 +199,7 @@ describe('broken files', () => {
     ['a token id that is none', spaced({ model: { vocab: { a: -1 } } })],
     ['a merge of three', spaced({ model: { merges: [['a', 'b', 'c']] } })],
     ['a merge of one', spaced({ model: { merges: ['a'] } })],
+    ['a sequence in a sequence, and so on', spaced({ normalizer: nested(100_000) })],
     ['an added token without text', spaced({ added_tokens: [{ id: 1 }] })],
     ['two tokens of one text', spaced({ added_tokens: [...specials, added(4, 'b')] })],
   ])('%s', (_, tokenizer) => {

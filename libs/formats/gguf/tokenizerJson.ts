@@ -88,10 +88,16 @@ function addedToken(value: unknown, index: number): [number, AddedToken] {
   return [id, { id, content, special: flag('special'), lstrip: flag('lstrip'), rstrip: flag('rstrip') }];
 }
 
-function steps(value: unknown, inner: string): Step[] {
+/** Deepest sequence of sequences; the `tokenizers` library reads no deeper JSON. */
+const maxDepth = 128;
+
+function steps(value: unknown, inner: string, depth = 0): Step[] {
   if (value === null || value === undefined) return [];
+  if (depth > maxDepth) throw broken(`${inner} are nested more than ${maxDepth} deep`);
   const step = record(value, `tokenizer.json: ${inner}`);
-  return step['type'] === 'Sequence' ? list(step[inner], inner).flatMap((part) => steps(part, inner)) : [step];
+  return step['type'] === 'Sequence'
+    ? list(step[inner], inner).flatMap((part) => steps(part, inner, depth + 1))
+    : [step];
 }
 
 export function record(value: unknown, what: string): Readonly<Record<string, unknown>> {

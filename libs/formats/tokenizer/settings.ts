@@ -93,12 +93,20 @@ function contentOf(token: unknown): string | undefined {
 }
 
 /** Whether a normalizer or pre-tokenizer, or one of a sequence, begins texts with a space of its own. */
-function addsPrefix(part: unknown): boolean {
-  if (!isObject(part)) return false;
-  const inner = [part['normalizers'], part['pretokenizers']].flatMap((list): unknown[] =>
-    Array.isArray(list) ? list : [],
-  );
-  if (inner.some(addsPrefix)) return true;
+function addsPrefix(whole: unknown): boolean {
+  // A list of what is still to be looked at, since sequences may be nested more deeply than calls can be.
+  const parts = [whole];
+  for (const part of parts) {
+    if (!isObject(part)) continue;
+    if (stepAddsPrefix(part)) return true;
+    for (const inner of [part['normalizers'], part['pretokenizers']]) {
+      if (Array.isArray(inner)) for (const each of inner as unknown[]) parts.push(each);
+    }
+  }
+  return false;
+}
+
+function stepAddsPrefix(part: Json): boolean {
   if (part['type'] === 'Prepend') return true;
   if (part['type'] === 'ByteLevel') return part['add_prefix_space'] === true;
   if (part['type'] === 'Metaspace') return part['prepend_scheme'] !== 'never' && part['add_prefix_space'] !== false;

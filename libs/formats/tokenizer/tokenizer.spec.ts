@@ -164,3 +164,10 @@ test('what the model lacks is said with the remedy', async () => {
   await expect(openTokenizer({ tokenizerJson: '[' })).rejects.toThrow('tokenizer.json is no JSON');
   await expect(openTokenizer({ ...files(noPrefix), chatTemplate: '{% if %}' })).rejects.toThrow('chat template');
 });
+
+test('settings that are nested without end are refused', async () => {
+  const depth = 100_000;
+  const open = '{"type":"Sequence","normalizers":['.repeat(depth);
+  const broken = openTokenizer({ tokenizerJson: `{"normalizer":${open}${']}'.repeat(depth)}}` });
+  await expect(broken).rejects.toMatchObject({ reason: 'INVALID_MODEL', field: 'tokenizer.json' });
+});
