@@ -20,7 +20,7 @@ export function pairOf({ bytes }: Pick<Line, 'bytes'>): PreferencePair {
 }
 
 /** Splits bytes into lines, each with its newline. */
-export async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line> {
+export async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line, void> {
   let rest: Buffer[] = [];
   for await (const chunk of chunks) {
     let from = 0;
@@ -34,26 +34,38 @@ export async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator
 }
 
 /**
- * Merges streams of lines, each in the order of their keys, into one. A line that several streams have comes once;
- * `onDuplicate` is told of every further one.
+ * Merges streams of lines, at least one, each in the order of their keys, into one. A line that several streams have comes
+ * once; `onDuplicate` is called for every further one. Halves are merged by themselves, so that a line is compared as
+ * often as the number of streams can be halved.
  */
-export async function* mergeLines(
-  streams: readonly AsyncGenerator<Line>[],
+export function mergeLines(
+  streams: readonly AsyncGenerator<Line, void>[],
   onDuplicate: () => void,
-): AsyncGenerator<Line> {
-  const heads: { line: Line; stream: AsyncGenerator<Line> }[] = [];
-  const advance = async (stream: AsyncGenerator<Line>) => {
-    const next = await stream.next();
-    if (next.done !== true) heads.push({ line: next.value, stream });
-  };
-  for (const stream of streams) await advance(stream);
-  let last: string | undefined;
-  while (heads.length > 0) {
-    const first = heads.reduce((least, head) => (head.line.key < least.line.key ? head : least));
-    heads.splice(heads.indexOf(first), 1);
-    if (first.line.key === last) onDuplicate();
-    else yield first.line;
-    last = first.line.key;
-    await advance(first.stream);
+): AsyncGenerator<Line, void> {
+  if (streams.length === 1) return streams[0]!;
+  const half = Math.ceil(streams.length / 2);
+  const [left, right] = [streams.slice(0, half), streams.slice(half)];
+  return mergeTwo(mergeLines(left, onDuplicate), mergeLines(right, onDuplicate), onDuplicate);
+}
+
+async function* mergeTwo(
+  left: AsyncGenerator<Line, void>,
+  right: AsyncGenerator<Line, void>,
+  onDuplicate: () => void,
+): AsyncGenerator<Line, void> {
+  let [a, b] = [await left.next(), await right.next()];
+  while (a.done !== true && b.done !== true) {
+    if (a.value.key < b.value.key) {
+      yield a.value;
+      a = await left.next();
+      continue;
+    }
+    if (a.value.key === b.value.key) onDuplicate();
+    else yield b.value;
+    b = await right.next();
   }
+  if (a.done !== true) yield a.value;
+  if (b.done !== true) yield b.value;
+  yield* left;
+  yield* right;
 }

@@ -77,10 +77,9 @@ export async function openStaging(folder: string) {
 
     dropUpload: (uid: string) => rm(uploadPath(uid), { force: true }),
 
+    /** Removes the files of an import. What a killed process left beside them goes with the next `sweep`. */
     async drop(uid: string): Promise<void> {
-      for (const name of await readdir(folder)) {
-        if (name.startsWith(`${uid}.`)) await rm(join(folder, name), { force: true });
-      }
+      await Promise.all([uploadPath(uid), pairsPath(uid)].map((path) => rm(path, { force: true })));
     },
 
     /** Removes what belongs to none of the given imports: a process may have been killed before it could tidy up. */
