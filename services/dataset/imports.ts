@@ -27,7 +27,17 @@ const codec = {
   fromJSON: (json: RecordJson): ImportRecord => ({ ...json, import: Import.fromJSON(json.import) }),
 };
 
+/** Most imports of a dataset that are in no version: each of them is an open file while the next version is made. */
+const maxPending = 1000;
+
 export type Imports = ReturnType<typeof openImports>;
+
+async function refuseMany(dataset: string, tx: Queries): Promise<void> {
+  const sql = 'select count(*) from pending_imports where dataset = $1';
+  const { count } = (await tx.row<{ count: bigint }>(sql, [dataset]))!;
+  if (count < maxPending) return;
+  throw new PairwiseError('WRONG_STATE', `the dataset has ${count} imports that are in no version; seal one first`);
+}
 
 /** The imports in Postgres, with their files in the staging folder. */
 export function openImports(database: Database, datasets: Datasets, staging: Staging) {
@@ -43,7 +53,8 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
       const state = ImportState.RECEIVING;
       const fresh = Import.create({ name, state, createTime: new Date() });
       const begin = datasets.change(parent, async (_, tx) => {
-        await documents.create(name, parent, { import: fresh, uid: randomUUID(), policy, digest: '' }, tx);
+        const record = { import: fresh, uid: randomUUID(), policy, digest: '' };
+        if (await documents.create(name, parent, record, tx)) await refuseMany(parent, tx);
         return false;
       });
       await inField('header.parent', begin);

@@ -31,6 +31,24 @@ test.each(offences('DatasetService', good))('$method refuses $field of $value', 
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });
 
+test('a dataset of a thousand imports that are in no version takes no more before it is sealed', async () => {
+  const many = (await service.create('many')).name;
+  const imports = `from generate_series(1, 1000) as n`;
+  await service.database.run(
+    `insert into imports (name, parent, document) select $1 || '/imports/' || n, $1, '{}' ${imports}`,
+    [many],
+  );
+  await service.database.run(
+    `insert into pending_imports (import, dataset) select $1 || '/imports/' || n, $1 ${imports}`,
+    [many],
+  );
+  const refused = service.upload(many, jsonl(row(1)), { importId: 'more' });
+  await expect(refused).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'header.parent' });
+  await expect(service.dataset.getImport({ name: `${many}/imports/more` })).rejects.toMatchObject({
+    reason: 'NOT_FOUND',
+  });
+});
+
 test.each(offences('ModelService', { listModels: { parent } }))('$method refuses $field of $value', async (offence) => {
   const refused = send(service.model, ModelServiceService, offence);
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });

@@ -77,6 +77,7 @@ export async function startTestService(hub: Partial<Outside['hub']> = {}, launch
   return {
     launch,
     folder,
+    database,
     blobs,
     dataset,
     model,

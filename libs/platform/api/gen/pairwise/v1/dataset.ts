@@ -4623,7 +4623,7 @@ export const DatasetServiceService = {
    * arrived is kept: after a broken connection `GetImport` says from which byte to go on. The file is JSONL or a JSON
    * array, plain or gzip, told apart by its content. Rows may be `{prompt, chosen, rejected}` of strings or message
    * lists, or `{chosen, rejected}` with the prompt as their common beginning. Nothing of an import is visible until it
-   * is `READY`. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
+   * is `READY`. A dataset has at most 1,000 imports that are in no version. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
    * `DIGEST_MISMATCH`, `WRONG_STATE`.
    */
   importPairs: {
@@ -4739,7 +4739,7 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
    * arrived is kept: after a broken connection `GetImport` says from which byte to go on. The file is JSONL or a JSON
    * array, plain or gzip, told apart by its content. Rows may be `{prompt, chosen, rejected}` of strings or message
    * lists, or `{chosen, rejected}` with the prompt as their common beginning. Nothing of an import is visible until it
-   * is `READY`. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
+   * is `READY`. A dataset has at most 1,000 imports that are in no version. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
    * `DIGEST_MISMATCH`, `WRONG_STATE`.
    */
   importPairs: handleClientStreamingCall<ImportPairsRequest, ImportPairsResponse>;
@@ -4842,7 +4842,7 @@ export interface DatasetServiceClient extends Client {
    * arrived is kept: after a broken connection `GetImport` says from which byte to go on. The file is JSONL or a JSON
    * array, plain or gzip, told apart by its content. Rows may be `{prompt, chosen, rejected}` of strings or message
    * lists, or `{chosen, rejected}` with the prompt as their common beginning. Nothing of an import is visible until it
-   * is `READY`. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
+   * is `READY`. A dataset has at most 1,000 imports that are in no version. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
    * `DIGEST_MISMATCH`, `WRONG_STATE`.
    */
   importPairs(
