@@ -235,3 +235,8 @@ test('a file with flipped bytes reads cleanly or is refused, whatever the bytes'
   expect(outcomes.read).toBeGreaterThan(100);
   expect(outcomes.refused).toBeGreaterThan(100);
 });
+
+test('metadata may be long', () => {
+  const text = 'x'.repeat(20_000_000);
+  expect(readMetadata(writeSafetensors([], { text }))['text']?.length).toBe(text.length);
+});
