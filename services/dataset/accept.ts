@@ -41,7 +41,7 @@ async function collect(uploadPath: string, unsorted: string, strict: boolean) {
   const report = emptyReport();
   const places: Place[] = [];
   const known = new Set<string>();
-  await using file = await open(unsorted, 'w');
+  await using file = await open(unsorted, 'w', 0o600);
   const out = bufferedWriter(file);
   for await (const row of readRows(readContent(uploadPath))) {
     if ('error' in row) {
@@ -67,7 +67,7 @@ async function collect(uploadPath: string, unsorted: string, strict: boolean) {
 
 async function writeSorted(from: string, to: string, places: readonly Place[]): Promise<void> {
   await using source = await open(from);
-  await using target = await open(to, 'w');
+  await using target = await open(to, 'w', 0o600);
   const out = bufferedWriter(target);
   for (let at = 0; at < places.length; at += readLines) {
     const lines = places.slice(at, at + readLines).map(async ({ start, length }) => {

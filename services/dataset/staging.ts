@@ -26,7 +26,7 @@ export type Staging = Awaited<ReturnType<typeof openStaging>>;
  * uid. How much of an upload has been kept is the size of its file.
  */
 export async function openStaging(folder: string) {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const uploadPath = (uid: string) => join(folder, `${uid}.upload`);
   const pairsPath = (uid: string) => join(folder, `${uid}.pairs`);
 
@@ -36,7 +36,7 @@ export async function openStaging(folder: string) {
 
     /** Opens an upload to go on with, or begins it. */
     async open(uid: string): Promise<Upload> {
-      const file = await open(uploadPath(uid), 'a');
+      const file = await open(uploadPath(uid), 'a', 0o600);
       let { size } = await file.stat();
       let synced = 0;
       const sync = async () => {

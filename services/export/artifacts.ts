@@ -29,7 +29,7 @@ export async function makeArtifact(
 ): Promise<Artifact> {
   const folder = join(scratch, ...place.name.split('/'));
   await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     const { files: names, type, caveats } = await write(folder, source, target, place.baseName, signal);
     for (const caveat of caveats) log.warn({ artifact: place.name }, caveat);

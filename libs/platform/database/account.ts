@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync } from 'node:fs';
+import { chmodSync, chownSync } from 'node:fs';
 
 /** How to start Postgres's programs: Postgres refuses to run as root. */
 export interface Account {
@@ -20,6 +20,25 @@ function idsOf(user: string): { uid: number; gid: number } | undefined {
   }
 }
 
+/** User and group that run Postgres; undefined where it is our own user that does. */
+function otherIds(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const ids = idsOf('postgres') ?? idsOf('nobody');
+  if (ids === undefined) throw new Error('Postgres refuses to run as root, and there is no user postgres or nobody');
+  return ids;
+}
+
+/**
+ * Lets Postgres through a folder that is closed to everyone but us, to its own folder in there. Where another user runs
+ * it, the folder's group becomes that user's and may pass (mode 0710), but not list, read or write anything.
+ */
+export function letPostgresPass(folder: string): void {
+  const ids = otherIds();
+  if (ids === undefined) return;
+  chownSync(folder, 0, ids.gid);
+  chmodSync(folder, 0o710);
+}
+
 /**
  * The account that runs Postgres: our own user, or as root the user `postgres` if there is one, else `nobody`; no user
  * is created. Folders below /root are closed to these; there the capability to pass through them is kept (`setpriv`,
@@ -27,9 +46,8 @@ function idsOf(user: string): { uid: number; gid: number } | undefined {
  */
 export function postgresAccount(folder: string, program: string): Account {
   const plain: Account['command'] = (program, parameters) => [program, [...parameters]];
-  if (process.getuid?.() !== 0) return { command: plain, ids: {}, own: () => undefined };
-  const ids = idsOf('postgres') ?? idsOf('nobody');
-  if (ids === undefined) throw new Error('Postgres refuses to run as root, and there is no user postgres or nobody');
+  const ids = otherIds();
+  if (ids === undefined) return { command: plain, ids: {}, own: () => undefined };
   const own = (path: string) => {
     chownSync(path, ids.uid, ids.gid);
   };

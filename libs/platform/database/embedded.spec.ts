@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openDatabase, startEmbeddedPostgres } from './index.ts';
+import { letPostgresPass, openDatabase, startEmbeddedPostgres } from './index.ts';
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'pairwise-embedded-'))));
@@ -110,6 +110,19 @@ test('a folder below one that is closed to others works, also as root', async ()
   const server = await startEmbeddedPostgres({ folder: join(closed, 'data', 'postgres'), throwaway: true });
   await server.stop();
 });
+
+const rootOnLinux = process.platform === 'linux' && process.getuid?.() === 0;
+test.skipIf(!rootOnLinux)(
+  'as root, Postgres is let through a closed folder and needs no capability for it',
+  async () => {
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
+    letPostgresPass(folder);
+    expect(statSync(folder).mode & 0o777).toBe(0o710);
+    const server = await startEmbeddedPostgres({ folder: join(folder, 'postgres'), throwaway: true });
+    expect(readFileSync(`/proc/${server.pid()}/status`, 'utf8')).toMatch(/^CapEff:\t0+$/m);
+    await server.stop();
+  },
+);
 
 test('a server that cannot start says why', async () => {
   const server = await startEmbeddedPostgres({ folder, throwaway: true });

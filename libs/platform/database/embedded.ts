@@ -58,7 +58,7 @@ async function choosePort(folder: string, given: number | undefined): Promise<nu
   const port = given === undefined ? ((await isFree(last)) ?? (await isFree(0))) : await isFree(given);
   if (port === undefined)
     throw new PairwiseError('IN_USE', `port ${given ?? 0} for Postgres is taken by something else`);
-  writeFileSync(path, String(port));
+  writeFileSync(path, String(port), { mode: 0o600 });
   return port;
 }
 

@@ -1,3 +1,4 @@
+export { letPostgresPass } from './account.ts';
 export { openDatabase, type Database, type Queries } from './database.ts';
 export { migrate, type Migration } from './migrate.ts';
 export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './embedded.ts';

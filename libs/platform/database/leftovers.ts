@@ -42,7 +42,7 @@ export function claim(folder: string): void {
   if (other > 0 && other !== process.pid && start !== undefined && startOf(other)?.replaceAll(' ', '_') === start) {
     throw new PairwiseError('IN_USE', `process ${other} is using the database in ${folder}; stop it first`);
   }
-  writeFileSync(path, `${process.pid} ${startOf(process.pid)?.replaceAll(' ', '_') ?? ''}\n`);
+  writeFileSync(path, `${process.pid} ${startOf(process.pid)?.replaceAll(' ', '_') ?? ''}\n`, { mode: 0o600 });
 }
 
 /** The pid of the server that runs on a cluster although nobody looks after it, if there is one. */

@@ -27,7 +27,7 @@ const waitMs = 100;
  * process that thinks this one dead, stays readable for whoever has it open.
  */
 export async function openCache({ folder: root, capBytes }: CacheOptions) {
-  for (const name of ['sha256', 'fetching']) await mkdir(join(root, name), { recursive: true });
+  for (const name of ['sha256', 'fetching']) await mkdir(join(root, name), { recursive: true, mode: 0o700 });
   const { id, folder, leave } = await enter(root);
 
   /** Links the copy of a blob to `own`, if there is a sound one. */
@@ -67,9 +67,9 @@ export async function openCache({ folder: root, capBytes }: CacheOptions) {
       await file.truncate(sizeBytes);
       await makeRoom(root, capBytes, folder);
       await write(file, content, { expectedDigest: digest });
-      await file.chmod(0o444);
+      await file.chmod(0o400);
       await link(temporary, own);
-      await mkdir(dirname(copy), { recursive: true });
+      await mkdir(dirname(copy), { recursive: true, mode: 0o700 });
       await rename(temporary, copy);
     } catch (error) {
       throw fromDisk(error, 'PAIRWISE_CACHE');

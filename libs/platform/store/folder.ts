@@ -22,11 +22,14 @@ async function sweep(folder: string): Promise<void> {
   }
 }
 
-/** A blob store in a folder: `sha256/ab/cdef...` holds the blobs, `incoming` what is being written. */
+/**
+ * A blob store in a folder: `sha256/ab/cdef...` holds the blobs, `incoming` what is being written. Only the user who runs
+ * the processes can read it.
+ */
 export async function openFolder(root: string): Promise<BlobStore> {
   const incoming = join(root, 'incoming');
   const aside = join(root, 'damaged');
-  for (const folder of [incoming, aside, join(root, 'sha256')]) await mkdir(folder, { recursive: true });
+  for (const folder of [incoming, aside, join(root, 'sha256')]) await mkdir(folder, { recursive: true, mode: 0o700 });
   await sweep(incoming);
 
   const pathOf = (digest: Digest) => join(root, blobPath(digest));
@@ -55,8 +58,8 @@ export async function openFolder(root: string): Promise<BlobStore> {
         .finally(() => file.close());
       const path = pathOf(written.digest);
       // It is mapped into memory where it lies, so nobody may write to it.
-      await chmod(temporary, 0o444);
-      await mkdir(dirname(path), { recursive: true });
+      await chmod(temporary, 0o400);
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await rename(temporary, path);
       await syncFolder(dirname(path));
       await syncFolder(dirname(dirname(path)));

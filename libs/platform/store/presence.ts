@@ -25,7 +25,9 @@ export async function enter(root: string): Promise<Presence> {
   const id = randomUUID();
   const folder = join(processesOf(root), id);
   const make = async () => {
-    for (const name of ['open', 'incoming', 'outgoing']) await mkdir(join(folder, name), { recursive: true });
+    for (const name of ['open', 'incoming', 'outgoing']) {
+      await mkdir(join(folder, name), { recursive: true, mode: 0o700 });
+    }
   };
   await make();
   const beat = setInterval(() => {

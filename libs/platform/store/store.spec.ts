@@ -148,11 +148,11 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     expect((await store.get(digest)).equals(bytes)).toBe(true);
   });
 
-  test('a blob is at hand as a file that nobody can write to', async () => {
+  test('a blob is at hand as a file that nobody can write to, and no other user can read', async () => {
     await store.put(bytes);
     await using blob = await store.local(digest);
     expect(readFileSync(blob.path).equals(bytes)).toBe(true);
-    expect(statSync(blob.path).mode & 0o777).toBe(0o444);
+    expect(statSync(blob.path).mode & 0o777).toBe(0o400);
     await store.delete(digest);
     await expect(store.local(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   });

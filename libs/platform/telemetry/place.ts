@@ -12,14 +12,14 @@ const causes: Record<string, string> = {
 
 /**
  * Tells what is wrong with a place that the configuration names: a file that is to be read, or a folder in which is to be
- * written and which is made if it is missing. Undefined where it can be used.
+ * written and which is made if it is missing, for this user alone. Undefined where it can be used.
  */
 export function lookAt({ path, use }: { path: string; use: 'read' | 'write' }): string | undefined {
   try {
     if (use === 'read') {
       readFileSync(path);
     } else {
-      mkdirSync(path, { recursive: true });
+      mkdirSync(path, { recursive: true, mode: 0o700 });
       accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
     }
     return undefined;

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 
@@ -38,7 +38,7 @@ const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     const message = `the data folder ${folder} cannot be made (${codeOf(error) ?? String(error)}); choose another with --data`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'PAIRWISE_DATA', cause: error });
@@ -49,7 +49,7 @@ function makeFolder(folder: string): void {
 function tryLock(path: string): boolean {
   const own = `${path}.${process.pid}`;
   try {
-    writeFileSync(own, `${identity(process.pid, startOf(process.pid))}\n`);
+    writeFileSync(own, `${identity(process.pid, startOf(process.pid))}\n`, { mode: 0o600 });
     linkSync(own, path);
     return true;
   } catch (error) {
@@ -90,4 +90,17 @@ export function lockFolder(folder: string): () => void {
     takeAway(path);
   }
   return () => rmSync(path, { force: true });
+}
+
+/**
+ * Closes a data folder to other users, also one that an earlier version made for all to read. False where others can
+ * look into it all the same: it belongs to another user, who alone may close it.
+ */
+export function closeFolder(folder: string): boolean {
+  try {
+    chmodSync(folder, 0o700);
+  } catch (error) {
+    if (codeOf(error) !== 'EPERM') throw error;
+  }
+  return (statSync(folder).mode & 0o077) === 0;
 }

@@ -1,19 +1,19 @@
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openDatabase, startEmbeddedPostgres, type EmbeddedPostgres } from '@pairwise/database';
+import { letPostgresPass, openDatabase, startEmbeddedPostgres, type EmbeddedPostgres } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { type Access, checkAccess, openSecurity, openTokens, startFront } from '@pairwise/rpc';
 import { defaultAddress } from '../address.ts';
 import { type Surroundings, environmentOf, servers } from './environment.ts';
 import { untilServing } from './health.ts';
 import type { LogLine } from './lines.ts';
-import { lockFolder } from './lock.ts';
+import { closeFolder, lockFolder } from './lock.ts';
 import { checkFree, freePorts, splitAddress } from './ports.ts';
 import { type PlatformProcess, type ProcessName, processes } from './processes.ts';
 import { type Supervised, supervise } from './supervise.ts';
 
 export interface PlatformOptions extends Pick<Access, 'tls' | 'tokenFile' | 'accessFile' | 'insecure'> {
-  /** Made if missing: Postgres, blobs, caches. One platform at a time. */
+  /** Made if missing, and closed to other users: Postgres, blobs, caches. One platform at a time. */
   dataFolder: string;
   /** The front's `host:port`; port 0 takes any free one. Default `127.0.0.1:7410`. */
   address?: string | undefined;
@@ -135,10 +135,14 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const undo = new AsyncDisposableStack();
   try {
     undo.defer(lockFolder(dataFolder));
+    if (!closeFolder(dataFolder)) {
+      tell('warn', `other users can look into ${dataFolder}; have its owner close it with chmod 700`);
+    }
     let postgres: EmbeddedPostgres | undefined;
     let { databaseUrl } = options;
     if (databaseUrl === undefined) {
       tell('info', 'starting Postgres', { folder: join(dataFolder, 'postgres') });
+      letPostgresPass(dataFolder);
       const toldBy = (msg: string) => log({ time: new Date().toISOString(), level: 'info', service: 'postgres', msg });
       postgres = await startEmbeddedPostgres({ folder: join(dataFolder, 'postgres'), log: toldBy });
       undo.defer(() => postgres?.stop());

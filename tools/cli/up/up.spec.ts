@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { environmentOf } from './environment.ts';
 import { formatLine, readLine } from './lines.ts';
-import { lockFolder } from './lock.ts';
+import { closeFolder, lockFolder } from './lock.ts';
 import { startPlatform } from './platform.ts';
 import { checkFree, freePorts } from './ports.ts';
 
@@ -30,6 +30,18 @@ test('a folder has one owner at a time, and a dead one counts for nothing', asyn
     writeFileSync(join(data, 'lock'), holder);
     lockFolder(data)();
   }
+});
+
+test('a new folder is closed to other users, and so is one that an earlier version left open', () => {
+  const mode = (path: string) => statSync(path).mode & 0o777;
+  const data = join(folder, 'new');
+  const release = lockFolder(data);
+  expect([mode(data), mode(join(data, 'lock'))]).toEqual([0o700, 0o600]);
+  release();
+  const old = join(folder, 'old');
+  mkdirSync(old, { mode: 0o755 });
+  expect(closeFolder(old)).toBe(true);
+  expect(mode(old)).toBe(0o700);
 });
 
 test('a folder that cannot be is told of', () => {

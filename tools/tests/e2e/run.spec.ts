@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { readdirSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { RunSpec, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
 import { errorOf } from '@pairwise/rpc';
 import { registry } from '@pairwise/telemetry';
@@ -76,6 +77,18 @@ test('a run goes through every stage, and its figures hold', async () => {
   expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0']);
   for (const { verification } of verified) expect(verification!.tokenCount).toBeGreaterThan(100);
   expect(verified[0]!.verification!.maxAbsLogpDiff).toBeLessThan(0.02);
+});
+
+test('other users can read nothing of what the platform keeps', () => {
+  const data = join(folder, 'data');
+  // As root Postgres runs as another user, whose group may pass through to its own folder.
+  expect(statSync(data).mode & 0o777).toBe(process.getuid?.() === 0 ? 0o710 : 0o700);
+  const open = readdirSync(data, { recursive: true, withFileTypes: true })
+    .map((entry) => ({ path: join(entry.parentPath, entry.name), isFolder: entry.isDirectory() }))
+    // Node makes the folders of its cache by itself.
+    .filter(({ path, isFolder }) => !(isFolder && relative(data, path).startsWith('compiled')))
+    .filter(({ path }) => (statSync(path).mode & 0o077) !== 0);
+  expect(open).toEqual([]);
 });
 
 test('watching again from a token gives the rest, without gaps', async () => {
