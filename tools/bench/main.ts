@@ -1,17 +1,26 @@
-/** `npm run bench [-- --json]`: speed and memory of the reference pass and of training; docs/benchmarks.md has results. */
+/**
+ * `npm run bench [-- --json]`: speed and memory of the reference pass and of training. `npm run bench -- idle`: what a
+ * platform costs that nobody uses. docs/benchmarks.md has results.
+ */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { measureIdle } from './idle.ts';
 import { benchModel } from './model.ts';
 import { benchPairs } from './pairs.ts';
 import type { Figures } from './phase.ts';
 
-const { values: flags } = parseArgs({
+const {
+  values: flags,
+  positionals: [subject = 'model'],
+} = parseArgs({
+  allowPositionals: true,
   options: {
     json: { type: 'boolean', default: false },
     pairs: { type: 'string', default: '40' },
     threads: { type: 'string', default: String(availableParallelism()) },
+    seconds: { type: 'string', default: '30' },
   },
 });
 const [pairCount, threads] = [wholeNumber('pairs', flags.pairs), wholeNumber('threads', flags.threads)];
@@ -39,15 +48,25 @@ function rounded(figures: Figures): Figures {
   ) as unknown as Figures;
 }
 
-await benchModel();
-const { data, pairs } = await benchPairs(pairCount);
-const result = {
-  training: rounded(await phase('training')),
-  reference: rounded(await phase('reference')),
-  pairs: pairs.length,
-  threads,
-  model: 'SmolLM2-135M shape, random float32 weights, LoRA r 16 on all linear layers',
-  data,
-};
-if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-else console.table({ training: result.training, reference: result.reference });
+async function model() {
+  await benchModel();
+  const { data, pairs } = await benchPairs(pairCount);
+  return {
+    training: rounded(await phase('training')),
+    reference: rounded(await phase('reference')),
+    pairs: pairs.length,
+    threads,
+    model: 'SmolLM2-135M shape, random float32 weights, LoRA r 16 on all linear layers',
+    data,
+  };
+}
+
+if (subject === 'idle') {
+  const figures = await measureIdle(wholeNumber('seconds', flags.seconds));
+  if (flags.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+  else console.table(figures);
+} else {
+  const result = await model();
+  if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else console.table({ training: result.training, reference: result.reference });
+}
