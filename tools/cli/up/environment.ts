@@ -6,6 +6,14 @@ import { type PlatformProcess, processes } from './processes.ts';
 /** The processes that serve, in the order of their ports. */
 export const servers = processes.filter((one) => 'variable' in one);
 
+/** All processes in the order of their ports. */
+export const listeners: readonly PlatformProcess[] = [...servers, ...processes.filter((one) => !('variable' in one))];
+
+/** Where a process tells of its health: a server where it serves, a worker at a port for that alone. */
+export function healthAddress({ name }: PlatformProcess, ports: readonly number[]): string {
+  return `127.0.0.1:${ports[listeners.findIndex((one) => one.name === name)] ?? 0}`;
+}
+
 /** Variables of the front and of clients, which mean something else, or nothing, to the processes behind the front. */
 const frontOnly = new Set([
   'PAIRWISE_ADDRESS',
@@ -25,7 +33,7 @@ export interface Surroundings {
   databaseUrl: string;
   /** Of the front. */
   address: string;
-  /** Of the `servers`. */
+  /** Of the `listeners`. */
   ports: readonly number[];
   tokenFile: string | undefined;
   accessFile: string | undefined;
@@ -57,7 +65,7 @@ export function environmentOf(one: PlatformProcess, surroundings: Surroundings):
     // They listen on loopback and without TLS, as the front expects; the token they want all the same.
     ...(tokenFile === undefined ? {} : { PAIRWISE_TOKEN_FILE: resolve(tokenFile) }),
     ...(accessFile === undefined ? {} : { PAIRWISE_ACCESS_FILE: resolve(accessFile) }),
-    ...(one.variable === undefined ? {} : { PAIRWISE_LISTEN: addresses[one.variable] }),
+    [one.variable === undefined ? 'PAIRWISE_HEALTH_LISTEN' : 'PAIRWISE_LISTEN']: healthAddress(one, ports),
     ...(one.name === 'dataset' ? { PAIRWISE_MODEL_ROOTS: rootsOf(surroundings) } : {}),
   };
 }

@@ -2,28 +2,29 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
 import { openClient } from '@pairwise/rpc';
 
-/** grpc.health.v1, as far as it is asked here: of the whole server, whether it serves. */
+/** grpc.health.v1, as far as it is asked here. */
 const health = {
   check: {
     path: '/grpc.health.v1.Health/Check',
     requestStream: false,
     responseStream: false,
-    requestSerialize: (_whole: object) => Buffer.alloc(0),
-    requestDeserialize: (_bytes: Buffer): object => ({}),
+    // One field: the probe's name.
+    requestSerialize: ({ probe }: { probe: string }) => Buffer.from(`\n${String.fromCharCode(probe.length)}${probe}`),
+    requestDeserialize: (_bytes: Buffer) => ({ probe: '' }),
     responseSerialize: (_reply: { serving: boolean }) => Buffer.alloc(0),
     // One field: an enum of number 1, in which SERVING is 1.
     responseDeserialize: (bytes: Buffer) => ({ serving: bytes[0] === 8 && bytes[1] === 1 }),
   },
 } as const;
 
-/** Waits until a server on loopback says that it serves. Throws the signal's reason once that is aborted. */
-export async function untilServing(address: string, signal: AbortSignal): Promise<void> {
+/** Waits until a process on loopback says that it is ready. Throws the signal's reason once that is aborted. */
+export async function untilReady(address: string, signal: AbortSignal): Promise<void> {
   const client = openClient(health, { address });
   try {
     for (;;) {
       signal.throwIfAborted();
       try {
-        if ((await client.check({}, { signal })).serving) return;
+        if ((await client.check({ probe: '' }, { signal })).serving) return;
       } catch (error) {
         if (!(error instanceof PairwiseError) || error.reason !== 'UNAVAILABLE') throw error;
       }
@@ -32,4 +33,26 @@ export async function untilServing(address: string, signal: AbortSignal): Promis
   } finally {
     client.close();
   }
+}
+
+/** Asks a process on loopback whether it does what it lives for, which one that is frozen or stuck does not. */
+export function openLiveness(address: string): Liveness {
+  const client = openClient(health, { address });
+  return {
+    lives: async (signal) => {
+      try {
+        return (await client.check({ probe: 'liveness' }, { signal })).serving;
+      } catch (error) {
+        if (error instanceof PairwiseError) return false;
+        throw error;
+      }
+    },
+    close: () => client.close(),
+  };
+}
+
+export interface Liveness {
+  /** False also where there is no answer before the signal aborts. */
+  lives(signal: AbortSignal): Promise<boolean>;
+  close(): void;
 }

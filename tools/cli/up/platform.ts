@@ -4,8 +4,8 @@ import { letPostgresPass, openDatabase, startEmbeddedPostgres, type EmbeddedPost
 import { PairwiseError } from '@pairwise/errors';
 import { type Access, checkAccess, openSecurity, openTokens, startFront } from '@pairwise/rpc';
 import { defaultAddress } from '../address.ts';
-import { type Surroundings, environmentOf, servers } from './environment.ts';
-import { untilServing } from './health.ts';
+import { type Surroundings, environmentOf, healthAddress, listeners, servers } from './environment.ts';
+import { openLiveness, untilReady } from './health.ts';
 import type { LogLine } from './lines.ts';
 import { closeFolder, lockFolder } from './lock.ts';
 import { checkFree, freePorts, splitAddress } from './ports.ts';
@@ -87,9 +87,10 @@ async function startProcesses(
 ): Promise<void> {
   for (const one of processes as readonly PlatformProcess[]) {
     const environment = environmentOf(one, surroundings);
-    const address = environment['PAIRWISE_LISTEN'];
-    const check = (gone: AbortSignal) => (address === undefined ? Promise.resolve() : untilServing(address, gone));
-    started.set(one.name, supervise({ name: one.name, program: one.program, environment, check, log }));
+    const address = healthAddress(one, surroundings.ports);
+    const check = (gone: AbortSignal) => untilReady(address, gone);
+    const { name, program } = one;
+    started.set(name, supervise({ name, program, environment, check, liveness: () => openLiveness(address), log }));
   }
   const over = new AbortController();
   const patience = sleep(startTimeoutMs, undefined, { signal: AbortSignal.any([signal, over.signal]) });
@@ -113,7 +114,8 @@ async function stopProcesses(started: Map<string, Supervised>): Promise<void> {
 
 /**
  * Brings the whole platform up on one machine, in its own processes, supervised: Postgres (unless one is named), the five
- * services and their workers, and the front. A process that dies is started again. Resolves when all is ready.
+ * services and their workers, and the front. A process that dies, or shows no life for 30 seconds, is started again.
+ * Resolves when all is ready.
  *
  * Should this process be killed, the others end by themselves, and the next start takes over what they left.
  * Throws IN_USE for a folder or an address that is taken, INVALID_ARGUMENT for what cannot be used, UNAVAILABLE with its
@@ -152,7 +154,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     }
     signal.throwIfAborted();
 
-    const ports = await freePorts(servers.length, port);
+    const ports = await freePorts(listeners.length, port);
     const { environment = process.env, modelRoots } = options;
     const surroundings = { environment, dataFolder, databaseUrl, address, ports, tokenFile, accessFile, modelRoots };
     const started = new Map<string, Supervised>();

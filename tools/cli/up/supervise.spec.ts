@@ -2,19 +2,26 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, onTestFinished, test } from 'vitest';
+import { afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { openLiveness, untilReady } from './health.ts';
 import type { LogLine } from './lines.ts';
+import { freePorts } from './ports.ts';
 import { type Supervised, supervise } from './supervise.ts';
 
 let one: Supervised | undefined;
 afterEach(() => one?.kill());
 
+let health = '';
+beforeAll(async () => (health = `127.0.0.1:${(await freePorts(1, 0))[0]}`));
+
 function start(behaviour: string, lines: LogLine[] = []): Supervised {
   return (one = supervise({
     name: 'one',
     program: new URL('testing.child.ts', import.meta.url),
-    environment: { ...process.env, BEHAVIOUR: behaviour },
-    check: () => Promise.resolve(),
+    environment: { ...process.env, BEHAVIOUR: behaviour, HEALTH: health },
+    check: (gone) => untilReady(health, gone),
+    liveness: () => openLiveness(health),
+    patienceMs: 3000,
     log: (line) => lines.push(line),
   }));
 }
@@ -48,6 +55,29 @@ test('a process that is killed is started again', async () => {
     'is back',
     'ended in good order',
   ]);
+});
+
+test.each([
+  ['stopped', (pid: number) => process.kill(pid, 'SIGSTOP')],
+  ['busy forever', (pid: number) => process.kill(pid, 'SIGUSR2')],
+  ['listening, but stuck by its own account', (pid: number) => process.kill(pid, 'SIGHUP')],
+])('a process that is %s is killed and started again', async (_what, disturb) => {
+  const lines: LogLine[] = [];
+  const child = start('serves', lines);
+  await child.ready;
+  const first = child.pid()!;
+  disturb(first);
+  await until(() => lines.some(({ msg }) => msg === 'is back'));
+  expect(child.pid()).not.toBe(first);
+  expect(isAlive(first)).toBe(false);
+  expect(lines.map(({ msg }) => msg)).toEqual([
+    'began',
+    'shows no life for 3 s; it is killed',
+    'killed by SIGKILL; starting it again in 0.2 s',
+    'began',
+    'is back',
+  ]);
+  await child.stop(10_000);
 });
 
 test('a process that never becomes ready is given up with its last words', async () => {

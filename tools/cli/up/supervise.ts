@@ -5,6 +5,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
+import type { Liveness } from './health.ts';
 import { type LogLine, readLine } from './lines.ts';
 
 export interface SupervisedOptions {
@@ -14,6 +15,10 @@ export interface SupervisedOptions {
   environment: NodeJS.ProcessEnv;
   /** Called once the process says that it is ready; it counts as ready when this is through. */
   check: (signal: AbortSignal) => Promise<void>;
+  /** Opens what tells whether the process lives, once it is ready. */
+  liveness: () => Liveness;
+  /** How long it may show no life before it is killed, in milliseconds. Default 30,000. */
+  patienceMs?: number;
   log: (line: LogLine) => void;
 }
 
@@ -35,6 +40,10 @@ const longestPauseMs = 10_000;
 /** A process that has lived so long begins with the first pause again. */
 const soundAfterMs = 30_000;
 const startsBeforeReady = 3;
+/** A process that is started again and not ready after this is frozen. */
+const startPatienceMs = 180_000;
+/** So many looks in a row at a process must find no life: one of them may fall into a moment in which all stood still. */
+const looks = 3;
 
 /** What a process says, line by line. */
 function follow(stream: Readable, told: (text: string) => void): void {
@@ -70,14 +79,29 @@ async function endOf(child: ChildProcess): Promise<void> {
 
 const own = (service: string) => ({ time: new Date().toISOString(), level: 'info', service });
 
+/** Resolves once a process has shown no life for so long; throws when the signal aborts. */
+async function untilLifeless({ lives }: Liveness, patienceMs: number, gone: AbortSignal): Promise<void> {
+  const lookMs = patienceMs / looks;
+  for (let missed = 0; missed < looks;) {
+    const [alive] = await Promise.all([
+      lives(AbortSignal.any([gone, AbortSignal.timeout(lookMs)])),
+      sleep(lookMs, undefined, { signal: gone }),
+    ]);
+    missed = alive ? 0 : missed + 1;
+  }
+}
+
 function causeOf(child: ChildProcess): string {
   if (child.signalCode !== null) return `killed by ${child.signalCode}`;
   return child.exitCode === null ? 'could not be started' : `ended with code ${child.exitCode}`;
 }
 
-/** Starts a process and keeps it running: one that ends unasked is started again, after a pause that grows. */
+/**
+ * Starts a process and keeps it running: one that ends unasked is started again, after a pause that grows. One that is
+ * there but shows no life, because it is stopped or its event loop does not turn, is killed first.
+ */
 export function supervise(options: SupervisedOptions): Supervised {
-  const { name, check } = options;
+  const { name, check, liveness, patienceMs = 30_000 } = options;
   const stopping = new AbortController();
   const isStopping = () => stopping.signal.aborted;
   const firstReady = Promise.withResolvers<undefined>();
@@ -92,12 +116,33 @@ export function supervise(options: SupervisedOptions): Supervised {
   let child: ChildProcess | undefined;
   const life = { wasReady: false };
 
+  /** Kills a process that is frozen, which may take no other signal. */
+  const kill = (running: ChildProcess, why: string) => {
+    log({ ...own(name), level: 'warn', msg: `${why}; it is killed`, process: running.pid });
+    running.kill('SIGKILL');
+  };
+
   const becomeReady = async (running: ChildProcess, gone: AbortSignal, again: boolean) => {
-    await once(running, 'message', { signal: gone });
-    await check(gone);
+    const late = setTimeout(() => kill(running, `is not ready after ${startPatienceMs / 1000} s`), startPatienceMs);
+    try {
+      await once(running, 'message', { signal: gone });
+      await check(gone);
+    } finally {
+      clearTimeout(late);
+    }
     if (again) log({ ...own(name), msg: 'is back', process: running.pid });
     life.wasReady = true;
     firstReady.resolve(undefined);
+  };
+
+  const lookAfter = async (running: ChildProcess, gone: AbortSignal) => {
+    const asked = liveness();
+    try {
+      await untilLifeless(asked, patienceMs, AbortSignal.any([gone, stopping.signal]));
+    } finally {
+      asked.close();
+    }
+    kill(running, `shows no life for ${patienceMs / 1000} s`);
   };
 
   /** One life of the process. */
@@ -105,8 +150,10 @@ export function supervise(options: SupervisedOptions): Supervised {
     const running = start(options, log);
     child = running;
     const gone = new AbortController();
-    becomeReady(running, gone.signal, again).catch((error: unknown) => {
-      if (!gone.signal.aborted) log({ ...own(name), level: 'error', msg: `cannot be asked: ${String(error)}` });
+    const watched = becomeReady(running, gone.signal, again).then(() => lookAfter(running, gone.signal));
+    watched.catch((error: unknown) => {
+      if (gone.signal.aborted || isStopping()) return;
+      log({ ...own(name), level: 'error', msg: `cannot be asked: ${String(error)}` });
     });
     await endOf(running);
     gone.abort();

@@ -1,4 +1,5 @@
 // A process for supervise.spec.ts: it says its pid and does what BEHAVIOUR says.
+import { startHealth } from '@pairwise/rpc';
 import { untilStopped } from '@pairwise/telemetry';
 
 const behaviour = process.env['BEHAVIOUR'];
@@ -7,9 +8,18 @@ if (behaviour === 'dies') {
   console.error('it is all wrong');
   process.exit(7);
 }
+let lives = true;
+const health = await startHealth({ healthAddress: process.env['HEALTH'], lives: () => lives });
+process.on('SIGUSR2', () => {
+  for (;;);
+});
+process.on('SIGHUP', () => {
+  lives = false;
+});
 const alive = setInterval(() => undefined, 1000);
 await untilStopped();
 if (behaviour !== 'stubborn') {
   console.log('ended in good order');
   clearInterval(alive);
+  health.stop();
 }

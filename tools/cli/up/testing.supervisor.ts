@@ -6,6 +6,7 @@ const one = supervise({
   program: new URL('testing.child.ts', import.meta.url),
   environment: process.env,
   check: () => Promise.resolve(),
+  liveness: () => ({ lives: () => Promise.resolve(true), close: () => undefined }),
   log: () => undefined,
 });
 await one.ready;

@@ -109,7 +109,7 @@ test('processes get what is theirs', () => {
     dataFolder: '/data',
     databaseUrl: 'postgres://x',
     address: '0.0.0.0:7410',
-    ports: [1, 2, 3, 4, 5],
+    ports: [1, 2, 3, 4, 5, 6, 7],
     tokenFile: '/token',
     accessFile: undefined,
     modelRoots: undefined,
@@ -138,6 +138,11 @@ test('processes get what is theirs', () => {
     DATABASE_URL: 'postgres://x',
     PAIRWISE_TOKEN_FILE: '/token',
   });
+  const { PAIRWISE_LISTEN: address, PAIRWISE_HEALTH_LISTEN: health } = environmentOf(
+    { name: 'training-worker', program: new URL('main.ts', import.meta.url), services: [] },
+    surroundings,
+  );
+  expect([address, health]).toEqual([undefined, '127.0.0.1:7']);
   const local = { ...surroundings, address: '127.0.0.1:7410', modelRoots: ['/models', '/more'] };
   expect(
     environmentOf({ name: 'dataset', program: new URL('main.ts', import.meta.url), services: [] }, local)[

@@ -120,7 +120,14 @@ test('a store that cannot be written fails for each service that has it', async 
 });
 
 describe('while the reference worker is frozen', () => {
-  beforeAll(() => signal('reference-worker', 'SIGSTOP'));
+  let freezing: NodeJS.Timeout;
+  beforeAll(() => {
+    // Again and again: the supervisor kills a frozen process after a while, and starts another one.
+    freezing = setInterval(() => {
+      if (platform.platform.pid('reference-worker') !== undefined) signal('reference-worker', 'SIGSTOP');
+    }, 50);
+  });
+  afterAll(() => clearInterval(freezing));
 
   test('a service that does not answer is told of by itself, and the others all the same', async () => {
     const outcome = await doctorWithout('training');
@@ -153,6 +160,7 @@ describe('while the reference worker is frozen', () => {
     const { finding, remedy } = named(outcome, 'reference: queue accelerator')!;
     expect(finding).toBe('0 workers; 1 waiting, 0 running');
     expect(remedy).toMatch(/start a worker/);
+    clearInterval(freezing);
     signal('reference-worker', 'SIGCONT');
     expect((await platform.untilEnded(name)).state).toBe(RunState.SUCCEEDED);
     await doctorUntil(({ checks }) => checks.every(({ state }) => state === 'ok'));
