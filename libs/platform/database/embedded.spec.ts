@@ -1,22 +1,42 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { letPostgresPass, openDatabase, startEmbeddedPostgres } from './index.ts';
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'pairwise-embedded-'))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A process of its own that owns the server; tells its URL and pid. */
-async function owner(): Promise<{ child: ChildProcess; url: string; pid: number }> {
+interface Owner {
+  child: ChildProcess;
+  url: string;
+  /** Of the server. */
+  pid: number;
+  /** Pid of a process that holds the server's lifeline. */
+  client: number;
+}
+
+/** A process of its own that owns the server, and one that needs it. */
+async function owner(): Promise<Owner> {
   const child = fork(join(import.meta.dirname, 'testing.owner.ts'), [folder], { stdio: 'inherit' });
-  const [{ url, pid }] = (await once(child, 'message')) as [{ url: string; pid: number }];
-  return { child, url, pid };
+  const [told] = (await once(child, 'message')) as [Omit<Owner, 'child'>];
+  onTestFinished(() => {
+    if (isAlive(told.client)) process.kill(told.client, 'SIGKILL');
+  });
+  return { child, ...told };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
@@ -52,7 +72,7 @@ test('starts at once after its owner was killed, though the old server still run
   await database.run('create table things as select 1 as one');
   const busy = database.run('insert into things select 2 from pg_sleep(60)').catch((error: unknown) => error);
   await ended(child, 'SIGKILL');
-  expect(() => process.kill(pid, 0)).not.toThrow();
+  expect(isAlive(pid)).toBe(true);
 
   const server = await startEmbeddedPostgres({ folder, throwaway: true });
   expect(server.url).toBe(url);
@@ -60,6 +80,24 @@ test('starts at once after its owner was killed, though the old server still run
   expect(await busy).toMatchObject({ reason: 'UNAVAILABLE' });
   expect(await database.rows('select one from things')).toEqual([{ one: 1 }]);
   await database.close();
+  await server.stop();
+});
+
+test('a server whose owner was killed serves those who need it, and ends in good order after the last of them', async () => {
+  const { child, url, pid, client } = await owner();
+  await ended(child, 'SIGKILL');
+  const database = openDatabase({ url, schema: 'public' });
+  await database.run('create table things as select 1 as one');
+  process.kill(client, 'SIGKILL');
+  while (isAlive(pid)) await sleep(20);
+  await database.close();
+  // A server that ends otherwise leaves it.
+  expect(existsSync(join(folder, 'cluster', 'postmaster.pid'))).toBe(false);
+
+  const server = await startEmbeddedPostgres({ folder, throwaway: true });
+  const reopened = openDatabase({ url: server.url, schema: 'public' });
+  expect(await reopened.rows('select one from things')).toEqual([{ one: 1 }]);
+  await reopened.close();
   await server.stop();
 });
 

