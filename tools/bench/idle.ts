@@ -30,8 +30,11 @@ export interface IdleFigures {
   pssMb: Record<keyof Family | 'all', number>;
 }
 
-/** So long after the first answer nothing of the start is left to do, and idle connections have been closed. */
-const settleMs = 15_000;
+/**
+ * After the first answer: what was used at the start has been closed, and DBOS, which looks for new schedules every second
+ * in the first minute, has stopped that.
+ */
+const settleMs = 70_000;
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');

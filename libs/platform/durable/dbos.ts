@@ -1,5 +1,6 @@
 import type { DBOSConfig } from '@dbos-inc/dbos-sdk';
 import { dbRetryConfig } from '@dbos-inc/dbos-sdk/internal/utils';
+import { workflowTimeoutConfig } from '@dbos-inc/dbos-sdk/internal/workflow_management';
 import type { Carrier } from './carrier.ts';
 import type { KeptError } from './failures.ts';
 import type { Log } from './log.ts';
@@ -15,11 +16,15 @@ export type Result = { value: unknown } | { error: KeptError };
 
 /** All processes run work of all versions: steps are kept compatible instead. */
 export const version = '1';
-/** How often queues and results are looked at. */
+/** How often queues are looked at while there is work, and results. */
 export const pollMs = 200;
 
 // After a long absence of Postgres nobody should wait for another minute, which is DBOS's default.
 dbRetryConfig.maxBackoffSec = 5;
+
+/** For what DBOS would look for every second and finds never: schedules and deadlines, which we do not use. */
+export const neverMs = 24 * 3600 * 1000;
+workflowTimeoutConfig.pollingIntervalMs = neverMs;
 
 export const durableSchemaOf = (schema: string) => `${schema}_durable`;
 

@@ -271,6 +271,28 @@ test('a full disk fails a step, but what tidies up afterwards waits until there 
   expect(tries).toBe(3);
 });
 
+/** Transactions that Postgres commits within so many milliseconds, this question among them. */
+async function commitsIn(ms: number): Promise<number> {
+  const sql = 'select xact_commit as count from pg_stat_database where datname = current_database()';
+  const count = async () => Number((await database.row<{ count: bigint }>(sql))!.count);
+  const before = await count();
+  await sleep(ms);
+  return (await count()) - before;
+}
+
+test('a process without work leaves Postgres alone, and begins work at once when some comes, or soon', async () => {
+  body = (name, { step }) => step('one', () => Promise.resolve(name));
+  // Looking five times a second would take 30 and more.
+  while ((await commitsIn(3000)) > 15);
+  await durable.enqueue(task, id, { name: 'told' });
+  expect(await durable.result(task, id)).toBe('told');
+
+  while ((await commitsIn(3000)) > 15);
+  await database.run('drop trigger tell_of_work on public_durable.workflow_status');
+  await durable.enqueue(task, `${id}-2`, { name: 'found' });
+  expect(await durable.result(task, `${id}-2`)).toBe('found');
+});
+
 /** What the process says of itself if nothing more happens for so long. */
 function livesIn(ms: number): boolean {
   const later = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + ms);

@@ -5,7 +5,8 @@ import { PairwiseError, isConnectionLoss } from '@pairwise/errors';
 import type pg from 'pg';
 import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
 import { taken } from './carrier.ts';
-import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
+import { type Envelope, type Result, durableSchemaOf, neverMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
+import { type Dispatcher, startDispatch } from './dispatch.ts';
 import type { About, Body } from './durable.ts';
 import { type Executor, join } from './executors.ts';
 import { keep } from './failures.ts';
@@ -55,6 +56,7 @@ export function openExecution(options: ExecutionOptions) {
   const busy = new Set<Promise<unknown>>();
   let pulled: string[] = [];
   let executor: Executor | undefined;
+  let dispatcher: Dispatcher | undefined;
 
   /** One attempt at work that this process has claimed. */
   async function run(work: Work<unknown, unknown>, body: Body<unknown, unknown>, envelope: Envelope): Promise<Result> {
@@ -126,9 +128,19 @@ export function openExecution(options: ExecutionOptions) {
     },
     launch: async (queues: Record<string, number>, about: About = {}): Promise<void> => {
       pulled = Object.keys(queues);
-      const onBeat = (connection: pg.Client) => lookAfter(connection, durableSchema, running);
-      const own = { id, queues: pulled, about };
-      executor = await join({ ...own, url, service: schema, schema: durableSchema, leaseMs, log, onBeat });
+      const joined = await join({
+        id,
+        queues: pulled,
+        about,
+        url,
+        service: schema,
+        schema: durableSchema,
+        leaseMs,
+        log,
+        onBeat: (connection) => lookAfter(connection, durableSchema, running),
+        onWork: () => dispatcher?.ring(),
+      });
+      executor = joined;
       DBOS.setConfig({
         name: schema,
         systemDatabaseUrl: withIdleTimeout(url),
@@ -138,13 +150,13 @@ export function openExecution(options: ExecutionOptions) {
         executorID: id,
         listenQueues: pulled,
         runMigrations: false,
+        // Messages, which we do not use: every process would look for some to send every 10 ms.
+        useListenNotify: false,
+        schedulerPollingIntervalMs: neverMs,
         logger: quietLogger(log),
       });
       await DBOS.launch();
-      for (const [queue, workerConcurrency] of Object.entries(queues)) {
-        const polling = { minPollingIntervalMs: pollMs, onConflict: 'always_update' } as const;
-        await DBOS.registerQueue(queue, { workerConcurrency, ...polling });
-      }
+      dispatcher = await startDispatch(queues, () => joined.isBusy(), stopping.signal);
     },
     untilIdle: async (quietMs = 2 * leaseMs): Promise<void> => {
       let quietSince = (await hasWork()) ? Infinity : Date.now();
@@ -159,6 +171,7 @@ export function openExecution(options: ExecutionOptions) {
       stopping.abort(new PairwiseError('UNAVAILABLE', 'the process is stopping'));
       if (executor === undefined) return;
       await Promise.race([Promise.allSettled(busy), sleep(graceMs, undefined, { ref: false })]);
+      await dispatcher?.ended;
       await DBOS.shutdown({ deregister: true });
       await executor.retire();
     },

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { type Bell, openBell } from './bell.ts';
 import type { About } from './durable.ts';
 import type { Log } from './log.ts';
 import { countExpiries } from './measures.ts';
@@ -9,9 +10,22 @@ export const tables = (schema: string) => `
   create table if not exists "${schema}".executors (id text primary key, beat_time timestamptz not null);
   alter table "${schema}".executors add column if not exists queues text[] not null default '{}';
   alter table "${schema}".executors add column if not exists about jsonb not null default '{}';
-  create table if not exists "${schema}".cancellations (workflow_uuid text primary key);`;
+  create table if not exists "${schema}".cancellations (workflow_uuid text primary key);
+  do $$ begin
+    if not exists (
+      select 1 from pg_trigger where tgrelid = '"${schema}".workflow_status'::regclass and tgname = 'tell_of_work'
+    ) then
+      create function "${schema}".tell_of_work() returns trigger language plpgsql as
+        'begin perform pg_notify(tg_table_schema, null); return null; end';
+      create trigger tell_of_work after insert or update of status on "${schema}".workflow_status
+        for each row when (new.status = 'ENQUEUED') execute function "${schema}".tell_of_work();
+    end if;
+  end $$;`;
 
-/** How often a process shows that it is alive, and looks after the others and after its own work. */
+/**
+ * How often a process shows that it is alive, and looks after the others and after its own work, as long as the service
+ * has work. Without any there is nothing to lose, and it beats twice a lease; it is told when work comes.
+ */
 const beatMs = 1000;
 /** A process that holds its lock but does not beat for so many leases is frozen, or cut off. */
 export const frozenLeases = 6;
@@ -44,11 +58,14 @@ const reap = (schema: string) => `
           and not exists (select 1 from "${schema}".executors where id = executor_id))
     returning workflow_uuid
   )
-  select (select count(*)::int from dead) as expired, array(select workflow_uuid from given) as given`;
+  select (select count(*)::int from dead) as expired, array(select workflow_uuid from given) as given,
+         exists (select 1 from "${schema}".workflow_status where status in ('ENQUEUED', 'PENDING')) as busy`;
 
 export interface Executor {
   /** Whether it beats, or tries to connect again. */
   lives(): boolean;
+  /** Whether the service has work, waiting or being executed anywhere, as far as this process has been told. */
+  isBusy(): boolean;
   /** Gives this process's work back, for others to take at once, and ends the beats. */
   retire(): Promise<void>;
 }
@@ -65,12 +82,17 @@ export interface Membership {
   about: About;
   /** Called on every beat, with a connection. */
   onBeat(client: pg.Client): Promise<void>;
+  /** Called when there is work that may not have been there before. */
+  onWork(): void;
   log: Log;
 }
 
-async function enter(client: pg.Client, membership: Membership): Promise<void> {
-  const { id } = membership;
+async function enter(client: pg.Client, membership: Membership, pulse: Pulse): Promise<void> {
+  const { id, schema } = membership;
   await client.connect();
+  // Before the first look, so that nothing escapes both.
+  client.on('notification', () => pulse.work());
+  await client.query(`listen "${schema}"`);
   // False where a session of ours that was cut off still holds it, which is as good.
   await client.query(`select pg_try_advisory_lock(${lockOf('$1::text')})`, [id]);
   await beat(client, membership);
@@ -83,25 +105,38 @@ const beat = (client: pg.Client, { schema, id, queues, about }: Membership) =>
     [id, queues, about],
   );
 
+/** What a process knows of its own beats. */
+interface Pulse {
+  /** When it beat or tried to, last; Infinity while it rests between two beats. */
+  moved: number;
+  busy: boolean;
+  /** Times that it was told of work. */
+  told: number;
+  bell: Bell;
+  /** Tells it of work. */
+  work(): void;
+}
+
 /** Beats, reaps and looks after own work until the connection is lost or the signal aborts. */
-async function beatOn(
-  client: pg.Client,
-  membership: Membership,
-  moves: () => void,
-  signal: AbortSignal,
-): Promise<void> {
+async function beatOn(client: pg.Client, membership: Membership, pulse: Pulse, signal: AbortSignal): Promise<void> {
   const { service, schema, id, leaseMs, log } = membership;
   while (!signal.aborted) {
-    moves();
+    pulse.moved = Date.now();
+    const told = pulse.told;
     await beat(client, membership);
-    const { rows } = await client.query<{ expired: number; given: string[] }>(reap(schema), [id, leaseMs]);
-    const { expired, given } = rows[0]!;
+    const looked = await client.query<{ expired: number; given: string[]; busy: boolean }>(reap(schema), [id, leaseMs]);
+    const { expired, given, busy } = looked.rows[0]!;
+    if (busy && !pulse.busy) membership.onWork();
+    // What it was told of since may have come after the look.
+    pulse.busy = busy || pulse.told > told;
     if (expired > 0) countExpiries(service, expired);
     for (const workflow of given) {
       log.info({ workflow }, `${workflow} goes back to its queue: the process that had it is gone`);
     }
     await membership.onBeat(client);
-    await sleep(beatMs, undefined, { signal }).catch(() => undefined);
+    pulse.moved = Infinity;
+    if (pulse.busy) await sleep(beatMs, undefined, { signal }).catch(() => undefined);
+    else await pulse.bell.wait(leaseMs / 2, signal);
   }
 }
 
@@ -116,25 +151,34 @@ function connection({ url }: Membership): pg.Client {
 export async function join(membership: Membership): Promise<Executor> {
   const { schema, id, log } = membership;
   const stopping = new AbortController();
-  let moved = Date.now();
-  const moves = () => {
-    moved = Date.now();
+  const pulse: Pulse = {
+    moved: Date.now(),
+    busy: true,
+    told: 0,
+    bell: openBell(),
+    work: () => {
+      pulse.told += 1;
+      if (!pulse.busy) pulse.bell.ring();
+      pulse.busy = true;
+      membership.onWork();
+    },
   };
   let client = connection(membership);
-  await enter(client, membership);
+  await enter(client, membership, pulse);
   const beating = (async () => {
     while (!stopping.signal.aborted) {
       try {
-        await beatOn(client, membership, moves, stopping.signal);
+        await beatOn(client, membership, pulse, stopping.signal);
       } catch (error) {
         log.warn({ err: error }, 'the connection to Postgres was lost; connecting again');
         await client.end().catch(() => undefined);
-        client = await reconnect(membership, moves, stopping.signal);
+        client = await reconnect(membership, pulse, stopping.signal);
       }
     }
   })();
   return {
-    lives: () => Date.now() - moved < stuckMs,
+    lives: () => Date.now() - pulse.moved < stuckMs,
+    isBusy: () => pulse.busy,
     retire: async () => {
       stopping.abort();
       await beating;
@@ -153,12 +197,12 @@ export async function join(membership: Membership): Promise<Executor> {
   };
 }
 
-async function reconnect(membership: Membership, moves: () => void, signal: AbortSignal): Promise<pg.Client> {
+async function reconnect(membership: Membership, pulse: Pulse, signal: AbortSignal): Promise<pg.Client> {
   for (;;) {
-    moves();
+    pulse.moved = Date.now();
     const client = connection(membership);
     try {
-      await enter(client, membership);
+      await enter(client, membership, pulse);
       return client;
     } catch {
       if (signal.aborted) return client;
