@@ -1,5 +1,5 @@
 import { ExportState, Verification } from '@pairwise/api';
-import type { Attempt } from '@pairwise/durable';
+import { thrice, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
@@ -50,19 +50,6 @@ export async function runExport(exporter: Exporter, name: string, attempt: Attem
     const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
     const state = cancelled ? ExportState.CANCELLED : ExportState.FAILED;
     await step('fail', () => enter(state, cancelled ? undefined : error), { evenIfCancelled: true });
-  }
-}
-
-/** llama.cpp works in a process of its own, which may be killed like any other: then its work is done again. */
-async function thrice(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-  for (let left = 2; ; left -= 1) {
-    try {
-      await work();
-      return;
-    } catch (error) {
-      const died = error instanceof PairwiseError && error.reason === 'INTERNAL';
-      if (!died || left === 0 || signal.aborted) throw error;
-    }
   }
 }
 

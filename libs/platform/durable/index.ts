@@ -3,4 +3,5 @@ export type { Body, Durable, QueueState, WorkState } from './durable.ts';
 export type { Log } from './log.ts';
 export { migrateDurable, type DurableDatabase } from './migrate.ts';
 export { startDurable, type DurableOptions } from './start.ts';
+export { thrice } from './thrice.ts';
 export { work, type Work } from './work.ts';

@@ -1,0 +1,21 @@
+import { PairwiseError } from '@pairwise/errors';
+import { expect, test } from 'vitest';
+import { thrice } from './index.ts';
+
+test('work whose process is killed is done three times at most; other failures are final', async () => {
+  const { signal } = new AbortController();
+  let tries = 0;
+  const failing = (reason: 'INTERNAL' | 'INVALID_MODEL', times: number) => {
+    tries = 0;
+    return () => {
+      tries += 1;
+      return tries > times ? Promise.resolve('done') : Promise.reject(new PairwiseError(reason, 'no'));
+    };
+  };
+  expect(await thrice(signal, failing('INTERNAL', 2))).toBe('done');
+  await expect(thrice(signal, failing('INTERNAL', 3))).rejects.toMatchObject({ reason: 'INTERNAL' });
+  expect(tries).toBe(3);
+  await expect(thrice(signal, failing('INVALID_MODEL', 1))).rejects.toMatchObject({ reason: 'INVALID_MODEL' });
+  await expect(thrice(AbortSignal.abort(), failing('INTERNAL', 1))).rejects.toMatchObject({ reason: 'INTERNAL' });
+  expect(tries).toBe(1);
+});
