@@ -1,5 +1,5 @@
 import { ModelState, type FileInfo } from '@pairwise/api';
-import { work, type Attempt } from '@pairwise/durable';
+import { thrice, work, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOfFiles, type Digest } from '@pairwise/fingerprint';
 import type { LocalModel, ModelLocation, OpenedModel } from '@pairwise/hub';
@@ -49,7 +49,7 @@ async function bringFiles(
   const local = await download(models, name, before.opened, signal);
   const files = await storeFiles(blobs, local, signal);
   if ((await openSource(outside, location)).signature !== signature) throw changed();
-  const described = await checkModel(storedFolder(files, blobs));
+  const described = await thrice(signal, () => checkModel(storedFolder(files, blobs), signal));
   await models.change(name, ({ model }) => {
     const ready = { state: ModelState.READY, digest: digestOfFiles(files), receivedSizeBytes: model.totalSizeBytes };
     Object.assign(model, described, ready, { files });

@@ -4,7 +4,6 @@ import { digestOfFiles, fingerprintOf, type Digest } from '@pairwise/fingerprint
 import { storedFolder } from '@pairwise/model';
 import {
   emptyReport,
-  encodePair,
   encodingVersion,
   noteRefusal,
   packPairs,
@@ -19,8 +18,10 @@ import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tok
 import { countsOf } from './accept.ts';
 import { versionPairs } from './versions.ts';
 
-/** Pairs that are tokenised at the same time, by the threads of the tokenizer. */
+/** Pairs that are with the tokenizer at the same time, at most: as many as keep its threads busy. */
 const atOnce = 64;
+/** Their characters: a million takes 0.4 GiB of its memory. A larger pair is alone with it. */
+const charactersAtOnce = 1_000_000;
 
 /** The files of a model that decide on the ids of a text. */
 const tokenizerFiles = new Set([
@@ -56,9 +57,10 @@ export async function encodeVersion(
   version: DatasetVersion,
   model: Model,
   cutting: Cutting,
+  signal: AbortSignal,
 ): Promise<Omit<Encoding, 'name'>> {
   const files = model.files.map((file) => ({ ...file, digest: file.digest as Digest }));
-  const tokenizer = await openTokenizer(await readTokenizerFiles(storedFolder(files, blobs)));
+  await using tokenizer = await openTokenizer(await readTokenizerFiles(storedFolder(files, blobs)), signal);
   const limits: EncodingLimits = {
     maxLength: cutting.maxLength,
     truncationMode: (modes as Record<string, 'KEEP_START' | 'KEEP_END'>)[cutting.truncationMode] ?? 'REFUSE',
@@ -100,26 +102,55 @@ async function* encodedPairs(
   report: ReturnType<typeof emptyReport>,
 ): AsyncGenerator<EncodedPair> {
   let position = 0;
-  for await (const pairs of grouped(versionPairs(blobs, version), atOnce)) {
-    for (const encoded of await Promise.all(pairs.map((pair) => encodeOne(pair, tokenizer, limits)))) {
-      position += 1;
-      if (encoded instanceof RowError) {
-        noteRefusal(report, encoded.refusal, position);
-        continue;
-      }
-      report.acceptedCount += 1;
-      yield encoded;
+  for await (const encoded of inOrder(versionPairs(blobs, version), (pair) => encodeOne(pair, tokenizer, limits))) {
+    position += 1;
+    if (encoded instanceof RowError) {
+      noteRefusal(report, encoded.refusal, position);
+      continue;
     }
+    report.acceptedCount += 1;
+    yield encoded;
   }
 }
 
 async function encodeOne(pair: PreferencePair, tokenizer: Tokenizer, limits: EncodingLimits) {
   try {
-    return await encodePair(pair, tokenizer, limits);
+    return await tokenizer.encodePair(pair, limits);
   } catch (error) {
     if (error instanceof RowError) return error;
     throw error;
   }
+}
+
+/** Results in the order of the pairs, with as many pairs begun as may be with the tokenizer at the same time. */
+async function* inOrder<T>(
+  pairs: AsyncIterable<PreferencePair>,
+  begin: (pair: PreferencePair) => Promise<T>,
+): AsyncGenerator<T> {
+  const begun: { result: Promise<T>; characters: number }[] = [];
+  let characters = 0;
+  const take = () => {
+    const first = begun.shift()!;
+    characters -= first.characters;
+    return first.result;
+  };
+  for await (const pair of pairs) {
+    const more = charactersOf(pair);
+    while (begun.length >= atOnce || (begun.length > 0 && characters + more > charactersAtOnce)) yield await take();
+    const result = begin(pair);
+    // Those behind one that fails are not waited for.
+    result.catch(() => undefined);
+    begun.push({ result, characters: more });
+    characters += more;
+  }
+  while (begun.length > 0) yield await take();
+}
+
+function charactersOf({ prompt, chosen, rejected }: PreferencePair): number {
+  const texts = [prompt, chosen, rejected].flatMap((turn) =>
+    typeof turn === 'string' ? [turn] : turn.map(({ content }) => content),
+  );
+  return texts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Groups of so many items, the last one of what is left. */

@@ -7,8 +7,9 @@ import {
   type Model,
 } from '@pairwise/api';
 import { openDocuments, type Database } from '@pairwise/database';
+import { thrice } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import { inField, parseName } from '@pairwise/rpc';
+import { inField, parseName, unlessAborted } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { encodeVersion, encodingFingerprint, type Cutting } from './encode.ts';
 import { modelPattern, type Models } from './models.ts';
@@ -34,17 +35,49 @@ export interface Encoder {
   versions: Versions;
 }
 
-/** Encodes each version once for a tokenizer and limits; calls for the same one at the same time wait for each other. */
-export function openEncoder(encoder: Encoder) {
-  const active = new Map<string, Promise<Encoding>>();
+/** An encoding in the making, for all calls that wait for it. */
+interface Making {
+  encoding: Promise<Encoding>;
+  callers: number;
+  abort: AbortController;
+}
 
-  async function make(name: string, version: DatasetVersion, model: Model, cutting: Cutting): Promise<Encoding> {
-    const encoded = await encodeVersion(encoder.blobs, version, model, cutting);
+/**
+ * Encodes each version once for a tokenizer and limits; calls for the same one at the same time share the work, which
+ * ends when the last of them is aborted.
+ */
+export function openEncoder(encoder: Encoder) {
+  const active = new Map<string, Making>();
+
+  async function make(
+    name: string,
+    version: DatasetVersion,
+    model: Model,
+    cutting: Cutting,
+    signal: AbortSignal,
+  ): Promise<Encoding> {
+    const encoded = await thrice(signal, () => encodeVersion(encoder.blobs, version, model, cutting, signal));
     await encoder.encodings.create(name, version.name, { ...encoded, name });
     return encoder.encodings.get(name);
   }
 
-  return async (request: EncodeVersionRequest): Promise<Encoding> => {
+  async function share(name: string, making: Making, signal: AbortSignal): Promise<Encoding> {
+    active.set(name, making);
+    making.callers += 1;
+    try {
+      return await unlessAborted(making.encoding, signal);
+    } finally {
+      making.callers -= 1;
+      if (making.callers === 0) {
+        active.delete(name);
+        making.abort.abort(signal.reason);
+        // Nobody waits for it any more.
+        making.encoding.catch(() => undefined);
+      }
+    }
+  }
+
+  return async (request: EncodeVersionRequest, signal: AbortSignal): Promise<Encoding> => {
     parseName(versionPattern, request.name, 'name');
     const version = await encoder.versions.get(request.name);
     const model = await readyModel(encoder.models, request.model);
@@ -53,9 +86,11 @@ export function openEncoder(encoder: Encoder) {
     const name = `${version.name}/encodings/${fingerprint.slice('sha256:'.length, 'sha256:'.length + 32)}`;
     const found = await encoder.encodings.find(name);
     if (found !== undefined) return found;
-    const going = active.get(name) ?? make(name, version, model, cutting).finally(() => active.delete(name));
-    active.set(name, going);
-    return going;
+    const making = active.get(name);
+    if (making !== undefined) return share(name, making, signal);
+    const abort = new AbortController();
+    const encoding = make(name, version, model, cutting, abort.signal);
+    return share(name, { encoding, callers: 0, abort }, signal);
   };
 }
 

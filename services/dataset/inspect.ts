@@ -34,16 +34,22 @@ export function describe({ config, weights }: Checkpoint): Described {
 }
 
 /** Checks everything that training needs of a model folder. Throws the first obstacle. */
-export async function checkModel(folder: ModelFolder): Promise<Described> {
+export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<Described> {
   const described = describe(await readCheckpoint(folder));
-  await openTokenizer(await readTokenizerFiles(folder));
+  await checkTokenizer(folder, signal);
   return described;
 }
 
+/** Opens the tokenizer once. Throws the first obstacle. */
+async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise<{ hasChatTemplate: boolean }> {
+  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), signal);
+  return { hasChatTemplate: tokenizer.chatTemplate !== undefined };
+}
+
 /** What a model folder is and whether it can be trained; obstacles are told, not thrown. */
-export async function inspectFolder(folder: ModelFolder): Promise<InspectModelResponse> {
+export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): Promise<InspectModelResponse> {
   const checkpoint = await unlessObstacle(readCheckpoint(folder));
-  const tokenizer = await unlessObstacle(readTokenizerFiles(folder).then(openTokenizer));
+  const tokenizer = await unlessObstacle(checkTokenizer(folder, signal));
   const errors = [checkpoint, tokenizer].filter((each) => each instanceof PairwiseError);
   const described = checkpoint instanceof PairwiseError ? await describeUnsupported(folder) : describe(checkpoint);
   return {

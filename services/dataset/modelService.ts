@@ -18,8 +18,8 @@ export interface ModelParts extends ModelImporting {
 export function modelService(parts: ModelParts): Service {
   const { models } = parts;
   return service(ModelServiceService, {
-    importModel: async (request) => ({ model: await importModel(parts, request) }),
-    inspectModel: (request) => inspectModel(parts, request),
+    importModel: async (request, { signal }) => ({ model: await importModel(parts, request, signal) }),
+    inspectModel: (request, { signal }) => inspectModel(parts, request, signal),
     getModel: async ({ name }) => {
       parseName(modelPattern, name, 'name');
       return { model: (await models.get(name)).model };
@@ -36,9 +36,13 @@ export function modelService(parts: ModelParts): Service {
   });
 }
 
-async function inspectModel(parts: ModelParts, { parent, source }: InspectModelRequest): Promise<InspectModelResponse> {
+async function inspectModel(
+  parts: ModelParts,
+  { parent, source }: InspectModelRequest,
+  signal: AbortSignal,
+): Promise<InspectModelResponse> {
   parseName('projects/{project}', parent, 'parent');
-  if (source?.source?.$case === 'model') return inspectFolder(await importedFolder(parts, source.source.value));
+  if (source?.source?.$case === 'model') return inspectFolder(await importedFolder(parts, source.source.value), signal);
   const location = locationOf(source);
   let folder: ModelFolder;
   try {
@@ -46,7 +50,7 @@ async function inspectModel(parts: ModelParts, { parent, source }: InspectModelR
   } catch (error) {
     return inspectionOf(error);
   }
-  return inspectFolder(folder);
+  return inspectFolder(folder, signal);
 }
 
 async function importedFolder({ blobs, models }: ModelParts, name: string): Promise<ModelFolder> {

@@ -42,13 +42,17 @@ export interface ModelImporting {
 }
 
 /** See `ImportModel` in the proto. Everything that settings and headers tell is checked before it returns. */
-export async function importModel(importing: ModelImporting, request: ImportModelRequest): Promise<Model> {
+export async function importModel(
+  importing: ModelImporting,
+  request: ImportModelRequest,
+  signal: AbortSignal,
+): Promise<Model> {
   const { database, models, outside } = importing;
   const { parent, validateOnly } = request;
   parseName('projects/{project}', parent, 'parent');
   const id = newId(request.modelId, 'model', 'model_id');
   const source = await openSource(outside, locationOf(request.source));
-  const described = await checkModel(source.opened);
+  const described = await checkModel(source.opened, signal);
   const model = newModel(`${parent}/models/${id}`, request, source, described);
   const create = (tx: Queries) => createUnlessThere(importing, parent, request.modelId !== '', model, source, tx);
   if (validateOnly) {

@@ -54,7 +54,7 @@ export function datasetService(parts: DatasetParts): Service {
     readPairs: async function* (request) {
       yield* readPairs(blobs, await versions.get(named(versionPattern, request.name)), request);
     },
-    encodeVersion: async (request) => ({ encoding: await encode(request) }),
+    encodeVersion: async (request, { signal }) => ({ encoding: await encode(request, signal) }),
     getEncoding: async ({ name }) => ({ encoding: await encodings.get(named(encodingPattern, name)) }),
   });
 }

@@ -49,7 +49,7 @@ async function write(folder: string, source: Source, target: ExportTarget, baseN
     case 'gguf': {
       const type = format.value.type as GgufType;
       const options = { baseName, type, signal };
-      return { type, ...(await writeGgufArtifact(folder, await ggufModel(source, baseName), options)) };
+      return { type, ...(await writeGgufArtifact(folder, await ggufModel(source, baseName, signal), options)) };
     }
     case 'merged': {
       const type = format.value.dtype as StoredType | undefined;

@@ -1,5 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { chatFormatOf, type RenderChat } from '@pairwise/gguf';
 import { headerOf, openJudge } from '@pairwise/llamacpp';
 import { readCheckpoint } from '@pairwise/model';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -27,7 +28,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       config: stories.checkpoint.config,
       weights: stories.weights,
       tokenizer: await readGgufTokenizerFiles(stories.base),
-      renderChat: undefined,
+      chat: undefined,
       stops: ['<s>'],
     };
     interface Pair {
@@ -131,12 +132,16 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
 
   test('a chat template goes into the file and, as a Go template, into the Modelfile', async () => {
     const target = freshFolder();
+    const render: RenderChat = (messages, { addGenerationPrompt }) =>
+      messages.map(({ role, content }) => `[${role}] ${content}\n`).join('') +
+      (addGenerationPrompt ? '[assistant] ' : '');
     const chat: GgufModel = {
       ...model,
       tokenizer: { ...model.tokenizer, chatTemplate: '{{ messages }}' },
-      renderChat: (messages, { addGenerationPrompt }) =>
-        messages.map(({ role, content }) => `[${role}] ${content}\n`).join('') +
-        (addGenerationPrompt ? '[assistant] ' : ''),
+      chat: {
+        format: chatFormatOf(render),
+        example: render([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true }),
+      },
       stops: ['[user]', '</s>'],
     };
     await writeGgufArtifact(target, chat, { baseName: 'chat', type: 'F16' });
@@ -176,7 +181,7 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
       config: checkpoint.config,
       weights: baseWeights(checkpoint, (...range) => base.read(...range)),
       tokenizer: await readGgufTokenizerFiles(base),
-      renderChat: undefined,
+      chat: undefined,
       stops: [],
     };
     const target = freshFolder();

@@ -1,7 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  chatFormatOf,
   ggufSize,
   ggufTokenizer,
   interleaveHeads,
@@ -12,7 +11,7 @@ import {
   ropeFactorsName,
   writeGguf,
 } from '@pairwise/gguf';
-import type { GgufTokenizer, LlamaTensor, RenderChat, TensorToWrite, TokenizerFiles } from '@pairwise/gguf';
+import type { ChatFormat, GgufTokenizer, LlamaTensor, TensorToWrite, TokenizerFiles } from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
@@ -31,10 +30,16 @@ export interface GgufModel {
   config: ModelConfig;
   weights: ExportWeights;
   tokenizer: Omit<TokenizerFiles, 'vocabSize' | 'chatBeginsWithBos'>;
-  /** Renders with the model's chat template; undefined for a model without one. */
-  renderChat: RenderChat | undefined;
+  /** What the model's chat template writes; undefined for a model without one. */
+  chat: ChatTexts | undefined;
   /** Texts of the tokens that end a turn. */
   stops: readonly string[];
+}
+
+/** Of a chat template: its format, undefined where it has none, and a conversation of one user message as it writes it. */
+export interface ChatTexts {
+  format: ChatFormat | undefined;
+  example: string;
 }
 
 export interface GgufArtifact {
@@ -73,7 +78,7 @@ export async function writeGgufArtifact(
   } else {
     await writeUnquantised(path, model, tokenizer, type, signal);
   }
-  const chat = model.renderChat ? chatFormatOf(model.renderChat) : 'plain text';
+  const chat = model.chat ? model.chat.format : 'plain text';
   const text = modelfile({ gguf: fileName, chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
   await writeFile(join(folder, 'Modelfile'), text);
   return { files: [fileName, 'Modelfile'], caveats: tokenizer.caveats, quantization };
@@ -85,12 +90,11 @@ function sourceType({ config, weights }: GgufModel): StoredType {
   return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
 }
 
-function tokenizerOf({ tokenizer, config, renderChat }: GgufModel): GgufTokenizer {
+function tokenizerOf({ tokenizer, config, chat }: GgufModel): GgufTokenizer {
   const files = { ...tokenizer, vocabSize: config.vocabularySize };
   const { bosAdded } = ggufTokenizer(files);
-  if (!renderChat || bosAdded === undefined) return ggufTokenizer(files);
-  const chat = renderChat([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true });
-  return ggufTokenizer({ ...files, chatBeginsWithBos: chat.startsWith(bosAdded) });
+  if (!chat || bosAdded === undefined) return ggufTokenizer(files);
+  return ggufTokenizer({ ...files, chatBeginsWithBos: chat.example.startsWith(bosAdded) });
 }
 
 async function writeUnquantised(

@@ -4,7 +4,7 @@ import type { Digest } from '@pairwise/fingerprint';
 import { loraLayout, storedCheckpoint, storedFolder, type Checkpoint } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
-import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
+import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tokenizer';
 import { resolveHyperparameters, unpackState } from '@pairwise/training';
 import type { GgufModel } from './gguf.ts';
 import type { Peers } from './peers.ts';
@@ -52,20 +52,25 @@ function readAdapter(bytes: Uint8Array, { config }: Checkpoint, settings: LoraCo
 }
 
 /** The source as the GGUF writer wants it. */
-export async function ggufModel(source: Source, baseName: string): Promise<GgufModel> {
+export async function ggufModel(source: Source, baseName: string, signal: AbortSignal): Promise<GgufModel> {
   const { folder, checkpoint } = source;
   const files = await readGgufTokenizerFiles(folder);
-  const tokenizer = await openTokenizer(await readTokenizerFiles(folder));
-  const { renderChat, chatTemplate, endOfTurnIds } = tokenizer;
+  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), signal);
+  const { chatTemplate, endOfTurnIds } = tokenizer;
   const [endOfTurnTokenId] = endOfTurnIds;
   return {
     name: baseName,
     config: checkpoint.config,
     weights: exportWeights(source),
     tokenizer: { ...files, chatTemplate, ...(chatTemplate !== undefined && { endOfTurnTokenId }) },
-    renderChat,
+    chat: chatTemplate === undefined ? undefined : await chatOf(tokenizer),
     stops: await Promise.all(endOfTurnIds.map((id) => tokenizer.decode(Int32Array.of(id)))),
   };
+}
+
+async function chatOf(tokenizer: Tokenizer): Promise<GgufModel['chat']> {
+  const example = await tokenizer.render([{ role: 'user', content: 'Hello' }], true);
+  return { format: await tokenizer.chatFormat(), example };
 }
 
 /** The weights to write: the base model's, with the adapter merged in if there is one. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { encodePair, pairOfRow, RowError } from '@pairwise/preference';
+import { pairOfRow, RowError } from '@pairwise/preference';
 import { expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { openTokenizer } from './index.ts';
@@ -38,7 +38,7 @@ function readPair(line: string) {
 }
 
 async function compare(model: string, goldens: string, lines: string[], limit: number) {
-  const tokenizer = await openModel(model);
+  await using tokenizer = await openModel(model);
   const { pairs } = JSON.parse(readFileSync(join(shared!, 'goldens', goldens), 'utf8')) as { pairs: GoldenPair[] };
   const limits = { maxLength: limit, truncationMode: 'KEEP_START' as const };
   let compared = 0;
@@ -46,7 +46,7 @@ async function compare(model: string, goldens: string, lines: string[], limit: n
     const row = readPair(lines[pair.index ?? pair.row!]!);
     if (row === undefined) continue;
     compared += 1;
-    const encoded = await encodePair(row, tokenizer, limits);
+    const encoded = await tokenizer.encodePair(row, limits);
     expect([...encoded.prompt]).toEqual(pair.prompt_ids);
     expect([...encoded.chosen]).toEqual(pair.chosen_ids);
     expect([...encoded.rejected]).toEqual(pair.rejected_ids);

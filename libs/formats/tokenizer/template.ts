@@ -19,8 +19,9 @@ export function openTemplate(source: string, specialTokens: Record<string, strin
     throw new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template', cause });
   }
   return (messages, addGenerationPrompt) => {
+    let text: string;
     try {
-      return template.render({
+      text = template.render({
         ...specialTokens,
         messages: messages.map(({ role, content }) => ({ role, content })),
         add_generation_prompt: addGenerationPrompt,
@@ -33,7 +34,19 @@ export function openTemplate(source: string, specialTokens: Record<string, strin
         "the model's chat template refuses the messages, such as their order of roles",
       );
     }
+    if (text.length <= maxLength) return text;
+    throw overBudget(`writes ${text.length} characters (at most ${maxLength})`);
   };
+}
+
+/** Longest text that a template may write, in characters: twice the largest row of a data set. */
+const maxLength = 8 * 1024 * 1024;
+
+/** A template that costs too much for one conversation. */
+export function overBudget(problem: string): PairwiseError {
+  const remedy = 'simplify its loops, or remove it and give the pairs as plain texts';
+  const message = `chat_template ${problem} for one conversation; ${remedy}`;
+  return new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template' });
 }
 
 /** Templates that write today's date fall back to this one; with today's the same pair would be others tomorrow. */

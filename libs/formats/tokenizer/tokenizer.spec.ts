@@ -1,168 +1,121 @@
-import { encodePair, type Message } from '@pairwise/preference';
-import { expect, test } from 'vitest';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EncodingLimits, PreferencePair } from '@pairwise/preference';
+import { afterEach, expect, test } from 'vitest';
+import { byteLevelFiles } from './testing.ts';
 import { openTokenizer, type TokenizerFiles } from './index.ts';
+import { limits } from './limits.ts';
+import { endlessOnLongTexts, endlessTemplate, hostileTokenizers } from './testing.ts';
+import { openWithin } from './tokenizer.ts';
 
-const special = (id: number, content: string, rstrip = false) => ({
-  id,
-  content,
-  rstrip,
-  single_word: false,
-  lstrip: false,
-  normalized: false,
-  special: true,
+const tokenizerConfig = JSON.stringify({ bos_token: '<s>', eos_token: '</s>' });
+const filesWith = (change: object, chatTemplate?: string): TokenizerFiles => ({
+  ...byteLevelFiles(change),
+  tokenizerConfig,
+  chatTemplate,
 });
-const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).padStart(2, '0').toUpperCase()}>`);
-const vocabulary = ['<unk>', '<s>', '</s>', ...bytes, '▁', 'a', 'b', 'ab', '▁a', '▁ab', '[END]', '[USER]', '[BOT]'];
 
-const spacePrefix = {
-  normalizer: {
-    type: 'Sequence',
-    normalizers: [
-      { type: 'Prepend', prepend: '▁' },
-      { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-    ],
-  },
-  decoder: {
-    type: 'Sequence',
-    decoders: [
-      { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-      { type: 'ByteFallback' },
-      { type: 'Fuse' },
-      { type: 'Strip', content: ' ', start: 1, stop: 0 },
-    ],
-  },
-};
-const noPrefix = {
-  normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-  decoder: { type: 'Sequence', decoders: spacePrefix.decoder.decoders.slice(0, 3) },
+/** Processes that the process with this id has started. */
+const childrenOf = (pid: number) =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+const own = () => childrenOf(process.pid);
+
+// Whatever happens to a tokenizer, its process is gone.
+afterEach(() => expect(own()).toEqual([]));
+
+const whole: EncodingLimits = { maxLength: 4096, truncationMode: 'REFUSE' };
+const sky: PreferencePair = { prompt: 'The sky is ', chosen: 'blue.', rejected: 'green.' };
+const chat: PreferencePair = {
+  prompt: [{ role: 'user', content: 'Which colour?' }],
+  chosen: [{ role: 'assistant', content: 'blue' }],
+  rejected: [{ role: 'assistant', content: 'green' }],
 };
 
-/** A small tokenizer with byte fallback: with or without the prefix space of sentencepiece. */
-function files(kind: object, config: object = {}): TokenizerFiles {
-  const id = (token: string) => vocabulary.indexOf(token);
-  return {
-    tokenizerJson: JSON.stringify({
-      version: '1.0',
-      truncation: { max_length: 3, strategy: 'LongestFirst', stride: 0, direction: 'Right' },
-      padding: null,
-      added_tokens: [
-        special(0, '<unk>'),
-        special(1, '<s>'),
-        special(2, '</s>'),
-        special(id('[END]'), '[END]', true),
-        special(id('[USER]'), '[USER]'),
-        special(id('[BOT]'), '[BOT]'),
-      ],
-      pre_tokenizer: null,
-      post_processor: null,
-      model: {
-        type: 'BPE',
-        unk_token: '<unk>',
-        fuse_unk: true,
-        byte_fallback: true,
-        vocab: Object.fromEntries(vocabulary.map((token, index) => [token, index])),
-        merges: [
-          ['a', 'b'],
-          ['▁', 'ab'],
-          ['▁', 'a'],
-        ],
-      },
-      ...kind,
-    }),
-    tokenizerConfig: JSON.stringify({
-      bos_token: '<s>',
-      eos_token: { content: '</s>' },
-      add_bos_token: true,
-      ...config,
-    }),
-  };
-}
-
-const template =
-  "{{ bos_token }}{% for m in messages %}{{ '[USER]' if m.role == 'user' else '[BOT]' }}{{ m.content }}[END]\n{% endfor %}" +
-  '{% if add_generation_prompt %}[BOT]{% endif %}';
-const message = (role: string, content: string): Message => ({ role, content });
-const limits = { maxLength: 100, truncationMode: 'REFUSE' as const };
-
-test('a BOS comes first exactly once, and truncation of the file is not applied', async () => {
-  const tokenizer = await openTokenizer(files(spacePrefix));
-  const text = 'ab ab ab ab ab';
-  expect([...(await tokenizer.encode(text))]).toEqual([
-    1,
-    ...Array.from({ length: 5 }, () => vocabulary.indexOf('▁ab')),
-  ]);
-  expect([...(await tokenizer.encode('<s>a'))]).toEqual([1, vocabulary.indexOf('▁a')]);
-  const without = await openTokenizer(files(spacePrefix, { add_bos_token: false }));
-  expect([...(await without.encode('a'))]).toEqual([vocabulary.indexOf('▁a')]);
-  expect([tokenizer.bosId, without.bosId, tokenizer.endOfTurnIds]).toEqual([1, undefined, [2]]);
+test.each(Object.entries(hostileTokenizers))('%s fails to open, with the reason', async (_, change) => {
+  const opening = openTokenizer(filesWith(change));
+  const reason = /tokenizer\.json crashes .*(memory allocation|no entry found for key|retry-limit-in-match over)/;
+  await expect(opening).rejects.toMatchObject({ reason: 'INVALID_MODEL', field: 'tokenizer.json' });
+  await expect(opening).rejects.toThrow(reason);
 });
 
-test.each([
-  ['with a prefix space', spacePrefix],
-  ['without', noPrefix],
-])('tokens that would merge across the boundary are kept apart, %s', async (_, kind) => {
-  const tokenizer = await openTokenizer(files(kind));
-  const pair = await encodePair({ prompt: 'b a', chosen: 'b', rejected: 'a' }, tokenizer, limits);
-  expect([...pair.chosen]).toEqual([vocabulary.indexOf('b'), 2]);
-  expect([...pair.rejected]).toEqual([vocabulary.indexOf('a'), 2]);
-  expect(await tokenizer.isText(Int32Array.of(...pair.prompt, ...pair.chosen), 'b ab</s>')).toBe(true);
+test('a tokenizer that takes too long fails to open', async () => {
+  const grow = { type: 'Replace', pattern: { String: 'a' }, content: 'a'.repeat(10) };
+  const change = { normalizer: { type: 'Sequence', normalizers: Array.from({ length: 7 }, () => grow) } };
+  const opening = openWithin({ ...limits, answerMs: 1000 }, filesWith(change));
+  await expect(opening).rejects.toMatchObject({ reason: 'INVALID_MODEL', field: 'tokenizer.json' });
+  await expect(opening).rejects.toThrow('takes more than 1 s');
 });
 
-test('ids stand for a text only if not a character is lost', async () => {
-  const tokenizer = await openTokenizer(files(spacePrefix));
-  for (const text of ['a  b', ' a', '\na', 'é ☃', 'a</s> b', '<s> a', 'a\n\n</s>\n']) {
-    expect(await tokenizer.isText(await tokenizer.encode(text), text), text).toBe(true);
-    expect(await tokenizer.isText(await tokenizer.encode(text), `${text} `), text).toBe(false);
-  }
-  expect(await tokenizer.isText(await tokenizer.encode('a b'), 'ab')).toBe(false);
+test('a chat template that takes too long fails to open', async () => {
+  const opening = openWithin({ ...limits, renderMs: 1000 }, filesWith({}, endlessTemplate));
+  await expect(opening).rejects.toMatchObject({ reason: 'UNSUPPORTED_CONFIG', field: 'chat_template' });
+  await expect(opening).rejects.toThrow('chat_template takes more than 1 s');
 });
 
-test('messages are rendered by the chat template, whose end of turn may swallow white space', async () => {
-  const tokenizer = await openTokenizer({ ...files(noPrefix), chatTemplate: template });
-  const prompt = [message('user', 'a')];
-  expect(tokenizer.hasChatTemplate).toBe(true);
-  expect(tokenizer.renderPrompt(prompt)).toBe('<s>[USER]a[END]\n[BOT]');
-  const [chosen, rejected] = [[message('assistant', 'ab')], [message('assistant', 'b')]];
-  expect(tokenizer.renderResponse(prompt, chosen)).toBe('ab[END]\n');
-  const pair = await encodePair({ prompt, chosen, rejected }, tokenizer, limits);
-  expect([...pair.prompt, ...pair.chosen].map((id) => vocabulary[id])).toEqual([
-    '<s>',
-    '[USER]',
-    'a',
-    '[END]',
-    '[BOT]',
-    'ab',
-    '[END]',
-  ]);
+test('a pair whose text the tokenizer cannot bear is held against the tokenizer', async () => {
+  await using tokenizer = await openTokenizer(filesWith(endlessOnLongTexts));
+  const encoding = tokenizer.encodePair({ ...sky, prompt: 'The sky is blue. '.repeat(4) }, whole);
+  await expect(encoding).rejects.toMatchObject({ reason: 'INVALID_MODEL', field: 'tokenizer.json' });
+  await expect(encoding).rejects.toThrow('retry-limit-in-match over');
+  await expect(tokenizer.encodePair(sky, whole)).rejects.toMatchObject({ reason: 'INVALID_MODEL' });
 });
 
-test('a template that changes the prompt afterwards, or refuses the messages, refuses the row', async () => {
-  const changing = '{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}';
-  const refusing = "{{ raise_exception('no') }}";
-  const prompt = [message('user', 'a')];
-  const response = [message('assistant', 'b')];
-  const [one, other] = [
-    await openTokenizer(files(noPrefix, { chat_template: changing })),
-    await openTokenizer(files(noPrefix, { chat_template: [{ name: 'default', template: refusing }] })),
-  ];
-  expect(() => one.renderResponse(prompt, response)).toThrow('changes the prompt');
-  expect(() => other.renderPrompt(prompt)).toThrow('refuses the messages');
+test('a pair for which the template takes too long is held against the template', async () => {
+  const template = `{% for m in messages %}{{ m.content }}{% endfor %}{% if messages | length > 1 %}${endlessTemplate}{% endif %}`;
+  await using tokenizer = await openWithin({ ...limits, renderMs: 1000 }, filesWith({}, template));
+  const texts = await tokenizer.encodePair(sky, whole);
+  expect(texts.prompt.length).toBeGreaterThan(0);
+  const encodings = [sky, chat, sky].map((pair) => tokenizer.encodePair(pair, whole));
+  const [, second, third] = await Promise.allSettled(encodings);
+  const overBudget = { status: 'rejected', reason: { reason: 'UNSUPPORTED_CONFIG', field: 'chat_template' } };
+  expect([second, third]).toMatchObject([overBudget, overBudget]);
 });
 
-test('a date in a template is always the same', async () => {
-  const dated = '  {% if true %}{{ strftime_now("%d %b %Y") }}{% endif %}';
-  const tokenizer = await openTokenizer(files(noPrefix, { chat_template: dated }));
-  expect(tokenizer.renderPrompt([message('user', 'a')])).toBe('26 Jul 2024');
+test('a template that keeps writing is refused', async () => {
+  const template = `{% set all = namespace(x='a') %}{% for i in range(28) %}{% set all.x = all.x + all.x %}{% endfor %}{{ all.x }}`;
+  const opening = openTokenizer(filesWith({}, template));
+  await expect(opening).rejects.toMatchObject({ reason: 'UNSUPPORTED_CONFIG', field: 'chat_template' });
 });
 
-test('what the model lacks is said with the remedy', async () => {
-  const tokenizer = await openTokenizer(files(noPrefix, { eos_token: null }));
-  expect(tokenizer.hasChatTemplate).toBe(false);
-  expect(() => tokenizer.renderPrompt([message('user', 'a')])).toThrow('give the pairs as plain texts');
-  expect(() => tokenizer.renderResponse('a', 'b')).toThrow('eos_token');
-  await expect(openTokenizer({ tokenizerJson: '{"model": 1}' })).rejects.toThrow('tokenizer.json is not understood');
-  await expect(openTokenizer({ tokenizerJson: '[' })).rejects.toThrow('tokenizer.json is no JSON');
-  await expect(openTokenizer({ ...files(noPrefix), chatTemplate: '{% if %}' })).rejects.toThrow('chat template');
+test('an aborted signal ends the process, whatever it does', async () => {
+  const abort = new AbortController();
+  const opening = openTokenizer(filesWith({}, endlessTemplate), abort.signal);
+  const [pid] = own();
+  abort.abort(new Error('enough'));
+  await expect(opening).rejects.toThrow('enough');
+  expect(existsSync(`/proc/${pid}`)).toBe(false);
+  await expect(openTokenizer(filesWith({}), abort.signal)).rejects.toThrow('enough');
+});
+
+test('a process that somebody kills is not held against the model, and gets no secrets', async () => {
+  await using tokenizer = await openTokenizer(filesWith({}));
+  const [pid] = own();
+  const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
+    .split('\0')
+    .map((variable) => variable.split('=')[0]!);
+  const given = ['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_COMPILE_CACHE', 'PATH', 'RUST_BACKTRACE'];
+  expect(given).toEqual(expect.arrayContaining(names.filter((name) => name !== '')));
+  const encoding = tokenizer.encodePair({ ...sky, prompt: 'The sky is blue. '.repeat(50_000) }, whole);
+  process.kill(pid!, 'SIGKILL');
+  await expect(encoding).rejects.toMatchObject({ reason: 'INTERNAL' });
+  await expect(encoding).rejects.toThrow('ended with SIGKILL');
+});
+
+test('a process that is killed takes its tokenizer along, whatever that does', async () => {
+  const program = `
+    const { openTokenizer } = await import(${JSON.stringify(import.meta.resolve('./index.ts'))});
+    await openTokenizer(${JSON.stringify(filesWith({}, endlessTemplate))});`;
+  const parent = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'ignore' });
+  while (childrenOf(parent.pid!).length === 0) await sleep(10);
+  const [pid] = childrenOf(parent.pid!);
+  const usedMs = () => Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')[13]) * 10;
+  // Its template is what it is at by then.
+  while (usedMs() < 1500) await sleep(10);
+  parent.kill('SIGKILL');
+  await once(parent, 'exit');
+  while (existsSync(`/proc/${pid}`)) await sleep(10);
 });
 
 test('settings that are nested without end are refused', async () => {

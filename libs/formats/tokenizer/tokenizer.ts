@@ -1,184 +1,65 @@
-import { PairwiseError } from '@pairwise/errors';
-import { RowError, type Message, type PairTokenizer, type Turn } from '@pairwise/preference';
-import { Tokenizer as Engine } from 'tokenizers';
-import { matches, type Piece } from './match.ts';
-import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
-import { openTemplate, type Render } from './template.ts';
+import type { ChatFormat } from '@pairwise/gguf';
+import {
+  RowError,
+  type EncodedPair,
+  type EncodingLimits,
+  type Message,
+  type PreferencePair,
+} from '@pairwise/preference';
+import { limits as ours, type Limits } from './limits.ts';
+import { startProcess } from './process.ts';
+import type { Opened } from './requests.ts';
+import type { TokenizerFiles } from './settings.ts';
 
-/** A model's tokenizer with its chat template, as `encodePair` needs it. */
-export interface Tokenizer extends PairTokenizer {
-  /** Whether message lists can be rendered. */
-  hasChatTemplate: boolean;
-  /** The chat template (Jinja), wherever it was found. */
-  chatTemplate: string | undefined;
-  /** Renders with the chat template; undefined without one. */
-  renderChat: ((messages: readonly Message[], options: { addGenerationPrompt: boolean }) => string) | undefined;
-  /** The id that begins every sequence; undefined where the model has none. */
-  bosId: number | undefined;
-  /** The ids at which the model stops. */
-  endOfTurnIds: number[];
+/**
+ * A model's tokenizer with its chat template, in a process of its own that holds it to a time and an amount of memory.
+ * Requests may be made at the same time. Whatever the files hold, a request throws at worst: INVALID_MODEL or
+ * UNSUPPORTED_CONFIG where it crashes the process or exceeds its limits, INTERNAL where the process was killed by
+ * somebody else. After a crash every request throws.
+ */
+export interface Tokenizer extends Opened, AsyncDisposable {
+  /** Encodes as `encodePair` of libs/preference does. Throws RowError for a pair that cannot be kept. */
+  encodePair(pair: PreferencePair, limits: EncodingLimits): Promise<EncodedPair>;
+  /** Renders with the chat template. Throws RowError for messages that it refuses, UNSUPPORTED_CONFIG without one. */
+  render(messages: readonly Message[], addGenerationPrompt: boolean): Promise<string>;
+  /** The chat template as texts around messages (see `chatFormatOf` of libs/gguf); undefined where it has no such form. */
+  chatFormat(): Promise<ChatFormat | undefined>;
   /** The text of ids, special tokens included. */
   decode(ids: Int32Array): Promise<string>;
 }
 
 /**
- * Opens a tokenizer from the texts of a model's files. Throws INVALID_MODEL for files that are broken, and
- * UNSUPPORTED_CONFIG for a chat template that cannot be parsed.
+ * Opens a tokenizer from the texts of a model's files; `signal` ends it at any time. Throws INVALID_MODEL for files that
+ * are broken, and UNSUPPORTED_CONFIG for a chat template that cannot be parsed or takes too long.
  */
-export async function openTokenizer(files: TokenizerFiles): Promise<Tokenizer> {
-  const settings = readSettings(files);
-  const engine = openEngine(files.tokenizerJson);
-  const bosId = await bosOf(engine, settings);
-  const exact = exactText(engine);
-  const chatTemplate = settings.chatTemplate === '' ? undefined : settings.chatTemplate;
-  const template = chatTemplate === undefined ? undefined : openTemplate(chatTemplate, settings.specialTokens);
-  const encodePlain = async (text: string) => {
-    const encoded = await engine.encode(text, null, { addSpecialTokens: false });
-    return Int32Array.from(encoded.getIds());
-  };
-  const stopIds = settings.stopIds.map((id) => engine.idToToken(id));
-  const endOfText = settings.specialTokens['eos_token'] ?? stopIds.find((token) => token !== null);
-  const eosId = endOfText === undefined ? null : engine.tokenToId(endOfText);
+export function openTokenizer(files: TokenizerFiles, signal?: AbortSignal): Promise<Tokenizer> {
+  return openWithin(ours, files, signal);
+}
 
+/** `openTokenizer` with limits of one's own. */
+export async function openWithin(limits: Limits, files: TokenizerFiles, signal?: AbortSignal): Promise<Tokenizer> {
+  await using opening = new AsyncDisposableStack();
+  const process = opening.use(startProcess(limits, signal));
+  const opened = await process.request('open', files);
+  const render: Tokenizer['render'] = (messages, addGenerationPrompt) =>
+    process.request('render', { messages, addGenerationPrompt });
+  if (opened.chatTemplate !== undefined) await unlessRefused(render([{ role: 'user', content: 'a' }], true));
+  const holds = opening.move();
   return {
-    hasChatTemplate: template !== undefined,
-    chatTemplate,
-    renderChat: template && ((messages, { addGenerationPrompt }) => template(messages, addGenerationPrompt)),
-    bosId,
-    endOfTurnIds: [...new Set([...settings.stopIds, ...(eosId === null ? [] : [eosId])])],
-    ...rendering(template, endOfText),
-    encode: async (text) => {
-      const ids = await encodePlain(text);
-      return bosId === undefined || ids[0] === bosId ? ids : after(bosId, ids);
-    },
-    encodeContinuation: (text) => (settings.addsPrefix ? afterAnchor(encodePlain, exact, text) : encodePlain(text)),
-    isText: async (ids, text) => {
-      const bos = bosId === undefined ? undefined : (engine.idToToken(bosId) ?? undefined);
-      const added = ids[0] === bosId && bos !== undefined && !text.startsWith(bos);
-      return matches(await piecesOf(settings, exact, added ? ids.subarray(1) : ids), text, settings.addsPrefix);
-    },
-    decode: (ids) => engine.decode([...ids], false),
+    ...opened,
+    encodePair: (pair, wanted) => process.request('encodePair', { pair, limits: wanted }),
+    render,
+    chatFormat: () => process.request('chatFormat', null),
+    decode: (ids) => process.request('decode', ids),
+    [Symbol.asyncDispose]: () => holds.disposeAsync(),
   };
 }
 
-/** A new vector, not a list of arguments: a long text has more ids than a call may have of those. */
-function after(first: number, ids: Int32Array): Int32Array {
-  const whole = new Int32Array(ids.length + 1);
-  whole[0] = first;
-  whole.set(ids, 1);
-  return whole;
-}
-
-function openEngine(tokenizerJson: string): Engine {
+/** A template may refuse the messages of a trial, but not take too long for them. */
+async function unlessRefused(trial: Promise<unknown>): Promise<void> {
   try {
-    const engine = Engine.fromString(tokenizerJson);
-    // Lengths are judged by `encodePair`, not cut here.
-    engine.disableTruncation();
-    engine.disablePadding();
-    return engine;
-  } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : 'it is no tokenizer';
-    throw new PairwiseError('INVALID_MODEL', `tokenizer.json is not understood: ${problem}`, {
-      field: 'tokenizer.json',
-      cause,
-    });
+    await trial;
+  } catch (error) {
+    if (!(error instanceof RowError)) throw error;
   }
-}
-
-/** The BOS that the config asks for or, where it does not say, the one that the tokenizer's post-processor puts first. */
-async function bosOf(engine: Engine, { addBos, specialTokens }: Settings): Promise<number | undefined> {
-  if (addBos === false) return undefined;
-  const named = specialTokens['bos_token'];
-  const namedId = named === undefined ? undefined : (engine.tokenToId(named) ?? undefined);
-  if (addBos === true && namedId !== undefined) return namedId;
-  const [whole, plain] = [await engine.encode('a'), await engine.encode('a', null, { addSpecialTokens: false })];
-  const [first] = whole.getIds();
-  return whole.getLength() > plain.getLength() && first !== plain.getIds()[0] ? first : undefined;
-}
-
-function rendering(
-  template: Render | undefined,
-  endOfText: string | undefined,
-): Pick<Tokenizer, 'renderPrompt' | 'renderResponse'> {
-  const render: Render = (messages, addGenerationPrompt) => {
-    if (template !== undefined) return template(messages, addGenerationPrompt);
-    const remedy = 'give the pairs as plain texts, or import the model with a chat_template.jinja';
-    throw new PairwiseError('UNSUPPORTED_CONFIG', `the model has no chat template for message lists; ${remedy}`, {
-      field: 'chat_template',
-    });
-  };
-  const renderPrompt = (prompt: Turn) => (typeof prompt === 'string' ? prompt : render(prompt, true));
-  return {
-    renderPrompt,
-    renderResponse: (prompt, response) => {
-      if (typeof response === 'string') {
-        if (endOfText === undefined) {
-          throw new PairwiseError('UNSUPPORTED_CONFIG', 'the model names no end-of-text token (eos_token)', {
-            field: 'eos_token',
-          });
-        }
-        // Some data sets write it out.
-        return response.endsWith(endOfText) ? response : response + endOfText;
-      }
-      if (typeof prompt === 'string')
-        throw new RowError('WRONG_TYPE', 'the response is of messages, its prompt of text');
-      const whole = render([...prompt, ...response], false);
-      const start = renderPrompt(prompt);
-      if (whole.startsWith(start)) return whole.slice(start.length);
-      throw new RowError('NOT_REVERSIBLE', "the model's chat template changes the prompt when a response follows");
-    },
-  };
-}
-
-/** Decodes ids as they read inside a text, where decoders strip no space: after an anchor, which is cut off again. */
-function exactText(engine: Engine): (ids: readonly number[]) => Promise<string> {
-  const anchor = engine.encode('a', null, { addSpecialTokens: false }).then((encoded) => encoded.getIds());
-  return async (ids) => {
-    const start = await anchor;
-    const [alone, whole] = await engine.decodeBatch([start, [...start, ...ids]], false);
-    return whole!.slice(alone!.length);
-  };
-}
-
-async function piecesOf(
-  { addedTokens }: Settings,
-  exact: (ids: readonly number[]) => Promise<string>,
-  ids: Int32Array,
-): Promise<Piece[]> {
-  const pieces: Piece[] = [];
-  let run: number[] = [];
-  const endRun = async () => {
-    if (run.length > 0) pieces.push({ text: await exact(run) });
-    run = [];
-  };
-  for (const id of ids) {
-    const token = addedTokens.get(id);
-    if (token === undefined) {
-      run.push(id);
-    } else {
-      await endRun();
-      pieces.push({ token });
-    }
-  }
-  await endRun();
-  return pieces;
-}
-
-/**
- * Ids of a text inside a sequence, for tokenizers that put a space before a beginning: what follows an anchor that no
- * token merges with. Throws RowError NOT_REVERSIBLE where there is none.
- */
-async function afterAnchor(
-  encode: (text: string) => Promise<Int32Array>,
-  exact: (ids: readonly number[]) => Promise<string>,
-  text: string,
-): Promise<Int32Array> {
-  for (const anchor of ['\n', '.', 'a', '0']) {
-    const [start, whole] = [await encode(anchor), await encode(anchor + text)];
-    const rest = whole.slice(start.length);
-    const apart = start.every((id, index) => whole[index] === id);
-    // Special tokens inside the text are decoded as they are written; a prefix space after one is the tokenizer's way.
-    if (apart && (await exact([...rest])).replaceAll(' ', '') === text.replaceAll(' ', '')) return rest;
-  }
-  throw new RowError('NOT_REVERSIBLE', 'the tokenizer cannot encode the response apart from its prompt');
 }

@@ -4,7 +4,6 @@ import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
-import { openTokenizer, type Tokenizer } from '@pairwise/tokenizer';
 import {
   encodePair,
   readRows,
@@ -12,7 +11,8 @@ import {
   type EncodingLimits,
   type PairTokenizer,
   type PreferencePair,
-} from './index.ts';
+} from '@pairwise/preference';
+import { openEngine, type Engine } from './engine.ts';
 import { byteLevelFiles } from './testing.ts';
 
 /*
@@ -22,21 +22,21 @@ import { byteLevelFiles } from './testing.ts';
 
 const shared = sharedFolder();
 const whole: EncodingLimits = { maxLength: 4096, truncationMode: 'REFUSE' };
-let byteLevel: Tokenizer;
-let sentencepiece: Tokenizer | undefined;
+let byteLevel: Engine;
+let sentencepiece: Engine | undefined;
 
 beforeAll(async () => {
-  byteLevel = await openTokenizer(byteLevelFiles());
+  byteLevel = await openEngine(byteLevelFiles());
   if (shared === undefined) return;
   const text = (file: string) => readFileSync(join(shared, 'models/stories260K', file), 'utf8');
-  sentencepiece = await openTokenizer({
+  sentencepiece = await openEngine({
     tokenizerJson: text('tokenizer.json'),
     tokenizerConfig: text('tokenizer_config.json'),
   });
 });
 
 /** The texts that the ids of both sides decode to, special tokens included. */
-async function decoded(pair: PreferencePair, tokenizer: Tokenizer, limits = whole) {
+async function decoded(pair: PreferencePair, tokenizer: Engine, limits = whole) {
   const { prompt, chosen, rejected } = await encodePair(pair, tokenizer, limits);
   const text = (response: Int32Array) => tokenizer.decode(Int32Array.of(...prompt, ...response));
   return [await text(chosen), await text(rejected)];
@@ -103,7 +103,7 @@ test.skipIf(shared === undefined)(
 );
 
 describe('special tokens', () => {
-  const special = async (pair: PreferencePair, tokenizer: Tokenizer) => {
+  const special = async (pair: PreferencePair, tokenizer: Engine) => {
     const { prompt, chosen } = await encodePair(pair, tokenizer, whole);
     const ids = [...prompt, ...chosen];
     const count = (token: number) => ids.filter((id) => id === token).length;
@@ -136,7 +136,7 @@ describe('what cannot be kept whole is refused', () => {
     ['stripping', { normalizer: { type: 'Strip', strip_left: true, strip_right: true } }],
     ['composing', { normalizer: { type: 'NFC' } }],
   ])('by a tokenizer that changes the text by %s', async (_, change) => {
-    const tokenizer = await openTokenizer(byteLevelFiles(change));
+    const tokenizer = await openEngine(byteLevelFiles(change));
     const pair = { prompt: ' A\u030a', chosen: 'B ', rejected: 'C ' };
     await expect(encodePair(pair, tokenizer, whole)).rejects.toMatchObject({ refusal: 'NOT_REVERSIBLE' });
   });

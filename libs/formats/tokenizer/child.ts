@@ -1,0 +1,70 @@
+/**
+ * The process in which a model's tokenizer and chat template run. It is a process of its own because the tokenizers
+ * library ends its whole process (abort) on some files, and because others, like some templates, take time or memory
+ * without end.
+ */
+import { PairwiseError } from '@pairwise/errors';
+import { chatFormatOf } from '@pairwise/gguf';
+import { encodePair, RowError } from '@pairwise/preference';
+import { confineThisProcess } from './confine.ts';
+import { openEngine, type Engine } from './engine.ts';
+
+import {
+  rendersMessages,
+  type Failure,
+  type ReplyMessage,
+  type RequestMessage,
+  type RequestName,
+  type Requests,
+} from './requests.ts';
+
+confineThisProcess(Number(process.argv[2]));
+let opened: Engine | undefined;
+
+function engine(): Engine {
+  if (!opened) throw new Error('no tokenizer is open');
+  return opened;
+}
+
+const answers: {
+  [Name in RequestName]: (args: Requests[Name]['args']) => Promise<Requests[Name]['result']> | Requests[Name]['result'];
+} = {
+  async open(files) {
+    opened = await openEngine(files);
+    const { chatTemplate, bosId, endOfTurnIds } = opened;
+    return { chatTemplate, bosId, endOfTurnIds };
+  },
+  encodePair: ({ pair, limits }) => encodePair(pair, engine(), limits),
+  render: ({ messages, addGenerationPrompt }) => engine().render(messages, addGenerationPrompt),
+  chatFormat: () => chatFormatOf((messages, { addGenerationPrompt }) => engine().render(messages, addGenerationPrompt)),
+  decode: (ids) => engine().decode(ids),
+};
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof RowError) return { refusal: error.refusal, message: error.message };
+  if (error instanceof PairwiseError) {
+    const { reason, message, field } = error;
+    return { reason, message, ...(field !== undefined && { field }) };
+  }
+  // What the tokenizers library throws while it encodes, or a stack that overflows on a file nested too deeply.
+  const problem = error instanceof Error ? error.message : String(error);
+  const message = `tokenizer.json cannot be used: ${problem.slice(0, 300)}; save the tokenizer again or use another model`;
+  return { reason: 'INVALID_MODEL', message, field: 'tokenizer.json' };
+}
+
+async function answer({ id, name, args }: RequestMessage): Promise<ReplyMessage> {
+  try {
+    const result = answers[name](args as never);
+    // All that a template has to render, it has rendered by now: nothing is awaited before.
+    if (rendersMessages(name, args)) process.send?.({ id, rendered: true } satisfies ReplyMessage);
+    return { id, result: await result };
+  } catch (error) {
+    return { id, failure: failureOf(error) };
+  }
+}
+
+process.on('message', (message) => {
+  void answer(message as RequestMessage).then((reply) => process.send?.(reply));
+});
+// At once: an orderly exit waits for what the threads of the tokenizer are at.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));

@@ -1,0 +1,192 @@
+import { PairwiseError } from '@pairwise/errors';
+import { RowError, type PairTokenizer, type Turn } from '@pairwise/preference';
+import { Tokenizer as Vocabulary } from 'tokenizers';
+import { matches, type Piece } from './match.ts';
+import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
+import { openTemplate, type Render } from './template.ts';
+
+/**
+ * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file crashes the process in which this
+ * runs, or never lets go of it: only the child process opens one (see child.ts).
+ */
+export interface Engine extends PairTokenizer {
+  /** The chat template (Jinja), wherever it was found. */
+  chatTemplate: string | undefined;
+  /** Renders with the chat template. Throws UNSUPPORTED_CONFIG where there is none. */
+  render: Render;
+  /** The id that begins every sequence; undefined where the model has none. */
+  bosId: number | undefined;
+  /** The ids at which the model stops. */
+  endOfTurnIds: number[];
+  /** The text of ids, special tokens included. */
+  decode(ids: Int32Array): Promise<string>;
+}
+
+/**
+ * Opens an engine from the texts of a model's files. Throws INVALID_MODEL for files that are broken, and
+ * UNSUPPORTED_CONFIG for a chat template that cannot be parsed.
+ */
+export async function openEngine(files: TokenizerFiles): Promise<Engine> {
+  const settings = readSettings(files);
+  const vocabulary = readVocabulary(files.tokenizerJson);
+  const bosId = await bosOf(vocabulary, settings);
+  const exact = await exactText(vocabulary);
+  const chatTemplate = settings.chatTemplate === '' ? undefined : settings.chatTemplate;
+  const template = chatTemplate === undefined ? undefined : openTemplate(chatTemplate, settings.specialTokens);
+  const encodePlain = async (text: string) => {
+    const encoded = await vocabulary.encode(text, null, { addSpecialTokens: false });
+    return Int32Array.from(encoded.getIds());
+  };
+  const stopIds = settings.stopIds.map((id) => vocabulary.idToToken(id));
+  const endOfText = settings.specialTokens['eos_token'] ?? stopIds.find((token) => token !== null);
+  const eosId = endOfText === undefined ? null : vocabulary.tokenToId(endOfText);
+
+  return {
+    chatTemplate,
+    bosId,
+    endOfTurnIds: [...new Set([...settings.stopIds, ...(eosId === null ? [] : [eosId])])],
+    ...rendering(template, endOfText),
+    encode: async (text) => {
+      const ids = await encodePlain(text);
+      return bosId === undefined || ids[0] === bosId ? ids : after(bosId, ids);
+    },
+    encodeContinuation: (text) => (settings.addsPrefix ? afterAnchor(encodePlain, exact, text) : encodePlain(text)),
+    isText: async (ids, text) => {
+      const bos = bosId === undefined ? undefined : (vocabulary.idToToken(bosId) ?? undefined);
+      const added = ids[0] === bosId && bos !== undefined && !text.startsWith(bos);
+      return matches(await piecesOf(settings, exact, added ? ids.subarray(1) : ids), text, settings.addsPrefix);
+    },
+    decode: (ids) => vocabulary.decode([...ids], false),
+  };
+}
+
+/** A new vector, not a list of arguments: a long text has more ids than a call may have of those. */
+function after(first: number, ids: Int32Array): Int32Array {
+  const whole = new Int32Array(ids.length + 1);
+  whole[0] = first;
+  whole.set(ids, 1);
+  return whole;
+}
+
+function readVocabulary(tokenizerJson: string): Vocabulary {
+  try {
+    const vocabulary = Vocabulary.fromString(tokenizerJson);
+    // Lengths are judged by `encodePair`, not cut here.
+    vocabulary.disableTruncation();
+    vocabulary.disablePadding();
+    return vocabulary;
+  } catch (cause) {
+    const problem = cause instanceof Error ? cause.message : 'it is no tokenizer';
+    throw new PairwiseError('INVALID_MODEL', `tokenizer.json is not understood: ${problem}`, {
+      field: 'tokenizer.json',
+      cause,
+    });
+  }
+}
+
+/** The BOS that the config asks for or, where it does not say, the one that the tokenizer's post-processor puts first. */
+async function bosOf(vocabulary: Vocabulary, { addBos, specialTokens }: Settings): Promise<number | undefined> {
+  if (addBos === false) return undefined;
+  const named = specialTokens['bos_token'];
+  const namedId = named === undefined ? undefined : (vocabulary.tokenToId(named) ?? undefined);
+  if (addBos === true && namedId !== undefined) return namedId;
+  const [whole, plain] = [
+    await vocabulary.encode('a'),
+    await vocabulary.encode('a', null, { addSpecialTokens: false }),
+  ];
+  const [first] = whole.getIds();
+  return whole.getLength() > plain.getLength() && first !== plain.getIds()[0] ? first : undefined;
+}
+
+function rendering(
+  template: Render | undefined,
+  endOfText: string | undefined,
+): Pick<Engine, 'render' | 'renderPrompt' | 'renderResponse'> {
+  const render: Render = (messages, addGenerationPrompt) => {
+    if (template !== undefined) return template(messages, addGenerationPrompt);
+    const remedy = 'give the pairs as plain texts, or import the model with a chat_template.jinja';
+    throw new PairwiseError('UNSUPPORTED_CONFIG', `the model has no chat template for message lists; ${remedy}`, {
+      field: 'chat_template',
+    });
+  };
+  // Both responses to a prompt need its text again.
+  let last: { prompt: Turn; text: string } | undefined;
+  const renderPrompt = (prompt: Turn) => {
+    if (typeof prompt === 'string') return prompt;
+    if (last?.prompt !== prompt) last = { prompt, text: render(prompt, true) };
+    return last.text;
+  };
+  return {
+    render,
+    renderPrompt,
+    renderResponse: (prompt, response) => {
+      if (typeof response === 'string') {
+        if (endOfText === undefined) {
+          throw new PairwiseError('UNSUPPORTED_CONFIG', 'the model names no end-of-text token (eos_token)', {
+            field: 'eos_token',
+          });
+        }
+        // Some data sets write it out.
+        return response.endsWith(endOfText) ? response : response + endOfText;
+      }
+      if (typeof prompt === 'string')
+        throw new RowError('WRONG_TYPE', 'the response is of messages, its prompt of text');
+      const whole = render([...prompt, ...response], false);
+      const start = renderPrompt(prompt);
+      if (whole.startsWith(start)) return whole.slice(start.length);
+      throw new RowError('NOT_REVERSIBLE', "the model's chat template changes the prompt when a response follows");
+    },
+  };
+}
+
+/** Decodes ids as they read inside a text, where decoders strip no space: after an anchor, which is cut off again. */
+async function exactText(vocabulary: Vocabulary): Promise<(ids: readonly number[]) => Promise<string>> {
+  const start = (await vocabulary.encode('a', null, { addSpecialTokens: false })).getIds();
+  return async (ids) => {
+    const [alone, whole] = await vocabulary.decodeBatch([start, [...start, ...ids]], false);
+    return whole!.slice(alone!.length);
+  };
+}
+
+async function piecesOf(
+  { addedTokens }: Settings,
+  exact: (ids: readonly number[]) => Promise<string>,
+  ids: Int32Array,
+): Promise<Piece[]> {
+  const pieces: Piece[] = [];
+  let run: number[] = [];
+  const endRun = async () => {
+    if (run.length > 0) pieces.push({ text: await exact(run) });
+    run = [];
+  };
+  for (const id of ids) {
+    const token = addedTokens.get(id);
+    if (token === undefined) {
+      run.push(id);
+    } else {
+      await endRun();
+      pieces.push({ token });
+    }
+  }
+  await endRun();
+  return pieces;
+}
+
+/**
+ * Ids of a text inside a sequence, for tokenizers that put a space before a beginning: what follows an anchor that no
+ * token merges with. Throws RowError NOT_REVERSIBLE where there is none.
+ */
+async function afterAnchor(
+  encode: (text: string) => Promise<Int32Array>,
+  exact: (ids: readonly number[]) => Promise<string>,
+  text: string,
+): Promise<Int32Array> {
+  for (const anchor of ['\n', '.', 'a', '0']) {
+    const [start, whole] = [await encode(anchor), await encode(anchor + text)];
+    const rest = whole.slice(start.length);
+    const apart = start.every((id, index) => whole[index] === id);
+    // Special tokens inside the text are decoded as they are written; a prefix space after one is the tokenizer's way.
+    if (apart && (await exact([...rest])).replaceAll(' ', '') === text.replaceAll(' ', '')) return rest;
+  }
+  throw new RowError('NOT_REVERSIBLE', 'the tokenizer cannot encode the response apart from its prompt');
+}

@@ -1,0 +1,45 @@
+import type { Reason } from '@pairwise/errors';
+import type { ChatFormat } from '@pairwise/gguf';
+import type { EncodedPair, EncodingLimits, Message, PreferencePair, Refusal } from '@pairwise/preference';
+import type { TokenizerFiles } from './settings.ts';
+
+/** What the child process does for us, by name: arguments and result. Everything is plain data. */
+export interface Requests {
+  open: { args: TokenizerFiles; result: Opened };
+  encodePair: { args: { pair: PreferencePair; limits: EncodingLimits }; result: EncodedPair };
+  render: { args: { messages: readonly Message[]; addGenerationPrompt: boolean }; result: string };
+  chatFormat: { args: null; result: ChatFormat | undefined };
+  decode: { args: Int32Array; result: string };
+}
+
+export type RequestName = keyof Requests;
+
+/** What is known of a tokenizer once it is open. */
+export interface Opened {
+  /** The chat template (Jinja), wherever it was found; undefined without one. */
+  chatTemplate: string | undefined;
+  /** The id that begins every sequence; undefined where the model has none. */
+  bosId: number | undefined;
+  /** The ids at which the model stops. */
+  endOfTurnIds: number[];
+}
+
+/** From parent to child. */
+export interface RequestMessage {
+  id: number;
+  name: RequestName;
+  args: Requests[RequestName]['args'];
+}
+
+/** A RowError, or else a PairwiseError, as it travels. */
+export type Failure = { refusal: Refusal; message: string } | { reason: Reason; message: string; field?: string };
+
+/** From child to parent. A request that renders is first said to have rendered, then answered. */
+export type ReplyMessage =
+  { id: number; rendered: true } | { id: number; result: unknown } | { id: number; failure: Failure };
+
+/** Whether the chat template is what a request waits for first. */
+export function rendersMessages(name: RequestName, args: RequestMessage['args']): boolean {
+  if (name === 'encodePair') return typeof (args as Requests['encodePair']['args']).pair.prompt !== 'string';
+  return name === 'render' || name === 'chatFormat';
+}
