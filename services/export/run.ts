@@ -60,7 +60,7 @@ async function make(exporter: Exporter, name: string, targetName: string, fence:
   const place = { name: `${name}/artifacts/${targetName}`, baseName: request.baseName };
   if (exported.artifacts.some((artifact) => artifact.name === place.name)) return;
   const target = request.targets.find((each) => each.name === targetName)!;
-  await using source = await openSource(exporter, request.source);
+  await using source = await openSource(exporter, request.source, signal);
   const artifact = await makeArtifact(exporter, source, target, place, signal);
   await exports.addArtifact(name, artifact, fence);
   const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
@@ -74,12 +74,12 @@ async function verify(exporter: Exporter, name: string, targetName: string, fenc
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  await using source = await openSource(exporter, request.source);
+  await using source = await openSource(exporter, request.source, signal);
   await using gguf = await blobs.local(file.digest as Digest);
   const found = await verifyGguf({
     path: gguf.path,
     type: artifact.type as GgufType,
-    sequences: await readSequences(exporter, request.encoding),
+    sequences: await readSequences(exporter, request.encoding, signal),
     policyLogps: enginePolicy({ checkpoint: source.checkpoint, folder: '/', adapter: source.adapter, threads }),
     signal,
   });
@@ -88,8 +88,12 @@ async function verify(exporter: Exporter, name: string, targetName: string, fenc
   await exports.addVerification(name, artifactName, Verification.create(figures), fence);
 }
 
-async function readSequences({ blobs, peers }: Exporter, encodingName: string): Promise<VerificationSequence[]> {
-  const { encoding } = await peers.dataset.getEncoding({ name: encodingName });
+async function readSequences(
+  { blobs, peers }: Exporter,
+  encodingName: string,
+  signal: AbortSignal,
+): Promise<VerificationSequence[]> {
+  const { encoding } = await peers.dataset.getEncoding({ name: encodingName }, { signal });
   const pairs = unpackPairs(await blobs.get(encoding!.shardDigests[0] as Digest)).slice(0, verificationPairs);
   return pairs.flatMap(({ prompt, chosen, rejected }) => [
     { prompt, response: chosen },

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,6 +35,8 @@ const silent = { debug: () => undefined, info: () => undefined, warn: () => unde
 let folder: string;
 let [database, durable, exporter] = [] as unknown as [Database, Durable, Exporter];
 let [server, client] = [] as unknown as [RunningServer, Client<typeof ExportServiceService>];
+/** Set where the model's service shall not answer; called when it is asked. */
+let modelAsked: (() => void) | undefined;
 /** What a worker does before it begins. */
 let before: () => Promise<unknown> = () => Promise.resolve();
 
@@ -56,7 +59,16 @@ beforeAll(async () => {
     return Promise.reject(new PairwiseError('NOT_FOUND', `name: there is no '${name}'`, { field: 'name' }));
   };
   const peers = {
-    model: { getModel: async ({ name }: Model) => ({ model: await find(name) }) },
+    model: {
+      getModel: async ({ name }: Model, { signal }: { signal: AbortSignal }) => {
+        if (modelAsked !== undefined) {
+          modelAsked();
+          await once(signal, 'abort');
+          signal.throwIfAborted();
+        }
+        return { model: await find(name) };
+      },
+    },
     dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
     training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
   } as unknown as Peers;
@@ -177,6 +189,20 @@ test('a cancelled export is taken up again, and what it had finished stays as it
   expect(artifacts[0]!.digest).toBe('kept');
   await client.deleteExport({ name });
   await expect(client.getExport({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'name' });
+});
+
+test('a cancelled export does not wait for a service that does not answer', async () => {
+  const asked = Promise.withResolvers<undefined>();
+  before = () => {
+    modelAsked = () => asked.resolve(undefined);
+    return Promise.resolve();
+  };
+  const { name } = (await client.startExport(requestFor('silent'))).export!;
+  await asked.promise;
+  await client.cancelExport({ name });
+  expect((await untilEnded(name)).state).toBe(ExportState.CANCELLED);
+  modelAsked = undefined;
+  before = () => Promise.resolve();
 });
 
 test('a worker that was given up for dead writes nothing', async () => {

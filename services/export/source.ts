@@ -21,17 +21,18 @@ export interface Source extends AsyncDisposable {
   adapter: Adapter | undefined;
 }
 
-/** Finds what a request names. Throws NOT_FOUND, and what a broken checkpoint throws. */
+/** Finds what a request names. Throws NOT_FOUND, what a broken checkpoint throws, and the signal's reason. */
 export async function openSource(
   { blobs, peers }: { blobs: BlobStore; peers: Peers },
   source: StartExportRequest['source'],
+  signal: AbortSignal,
 ): Promise<Source> {
   const trained =
     source?.$case === 'checkpoint'
-      ? (await peers.training.getCheckpoint({ name: source.value })).checkpoint
+      ? (await peers.training.getCheckpoint({ name: source.value }, { signal })).checkpoint
       : undefined;
   const name = trained?.model ?? source?.value ?? '';
-  const { model } = await peers.model.getModel({ name });
+  const { model } = await peers.model.getModel({ name }, { signal });
   const files = model!.files.map((file) => ({ ...file, digest: file.digest as Digest }));
   await using opening = new AsyncDisposableStack();
   const checkpoint = opening.use(await storedCheckpoint(files, blobs));
