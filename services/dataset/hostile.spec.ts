@@ -61,6 +61,19 @@ test('an endless chat template is an obstacle, and the service answers other cal
   expect(tokenizers()).toEqual([]);
 });
 
+test('models are checked one after the other: together their tokenizers would take too much memory', async () => {
+  const source = folderWith(hostileTokenizers['a text that keeps growing']!);
+  let [inspecting, most] = [true, 0];
+  const inspections = Array.from({ length: 3 }, () => service.model.inspectModel({ parent, source }));
+  const all = Promise.all(inspections).finally(() => (inspecting = false));
+  while (inspecting) {
+    most = Math.max(most, tokenizers().length);
+    await sleep(1);
+  }
+  expect((await all).map(({ supported }) => supported)).toEqual([false, false, false]);
+  expect(most).toBe(1);
+});
+
 describe('encoding', () => {
   const cut = { maxLength: undefined, truncationMode: TruncationMode.UNSPECIFIED };
 

@@ -42,8 +42,20 @@ export async function checkModel(folder: ModelFolder, signal: AbortSignal): Prom
 
 /** Opens the tokenizer once. Throws the first obstacle. */
 async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise<{ hasChatTemplate: boolean }> {
-  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), signal);
-  return { hasChatTemplate: tokenizer.chatTemplate !== undefined };
+  const files = await readTokenizerFiles(folder);
+  return inTurn(async () => {
+    await using tokenizer = await openTokenizer(files, signal);
+    return { hasChatTemplate: tokenizer.chatTemplate !== undefined };
+  });
+}
+
+let lastCheck: Promise<unknown> = Promise.resolve();
+
+/** One check after the other: hostile tokenizers at once would take more memory than this process has for others. */
+function inTurn<T>(check: () => Promise<T>): Promise<T> {
+  const turn = lastCheck.then(check);
+  lastCheck = turn.catch(() => undefined);
+  return turn;
 }
 
 /** What a model folder is and whether it can be trained; obstacles are told, not thrown. */
