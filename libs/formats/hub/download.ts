@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { PairwiseError } from '@pairwise/errors';
+import { asDiskFull, PairwiseError } from '@pairwise/errors';
 import { checkAnswer, Passing, patiently, send, type HubOptions } from './request.ts';
 
 /** A file on the hub. */
@@ -45,11 +45,7 @@ export async function downloadFile(
   try {
     await mine;
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
-    throw new PairwiseError('DISK_FULL', `the disk is full; ${file.path} needs ${file.sizeBytes} bytes`, {
-      cause: error,
-    });
+    throw asDiskFull(error, `the disk is full; ${file.path} needs ${file.sizeBytes} bytes`);
   } finally {
     if (running.get(place) === mine) running.delete(place);
   }

@@ -85,7 +85,12 @@ test.each([
   ],
   ['a checkpoint only', { 'model.ckpt': 'x' }, 'UNSUPPORTED_FORMAT', 'model.ckpt is a pickle'],
   ['no weights', { 'config.json': '{}' }, 'INVALID_MODEL', 'neither model.safetensors nor'],
-  ['a broken index', { 'model.safetensors.index.json': '{', 'a.safetensors': weights }, 'INVALID_MODEL', 'is not valid JSON'],
+  [
+    'a broken index',
+    { 'model.safetensors.index.json': '{', 'a.safetensors': weights },
+    'INVALID_MODEL',
+    'is not valid JSON',
+  ],
 ])('a folder with %s is refused', async (_, files, reason, problem) => {
   const opening = openFolder(await folder(join(root, 'm'), files), [root]);
   await expect(opening).rejects.toMatchObject({ reason, message: expect.stringContaining(problem) as string });

@@ -1,12 +1,12 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { digestBytes, digestFromBytes, type Digest } from '@pairwise/fingerprint';
 import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import type { EncodedPair } from './encode.ts';
 
 /** Most pairs of one shard of an encoding. */
 export const shardPairs = 1024;
 
-const digestBytes = 32;
+const digestLength = 32;
 
 /**
  * A shard of encoded pairs as safetensors: `token_ids` I32 [tokens], pair after pair, each its prompt, its chosen and its
@@ -23,9 +23,9 @@ export function packPairs(pairs: readonly EncodedPair[]): Uint8Array {
     at += part.length;
   }
   const digests = (name: string, of: (pair: EncodedPair) => Digest) => {
-    const data = new Uint8Array(pairs.length * digestBytes);
-    pairs.forEach((pair, index) => data.set(Buffer.from(of(pair).slice('sha256:'.length), 'hex'), index * digestBytes));
-    return { name, dtype: 'U8' as const, shape: [pairs.length, digestBytes], data };
+    const data = new Uint8Array(pairs.length * digestLength);
+    pairs.forEach((pair, index) => data.set(digestBytes(of(pair)), index * digestLength));
+    return { name, dtype: 'U8' as const, shape: [pairs.length, digestLength], data };
   };
   return writeSafetensors([
     { name: 'token_ids', dtype: 'I32', shape: [tokenIds.length], data: tokenIds },
@@ -52,9 +52,9 @@ export function unpackPairs(bytes: Uint8Array): EncodedPair[] {
     throw invalid('has lengths that are not those of its tokens');
   const digests = (name: string) => {
     const data = tensors.get(name)?.data;
-    if (!(data instanceof Uint8Array) || data.length !== count * digestBytes) throw invalid(`has not ${count} ${name}`);
-    return (index: number): Digest =>
-      `sha256:${Buffer.from(data.subarray(index * digestBytes, (index + 1) * digestBytes)).toString('hex')}`;
+    if (!(data instanceof Uint8Array) || data.length !== count * digestLength)
+      throw invalid(`has not ${count} ${name}`);
+    return (index: number): Digest => digestFromBytes(data.subarray(index * digestLength, (index + 1) * digestLength));
   };
   const [pairDigest, chosenDigest, rejectedDigest] = ['pair_digests', 'chosen_digests', 'rejected_digests'].map(
     digests,

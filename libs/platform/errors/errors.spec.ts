@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { PairwiseError, asPairwiseError, isConflict, isConnectionLoss, reasons } from './index.ts';
+import { PairwiseError, asDiskFull, asPairwiseError, isConflict, isConnectionLoss, reasons } from './index.ts';
 
 test('an error carries its reason, field and cause', () => {
   const cause = new Error('disk');
@@ -32,4 +32,15 @@ test('errors of Postgres: lost connections pass, conflicts are tried again, a fu
     expect(asPairwiseError(coded(code))).toMatchObject({ reason: 'WRONG_STATE' });
   }
   expect(asPairwiseError(coded('53100'))).toMatchObject({ reason: 'DISK_FULL' });
+});
+
+test.each(['ENOSPC', 'EDQUOT'])('%s of the file system is DISK_FULL', (code) => {
+  const cause = Object.assign(new Error(code), { code });
+  expect(asDiskFull(cause, 'free some space')).toMatchObject({
+    reason: 'DISK_FULL',
+    message: 'free some space',
+    cause,
+  });
+  const other = Object.assign(new Error(''), { code: 'EACCES' });
+  expect(asDiskFull(other, '')).toBe(other);
 });

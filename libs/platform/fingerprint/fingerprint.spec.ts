@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { digestOfFiles, canonicalJson, digestOf, fingerprintOf, isDigest } from './index.ts';
+import {
+  digestOfFiles,
+  canonicalJson,
+  digestOf,
+  fingerprintOf,
+  isDigest,
+  digestBytes,
+  digestFromBytes,
+  digestOfStream,
+  hexOf,
+} from './index.ts';
 
 test('a digest is the sha256 of the bytes', () => {
   expect(digestOf(Buffer.from('abc'))).toBe('sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
@@ -29,4 +39,15 @@ test('the digest of files depends on their paths and digests, not on the order o
   expect(digestOfFiles([a])).not.toBe(digest);
   expect(digestOfFiles([a, { ...b, path: 'b' }])).not.toBe(digest);
   expect(digestOfFiles([a, { ...b, digest: 'sha256:3' }])).not.toBe(digest);
+});
+
+test('a digest has one form as text, hex digits, bytes and the sum of a stream', async () => {
+  const digest = digestOf(Buffer.from('abc'));
+  expect(hexOf(digest)).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+  expect(digestFromBytes(digestBytes(digest))).toBe(digest);
+  const pieces = async function* () {
+    yield await Promise.resolve(Buffer.from('a'));
+    yield Buffer.from('bc');
+  };
+  expect(await digestOfStream(pieces())).toBe(digest);
 });

@@ -12,6 +12,34 @@ export function digestOf(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
+/** The digest of bytes that come in pieces. */
+export function digestStream(): { update(bytes: Uint8Array): void; digest(): Digest } {
+  const hash = createHash('sha256');
+  return { update: (bytes) => void hash.update(bytes), digest: () => `sha256:${hash.digest('hex')}` };
+}
+
+/** The digest of all bytes of a stream. */
+export async function digestOfStream(chunks: AsyncIterable<Uint8Array>): Promise<Digest> {
+  const stream = digestStream();
+  for await (const chunk of chunks) stream.update(chunk);
+  return stream.digest();
+}
+
+/** The 64 hex digits of a digest. */
+export function hexOf(digest: Digest): string {
+  return digest.slice('sha256:'.length);
+}
+
+/** The 32 bytes of a digest, the form in which many are stored. */
+export function digestBytes(digest: Digest): Uint8Array {
+  return Buffer.from(hexOf(digest), 'hex');
+}
+
+/** The digest with these 32 bytes. */
+export function digestFromBytes(bytes: Uint8Array): Digest {
+  return `sha256:${Buffer.from(bytes).toString('hex')}`;
+}
+
 /** The digest of a set of files, such as a model's or an artifact's: of the list of paths and digests, sorted by path. */
 export function digestOfFiles(files: readonly { path: string; digest: string }[]): Digest {
   const list = files.map(({ path, digest }) => [path, digest] as const).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import {
   DeleteObjectCommand,
@@ -10,7 +9,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { type Digest, digestBytes, digestStream } from '@pairwise/fingerprint';
 import { blobPath, expectDigest, missing } from './content.ts';
 import { fromS3, isMissing } from './failures.ts';
 
@@ -112,7 +111,7 @@ export async function openBucket(url: string, { endpoint, region = endpoint && '
       try {
         if (sizeBytes <= partBytes) {
           const Body = Buffer.concat(await Array.fromAsync(content()));
-          const ChecksumSHA256 = Buffer.from(digest.slice('sha256:'.length), 'hex').toString('base64');
+          const ChecksumSHA256 = Buffer.from(digestBytes(digest)).toString('base64');
           await client.send(new PutObjectCommand({ ...objectOf(digest), Body, ChecksumSHA256 }));
           return;
         }
@@ -139,10 +138,10 @@ export async function openBucket(url: string, { endpoint, region = endpoint && '
 
 /** The same bytes; throws DIGEST_MISMATCH at their end where they are others than the digest says. */
 async function* checked(digest: Digest, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const hash = createHash('sha256');
+  const hash = digestStream();
   for await (const chunk of content) {
     hash.update(chunk);
     yield chunk;
   }
-  expectDigest(`sha256:${hash.digest('hex')}`, digest);
+  expectDigest(hash.digest(), digest);
 }

@@ -3,8 +3,8 @@ import { createReadStream } from 'node:fs';
 import { link, mkdir, open, readlink, rename, rm, symlink, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Digest } from '@pairwise/fingerprint';
-import { blobPath, chunkBytes, codeOf, digestOfStream, fromDisk, write } from './content.ts';
+import { type Digest, digestOfStream, hexOf } from '@pairwise/fingerprint';
+import { blobPath, chunkBytes, codeOf, fromDisk, write } from './content.ts';
 import { enter, isAlive } from './presence.ts';
 import { makeRoom } from './room.ts';
 import type { LocalBlob } from './store.ts';
@@ -86,7 +86,7 @@ export async function openCache({ folder: root, capBytes }: CacheOptions) {
      */
     async local(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<LocalBlob> {
       const own = join(folder, 'open', randomUUID());
-      const claimed = join(root, 'fetching', digest.slice('sha256:'.length));
+      const claimed = join(root, 'fetching', hexOf(digest));
       while (!(await take(digest, own))) {
         if (!(await claim(claimed))) {
           await sleep(waitMs);

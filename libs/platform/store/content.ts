@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { PairwiseError } from '@pairwise/errors';
-import { type Digest, digestOf, isDigest } from '@pairwise/fingerprint';
+import { asDiskFull, PairwiseError } from '@pairwise/errors';
+import { type Digest, digestOf, digestStream, hexOf, isDigest } from '@pairwise/fingerprint';
 import type { PutOptions } from './store.ts';
 
 /** Bytes that are read at once. */
@@ -10,7 +9,7 @@ export const chunkBytes = 256 * 1024;
 /** A blob's place below the root of a store or cache: `sha256/ab/cdef...`. Throws INVALID_ARGUMENT for no digest. */
 export function blobPath(digest: Digest): string {
   if (!isDigest(digest)) throw new PairwiseError('INVALID_ARGUMENT', `${JSON.stringify(digest)} is no digest`);
-  const hex = digest.slice('sha256:'.length);
+  const hex = hexOf(digest);
   return `sha256/${hex.slice(0, 2)}/${hex.slice(2)}`;
 }
 
@@ -26,10 +25,8 @@ export const damaged = (digest: Digest, actual: Digest, cause?: unknown) =>
 export const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
 /** DISK_FULL for an error that says so, else the error itself. */
-export function fromDisk(error: unknown, place: string): unknown {
-  if (codeOf(error) !== 'ENOSPC' && codeOf(error) !== 'EDQUOT') return error;
-  return new PairwiseError('DISK_FULL', `the disk of ${place} is full; free some space`, { cause: error });
-}
+export const fromDisk = (error: unknown, place: string) =>
+  asDiskFull(error, `the disk of ${place} is full; free some space`);
 
 /** Throws DIGEST_MISMATCH unless content has the digest that is expected of it, if one is. */
 export function expectDigest(actual: Digest, expected: Digest | undefined): void {
@@ -69,7 +66,7 @@ export async function write(
   content: AsyncIterable<Uint8Array>,
   { expectedDigest, maxBytes }: PutOptions = {},
 ): Promise<{ digest: Digest; sizeBytes: number }> {
-  const hash = createHash('sha256');
+  const hash = digestStream();
   let sizeBytes = 0;
   for await (const chunk of content) {
     sizeBytes += chunk.byteLength;
@@ -77,14 +74,7 @@ export async function write(
     hash.update(chunk);
     for (let at = 0; at < chunk.byteLength;) at += (await file.write(chunk, at)).bytesWritten;
   }
-  const digest: Digest = `sha256:${hash.digest('hex')}`;
+  const digest = hash.digest();
   expectDigest(digest, expectedDigest);
   return { digest, sizeBytes };
-}
-
-/** The digest of a stream. */
-export async function digestOfStream(chunks: AsyncIterable<Uint8Array>): Promise<Digest> {
-  const hash = createHash('sha256');
-  for await (const chunk of chunks) hash.update(chunk);
-  return `sha256:${hash.digest('hex')}`;
 }

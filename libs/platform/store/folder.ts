@@ -1,8 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { chmod, mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Digest, digestOf } from '@pairwise/fingerprint';
+import { type Digest, digestOf, digestStream, hexOf } from '@pairwise/fingerprint';
 import { alreadyThere, blobPath, chunkBytes, codeOf, damaged, fromDisk, missing, once, write } from './content.ts';
 import type { BlobStore, PutOptions } from './store.ts';
 
@@ -45,7 +45,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
 
   /** Moves a blob that is not what its name says out of the way, and throws. */
   async function setAside(digest: Digest, actual: Digest): Promise<never> {
-    await rename(pathOf(digest), join(aside, digest.slice('sha256:'.length))).catch(() => undefined);
+    await rename(pathOf(digest), join(aside, hexOf(digest))).catch(() => undefined);
     throw damaged(digest, actual);
   }
 
@@ -76,7 +76,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
     const start = range.start ?? 0;
     const end = Math.min(range.end ?? found.sizeBytes, found.sizeBytes);
     const whole = start === 0 && end === found.sizeBytes;
-    const hash = createHash('sha256');
+    const hash = digestStream();
     if (start < end) {
       const chunks = createReadStream(pathOf(digest), { start, end: end - 1, highWaterMark: chunkBytes });
       for await (const chunk of chunks as AsyncIterable<Buffer>) {
@@ -84,7 +84,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
         yield chunk;
       }
     }
-    const actual: Digest = `sha256:${hash.digest('hex')}`;
+    const actual = hash.digest();
     if (whole && actual !== digest) await setAside(digest, actual);
   }
 

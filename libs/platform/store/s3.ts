@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { PairwiseError } from '@pairwise/errors';
-import { type Digest, digestOf } from '@pairwise/fingerprint';
+import { type Digest, digestOf, digestOfStream, digestStream } from '@pairwise/fingerprint';
 import { type S3Place, openBucket } from './bucket.ts';
 import { type CacheOptions, openCache } from './cache.ts';
-import { alreadyThere, checkSize, chunkBytes, damaged, digestOfStream, missing, once, write } from './content.ts';
+import { alreadyThere, checkSize, chunkBytes, damaged, missing, once, write } from './content.ts';
 import type { BlobStore, PutOptions } from './store.ts';
 
 /** A blob store in an S3 bucket: the objects `<prefix>/sha256/ab/cdef...`, with a cache for what is mapped into memory. */
@@ -34,12 +33,12 @@ export async function openS3(url: string, place: S3Place, cacheOptions: CacheOpt
     const start = range.start ?? 0;
     const end = Math.min(range.end ?? sizeBytes, sizeBytes);
     const whole = start === 0 && end === sizeBytes;
-    const hash = createHash('sha256');
+    const hash = digestStream();
     for await (const chunk of bucket.bytes(digest, start, end)) {
       if (whole) hash.update(chunk);
       for (let at = 0; at < chunk.length; at += chunkBytes) yield chunk.subarray(at, at + chunkBytes);
     }
-    const actual: Digest = `sha256:${hash.digest('hex')}`;
+    const actual = hash.digest();
     if (whole && actual !== digest) await discard(digest, actual, sizeBytes);
   }
 
