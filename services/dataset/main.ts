@@ -18,7 +18,7 @@ import { datasetService } from './service.ts';
 import { openStaging } from './staging.ts';
 import { openVersions } from './versions.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('dataset');
+const { log, stop: stopTelemetry } = await startTelemetry('dataset');
 const config = readConfig(process.env, lookAt);
 const version = versionIn(new URL('package.json', import.meta.url));
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'dataset' });

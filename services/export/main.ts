@@ -14,7 +14,7 @@ import { runExport } from './run.ts';
 import { exportService } from './service.ts';
 import { exportWork, workId } from './work.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('export');
+const { log, stop: stopTelemetry } = await startTelemetry('export');
 const config = readConfig(process.env, lookAt);
 const version = versionIn(new URL('package.json', import.meta.url));
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'export' });

@@ -15,7 +15,7 @@ import { version } from './serverInfo.ts';
 import { orchestratorService } from './service.ts';
 import { driveRun, runWork, workId } from './workflow.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('orchestrator');
+const { log, stop: stopTelemetry } = await startTelemetry('orchestrator');
 const config = readConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);

@@ -4,7 +4,7 @@ import { migrateDurable } from '@pairwise/durable';
 import { lookAt, startTelemetry } from '@pairwise/telemetry';
 import { migrations } from './migrations.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('orchestrator-migrate');
+const { log, stop: stopTelemetry } = await startTelemetry('orchestrator-migrate');
 const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL'], lookAt);
 const database = openDatabase({ url, schema: 'orchestrator' });
 await migrate(database, migrations);

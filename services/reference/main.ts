@@ -15,7 +15,7 @@ import { openPeers } from './peers.ts';
 import { referenceService } from './service.ts';
 import { coverWork } from './work.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('reference');
+const { log, stop: stopTelemetry } = await startTelemetry('reference');
 const config = readConfig(process.env, lookAt);
 const version = versionIn(new URL('package.json', import.meta.url));
 const profile = numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32');

@@ -4,7 +4,7 @@ import { migrateDurable } from '@pairwise/durable';
 import { lookAt, startTelemetry } from '@pairwise/telemetry';
 import { migrations } from './migrations.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('reference-migrate');
+const { log, stop: stopTelemetry } = await startTelemetry('reference-migrate');
 const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL'], lookAt);
 const database = openDatabase({ url, schema: 'reference' });
 await migrate(database, migrations);

@@ -13,7 +13,7 @@ import { migrations } from './migrations.ts';
 import { openReference } from './referenceModel.ts';
 import { computeWork } from './work.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('reference-worker');
+const { log, stop: stopTelemetry } = await startTelemetry('reference-worker');
 const config = readWorkerConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'reference' });
 await migrate(database, migrations);

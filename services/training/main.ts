@@ -12,7 +12,7 @@ import { trainingService } from './service.ts';
 import { openTrainings } from './trainings.ts';
 import { trainWork, workId } from './work.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('training');
+const { log, stop: stopTelemetry } = await startTelemetry('training');
 const config = readConfig(process.env, lookAt);
 const version = versionIn(new URL('package.json', import.meta.url));
 const profile = numericsProfile(parseDevice(config.PAIRWISE_DEVICE), 'float32');

@@ -13,7 +13,7 @@ import { train } from './train.ts';
 import { openTrainings } from './trainings.ts';
 import { trainWork } from './work.ts';
 
-const { log, stop: stopTelemetry } = startTelemetry('training-worker');
+const { log, stop: stopTelemetry } = await startTelemetry('training-worker');
 const config = readWorkerConfig(process.env, lookAt);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'training' });
 await migrate(database, migrations);

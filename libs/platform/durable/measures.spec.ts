@@ -10,7 +10,7 @@ import { plan, quiet } from './testing.plan.ts';
 test('depth and age of queues, and expired leases, are exported as the registry has them', async () => {
   const collector = await startCollector();
   Object.assign(process.env, collector.environment);
-  const telemetry = startTelemetry('test');
+  const telemetry = await startTelemetry('test');
   const { url } = await testDatabase();
   const durable = await startDurable({ url, schema: 'test', log: quiet, leaseMs: 100 });
   const database = openDatabase({ url, schema: 'test_durable' });

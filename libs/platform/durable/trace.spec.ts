@@ -8,7 +8,7 @@ import { plan, quiet } from './testing.plan.ts';
 test('work is part of the trace, and of the run, of whoever enqueued it', async () => {
   const collector = await startCollector();
   Object.assign(process.env, collector.environment);
-  const telemetry = startTelemetry('test');
+  const telemetry = await startTelemetry('test');
   const { url } = await testDatabase();
   const durable = await startDurable({ url, schema: 'test', log: quiet });
   durable.execute(plan, async ({ steps }, { step }) => {

@@ -8,7 +8,7 @@ import { echo, echoService, failure, texts } from './testing.echo.ts';
 test('calls are spans of both sides in the caller’s trace, with the conventional attributes', async () => {
   const collector = await startCollector();
   Object.assign(process.env, collector.environment);
-  const telemetry = startTelemetry('test');
+  const telemetry = await startTelemetry('test');
   const log = { error: () => undefined };
   const server = await startServer({
     address: '127.0.0.1:0',

@@ -1,34 +1,11 @@
-import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type Attributes,
-  type Context,
-  DiagLogLevel,
-  type SpanKind,
-  TraceFlags,
-  diag,
-  trace,
-} from '@opentelemetry/api';
-import {
-  type ResourceDetector,
-  osDetector,
-  processDetector,
-  resourceAttributesEnvDetector,
-  serviceInstanceIdDetector,
-} from '@opentelemetry/resources';
-import {
-  AggregationTemporality,
-  InstrumentType,
-  type MetricReader,
-  createAllowListAttributesProcessor,
-} from '@opentelemetry/sdk-metrics';
-import { NodeSDK, type NodeSDKConfiguration } from '@opentelemetry/sdk-node';
+import { DiagLogLevel, context as contexts, diag, propagation, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
+import { TracerProvider } from '@opentelemetry/sdk-trace';
 import { sayLastWords } from './lastWords.ts';
 import { type Log, openLog } from './log.ts';
-import { registry } from './metrics.ts';
-import { attributes } from './names.ts';
-import { observeProcess } from './process.ts';
-import { runOf } from './span.ts';
+import { sampler } from './sampler.ts';
 
 export interface Telemetry {
   log: Log;
@@ -36,58 +13,12 @@ export interface Telemetry {
   stop(): Promise<void>;
 }
 
-type Sampler = NonNullable<NodeSDKConfiguration['sampler']>;
-type SpanProcessor = NonNullable<NodeSDKConfiguration['spanProcessors']>[number];
-
-// Of SamplingDecision, an enum in a package that sdk-node does not pass on.
-const drop = 0;
-const recordAndSample = 2;
-
-/**
- * Takes every trace whose parent was taken, since a run has few spans, and puts the run on each span: attributes that a
- * sampler returns are the span's.
- */
-const sampler = {
-  shouldSample: (parent: Context, _traceId: string, _name: string, _kind: SpanKind, _attributes: Attributes) => {
-    const flags = trace.getSpanContext(parent)?.traceFlags ?? TraceFlags.SAMPLED;
-    const run = runOf(parent);
-    return {
-      decision: (flags & TraceFlags.SAMPLED) === 0 ? drop : recordAndSample,
-      attributes: run === undefined ? {} : { [attributes.run]: run },
-    };
-  },
-  toString: () => 'parent, with run',
-} as unknown as Sampler;
-
-/** Makes real trace ids, which logs and peers need, though nothing is sent anywhere. */
-const nowhere: SpanProcessor = {
-  onStart: () => undefined,
-  onEnd: () => undefined,
-  forceFlush: () => Promise.resolve(),
-  shutdown: () => Promise.resolve(),
-};
-
-/** Of the host its name alone: a container has no `host.id`, of which OpenTelemetry's own detector warns each time. */
-const hostDetector: ResourceDetector = { detect: () => ({ attributes: { 'host.name': hostname() } }) };
-
-/** What the registry says of a metric holds wherever its instrument was made. */
-const views = Object.entries(registry).map(([instrumentName, { description, attributes: allowed }]) => ({
-  instrumentName,
-  description,
-  attributesProcessors: [createAllowListAttributesProcessor([...allowed])],
-}));
-
-/**
- * Has a gauge exported only where it was recorded or read since the last export. OpenTelemetry would repeat the last value
- * of each series as long as the process lives, and so those of runs that have ended; it has no option for this.
- */
-function letGaugesEnd(sdk: NodeSDK): void {
-  const { readers } = sdk['_meterProviderConfig'] as { readers: MetricReader[] };
-  for (const reader of readers) {
-    const temporality = reader.selectAggregationTemporality.bind(reader);
-    const isGauge = (type: InstrumentType) => type === InstrumentType.GAUGE || type === InstrumentType.OBSERVABLE_GAUGE;
-    reader.selectAggregationTemporality = (type) => (isGauge(type) ? AggregationTemporality.DELTA : temporality(type));
-  }
+/** Makes real trace ids, which logs and peers need, and passes trace and run on, though nothing is sent anywhere. */
+function startTracing(): void {
+  contexts.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
+  propagation.setGlobalPropagator(new CompositePropagator({ propagators }));
+  trace.setGlobalTracerProvider(new TracerProvider({ sampler }));
 }
 
 /**
@@ -96,35 +27,26 @@ function letGaugesEnd(sdk: NodeSDK): void {
  * default `http/protobuf`), and else nowhere; trace context is passed on in both cases. An error that nobody
  * catches ends the process with its message (see `sayLastWords`).
  */
-export function startTelemetry(service: string): Telemetry {
+export async function startTelemetry(service: string): Promise<Telemetry> {
   sayLastWords(service);
   const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
   const log = openLog(service, { sends });
   const told = (message: string) => log.warn(`OpenTelemetry: ${message}`);
   const silent = () => undefined;
   diag.setLogger({ error: told, warn: told, info: silent, debug: silent, verbose: silent }, DiagLogLevel.WARN);
-  const sdk = new NodeSDK({
-    serviceName: service,
-    sampler,
-    views,
-    resourceDetectors: [
-      serviceInstanceIdDetector,
-      processDetector,
-      hostDetector,
-      osDetector,
-      resourceAttributesEnvDetector,
-    ],
-    ...(sends ? {} : { spanProcessors: [nowhere], metricReaders: [], logRecordProcessors: [] }),
-  });
-  letGaugesEnd(sdk);
-  sdk.start();
-  observeProcess();
+  if (!sends) {
+    startTracing();
+    return { log, stop: () => Promise.resolve() };
+  }
+  // The exporters take a quarter of a second and 20 MB, for nothing where nothing is sent.
+  const { startSending } = await import('./sending.ts');
+  const sendLast = startSending(service);
   return {
     log,
     stop: async () => {
       const failed = (error: unknown) =>
         log.warn({ err: error }, 'the last spans, metrics and lines could not be sent');
-      await Promise.race([sdk.shutdown().catch(failed), sleep(3000, undefined, { ref: false })]);
+      await Promise.race([sendLast().catch(failed), sleep(3000, undefined, { ref: false })]);
     },
   };
 }

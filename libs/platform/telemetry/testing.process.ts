@@ -4,7 +4,7 @@ import { context, propagation } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import { activeRun, count, observe, record, startTelemetry, withRun, withSpan } from './index.ts';
 
-const telemetry = startTelemetry('test');
+const telemetry = await startTelemetry('test');
 const { log } = telemetry;
 log.info({ size: 3 }, 'outside');
 await withSpan('outer', {}, () =>

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startTelemetry, untilStopped } from './index.ts';
 
-const telemetry = startTelemetry('test');
+const telemetry = await startTelemetry('test');
 const stopped = untilStopped();
 const alive = setInterval(() => undefined, 1000);
 await stopped;
