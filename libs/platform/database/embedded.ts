@@ -42,6 +42,9 @@ const settings = (port: number, throwaway: boolean) =>
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     max_connections: 200,
+    // Processes that would serve nothing here: reading for others, and replication.
+    io_method: 'sync',
+    max_logical_replication_workers: 0,
     timezone: 'UTC',
     ...(throwaway ? { fsync: 'off', full_page_writes: 'off' } : {}),
   }).map(([name, value]) => `--${name}=${value}`);

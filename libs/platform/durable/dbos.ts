@@ -1,4 +1,5 @@
 import type { DBOSConfig } from '@dbos-inc/dbos-sdk';
+import { DBOSExecutor } from '@dbos-inc/dbos-sdk/internal/dbos-executor';
 import { dbRetryConfig } from '@dbos-inc/dbos-sdk/internal/utils';
 import { workflowTimeoutConfig } from '@dbos-inc/dbos-sdk/internal/workflow_management';
 import type { Carrier } from './carrier.ts';
@@ -25,6 +26,14 @@ dbRetryConfig.maxBackoffSec = 5;
 /** For what DBOS would look for every second and finds never: schedules and deadlines, which we do not use. */
 export const neverMs = 24 * 3600 * 1000;
 workflowTimeoutConfig.pollingIntervalMs = neverMs;
+
+/** Ends what DBOS does ten times a second in a process that has launched it: it looks for spans of its own to export. */
+export function stopCollecting(): void {
+  const { tracer } = DBOSExecutor.globalInstance as unknown as {
+    tracer: { telemetryCollector: { signalBufferID: NodeJS.Timeout } };
+  };
+  clearInterval(tracer.telemetryCollector.signalBufferID);
+}
 
 export const durableSchemaOf = (schema: string) => `${schema}_durable`;
 

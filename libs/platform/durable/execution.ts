@@ -5,7 +5,16 @@ import { PairwiseError, isConnectionLoss } from '@pairwise/errors';
 import type pg from 'pg';
 import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
 import { taken } from './carrier.ts';
-import { type Envelope, type Result, durableSchemaOf, neverMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
+import {
+  type Envelope,
+  type Result,
+  durableSchemaOf,
+  neverMs,
+  quietLogger,
+  stopCollecting,
+  version,
+  withIdleTimeout,
+} from './dbos.ts';
 import { type Dispatcher, startDispatch } from './dispatch.ts';
 import type { About, Body } from './durable.ts';
 import { type Executor, join } from './executors.ts';
@@ -156,6 +165,7 @@ export function openExecution(options: ExecutionOptions) {
         logger: quietLogger(log),
       });
       await DBOS.launch();
+      stopCollecting();
       dispatcher = await startDispatch(queues, () => joined.isBusy(), stopping.signal);
     },
     untilIdle: async (quietMs = 2 * leaseMs): Promise<void> => {

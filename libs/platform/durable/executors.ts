@@ -24,7 +24,7 @@ export const tables = (schema: string) => `
 
 /**
  * How often a process shows that it is alive, and looks after the others and after its own work, as long as the service
- * has work. Without any there is nothing to lose, and it beats twice a lease; it is told when work comes.
+ * has work. Without any there is nothing to lose, and it beats once a lease; it is told when work comes.
  */
 const beatMs = 1000;
 /** A process that holds its lock but does not beat for so many leases is frozen, or cut off. */
@@ -136,7 +136,7 @@ async function beatOn(client: pg.Client, membership: Membership, pulse: Pulse, s
     await membership.onBeat(client);
     pulse.moved = Infinity;
     if (pulse.busy) await sleep(beatMs, undefined, { signal }).catch(() => undefined);
-    else await pulse.bell.wait(leaseMs / 2, signal);
+    else await pulse.bell.wait(leaseMs, signal);
   }
 }
 
