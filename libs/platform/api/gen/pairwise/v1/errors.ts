@@ -7,80 +7,86 @@
 /* eslint-disable */
 
 /**
- * Every reason for which Pairwise refuses a call or for which a run fails.
+ * Every reason for which Pairwise rejects a call or for which a run fails.
  *
- * Errors are `google.rpc.Status`. Its details hold one `google.rpc.ErrorInfo` whose `domain` is `pairwise.v1` and whose
- * `reason` is a name of this enum without the prefix (`INVALID_PAIR`), and, where they fit, `BadRequest` with the path of
- * the offending field (`spec.training.beta`), `PreconditionFailure`, `ResourceInfo` and `RetryInfo`. Callers branch on
- * the reason, never on the text of a message.
+ * Errors are `google.rpc.Status`. The details hold one `google.rpc.ErrorInfo` whose `domain` is `pairwise.v1` and whose
+ * `reason` is a name from this enum without its prefix (`INVALID_PAIR`). Where they apply, the details also hold
+ * `BadRequest` with the path of the offending field (`spec.training.beta`), `PreconditionFailure`, `ResourceInfo` and
+ * `RetryInfo`. Callers branch on the reason, never on the text of the message.
+ *
+ * Each method lists the errors that are specific to it. Besides these, any call can fail with `INVALID_ARGUMENT` (a
+ * malformed resource name or a value out of range), `UNAUTHENTICATED`, `PERMISSION_DENIED`, `TOO_MANY_CALLS`,
+ * `UNAVAILABLE` and `INTERNAL`, and any call with a `request_id` with `REQUEST_ID_REUSED`.
+ *
+ * The last words of each comment are the gRPC status code.
  */
 export const ErrorReason = {
   UNSPECIFIED: "ERROR_REASON_UNSPECIFIED",
-  /** INVALID_ARGUMENT - A field of the request has a value that cannot be. INVALID_ARGUMENT. */
+  /** INVALID_ARGUMENT - A field of the request is missing, malformed or out of range. INVALID_ARGUMENT. */
   INVALID_ARGUMENT: "ERROR_REASON_INVALID_ARGUMENT",
-  /** INVALID_PAIR - A row of a dataset is no usable preference pair. INVALID_ARGUMENT. */
+  /** INVALID_PAIR - A row of an uploaded file is not a usable preference pair. INVALID_ARGUMENT. */
   INVALID_PAIR: "ERROR_REASON_INVALID_PAIR",
-  /** INVALID_FILE - A file is empty, truncated, or not what its name or header says. INVALID_ARGUMENT. */
+  /** INVALID_FILE - A file is empty, truncated, damaged, or not what its name or header says. INVALID_ARGUMENT. */
   INVALID_FILE: "ERROR_REASON_INVALID_FILE",
-  /** EMPTY_DATASET - Nothing usable is left of a dataset. FAILED_PRECONDITION. */
+  /** EMPTY_DATASET - A dataset, file or version has no usable pairs. FAILED_PRECONDITION. */
   EMPTY_DATASET: "ERROR_REASON_EMPTY_DATASET",
-  /** PROMPT_TOO_LONG - A prompt leaves no room for a response within `max_length`. INVALID_ARGUMENT. */
+  /** PROMPT_TOO_LONG - The prompt leaves no room for a response within `max_length`. INVALID_ARGUMENT. */
   PROMPT_TOO_LONG: "ERROR_REASON_PROMPT_TOO_LONG",
-  /** UNKNOWN_FIELD - A spec holds a field that this server does not know. INVALID_ARGUMENT. */
+  /** UNKNOWN_FIELD - A spec contains a field that this server does not know. INVALID_ARGUMENT. */
   UNKNOWN_FIELD: "ERROR_REASON_UNKNOWN_FIELD",
-  /** INVALID_MODEL - A model folder is incomplete or contradicts itself. INVALID_ARGUMENT. */
+  /** INVALID_MODEL - A model folder is incomplete or inconsistent. INVALID_ARGUMENT. */
   INVALID_MODEL: "ERROR_REASON_INVALID_MODEL",
-  /** UNSUPPORTED_ARCHITECTURE - The model's architecture is none that this server trains. INVALID_ARGUMENT. */
+  /** UNSUPPORTED_ARCHITECTURE - This server cannot train the model's architecture. INVALID_ARGUMENT. */
   UNSUPPORTED_ARCHITECTURE: "ERROR_REASON_UNSUPPORTED_ARCHITECTURE",
-  /** UNSUPPORTED_CONFIG - A field of the model's config would change the arithmetic in a way that is not implemented. INVALID_ARGUMENT. */
+  /** UNSUPPORTED_CONFIG - A setting in the model's config changes the computation in a way that is not implemented. INVALID_ARGUMENT. */
   UNSUPPORTED_CONFIG: "ERROR_REASON_UNSUPPORTED_CONFIG",
-  /** UNSUPPORTED_FORMAT - A file format that is refused, such as a pickle. INVALID_ARGUMENT. */
+  /** UNSUPPORTED_FORMAT - The file format is not accepted, for example pickle. INVALID_ARGUMENT. */
   UNSUPPORTED_FORMAT: "ERROR_REASON_UNSUPPORTED_FORMAT",
-  /** MISSING_TENSOR - The weights lack a tensor that the config calls for. INVALID_ARGUMENT. */
+  /** MISSING_TENSOR - The weights lack a tensor that the model's config requires. INVALID_ARGUMENT. */
   MISSING_TENSOR: "ERROR_REASON_MISSING_TENSOR",
-  /** WRONG_SHAPE - A tensor has another shape than the config says. INVALID_ARGUMENT. */
+  /** WRONG_SHAPE - A tensor's shape differs from what the model's config requires. INVALID_ARGUMENT. */
   WRONG_SHAPE: "ERROR_REASON_WRONG_SHAPE",
-  /** NOT_FOUND - The named resource does not exist, or not any more. NOT_FOUND. */
+  /** NOT_FOUND - The named resource does not exist or was deleted. NOT_FOUND. */
   NOT_FOUND: "ERROR_REASON_NOT_FOUND",
-  /** ALREADY_EXISTS - The name is taken; names are never reused. ALREADY_EXISTS. */
+  /** ALREADY_EXISTS - The name is taken, or was used before: names are never reused. ALREADY_EXISTS. */
   ALREADY_EXISTS: "ERROR_REASON_ALREADY_EXISTS",
-  /** REQUEST_ID_REUSED - The same `request_id` came before with another request. ALREADY_EXISTS. */
+  /** REQUEST_ID_REUSED - The `request_id` was already used for a different request. ALREADY_EXISTS. */
   REQUEST_ID_REUSED: "ERROR_REASON_REQUEST_ID_REUSED",
-  /** ETAG_MISMATCH - The resource changed since the caller read its `etag`. ABORTED. */
+  /** ETAG_MISMATCH - The resource has changed since the caller read its `etag`. ABORTED. */
   ETAG_MISMATCH: "ERROR_REASON_ETAG_MISMATCH",
   /** WRONG_STATE - The resource's state does not allow the call. FAILED_PRECONDITION. */
   WRONG_STATE: "ERROR_REASON_WRONG_STATE",
-  /** IN_USE - Something still uses the resource. FAILED_PRECONDITION. */
+  /** IN_USE - The resource is still in use. FAILED_PRECONDITION. */
   IN_USE: "ERROR_REASON_IN_USE",
-  /** DIGEST_MISMATCH - Bytes do not have the digest that they should have. DATA_LOSS. */
+  /** DIGEST_MISMATCH - The bytes do not match the expected digest. DATA_LOSS. */
   DIGEST_MISMATCH: "ERROR_REASON_DIGEST_MISMATCH",
-  /** MISSING_LOGPS - A reference logp that should be in the store is not. FAILED_PRECONDITION. */
+  /** MISSING_LOGPS - A required reference logp has not been computed. FAILED_PRECONDITION. */
   MISSING_LOGPS: "ERROR_REASON_MISSING_LOGPS",
-  /** NON_FINITE - A loss or a gradient became infinite or NaN. FAILED_PRECONDITION. */
+  /** NON_FINITE - A loss, gradient or weight is infinite or NaN, or does not fit the requested type. FAILED_PRECONDITION. */
   NON_FINITE: "ERROR_REASON_NON_FINITE",
-  /** VERIFICATION_FAILED - A finished artifact does not reproduce the policy. FAILED_PRECONDITION. */
+  /** VERIFICATION_FAILED - An exported artifact does not reproduce the policy. FAILED_PRECONDITION. */
   VERIFICATION_FAILED: "ERROR_REASON_VERIFICATION_FAILED",
-  /** STALE_ATTEMPT - A worker that was given up for dead tried to write. ABORTED. */
+  /** STALE_ATTEMPT - A worker that had lost its work to another one tried to write. ABORTED. */
   STALE_ATTEMPT: "ERROR_REASON_STALE_ATTEMPT",
   /** CANCELLED - The caller or an operator cancelled the work. CANCELLED. */
   CANCELLED: "ERROR_REASON_CANCELLED",
-  /** DISK_FULL - No space is left in the data folder. RESOURCE_EXHAUSTED. */
+  /** DISK_FULL - The disk of the data folder is full. RESOURCE_EXHAUSTED. */
   DISK_FULL: "ERROR_REASON_DISK_FULL",
-  /** DOWNLOAD_FAILED - A download broke off or was refused by its server. UNAVAILABLE. */
+  /** DOWNLOAD_FAILED - A download failed or its server rejected it. UNAVAILABLE. */
   DOWNLOAD_FAILED: "ERROR_REASON_DOWNLOAD_FAILED",
-  /** OFFLINE - A download is needed, but the server runs offline. FAILED_PRECONDITION. */
+  /** OFFLINE - A download is required, but the server runs offline. FAILED_PRECONDITION. */
   OFFLINE: "ERROR_REASON_OFFLINE",
-  /** UNAUTHENTICATED - The call has no valid token. UNAUTHENTICATED. */
+  /** UNAUTHENTICATED - The call carries no valid token. UNAUTHENTICATED. */
   UNAUTHENTICATED: "ERROR_REASON_UNAUTHENTICATED",
-  /** PERMISSION_DENIED - The caller may not do this. PERMISSION_DENIED. */
+  /** PERMISSION_DENIED - The caller's role does not allow the call, or the server may not read the path. PERMISSION_DENIED. */
   PERMISSION_DENIED: "ERROR_REASON_PERMISSION_DENIED",
-  /** UNAVAILABLE - A part of the platform is out of reach for now; the call may be repeated. UNAVAILABLE. */
+  /** UNAVAILABLE - Part of the platform is temporarily unreachable; the caller can retry. UNAVAILABLE. */
   UNAVAILABLE: "ERROR_REASON_UNAVAILABLE",
-  /** INTERNAL - A defect of the server. INTERNAL. */
+  /** INTERNAL - A bug in the server. INTERNAL. */
   INTERNAL: "ERROR_REASON_INTERNAL",
   /** OUT_OF_MEMORY - The device has too little memory for the work; smaller micro-batches may fit. RESOURCE_EXHAUSTED. */
   OUT_OF_MEMORY: "ERROR_REASON_OUT_OF_MEMORY",
-  /** TOO_MANY_CALLS - The caller has too many calls open at once; it may call again once some have ended, such as watches. RESOURCE_EXHAUSTED. */
+  /** TOO_MANY_CALLS - The caller has too many open calls, for example watches, and can retry once some have ended. RESOURCE_EXHAUSTED. */
   TOO_MANY_CALLS: "ERROR_REASON_TOO_MANY_CALLS",
 } as const;
 
