@@ -24,11 +24,11 @@ import { Status } from "../../google/rpc/status.ts";
 /** State of a model. */
 export const ModelState = {
   UNSPECIFIED: "MODEL_STATE_UNSPECIFIED",
-  /** IMPORTING - Its files are being brought in and checked. */
+  /** IMPORTING - The files are being copied and checked. */
   IMPORTING: "MODEL_STATE_IMPORTING",
-  /** READY - It can be used. */
+  /** READY - The model can be used. */
   READY: "MODEL_STATE_READY",
-  /** FAILED - It could not be imported; `error` says why. */
+  /** FAILED - The import failed; `error` says why. */
   FAILED: "MODEL_STATE_FAILED",
 } as const;
 
@@ -90,17 +90,17 @@ export function modelStateToNumber(object: ModelState): number {
   }
 }
 
-/** Where a base model comes from. It has at most 1,000 weight files, with at most 100,000 tensors in all. */
+/** Where to find a base model. A model has at most 1,000 weight files with at most 100,000 tensors in total. */
 export interface ModelSource {
   source:
     | //
     /** A repository on the Hugging Face hub. */
     { $case: "hub"; value: HubSource }
     | //
-    /** `file:///absolute/folder` (below a folder that the server allows) or `hf://organisation/name@revision`. */
+    /** `file:///absolute/folder`, inside a folder that the server allows, or `hf://organisation/name@revision`. */
     { $case: "uri"; value: string }
     | //
-    /** Resource name of an imported model, `projects/{project}/models/{model}`. */
+    /** Resource name of an imported model, `projects/{project}/models/{model}`. `ImportModel` does not accept this. */
     { $case: "model"; value: string }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -115,48 +115,54 @@ export interface HubSource {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** A base model, sealed by the digest of its files. */
+/** A base model, identified by the digest of its files. */
 export interface Model {
   /** `projects/{project}/models/{model}`. */
   name: string;
-  /** Assigned by the server; unique for ever. */
+  /** Assigned by the server; never reused. */
   uid: string;
+  /** Only a `READY` model can be used. */
   state: ModelState;
-  /** Why the import failed. */
+  /** Why the import failed. Set only in state `FAILED`. */
   error:
     | Status
     | undefined;
-  /** The source as it was given. */
+  /** The source as the caller gave it. */
   source:
     | ModelSource
     | undefined;
-  /** Hub repository, if it came from one. */
+  /** Hub repository, `organisation/name`. Empty for a model that does not come from the hub. */
   repoId: string;
-  /** Hub commit, if it came from one. */
+  /** Hub commit. Empty for a model that does not come from the hub. */
   commit: string;
-  /** `sha256:<hex>` of the sorted list of files. */
+  /** `sha256:<hex>` of the sorted list of files. Empty until the model is `READY`. */
   digest: string;
   /** Class named in config.json, such as `LlamaForCausalLM`. */
   architecture: string;
+  /** Number of weights. */
   parameterCount: bigint;
-  /** Storage dtype of the weights as safetensors names it, such as `BF16`. */
+  /** Dtype in which most of the weights are stored, as safetensors names it, such as `BF16`. */
   dtype: string;
-  /** Longest sequence that the model was made for, in tokens. */
+  /** Longest sequence that the model supports, in tokens. */
   maxLength: number;
+  /** Number of token ids. */
   vocabularySize: number;
-  /** The model's files by path, each with size and digest. */
+  /** The model's files with their sizes and digests. Empty until the model is `READY`. */
   files: FileInfo[];
-  /** Bytes brought in so far, and in all, while importing. */
+  /** Bytes downloaded so far. */
   receivedSizeBytes: bigint;
+  /** Size of all files, in bytes. */
   totalSizeBytes: bigint;
+  /** When the import was requested. */
   createTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** One file of a model or an artifact. */
 export interface FileInfo {
-  /** Relative path, with `/`. */
+  /** Path relative to the folder, with `/` as the separator. */
   path: string;
+  /** Size in bytes. */
   sizeBytes: bigint;
   /** `sha256:<hex>` of the file's bytes. */
   digest: string;
@@ -168,17 +174,22 @@ export interface ImportModelRequest {
   parent: string;
   /** Last segment of the name: a DNS label of at most 50 characters. Default: chosen by the server. */
   modelId: string;
+  /** Required: `hub` or `uri`. */
   source:
     | ModelSource
     | undefined;
-  /** Makes repetitions of this call harmless: a UUID or any text of at most 64 characters. */
+  /**
+   * A retry with the same id returns the result of the first call. Any text of at most 64 characters, such as a UUID.
+   * Default: none, so that a retry is a new call.
+   */
   requestId: string;
-  /** Checks the request and the source, changes nothing. Default: false. */
+  /** Checks the request and the source without importing anything. Default: false. */
   validateOnly: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ImportModelResponse {
+  /** The new model, or the existing one with the same content. */
   model: Model | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -186,33 +197,44 @@ export interface ImportModelResponse {
 export interface InspectModelRequest {
   /** `projects/{project}`. */
   parent: string;
+  /** Required. */
   source: ModelSource | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface InspectModelResponse {
-  /** Class named in config.json. */
+  /** Class named in config.json. Empty if that cannot be read. */
   architecture: string;
-  /** Whether this server can train it. */
+  /** Whether this server can train the model. */
   supported: boolean;
-  /** Why not, one entry per obstacle. Empty if supported. */
+  /** Why the server cannot train the model, one entry per obstacle. Empty if `supported` is true. */
   obstacles: Status[];
+  /** Number of weights; 0 if the settings or the weights are an obstacle. */
   parameterCount: bigint;
+  /**
+   * Dtype in which most of the weights are stored, as safetensors names it. Empty if the settings or the weights are an
+   * obstacle.
+   */
   dtype: string;
+  /** Longest sequence that the model supports, in tokens; 0 if the settings or the weights are an obstacle. */
   maxLength: number;
+  /** Number of token ids; 0 if the settings or the weights are an obstacle. */
   vocabularySize: number;
+  /** Size of all files, in bytes. */
   totalSizeBytes: bigint;
-  /** Whether messages can be rendered with a chat template of the model. */
+  /** Whether the model has a chat template, which pairs of messages require. */
   hasChatTemplate: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetModelRequest {
+  /** `projects/{project}/models/{model}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetModelResponse {
+  /** The model in its current state. */
   model: Model | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -220,22 +242,28 @@ export interface GetModelResponse {
 export interface ListModelsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Models per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
-  /** `next_page_token` of the previous page. */
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListModelsResponse {
+  /** One page of models. */
   models: Model[];
-  /** Empty on the last page. */
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface DeleteModelRequest {
+  /** `projects/{project}/models/{model}`. */
   name: string;
+  /**
+   * A retry with the same id succeeds without effect. Any text of at most 64 characters. Default: none, so that a retry
+   * fails with `NOT_FOUND`.
+   */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -2195,17 +2223,18 @@ export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
 };
 
 /**
- * Brings base models in, checks them, and seals them by digest. It runs in the dataset process, the one door through
- * which bytes come in from outside.
+ * Imports base models, checks them, and stores them by digest. It runs in the dataset process, the only process that
+ * reads data from outside the platform.
  */
 export type ModelServiceService = typeof ModelServiceService;
 export const ModelServiceService = {
   /**
-   * Imports a model folder in Hugging Face layout. Returns at once with a model in state `IMPORTING`, which
-   * `GetModel` follows. Idempotent: the same `request_id`, or a source that was imported and has not changed since,
-   * returns the model that exists, unless `model_id` asks for another name. Errors: `ALREADY_EXISTS`, `INVALID_MODEL`,
+   * Imports a model folder in Hugging Face layout. Checks the settings and the weight headers, then returns a model in
+   * state `IMPORTING` while the files are copied; poll `GetModel` for the result. Idempotent by `request_id` and by
+   * content: a source that was already imported and has not changed returns the existing model, unless `model_id` asks
+   * for another name. Errors: `ALREADY_EXISTS`, `NOT_FOUND` (no such repository), `INVALID_MODEL`,
    * `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`, `MISSING_TENSOR`, `WRONG_SHAPE`,
-   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
+   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE`. Errors after the call has returned are in `Model.error`.
    */
   importModel: {
     path: "/pairwise.v1.ModelService/ImportModel" as const,
@@ -2216,7 +2245,11 @@ export const ModelServiceService = {
     responseSerialize: (value: ImportModelResponse): Buffer => Buffer.from(ImportModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ImportModelResponse => ImportModelResponse.decode(value),
   },
-  /** Says what a source is and whether it can be trained, without importing its weights. */
+  /**
+   * Reports what a source contains and whether it can be trained, without importing its weights. What makes a model
+   * unusable is returned in `obstacles`. Errors: `NOT_FOUND`, `WRONG_STATE` (an imported model that is not ready),
+   * `DOWNLOAD_FAILED`, `OFFLINE`.
+   */
   inspectModel: {
     path: "/pairwise.v1.ModelService/InspectModel" as const,
     requestStream: false as const,
@@ -2237,7 +2270,7 @@ export const ModelServiceService = {
     responseSerialize: (value: GetModelResponse): Buffer => Buffer.from(GetModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetModelResponse => GetModelResponse.decode(value),
   },
-  /** Lists models, newest first. */
+  /** Lists a project's models, newest first. */
   listModels: {
     path: "/pairwise.v1.ModelService/ListModels" as const,
     requestStream: false as const,
@@ -2248,8 +2281,8 @@ export const ModelServiceService = {
     responseDeserialize: (value: Buffer): ListModelsResponse => ListModelsResponse.decode(value),
   },
   /**
-   * Deletes a model; importing ends. A run that needs it later fails with `NOT_FOUND`. Idempotent by `request_id`.
-   * Errors: `NOT_FOUND`.
+   * Deletes a model and stops its import if that is still running. A run that still needs the model fails with
+   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel: {
     path: "/pairwise.v1.ModelService/DeleteModel" as const,
@@ -2264,33 +2297,39 @@ export const ModelServiceService = {
 
 export interface ModelServiceServer extends UntypedServiceImplementation {
   /**
-   * Imports a model folder in Hugging Face layout. Returns at once with a model in state `IMPORTING`, which
-   * `GetModel` follows. Idempotent: the same `request_id`, or a source that was imported and has not changed since,
-   * returns the model that exists, unless `model_id` asks for another name. Errors: `ALREADY_EXISTS`, `INVALID_MODEL`,
+   * Imports a model folder in Hugging Face layout. Checks the settings and the weight headers, then returns a model in
+   * state `IMPORTING` while the files are copied; poll `GetModel` for the result. Idempotent by `request_id` and by
+   * content: a source that was already imported and has not changed returns the existing model, unless `model_id` asks
+   * for another name. Errors: `ALREADY_EXISTS`, `NOT_FOUND` (no such repository), `INVALID_MODEL`,
    * `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`, `MISSING_TENSOR`, `WRONG_SHAPE`,
-   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
+   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE`. Errors after the call has returned are in `Model.error`.
    */
   importModel: handleUnaryCall<ImportModelRequest, ImportModelResponse>;
-  /** Says what a source is and whether it can be trained, without importing its weights. */
+  /**
+   * Reports what a source contains and whether it can be trained, without importing its weights. What makes a model
+   * unusable is returned in `obstacles`. Errors: `NOT_FOUND`, `WRONG_STATE` (an imported model that is not ready),
+   * `DOWNLOAD_FAILED`, `OFFLINE`.
+   */
   inspectModel: handleUnaryCall<InspectModelRequest, InspectModelResponse>;
   /** Returns one model. Errors: `NOT_FOUND`. */
   getModel: handleUnaryCall<GetModelRequest, GetModelResponse>;
-  /** Lists models, newest first. */
+  /** Lists a project's models, newest first. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
   /**
-   * Deletes a model; importing ends. A run that needs it later fails with `NOT_FOUND`. Idempotent by `request_id`.
-   * Errors: `NOT_FOUND`.
+   * Deletes a model and stops its import if that is still running. A run that still needs the model fails with
+   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel: handleUnaryCall<DeleteModelRequest, DeleteModelResponse>;
 }
 
 export interface ModelServiceClient extends Client {
   /**
-   * Imports a model folder in Hugging Face layout. Returns at once with a model in state `IMPORTING`, which
-   * `GetModel` follows. Idempotent: the same `request_id`, or a source that was imported and has not changed since,
-   * returns the model that exists, unless `model_id` asks for another name. Errors: `ALREADY_EXISTS`, `INVALID_MODEL`,
+   * Imports a model folder in Hugging Face layout. Checks the settings and the weight headers, then returns a model in
+   * state `IMPORTING` while the files are copied; poll `GetModel` for the result. Idempotent by `request_id` and by
+   * content: a source that was already imported and has not changed returns the existing model, unless `model_id` asks
+   * for another name. Errors: `ALREADY_EXISTS`, `NOT_FOUND` (no such repository), `INVALID_MODEL`,
    * `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `UNSUPPORTED_FORMAT`, `MISSING_TENSOR`, `WRONG_SHAPE`,
-   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE` (later ones on `Model.error`).
+   * `INVALID_FILE`, `DOWNLOAD_FAILED`, `OFFLINE`. Errors after the call has returned are in `Model.error`.
    */
   importModel(
     request: ImportModelRequest,
@@ -2307,7 +2346,11 @@ export interface ModelServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ImportModelResponse) => void,
   ): ClientUnaryCall;
-  /** Says what a source is and whether it can be trained, without importing its weights. */
+  /**
+   * Reports what a source contains and whether it can be trained, without importing its weights. What makes a model
+   * unusable is returned in `obstacles`. Errors: `NOT_FOUND`, `WRONG_STATE` (an imported model that is not ready),
+   * `DOWNLOAD_FAILED`, `OFFLINE`.
+   */
   inspectModel(
     request: InspectModelRequest,
     callback: (error: ServiceError | null, response: InspectModelResponse) => void,
@@ -2339,7 +2382,7 @@ export interface ModelServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetModelResponse) => void,
   ): ClientUnaryCall;
-  /** Lists models, newest first. */
+  /** Lists a project's models, newest first. */
   listModels(
     request: ListModelsRequest,
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
@@ -2356,8 +2399,8 @@ export interface ModelServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Deletes a model; importing ends. A run that needs it later fails with `NOT_FOUND`. Idempotent by `request_id`.
-   * Errors: `NOT_FOUND`.
+   * Deletes a model and stops its import if that is still running. A run that still needs the model fails with
+   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel(
     request: DeleteModelRequest,
