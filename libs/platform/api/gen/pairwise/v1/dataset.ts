@@ -25,12 +25,12 @@ import {
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 
-/** What to do with a row that is no usable pair. */
+/** What to do with a row that is not a usable pair. */
 export const ImportPolicy = {
   UNSPECIFIED: "IMPORT_POLICY_UNSPECIFIED",
-  /** STRICT - One bad row refuses the import. The default. */
+  /** STRICT - One bad row makes the import fail. This is the default. */
   STRICT: "IMPORT_POLICY_STRICT",
-  /** SKIP - Bad rows are left out and counted by reason. */
+  /** SKIP - Bad rows are skipped and counted by reason. */
   SKIP: "IMPORT_POLICY_SKIP",
 } as const;
 
@@ -87,11 +87,11 @@ export function importPolicyToNumber(object: ImportPolicy): number {
 /** State of an import. */
 export const ImportState = {
   UNSPECIFIED: "IMPORT_STATE_UNSPECIFIED",
-  /** RECEIVING - Bytes are arriving; the upload may be taken up at `committed_size_bytes`. */
+  /** RECEIVING - The upload is not complete; it can resume at `committed_size_bytes`. */
   RECEIVING: "IMPORT_STATE_RECEIVING",
-  /** READY - The file is whole and its pairs are accepted. */
+  /** READY - The file is complete and its pairs are accepted. */
   READY: "IMPORT_STATE_READY",
-  /** FAILED - The file was refused; `error` says why. */
+  /** FAILED - The file was rejected; `error` says why. */
   FAILED: "IMPORT_STATE_FAILED",
 } as const;
 
@@ -153,14 +153,14 @@ export function importStateToNumber(object: ImportState): number {
   }
 }
 
-/** How a pair longer than `max_length` tokens is treated. */
+/** What to do with a pair that is longer than `max_length` tokens. */
 export const TruncationMode = {
   UNSPECIFIED: "TRUNCATION_MODE_UNSPECIFIED",
-  /** REFUSE - The pair is left out and counted. The default. */
+  /** REFUSE - The pair is left out and counted. This is the default. */
   REFUSE: "TRUNCATION_MODE_REFUSE",
-  /** KEEP_START - Responses lose their ends. */
+  /** KEEP_START - The responses are cut at the end. */
   KEEP_START: "TRUNCATION_MODE_KEEP_START",
-  /** KEEP_END - Prompts lose their beginnings. */
+  /** KEEP_END - The prompt is cut at the beginning. */
   KEEP_END: "TRUNCATION_MODE_KEEP_END",
 } as const;
 
@@ -222,16 +222,17 @@ export function truncationModeToNumber(object: TruncationMode): number {
   }
 }
 
-/** A named collection of preference pairs that grows by versions. */
+/** A named collection of preference pairs that grows version by version. */
 export interface Dataset {
   /** `projects/{project}/datasets/{dataset}`. */
   name: string;
-  /** Assigned by the server; unique for ever. */
+  /** Assigned by the server; never reused. */
   uid: string;
   /** Number of the newest version; 0 before the first. */
   latestVersion: number;
-  /** Changes with every change of the dataset. */
+  /** Changes whenever the dataset changes. */
   etag: string;
+  /** When the dataset was created. */
   createTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -240,47 +241,63 @@ export interface Dataset {
 export interface Import {
   /** `projects/{project}/datasets/{dataset}/imports/{import}`. */
   name: string;
+  /** Only a `READY` import becomes part of a version. */
   state: ImportState;
-  /** Why the file was refused. */
+  /** Why the file was rejected. Set only in state `FAILED`. */
   error:
     | Status
     | undefined;
-  /** Bytes that are safely on disk: where an interrupted upload goes on. */
+  /** Bytes of the file that are safely on disk. An interrupted upload resumes here. */
   committedSizeBytes: bigint;
-  report: DatasetReport | undefined;
+  /** What happened to the rows. Set only in state `READY`. */
+  report:
+    | DatasetReport
+    | undefined;
+  /** When the upload started. */
   createTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** What became of the rows of a file or a version. */
+/** What happened to the rows of a file, or to the pairs of a version. */
 export interface DatasetReport {
+  /** Distinct pairs that were accepted. */
   acceptedCount: number;
+  /** Rows or pairs that were rejected. */
   refusedCount: number;
-  /** Accepted rows whose pair had come before; they count once. */
+  /** Rows whose pair had already been accepted; not part of `accepted_count`. */
   duplicateCount: number;
-  /** Refused rows by reason. */
+  /** The rejected ones by reason. */
   refused: RefusedRows[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** The rows that were refused for one reason. */
+/** The rows that were rejected for one reason. */
 export interface RefusedRows {
-  /** Such as `EMPTY_RESPONSE`, `IDENTICAL_RESPONSES`, `PROMPTS_DIFFER`, `BROKEN_JSON`, `TOO_LONG`. */
+  /** Such as `EMPTY_RESPONSE`, `IDENTICAL_RESPONSES`, `PROMPTS_DIFFER`, `BROKEN_JSON` or `TOO_LONG`. */
   reason: string;
+  /** Number of rows. */
   count: number;
-  /** Line numbers (JSONL) or positions (array) of the first of them, from 1. At most 20. */
+  /**
+   * Where the first of them are, counted from 1: line numbers of a JSONL file, positions in an array or in a version.
+   * At most 20.
+   */
   firstLines: number[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** An immutable set of pairs. */
 export interface DatasetVersion {
-  /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
+  /** `projects/{project}/datasets/{dataset}/versions/{number}`; the first number is 1. */
   name: string;
   /** `sha256:<hex>` of the pairs in canonical order. */
   digest: string;
+  /** Number of distinct pairs. */
   pairCount: number;
-  report: DatasetReport | undefined;
+  /** The combined report of all imports in this version. */
+  report:
+    | DatasetReport
+    | undefined;
+  /** When the version was sealed. */
   createTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -289,22 +306,28 @@ export interface DatasetVersion {
 export interface Encoding {
   /** `projects/{project}/datasets/{dataset}/versions/{number}/encodings/{encoding}`. */
   name: string;
-  /** sha256 of the recipe: pairs, tokenizer, chat template, `max_length`, truncation mode, format. */
+  /**
+   * `sha256:<hex>` of everything that determines the token ids: pairs, tokenizer, chat template, `max_length`,
+   * truncation mode and format version.
+   */
   fingerprint: string;
+  /** Number of encoded pairs. */
   pairCount: number;
-  /** Pairs that were left out, by reason. */
+  /** How many pairs were encoded, and how many were left out and why. */
   report:
     | DatasetReport
     | undefined;
-  /** Tokens of all prompts and responses, each prompt counted once. */
+  /** Tokens in all prompts and responses; the prompt of a pair counts once. */
   tokenCount: bigint;
   /** Longest prompt plus response, in tokens. */
   longestLength: number;
-  /** Digests of the shards in canonical order: safetensors blobs of at most 1,024 pairs each. */
+  /** `sha256:<hex>` of each shard in canonical order. A shard is a safetensors blob of at most 1,024 pairs. */
   shardDigests: string[];
-  /** The model whose tokenizer made it, `projects/{project}/models/{model}`. */
+  /** The model whose tokenizer was used, `projects/{project}/models/{model}`. */
   model: string;
+  /** The limit that was applied, in tokens. */
   maxLength: number;
+  /** The truncation mode that was applied. */
   truncationMode: TruncationMode;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -314,24 +337,30 @@ export interface CreateDatasetRequest {
   parent: string;
   /** Last segment of the name: a DNS label of at most 50 characters. Default: chosen by the server. */
   datasetId: string;
-  /** Makes repetitions of this call harmless. */
+  /**
+   * A retry with the same id returns the result of the first call. Any text of at most 64 characters, such as a UUID.
+   * Default: none, so that a retry is a new call.
+   */
   requestId: string;
-  /** Checks the request, changes nothing. Default: false. */
+  /** Checks the request without creating anything. Default: false. */
   validateOnly: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CreateDatasetResponse {
+  /** The new dataset. */
   dataset: Dataset | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetDatasetRequest {
+  /** `projects/{project}/datasets/{dataset}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetDatasetResponse {
+  /** The dataset in its current state. */
   dataset: Dataset | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -339,22 +368,30 @@ export interface GetDatasetResponse {
 export interface ListDatasetsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Datasets per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListDatasetsResponse {
+  /** One page of datasets. */
   datasets: Dataset[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface DeleteDatasetRequest {
+  /** `projects/{project}/datasets/{dataset}`. */
   name: string;
-  /** Refuses the call if the dataset changed since. Optional. */
+  /** If set, the call fails with `ETAG_MISMATCH` unless this is the dataset's current etag. Default: no check. */
   etag: string;
+  /**
+   * A retry with the same id succeeds without effect. Any text of at most 64 characters. Default: none, so that a retry
+   * fails with `NOT_FOUND`.
+   */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -365,11 +402,15 @@ export interface DeleteDatasetResponse {
 
 export interface ImportPairsRequest {
   payload:
-    | { $case: "header"; value: ImportHeader }
     | //
-    /** Bytes of the file. 64 KiB to 1 MiB is a good size. */
+    /** The first message, sent once. */
+    { $case: "header"; value: ImportHeader }
+    | //
+    /** The next bytes of the file. 64 KiB to 1 MiB is a good size. */
     { $case: "chunk"; value: Buffer }
-    | { $case: "finish"; value: ImportFinish }
+    | //
+    /** The last message. A stream that ends without it is an interrupted upload. */
+    { $case: "finish"; value: ImportFinish }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -378,36 +419,42 @@ export interface ImportPairsRequest {
 export interface ImportHeader {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
-  /** Last segment of the import's name: a DNS label of at most 50 characters. The same id goes on with the same upload. */
+  /**
+   * Last segment of the import's name: a DNS label of at most 50 characters. The id of an earlier upload resumes it.
+   * Default: chosen by the server, so that the upload cannot be resumed.
+   */
   importId: string;
   /**
-   * Position in the file of the first chunk that follows; must be the import's `committed_size_bytes`. At least 0.
-   * Default: 0.
+   * Position in the file of the first chunk that follows, in bytes. At least 0; must be the import's
+   * `committed_size_bytes`. Default: 0.
    */
   offsetBytes: bigint;
-  /** Default: `STRICT`. */
+  /** What to do with bad rows. A resumed upload must use the same policy. Default: `STRICT`. */
   policy: ImportPolicy;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The last message of an upload. */
 export interface ImportFinish {
-  /** `sha256:<hex>` of the whole file. */
+  /** `sha256:<hex>` of the whole file, including what earlier uploads sent. */
   digest: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ImportPairsResponse {
+  /** The import in state `READY`. */
   import: Import | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetImportRequest {
+  /** `projects/{project}/datasets/{dataset}/imports/{import}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetImportResponse {
+  /** The import in its current state. */
   import: Import | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -415,21 +462,28 @@ export interface GetImportResponse {
 export interface SealVersionRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
+  /**
+   * A retry with the same id returns the result of the first call. Any text of at most 64 characters, such as a UUID.
+   * Default: none, so that a retry is a new call.
+   */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface SealVersionResponse {
+  /** The new version. */
   version: DatasetVersion | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetDatasetVersionRequest {
+  /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetDatasetVersionResponse {
+  /** The version. */
   version: DatasetVersion | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -437,43 +491,54 @@ export interface GetDatasetVersionResponse {
 export interface ListDatasetVersionsRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Versions per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListDatasetVersionsResponse {
+  /** One page of versions. */
   versions: DatasetVersion[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** A message of a conversation. */
+/** One message of a conversation. */
 export interface Message {
-  /** `system`, `user`, `assistant` or what else the model's chat template knows. */
+  /** `system`, `user`, `assistant` or another role that the model's chat template supports. */
   role: string;
+  /** The text of the message. */
   content: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** A text or a conversation. */
+/** Plain text or a conversation. */
 export interface Turn {
-  /** Plain text; unset for a conversation. */
+  /** Plain text. Unset for a conversation. */
   text?:
     | string
     | undefined;
-  /** The messages of a conversation. */
+  /** The messages of a conversation. Empty for plain text. */
   messages: Message[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** One preference pair as it was sealed. */
+/** One preference pair. */
 export interface PreferencePair {
-  /** `sha256:<hex>` of its content. */
+  /** `sha256:<hex>` of the pair's content. */
   digest: string;
-  prompt: Turn | undefined;
-  chosen: Turn | undefined;
+  /** What both responses answer. */
+  prompt:
+    | Turn
+    | undefined;
+  /** The preferred response. */
+  chosen:
+    | Turn
+    | undefined;
+  /** The other response. */
   rejected: Turn | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -481,18 +546,19 @@ export interface PreferencePair {
 export interface ReadPairsRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
-  /** Position of the first pair. At least 0. Default: 0. */
+  /** Position of the first pair to return. At least 0. Default: 0. */
   offset: number;
-  /** At most this many pairs. At least 0. Default: 0, which means all. */
+  /** Maximum number of pairs to return. At least 0; 0 means all. Default: 0. */
   limit: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ReadPairsResponse {
+  /** The pair. */
   pair:
     | PreferencePair
     | undefined;
-  /** Position of the pair, from 0. */
+  /** The pair's position in the version, from 0. */
   position: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -500,31 +566,34 @@ export interface ReadPairsResponse {
 export interface EncodeVersionRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
-  /** `projects/{project}/models/{model}`. */
+  /** The model whose tokenizer to use, `projects/{project}/models/{model}`. */
   model: string;
   /**
-   * Longest prompt plus response plus end of turn, in tokens. From 2 to the model's `max_length`. Default: 1024, capped
-   * by the model.
+   * Longest prompt plus response including the end-of-turn token, in tokens. From 2 to the model's `max_length`.
+   * Default: 1024, or the model's `max_length` if that is shorter.
    */
   maxLength?:
     | number
     | undefined;
-  /** Default: `REFUSE`. */
+  /** What to do with longer pairs. Default: `REFUSE`. */
   truncationMode: TruncationMode;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface EncodeVersionResponse {
+  /** The complete encoding. */
   encoding: Encoding | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetEncodingRequest {
+  /** `projects/{project}/datasets/{dataset}/versions/{number}/encodings/{encoding}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetEncodingResponse {
+  /** The encoding. */
   encoding: Encoding | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -4569,7 +4638,7 @@ export const GetEncodingResponse: MessageFns<GetEncodingResponse> = {
   },
 };
 
-/** Holds preference pairs in immutable, validated versions, and encodes them as token ids. */
+/** Stores preference pairs in immutable, validated versions and encodes them as token ids. */
 export type DatasetServiceService = typeof DatasetServiceService;
 export const DatasetServiceService = {
   /** Creates an empty dataset. Idempotent by `request_id`. Errors: `ALREADY_EXISTS`, `INVALID_ARGUMENT`. */
@@ -4593,7 +4662,7 @@ export const DatasetServiceService = {
     responseSerialize: (value: GetDatasetResponse): Buffer => Buffer.from(GetDatasetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetDatasetResponse => GetDatasetResponse.decode(value),
   },
-  /** Lists datasets, newest first. */
+  /** Lists a project's datasets, newest first. */
   listDatasets: {
     path: "/pairwise.v1.DatasetService/ListDatasets" as const,
     requestStream: false as const,
@@ -4605,8 +4674,8 @@ export const DatasetServiceService = {
     responseDeserialize: (value: Buffer): ListDatasetsResponse => ListDatasetsResponse.decode(value),
   },
   /**
-   * Deletes a dataset with its versions. Runs that have encoded it keep what they need; a run that has not fails with
-   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
+   * Deletes a dataset with its versions and imports. Runs that have already encoded it keep what they need; a run that
+   * has not fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
    */
   deleteDataset: {
     path: "/pairwise.v1.DatasetService/DeleteDataset" as const,
@@ -4619,12 +4688,20 @@ export const DatasetServiceService = {
     responseDeserialize: (value: Buffer): DeleteDatasetResponse => DeleteDatasetResponse.decode(value),
   },
   /**
-   * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file. What has
-   * arrived is kept: after a broken connection `GetImport` says from which byte to go on. The file is JSONL or a JSON
-   * array, plain or gzip, told apart by its content. Rows may be `{prompt, chosen, rejected}` of strings or message
-   * lists, or `{chosen, rejected}` with the prompt as their common beginning. Nothing of an import is visible until it
-   * is `READY`. A dataset has at most 1,000 imports that are in no version. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
-   * `DIGEST_MISMATCH`, `WRONG_STATE`.
+   * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file.
+   *
+   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. Rows are `{prompt,
+   * chosen, rejected}` with strings or lists of messages, or `{chosen, rejected}` whose common beginning is the prompt.
+   * The pairs are not part of any version until `SealVersion`.
+   *
+   * The server keeps what it has received, so an interrupted upload can resume: `GetImport` returns the offset to
+   * resume from. Only the newest upload of an import continues; an older one fails with `WRONG_STATE`. Idempotent by
+   * `import_id`: uploading the same file again returns the outcome of the first upload. A dataset has at most 1,000
+   * imports that are not in a version yet.
+   *
+   * Errors: `NOT_FOUND`, `INVALID_FILE`, `INVALID_PAIR` (with policy `STRICT`; the message names the row),
+   * `EMPTY_DATASET` (no usable row), `DIGEST_MISMATCH` (the upload has to start again at byte 0), `WRONG_STATE` (wrong
+   * offset, a different file for an import that has ended, or too many imports), `DISK_FULL`.
    */
   importPairs: {
     path: "/pairwise.v1.DatasetService/ImportPairs" as const,
@@ -4646,9 +4723,9 @@ export const DatasetServiceService = {
     responseDeserialize: (value: Buffer): GetImportResponse => GetImportResponse.decode(value),
   },
   /**
-   * Seals all imports that are `READY` and in no version yet into the next version, which holds the pairs of the version
-   * before and theirs, each once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET` if there is nothing to
-   * seal.
+   * Creates the next version from the pairs of the previous version and of all imports that are `READY` and not in a
+   * version yet. Each distinct pair is stored once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET`
+   * (no new imports).
    */
   sealVersion: {
     path: "/pairwise.v1.DatasetService/SealVersion" as const,
@@ -4671,7 +4748,7 @@ export const DatasetServiceService = {
       Buffer.from(GetDatasetVersionResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetDatasetVersionResponse => GetDatasetVersionResponse.decode(value),
   },
-  /** Lists a dataset's versions, newest first. */
+  /** Lists a dataset's versions, newest first. Errors: `NOT_FOUND`. */
   listDatasetVersions: {
     path: "/pairwise.v1.DatasetService/ListDatasetVersions" as const,
     requestStream: false as const,
@@ -4684,8 +4761,8 @@ export const DatasetServiceService = {
     responseDeserialize: (value: Buffer): ListDatasetVersionsResponse => ListDatasetVersionsResponse.decode(value),
   },
   /**
-   * Streams a version's pairs in canonical order, which is that of their digests, from `offset` on, so that a broken
-   * stream can be taken up again. Errors: `NOT_FOUND`.
+   * Streams a version's pairs in canonical order, which is the order of their digests. A caller can resume an
+   * interrupted stream with `offset`. Errors: `NOT_FOUND`.
    */
   readPairs: {
     path: "/pairwise.v1.DatasetService/ReadPairs" as const,
@@ -4697,8 +4774,10 @@ export const DatasetServiceService = {
     responseDeserialize: (value: Buffer): ReadPairsResponse => ReadPairsResponse.decode(value),
   },
   /**
-   * Encodes a version with a model's tokenizer and chat template: once per combination, kept for ever. Idempotent by
-   * content. Errors: `NOT_FOUND`, `EMPTY_DATASET` if no pair can be kept, `WRONG_STATE` if the model is not ready.
+   * Encodes a version with a model's tokenizer and chat template. Returns when the encoding is complete. Each
+   * combination of pairs, tokenizer and limits is encoded once and kept permanently, so the call is idempotent. Errors:
+   * `NOT_FOUND`, `EMPTY_DATASET` (no pair can be kept), `WRONG_STATE` (the model is not ready), `UNSUPPORTED_CONFIG`
+   * (messages, but no chat template).
    */
   encodeVersion: {
     path: "/pairwise.v1.DatasetService/EncodeVersion" as const,
@@ -4727,42 +4806,52 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
   createDataset: handleUnaryCall<CreateDatasetRequest, CreateDatasetResponse>;
   /** Returns one dataset. Errors: `NOT_FOUND`. */
   getDataset: handleUnaryCall<GetDatasetRequest, GetDatasetResponse>;
-  /** Lists datasets, newest first. */
+  /** Lists a project's datasets, newest first. */
   listDatasets: handleUnaryCall<ListDatasetsRequest, ListDatasetsResponse>;
   /**
-   * Deletes a dataset with its versions. Runs that have encoded it keep what they need; a run that has not fails with
-   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
+   * Deletes a dataset with its versions and imports. Runs that have already encoded it keep what they need; a run that
+   * has not fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
    */
   deleteDataset: handleUnaryCall<DeleteDatasetRequest, DeleteDatasetResponse>;
   /**
-   * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file. What has
-   * arrived is kept: after a broken connection `GetImport` says from which byte to go on. The file is JSONL or a JSON
-   * array, plain or gzip, told apart by its content. Rows may be `{prompt, chosen, rejected}` of strings or message
-   * lists, or `{chosen, rejected}` with the prompt as their common beginning. Nothing of an import is visible until it
-   * is `READY`. A dataset has at most 1,000 imports that are in no version. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
-   * `DIGEST_MISMATCH`, `WRONG_STATE`.
+   * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file.
+   *
+   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. Rows are `{prompt,
+   * chosen, rejected}` with strings or lists of messages, or `{chosen, rejected}` whose common beginning is the prompt.
+   * The pairs are not part of any version until `SealVersion`.
+   *
+   * The server keeps what it has received, so an interrupted upload can resume: `GetImport` returns the offset to
+   * resume from. Only the newest upload of an import continues; an older one fails with `WRONG_STATE`. Idempotent by
+   * `import_id`: uploading the same file again returns the outcome of the first upload. A dataset has at most 1,000
+   * imports that are not in a version yet.
+   *
+   * Errors: `NOT_FOUND`, `INVALID_FILE`, `INVALID_PAIR` (with policy `STRICT`; the message names the row),
+   * `EMPTY_DATASET` (no usable row), `DIGEST_MISMATCH` (the upload has to start again at byte 0), `WRONG_STATE` (wrong
+   * offset, a different file for an import that has ended, or too many imports), `DISK_FULL`.
    */
   importPairs: handleClientStreamingCall<ImportPairsRequest, ImportPairsResponse>;
   /** Returns one import. Errors: `NOT_FOUND`. */
   getImport: handleUnaryCall<GetImportRequest, GetImportResponse>;
   /**
-   * Seals all imports that are `READY` and in no version yet into the next version, which holds the pairs of the version
-   * before and theirs, each once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET` if there is nothing to
-   * seal.
+   * Creates the next version from the pairs of the previous version and of all imports that are `READY` and not in a
+   * version yet. Each distinct pair is stored once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET`
+   * (no new imports).
    */
   sealVersion: handleUnaryCall<SealVersionRequest, SealVersionResponse>;
   /** Returns one version. Errors: `NOT_FOUND`. */
   getDatasetVersion: handleUnaryCall<GetDatasetVersionRequest, GetDatasetVersionResponse>;
-  /** Lists a dataset's versions, newest first. */
+  /** Lists a dataset's versions, newest first. Errors: `NOT_FOUND`. */
   listDatasetVersions: handleUnaryCall<ListDatasetVersionsRequest, ListDatasetVersionsResponse>;
   /**
-   * Streams a version's pairs in canonical order, which is that of their digests, from `offset` on, so that a broken
-   * stream can be taken up again. Errors: `NOT_FOUND`.
+   * Streams a version's pairs in canonical order, which is the order of their digests. A caller can resume an
+   * interrupted stream with `offset`. Errors: `NOT_FOUND`.
    */
   readPairs: handleServerStreamingCall<ReadPairsRequest, ReadPairsResponse>;
   /**
-   * Encodes a version with a model's tokenizer and chat template: once per combination, kept for ever. Idempotent by
-   * content. Errors: `NOT_FOUND`, `EMPTY_DATASET` if no pair can be kept, `WRONG_STATE` if the model is not ready.
+   * Encodes a version with a model's tokenizer and chat template. Returns when the encoding is complete. Each
+   * combination of pairs, tokenizer and limits is encoded once and kept permanently, so the call is idempotent. Errors:
+   * `NOT_FOUND`, `EMPTY_DATASET` (no pair can be kept), `WRONG_STATE` (the model is not ready), `UNSUPPORTED_CONFIG`
+   * (messages, but no chat template).
    */
   encodeVersion: handleUnaryCall<EncodeVersionRequest, EncodeVersionResponse>;
   /** Returns one encoding. Errors: `NOT_FOUND`. */
@@ -4802,7 +4891,7 @@ export interface DatasetServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetDatasetResponse) => void,
   ): ClientUnaryCall;
-  /** Lists datasets, newest first. */
+  /** Lists a project's datasets, newest first. */
   listDatasets(
     request: ListDatasetsRequest,
     callback: (error: ServiceError | null, response: ListDatasetsResponse) => void,
@@ -4819,8 +4908,8 @@ export interface DatasetServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListDatasetsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Deletes a dataset with its versions. Runs that have encoded it keep what they need; a run that has not fails with
-   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
+   * Deletes a dataset with its versions and imports. Runs that have already encoded it keep what they need; a run that
+   * has not fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
    */
   deleteDataset(
     request: DeleteDatasetRequest,
@@ -4838,12 +4927,20 @@ export interface DatasetServiceClient extends Client {
     callback: (error: ServiceError | null, response: DeleteDatasetResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file. What has
-   * arrived is kept: after a broken connection `GetImport` says from which byte to go on. The file is JSONL or a JSON
-   * array, plain or gzip, told apart by its content. Rows may be `{prompt, chosen, rejected}` of strings or message
-   * lists, or `{chosen, rejected}` with the prompt as their common beginning. Nothing of an import is visible until it
-   * is `READY`. A dataset has at most 1,000 imports that are in no version. Errors: `INVALID_FILE`, `INVALID_PAIR` (under `STRICT`, naming the line), `EMPTY_DATASET`,
-   * `DIGEST_MISMATCH`, `WRONG_STATE`.
+   * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file.
+   *
+   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. Rows are `{prompt,
+   * chosen, rejected}` with strings or lists of messages, or `{chosen, rejected}` whose common beginning is the prompt.
+   * The pairs are not part of any version until `SealVersion`.
+   *
+   * The server keeps what it has received, so an interrupted upload can resume: `GetImport` returns the offset to
+   * resume from. Only the newest upload of an import continues; an older one fails with `WRONG_STATE`. Idempotent by
+   * `import_id`: uploading the same file again returns the outcome of the first upload. A dataset has at most 1,000
+   * imports that are not in a version yet.
+   *
+   * Errors: `NOT_FOUND`, `INVALID_FILE`, `INVALID_PAIR` (with policy `STRICT`; the message names the row),
+   * `EMPTY_DATASET` (no usable row), `DIGEST_MISMATCH` (the upload has to start again at byte 0), `WRONG_STATE` (wrong
+   * offset, a different file for an import that has ended, or too many imports), `DISK_FULL`.
    */
   importPairs(
     callback: (error: ServiceError | null, response: ImportPairsResponse) => void,
@@ -4878,9 +4975,9 @@ export interface DatasetServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetImportResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Seals all imports that are `READY` and in no version yet into the next version, which holds the pairs of the version
-   * before and theirs, each once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET` if there is nothing to
-   * seal.
+   * Creates the next version from the pairs of the previous version and of all imports that are `READY` and not in a
+   * version yet. Each distinct pair is stored once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET`
+   * (no new imports).
    */
   sealVersion(
     request: SealVersionRequest,
@@ -4913,7 +5010,7 @@ export interface DatasetServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetDatasetVersionResponse) => void,
   ): ClientUnaryCall;
-  /** Lists a dataset's versions, newest first. */
+  /** Lists a dataset's versions, newest first. Errors: `NOT_FOUND`. */
   listDatasetVersions(
     request: ListDatasetVersionsRequest,
     callback: (error: ServiceError | null, response: ListDatasetVersionsResponse) => void,
@@ -4930,8 +5027,8 @@ export interface DatasetServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListDatasetVersionsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Streams a version's pairs in canonical order, which is that of their digests, from `offset` on, so that a broken
-   * stream can be taken up again. Errors: `NOT_FOUND`.
+   * Streams a version's pairs in canonical order, which is the order of their digests. A caller can resume an
+   * interrupted stream with `offset`. Errors: `NOT_FOUND`.
    */
   readPairs(request: ReadPairsRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadPairsResponse>;
   readPairs(
@@ -4940,8 +5037,10 @@ export interface DatasetServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ReadPairsResponse>;
   /**
-   * Encodes a version with a model's tokenizer and chat template: once per combination, kept for ever. Idempotent by
-   * content. Errors: `NOT_FOUND`, `EMPTY_DATASET` if no pair can be kept, `WRONG_STATE` if the model is not ready.
+   * Encodes a version with a model's tokenizer and chat template. Returns when the encoding is complete. Each
+   * combination of pairs, tokenizer and limits is encoded once and kept permanently, so the call is idempotent. Errors:
+   * `NOT_FOUND`, `EMPTY_DATASET` (no pair can be kept), `WRONG_STATE` (the model is not ready), `UNSUPPORTED_CONFIG`
+   * (messages, but no chat template).
    */
   encodeVersion(
     request: EncodeVersionRequest,
