@@ -26,10 +26,13 @@ import { Status } from "../../google/rpc/status.ts";
 /** State of a coverage. */
 export const CoverageState = {
   UNSPECIFIED: "COVERAGE_STATE_UNSPECIFIED",
+  /** COMPUTING - Missing logps are being computed. */
   COMPUTING: "COVERAGE_STATE_COMPUTING",
-  /** COMPLETE - Every response has its logps. */
+  /** COMPLETE - The store has the logps of every response. */
   COMPLETE: "COVERAGE_STATE_COMPLETE",
+  /** FAILED - The computation failed; `error` says why. */
   FAILED: "COVERAGE_STATE_FAILED",
+  /** CANCELLED - The computation was cancelled. */
   CANCELLED: "COVERAGE_STATE_CANCELLED",
 } as const;
 
@@ -103,26 +106,34 @@ export function coverageStateToNumber(object: CoverageState): number {
 export interface Coverage {
   /** `projects/{project}/coverages/{coverage}`. */
   name: string;
+  /** Only a `COMPLETE` coverage can be used for training. */
   state: CoverageState;
-  /** Why it failed. */
+  /** Why the computation failed. Set only in state `FAILED`. */
   error:
     | Status
     | undefined;
-  /** `projects/{project}/models/{model}`. */
+  /** The reference model, `projects/{project}/models/{model}`. */
   model: string;
   /** Resource name of the encoding. */
   encoding: string;
-  /** sha256 of what determines a logp besides the tokens: weights, architecture, graph version, numerics profile. */
+  /**
+   * `sha256:<hex>` of everything besides the tokens that determines a logp: weights, config, engine version and
+   * numerics profile.
+   */
   referenceFingerprint: string;
   /** Distinct responses of the encoding. */
   responseCount: number;
-  /** Of these, the ones that the latest `EnsureLogps` that had to compute found in the store. */
+  /** Responses whose logps were found in the store and did not have to be computed for this coverage. */
   reusedCount: number;
-  /** Of these, the ones computed since. */
+  /** Responses computed for this coverage since it was last started. */
   computedCount: number;
-  /** Response tokens computed since. */
+  /** Response tokens computed for this coverage since it was last started. */
   computedTokenCount: bigint;
-  createTime: Date | undefined;
+  /** When the coverage was created. */
+  createTime:
+    | Date
+    | undefined;
+  /** When the coverage last changed. */
   updateTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -130,7 +141,7 @@ export interface Coverage {
 export interface EnsureLogpsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** `projects/{project}/models/{model}`. */
+  /** The reference model, `projects/{project}/models/{model}`. */
   model: string;
   /** Resource name of the encoding. */
   encoding: string;
@@ -138,36 +149,43 @@ export interface EnsureLogpsRequest {
 }
 
 export interface EnsureLogpsResponse {
+  /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetCoverageRequest {
+  /** `projects/{project}/coverages/{coverage}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetCoverageResponse {
+  /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface WatchCoverageRequest {
+  /** `projects/{project}/coverages/{coverage}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface WatchCoverageResponse {
+  /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelCoverageRequest {
+  /** `projects/{project}/coverages/{coverage}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelCoverageResponse {
+  /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -180,9 +198,9 @@ export interface ReadLogpsRequest {
 
 /** The logps of one response. */
 export interface ReadLogpsResponse {
-  /** sha256 of the exact prompt and response token ids. */
+  /** `sha256:<hex>` of the exact prompt and response token ids. */
   responseDigest: string;
-  /** log p of each response token given everything before it, in nats. */
+  /** Natural logarithm of the probability of each response token given everything before it, in nats. */
   tokenLogps: number[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -1409,13 +1427,14 @@ export const ReadLogpsResponse: MessageFns<ReadLogpsResponse> = {
   },
 };
 
-/** Computes the reference model's log probabilities once per response and keeps them for ever, shared by every run. */
+/** Computes the reference model's log-probabilities once per response and keeps them permanently for all runs to share. */
 export type ReferenceServiceService = typeof ReferenceServiceService;
 export const ReferenceServiceService = {
   /**
-   * Sees to it that the store holds the logps of every response of an encoding under a model: computes those that are
-   * missing, on as many workers as there are. Returns at once; `WatchCoverage` follows. Idempotent by content.
-   * Errors: `NOT_FOUND`, `WRONG_STATE`.
+   * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
+   * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
+   * model, encoding and numerics profile give the same coverage, which is restarted if it failed or was cancelled.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready). Errors of the computation are in `Coverage.error`.
    */
   ensureLogps: {
     path: "/pairwise.v1.ReferenceService/EnsureLogps" as const,
@@ -1436,7 +1455,10 @@ export const ReferenceServiceService = {
     responseSerialize: (value: GetCoverageResponse): Buffer => Buffer.from(GetCoverageResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetCoverageResponse => GetCoverageResponse.decode(value),
   },
-  /** Streams a coverage whenever it changes, at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`. */
+  /**
+   * Streams a coverage whenever it changes, and at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`.
+   * Errors: `NOT_FOUND`.
+   */
   watchCoverage: {
     path: "/pairwise.v1.ReferenceService/WatchCoverage" as const,
     requestStream: false as const,
@@ -1447,7 +1469,10 @@ export const ReferenceServiceService = {
       Buffer.from(WatchCoverageResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchCoverageResponse => WatchCoverageResponse.decode(value),
   },
-  /** Stops computing. What is computed stays. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Stops the computation. The logps computed so far remain. Idempotent: a coverage that has ended is returned
+   * unchanged. Errors: `NOT_FOUND`.
+   */
   cancelCoverage: {
     path: "/pairwise.v1.ReferenceService/CancelCoverage" as const,
     requestStream: false as const,
@@ -1459,7 +1484,10 @@ export const ReferenceServiceService = {
       Buffer.from(CancelCoverageResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelCoverageResponse => CancelCoverageResponse.decode(value),
   },
-  /** Streams the per-token logps of an encoding in canonical order. Errors: `NOT_FOUND`, `MISSING_LOGPS`. */
+  /**
+   * Streams the per-token logps of every response of an encoding, in canonical order. Responses that repeat may appear
+   * only once. Errors: `NOT_FOUND`, `MISSING_LOGPS` (some are not computed yet).
+   */
   readLogps: {
     path: "/pairwise.v1.ReferenceService/ReadLogps" as const,
     requestStream: false as const,
@@ -1473,26 +1501,37 @@ export const ReferenceServiceService = {
 
 export interface ReferenceServiceServer extends UntypedServiceImplementation {
   /**
-   * Sees to it that the store holds the logps of every response of an encoding under a model: computes those that are
-   * missing, on as many workers as there are. Returns at once; `WatchCoverage` follows. Idempotent by content.
-   * Errors: `NOT_FOUND`, `WRONG_STATE`.
+   * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
+   * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
+   * model, encoding and numerics profile give the same coverage, which is restarted if it failed or was cancelled.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready). Errors of the computation are in `Coverage.error`.
    */
   ensureLogps: handleUnaryCall<EnsureLogpsRequest, EnsureLogpsResponse>;
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
   getCoverage: handleUnaryCall<GetCoverageRequest, GetCoverageResponse>;
-  /** Streams a coverage whenever it changes, at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`. */
+  /**
+   * Streams a coverage whenever it changes, and at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`.
+   * Errors: `NOT_FOUND`.
+   */
   watchCoverage: handleServerStreamingCall<WatchCoverageRequest, WatchCoverageResponse>;
-  /** Stops computing. What is computed stays. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Stops the computation. The logps computed so far remain. Idempotent: a coverage that has ended is returned
+   * unchanged. Errors: `NOT_FOUND`.
+   */
   cancelCoverage: handleUnaryCall<CancelCoverageRequest, CancelCoverageResponse>;
-  /** Streams the per-token logps of an encoding in canonical order. Errors: `NOT_FOUND`, `MISSING_LOGPS`. */
+  /**
+   * Streams the per-token logps of every response of an encoding, in canonical order. Responses that repeat may appear
+   * only once. Errors: `NOT_FOUND`, `MISSING_LOGPS` (some are not computed yet).
+   */
   readLogps: handleServerStreamingCall<ReadLogpsRequest, ReadLogpsResponse>;
 }
 
 export interface ReferenceServiceClient extends Client {
   /**
-   * Sees to it that the store holds the logps of every response of an encoding under a model: computes those that are
-   * missing, on as many workers as there are. Returns at once; `WatchCoverage` follows. Idempotent by content.
-   * Errors: `NOT_FOUND`, `WRONG_STATE`.
+   * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
+   * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
+   * model, encoding and numerics profile give the same coverage, which is restarted if it failed or was cancelled.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready). Errors of the computation are in `Coverage.error`.
    */
   ensureLogps(
     request: EnsureLogpsRequest,
@@ -1525,7 +1564,10 @@ export interface ReferenceServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetCoverageResponse) => void,
   ): ClientUnaryCall;
-  /** Streams a coverage whenever it changes, at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`. */
+  /**
+   * Streams a coverage whenever it changes, and at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`.
+   * Errors: `NOT_FOUND`.
+   */
   watchCoverage(
     request: WatchCoverageRequest,
     options?: Partial<CallOptions>,
@@ -1535,7 +1577,10 @@ export interface ReferenceServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchCoverageResponse>;
-  /** Stops computing. What is computed stays. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Stops the computation. The logps computed so far remain. Idempotent: a coverage that has ended is returned
+   * unchanged. Errors: `NOT_FOUND`.
+   */
   cancelCoverage(
     request: CancelCoverageRequest,
     callback: (error: ServiceError | null, response: CancelCoverageResponse) => void,
@@ -1551,7 +1596,10 @@ export interface ReferenceServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelCoverageResponse) => void,
   ): ClientUnaryCall;
-  /** Streams the per-token logps of an encoding in canonical order. Errors: `NOT_FOUND`, `MISSING_LOGPS`. */
+  /**
+   * Streams the per-token logps of every response of an encoding, in canonical order. Responses that repeat may appear
+   * only once. Errors: `NOT_FOUND`, `MISSING_LOGPS` (some are not computed yet).
+   */
   readLogps(request: ReadLogpsRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadLogpsResponse>;
   readLogps(
     request: ReadLogpsRequest,
