@@ -27,11 +27,17 @@ import { TruncationMode, truncationModeFromJSON, truncationModeToJSON, truncatio
 /** State of a training. */
 export const TrainingState = {
   UNSPECIFIED: "TRAINING_STATE_UNSPECIFIED",
+  /** QUEUED - Waiting for a worker. */
   QUEUED: "TRAINING_STATE_QUEUED",
+  /** RUNNING - A worker is training. */
   RUNNING: "TRAINING_STATE_RUNNING",
+  /** CANCELLING - Cancellation was requested; the worker has not stopped yet. */
   CANCELLING: "TRAINING_STATE_CANCELLING",
+  /** CANCELLED - Cancelled; checkpoints remain. */
   CANCELLED: "TRAINING_STATE_CANCELLED",
+  /** SUCCEEDED - All steps are done. */
   SUCCEEDED: "TRAINING_STATE_SUCCEEDED",
+  /** FAILED - Failed; `error` says why, and checkpoints remain. */
   FAILED: "TRAINING_STATE_FAILED",
 } as const;
 
@@ -117,35 +123,35 @@ export function trainingStateToNumber(object: TrainingState): number {
   }
 }
 
-/** Hyperparameters, under the names that TRL gives them. */
+/** Hyperparameters, with the names that TRL uses. A step is one optimizer update. */
 export interface TrainingSpec {
   /** Peak learning rate. Above 0, at most 1. Default: 1e-5. */
   learningRate?:
     | number
     | undefined;
-  /** How long to train, in at most 2147483647 optimizer updates. Default: one epoch. */
+  /** How long to train, at most 2147483647 steps. Default: one epoch. */
   duration:
     | //
     /** Passes over the training pairs. Above 0, at most 10000; may be fractional. */
     { $case: "numTrainEpochs"; value: number }
     | //
-    /** Optimizer updates. From 1 to 2147483647. */
+    /** Number of steps. From 1 to 2147483647. */
     { $case: "maxSteps"; value: number }
     | undefined;
-  /** `constant`, `linear` (to 0 at the last step) or `cosine`. Default: `linear`. */
+  /** `constant`, `linear` (decays to 0 at the last step) or `cosine`. Default: `linear`. */
   lrSchedulerType?:
     | string
     | undefined;
-  /** Linear warm-up from 0. Default: none. */
+  /** Linear warm-up of the learning rate from 0. Default: none. */
   warmup:
     | //
-    /** Optimizer updates. From 0 to 2147483647. */
+    /** Number of steps. From 0 to 2147483647. */
     { $case: "warmupSteps"; value: number }
     | //
-    /** Share of all optimizer updates, from 0 to 1. */
+    /** Fraction of all steps, rounded up to a whole step. From 0 to 1. */
     { $case: "warmupRatio"; value: number }
     | undefined;
-  /** Gradients are scaled down to this L2 norm. 0 turns clipping off. From 0 to 1e9. Default: 1.0. */
+  /** Gradients with a larger L2 norm are scaled down to this norm; 0 disables clipping. From 0 to 1e9. Default: 1.0. */
   maxGradNorm?:
     | number
     | undefined;
@@ -153,69 +159,73 @@ export interface TrainingSpec {
   weightDecay?:
     | number
     | undefined;
-  /** From 0 to below 1. Default: 0.9. */
+  /** AdamW's decay rate of the first moment. From 0 to below 1. Default: 0.9. */
   adamBeta1?:
     | number
     | undefined;
-  /** From 0 to below 1. Default: 0.999. */
+  /** AdamW's decay rate of the second moment. From 0 to below 1. Default: 0.999. */
   adamBeta2?:
     | number
     | undefined;
-  /** Above 0, at most 1. Default: 1e-8. */
+  /** Added to AdamW's denominator. Above 0, at most 1. Default: 1e-8. */
   adamEpsilon?:
     | number
     | undefined;
-  /** Temperature of DPO: how strongly the policy is held to the reference. Above 0, at most 100. Default: 0.1. */
+  /** Temperature of DPO: a larger value keeps the policy closer to the reference. Above 0, at most 100. Default: 0.1. */
   beta?:
     | number
     | undefined;
-  /** Probability that a label is wrong (conservative DPO), from 0 to below 0.5. Default: 0. */
+  /** Probability that a label is wrong (conservative DPO). From 0 to below 0.5. Default: 0. */
   labelSmoothing?:
     | number
     | undefined;
-  /** Sum of weighted losses. At most one in this version. Default: one `sigmoid` of weight 1, the only type now. */
+  /** The loss as a weighted sum. At most one term in this version. Default: `sigmoid` with weight 1. */
   losses: LossTerm[];
-  /** Seeds the adapter's initial weights and the order of pairs. From -2147483648 to 2147483647. Default: 42. */
+  /** Seed for the adapter's initial weights and for the order of the pairs. From -2147483648 to 2147483647. Default: 42. */
   seed?:
     | number
     | undefined;
-  /** Pairs per optimizer update. From 1 to 4096. Default: 8. Micro-batches are planned by the server. */
+  /** Pairs per step. From 1 to 4096. Default: 8. The server splits a batch into micro-batches that fit into memory. */
   batchSize?:
     | number
     | undefined;
-  /** A metric point is kept every so many steps. From 1 to 2147483647. Default: 1. */
+  /** Steps between metric points. From 1 to 2147483647. Default: 1. */
   loggingSteps?:
     | number
     | undefined;
   /**
-   * Evaluate every so many steps besides the beginning and the end. 0 means only these two. From 0 to 2147483647.
-   * Default: 0.
+   * Steps between evaluations, in addition to those at the start and at the end; 0 means only these two. From 0 to
+   * 2147483647. Default: 0.
    */
   evalSteps?:
     | number
     | undefined;
   /**
-   * A checkpoint every so many steps, at the end, and where a worker is stopped. From 1 to 2147483647.
+   * Steps between checkpoints, in addition to those at the end and where a worker is stopped. From 1 to 2147483647.
    * Default: 50.
    */
   saveSteps?:
     | number
     | undefined;
-  /** Checkpoints kept, the last one included. From 1 to 2147483647. Default: 2. */
+  /** Number of checkpoints to keep, the newest ones. From 1 to 2147483647. Default: 2. */
   saveTotalLimit?:
     | number
     | undefined;
   /**
-   * Longest prompt plus response plus end of turn, in tokens. From 2 to the model's `max_length`. Default: 1024, capped
-   * by the model.
+   * Longest prompt plus response including the end-of-turn token, in tokens. From 2 to the model's `max_length`.
+   * Default: 1024, or the model's `max_length` if that is shorter.
    */
   maxLength?:
     | number
     | undefined;
-  /** Default: `REFUSE`. */
+  /** What to do with longer pairs. Default: `REFUSE`. */
   truncationMode: TruncationMode;
-  /** What is trained. Default: LoRA with its defaults. */
-  tuning: { $case: "lora"; value: LoraConfig } | undefined;
+  /** Which weights to train. Default: LoRA with its defaults. */
+  tuning:
+    | //
+    /** A low-rank adapter; the base model's weights do not change. */
+    { $case: "lora"; value: LoraConfig }
+    | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -223,43 +233,45 @@ export interface TrainingSpec {
 export interface LossTerm {
   /** One of `GetServerInfoResponse.loss_types`. */
   type: string;
-  /** Above 0, at most 1000. Default: 1. */
+  /** Factor of this term in the sum. Above 0, at most 1000. Default: 1. */
   weight?: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Low-rank adaptation, under PEFT's names. */
+/** Low-rank adaptation, with the names that PEFT uses. */
 export interface LoraConfig {
-  /** Rank. From 1 to 1024. Default: 16. */
+  /** Rank of the adapter. From 1 to 1024. Default: 16. */
   r?:
     | number
     | undefined;
-  /** Scale: the adapter is multiplied by lora_alpha / r. Above 0, at most 65536. Default: 32. */
+  /** Scale of the adapter: its output is multiplied by lora_alpha / r. Above 0, at most 65536. Default: 32. */
   loraAlpha?:
     | number
     | undefined;
   /**
-   * `all-linear`, or any of `q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`. At most 32
-   * names. Default: `all-linear`.
+   * The linear layers to adapt: `all-linear`, or any of `q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`,
+   * `down_proj`. At most 32 names. Default: `all-linear`.
    */
   targetModules: string[];
-  /** Scale by lora_alpha / sqrt(r) instead. Default: false. */
+  /** Multiplies by lora_alpha / sqrt(r) instead. Default: false. */
   useRslora?: boolean | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Figures of one step under the field's names. */
+/** The metrics of one step. */
 export interface MetricPoint {
-  /** Optimizer updates so far; 0 is before training. */
+  /** Steps completed; 0 is before training. */
   step: number;
-  /** Passes over the training pairs so far. */
+  /** Passes over the training pairs completed; fractional. */
   epoch: number;
+  /** When the step was completed. */
   time:
     | Date
     | undefined;
   /**
    * `loss`, `rewards/chosen`, `rewards/rejected`, `rewards/accuracies`, `rewards/margins`, `logps/chosen`,
-   * `logps/rejected`, `grad_norm`, `learning_rate`; in evaluation with the prefix `eval_`. Logps are sums, in nats.
+   * `logps/rejected`, `grad_norm` and `learning_rate`. Evaluation metrics have the prefix `eval_`. Logps are sums over
+   * the response, in nats.
    */
   values: { [key: string]: number };
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
@@ -275,51 +287,65 @@ export interface MetricPoint_ValuesEntry {
 export interface Training {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
+  /** How far the training is. */
   state: TrainingState;
-  /** Why it failed. */
+  /** Why the training failed. Set only in state `FAILED`. */
   error:
     | Status
     | undefined;
-  /** Optimizer updates done and to do. */
+  /** Steps completed. */
   step: number;
+  /** Steps in total. 0 until the training has started. */
   stepCount: number;
-  /** Resource name of the newest checkpoint. */
+  /** Resource name of the newest checkpoint. Empty before the first. */
   latestCheckpoint: string;
-  createTime: Date | undefined;
+  /** When the training was first started. */
+  createTime:
+    | Date
+    | undefined;
+  /** When the training last changed. */
   updateTime:
     | Date
     | undefined;
-  /** The spec with every default filled in. */
+  /** The spec with all defaults filled in. */
   resolvedSpec:
     | TrainingSpec
     | undefined;
-  /** Device kind, dtype and runtime on which equal inputs give equal bytes. */
+  /** Device kind, dtype and runtime. Equal inputs give equal bytes on equal numerics profiles. */
   numericsProfile: string;
-  /** Training pairs, and evaluation pairs. */
+  /** Number of training pairs. 0 until the training has started. */
   pairCount: number;
+  /** Number of evaluation pairs. 0 until the training has started. */
   evalPairCount: number;
-  /** Version of the graphs and the optimizer. */
+  /** Version of the computation graphs and the optimizer. */
   engineVersion: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Training state from which the next segment goes on. */
+/** Saved training state from which the next segment continues. */
 export interface Checkpoint {
   /** `projects/{project}/trainings/{training}/checkpoints/checkpoint-<step>`. */
   name: string;
+  /** Steps completed. */
   step: number;
-  /** `sha256:<hex>` of the checkpoint's safetensors blob: adapter, Adam's moments, position in the data. */
+  /**
+   * `sha256:<hex>` of the checkpoint, a safetensors blob with the adapter, AdamW's moments and the position in the
+   * data.
+   */
   digest: string;
+  /** Size of the blob in bytes. */
   sizeBytes: bigint;
   /** `sha256:<hex>` of the adapter's weights alone. */
   adapterDigest: string;
-  /** `projects/{project}/models/{model}`: what it adapts. */
+  /** The base model of the adapter, `projects/{project}/models/{model}`. */
   model: string;
+  /** Shape of the adapter. */
   lora:
     | LoraConfig
     | undefined;
-  /** Resource name of the encoding that it was trained on. */
+  /** Resource name of the encoding that the adapter was trained on. */
   encoding: string;
+  /** When the checkpoint was saved. */
   createTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -327,72 +353,87 @@ export interface Checkpoint {
 export interface StartTrainingRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** Last segment of the name: a DNS label of at most 50 characters. */
+  /** Last segment of the name: a DNS label of at most 50 characters. Default: chosen by the server. */
   trainingId: string;
-  /** `projects/{project}/models/{model}`. */
+  /** The base model, `projects/{project}/models/{model}`. */
   model: string;
-  /** Resource name of the training pairs' encoding. */
+  /** Resource name of the encoding of the training pairs. */
   encoding: string;
   /** Pairs to evaluate on. Default: none. */
   evaluation:
     | //
-    /** Resource name of an encoding of its own. */
+    /** Resource name of a separate encoding. */
     { $case: "evalEncoding"; value: string }
     | //
-    /** This share of the training pairs is held out, chosen by pair digest. From 0 to below 1. */
+    /** Fraction of the training pairs to hold out, selected by pair digest. From 0 to below 1. */
     { $case: "evalFraction"; value: number }
     | undefined;
-  /** Resource name of the coverage that holds the reference logps of the training pairs. */
+  /** Resource name of a complete coverage of `encoding`. */
   coverage: string;
-  /** The same of `eval_encoding`. */
+  /** Resource name of a complete coverage of `eval_encoding`. Required if that is set, otherwise ignored. */
   evalCoverage: string;
+  /** Hyperparameters. Default: all defaults. */
   spec: TrainingSpec | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface StartTrainingResponse {
+  /** The training in its current state. */
   training: Training | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetTrainingRequest {
+  /** `projects/{project}/trainings/{training}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetTrainingResponse {
+  /** The training in its current state. */
   training: Training | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface WatchTrainingRequest {
+  /** `projects/{project}/trainings/{training}`. */
   name: string;
-  /** Points up to this one are left out. At least 0. Default: 0, which leaves none out. */
+  /**
+   * `sequence` of the last message received; the stream continues after it. At least 0; 0 means from the beginning.
+   * Default: 0.
+   */
   afterSequence: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface WatchTrainingResponse {
   payload:
-    | { $case: "training"; value: Training }
-    | { $case: "metrics"; value: MetricPoint }
+    | //
+    /** The training in its current state. */
+    { $case: "training"; value: Training }
+    | //
+    /** The next metric point. */
+    { $case: "metrics"; value: MetricPoint }
     | undefined;
-  /** Position of the metric point in the training, from 1; goes into `after_sequence`. */
+  /** Position of the latest metric point sent, from 1; 0 before the first. Resumes the stream as `after_sequence`. */
   sequence: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelTrainingRequest {
+  /** `projects/{project}/trainings/{training}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelTrainingResponse {
+  /** The training in its current state. */
   training: Training | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface DeleteTrainingRequest {
+  /** `projects/{project}/trainings/{training}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -404,24 +445,29 @@ export interface DeleteTrainingResponse {
 export interface ListCheckpointsRequest {
   /** `projects/{project}/trainings/{training}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Checkpoints per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListCheckpointsResponse {
+  /** One page of checkpoints. */
   checkpoints: Checkpoint[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetCheckpointRequest {
+  /** `projects/{project}/trainings/{training}/checkpoints/checkpoint-<step>`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetCheckpointResponse {
+  /** The checkpoint. */
   checkpoint: Checkpoint | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -3551,13 +3597,15 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
   },
 };
 
-/** Trains the policy in segments between checkpoints, each of which can be repeated with the same result. */
+/** Trains the policy in segments between checkpoints. A repeated segment gives the same result. */
 export type TrainingServiceService = typeof TrainingServiceService;
 export const TrainingServiceService = {
   /**
-   * Starts a training, or goes on with one: a training of this id with the same inputs that has failed or was cancelled
-   * goes on from its last checkpoint; one that runs or has succeeded is returned as it is. Errors: `NOT_FOUND`,
-   * `ALREADY_EXISTS` (same id, other inputs), `INVALID_ARGUMENT`, `MISSING_LOGPS`.
+   * Starts a training, or restarts one: a training with this id and the same inputs that failed or was cancelled
+   * continues from its last checkpoint. One that is running or has succeeded is returned unchanged, so the call is
+   * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`,
+   * `MISSING_LOGPS` (a coverage is not complete). Errors after the call has returned, such as `NON_FINITE` and
+   * `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining: {
     path: "/pairwise.v1.TrainingService/StartTraining" as const,
@@ -3580,8 +3628,8 @@ export const TrainingServiceService = {
     responseDeserialize: (value: Buffer): GetTrainingResponse => GetTrainingResponse.decode(value),
   },
   /**
-   * Streams the training whenever it changes and every metric point after `after_sequence`, in order and without gaps,
-   * with a message at least every 30 s, until the training has ended.
+   * Streams the training whenever it changes, and every metric point after `after_sequence` in order and without gaps,
+   * until the training has ended. Sends at least one message every 30 s. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   watchTraining: {
     path: "/pairwise.v1.TrainingService/WatchTraining" as const,
@@ -3593,7 +3641,10 @@ export const TrainingServiceService = {
       Buffer.from(WatchTrainingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchTrainingResponse => WatchTrainingResponse.decode(value),
   },
-  /** Stops a training after the micro-batch at hand; its last checkpoint stays. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Cancels a training and returns at once, in state `CANCELLING`. The training stops after the current micro-batch,
+   * and its checkpoints remain. Idempotent: a training that has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
   cancelTraining: {
     path: "/pairwise.v1.TrainingService/CancelTraining" as const,
     requestStream: false as const,
@@ -3605,7 +3656,7 @@ export const TrainingServiceService = {
       Buffer.from(CancelTrainingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelTrainingResponse => CancelTrainingResponse.decode(value),
   },
-  /** Deletes an ended training with its checkpoints. Errors: `NOT_FOUND`, `WRONG_STATE`. */
+  /** Deletes a training that has ended, with its checkpoints. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
   deleteTraining: {
     path: "/pairwise.v1.TrainingService/DeleteTraining" as const,
     requestStream: false as const,
@@ -3617,7 +3668,7 @@ export const TrainingServiceService = {
       Buffer.from(DeleteTrainingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteTrainingResponse => DeleteTrainingResponse.decode(value),
   },
-  /** Lists the checkpoints that are kept, by step. */
+  /** Lists the checkpoints of a training that are still kept, in the order of their steps. Errors: `NOT_FOUND`. */
   listCheckpoints: {
     path: "/pairwise.v1.TrainingService/ListCheckpoints" as const,
     requestStream: false as const,
@@ -3644,23 +3695,28 @@ export const TrainingServiceService = {
 
 export interface TrainingServiceServer extends UntypedServiceImplementation {
   /**
-   * Starts a training, or goes on with one: a training of this id with the same inputs that has failed or was cancelled
-   * goes on from its last checkpoint; one that runs or has succeeded is returned as it is. Errors: `NOT_FOUND`,
-   * `ALREADY_EXISTS` (same id, other inputs), `INVALID_ARGUMENT`, `MISSING_LOGPS`.
+   * Starts a training, or restarts one: a training with this id and the same inputs that failed or was cancelled
+   * continues from its last checkpoint. One that is running or has succeeded is returned unchanged, so the call is
+   * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`,
+   * `MISSING_LOGPS` (a coverage is not complete). Errors after the call has returned, such as `NON_FINITE` and
+   * `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining: handleUnaryCall<StartTrainingRequest, StartTrainingResponse>;
   /** Returns one training. Errors: `NOT_FOUND`. */
   getTraining: handleUnaryCall<GetTrainingRequest, GetTrainingResponse>;
   /**
-   * Streams the training whenever it changes and every metric point after `after_sequence`, in order and without gaps,
-   * with a message at least every 30 s, until the training has ended.
+   * Streams the training whenever it changes, and every metric point after `after_sequence` in order and without gaps,
+   * until the training has ended. Sends at least one message every 30 s. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   watchTraining: handleServerStreamingCall<WatchTrainingRequest, WatchTrainingResponse>;
-  /** Stops a training after the micro-batch at hand; its last checkpoint stays. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Cancels a training and returns at once, in state `CANCELLING`. The training stops after the current micro-batch,
+   * and its checkpoints remain. Idempotent: a training that has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
   cancelTraining: handleUnaryCall<CancelTrainingRequest, CancelTrainingResponse>;
-  /** Deletes an ended training with its checkpoints. Errors: `NOT_FOUND`, `WRONG_STATE`. */
+  /** Deletes a training that has ended, with its checkpoints. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
   deleteTraining: handleUnaryCall<DeleteTrainingRequest, DeleteTrainingResponse>;
-  /** Lists the checkpoints that are kept, by step. */
+  /** Lists the checkpoints of a training that are still kept, in the order of their steps. Errors: `NOT_FOUND`. */
   listCheckpoints: handleUnaryCall<ListCheckpointsRequest, ListCheckpointsResponse>;
   /** Returns one checkpoint. Errors: `NOT_FOUND`. */
   getCheckpoint: handleUnaryCall<GetCheckpointRequest, GetCheckpointResponse>;
@@ -3668,9 +3724,11 @@ export interface TrainingServiceServer extends UntypedServiceImplementation {
 
 export interface TrainingServiceClient extends Client {
   /**
-   * Starts a training, or goes on with one: a training of this id with the same inputs that has failed or was cancelled
-   * goes on from its last checkpoint; one that runs or has succeeded is returned as it is. Errors: `NOT_FOUND`,
-   * `ALREADY_EXISTS` (same id, other inputs), `INVALID_ARGUMENT`, `MISSING_LOGPS`.
+   * Starts a training, or restarts one: a training with this id and the same inputs that failed or was cancelled
+   * continues from its last checkpoint. One that is running or has succeeded is returned unchanged, so the call is
+   * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`,
+   * `MISSING_LOGPS` (a coverage is not complete). Errors after the call has returned, such as `NON_FINITE` and
+   * `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining(
     request: StartTrainingRequest,
@@ -3704,8 +3762,8 @@ export interface TrainingServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetTrainingResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Streams the training whenever it changes and every metric point after `after_sequence`, in order and without gaps,
-   * with a message at least every 30 s, until the training has ended.
+   * Streams the training whenever it changes, and every metric point after `after_sequence` in order and without gaps,
+   * until the training has ended. Sends at least one message every 30 s. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   watchTraining(
     request: WatchTrainingRequest,
@@ -3716,7 +3774,10 @@ export interface TrainingServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchTrainingResponse>;
-  /** Stops a training after the micro-batch at hand; its last checkpoint stays. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Cancels a training and returns at once, in state `CANCELLING`. The training stops after the current micro-batch,
+   * and its checkpoints remain. Idempotent: a training that has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
   cancelTraining(
     request: CancelTrainingRequest,
     callback: (error: ServiceError | null, response: CancelTrainingResponse) => void,
@@ -3732,7 +3793,7 @@ export interface TrainingServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelTrainingResponse) => void,
   ): ClientUnaryCall;
-  /** Deletes an ended training with its checkpoints. Errors: `NOT_FOUND`, `WRONG_STATE`. */
+  /** Deletes a training that has ended, with its checkpoints. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
   deleteTraining(
     request: DeleteTrainingRequest,
     callback: (error: ServiceError | null, response: DeleteTrainingResponse) => void,
@@ -3748,7 +3809,7 @@ export interface TrainingServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteTrainingResponse) => void,
   ): ClientUnaryCall;
-  /** Lists the checkpoints that are kept, by step. */
+  /** Lists the checkpoints of a training that are still kept, in the order of their steps. Errors: `NOT_FOUND`. */
   listCheckpoints(
     request: ListCheckpointsRequest,
     callback: (error: ServiceError | null, response: ListCheckpointsResponse) => void,
