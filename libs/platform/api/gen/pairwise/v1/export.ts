@@ -27,13 +27,19 @@ import { FileInfo } from "./model.ts";
 /** State of an export. */
 export const ExportState = {
   UNSPECIFIED: "EXPORT_STATE_UNSPECIFIED",
+  /** QUEUED - Waiting for a worker. */
   QUEUED: "EXPORT_STATE_QUEUED",
+  /** RUNNING - The artifacts are being made. */
   RUNNING: "EXPORT_STATE_RUNNING",
-  /** VERIFYING - The files are made and are being run in llama.cpp. */
+  /** VERIFYING - The artifacts are made; the GGUF files are being verified with llama.cpp. */
   VERIFYING: "EXPORT_STATE_VERIFYING",
+  /** CANCELLING - Cancellation was requested; the work has not stopped yet. */
   CANCELLING: "EXPORT_STATE_CANCELLING",
+  /** CANCELLED - Cancelled; finished artifacts remain. */
   CANCELLED: "EXPORT_STATE_CANCELLED",
+  /** SUCCEEDED - All artifacts are made and verified. */
   SUCCEEDED: "EXPORT_STATE_SUCCEEDED",
+  /** FAILED - Failed; `error` says why, and finished artifacts remain. */
   FAILED: "EXPORT_STATE_FAILED",
 } as const;
 
@@ -127,81 +133,100 @@ export function exportStateToNumber(object: ExportState): number {
   }
 }
 
-/** One deliverable to make. */
+/** One artifact to make. */
 export interface ExportTarget {
-  /** Names the artifact: a DNS label of at most 50 characters, unique in its run. Default: from the format. */
+  /**
+   * Name of the artifact: a DNS label of at most 50 characters, unique within the export. Default: format and type,
+   * such as `gguf-q4-k-m`.
+   */
   name: string;
-  format: { $case: "gguf"; value: GgufTarget } | { $case: "adapter"; value: AdapterTarget } | {
-    $case: "merged";
-    value: MergedTarget;
-  } | undefined;
+  /** Required. */
+  format:
+    | //
+    /** A GGUF file for llama.cpp and Ollama. */
+    { $case: "gguf"; value: GgufTarget }
+    | //
+    /** The adapter alone. Not available for a base model. */
+    { $case: "adapter"; value: AdapterTarget }
+    | //
+    /** The whole model in Hugging Face layout. */
+    { $case: "merged"; value: MergedTarget }
+    | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A GGUF file with its Ollama Modelfile. */
 export interface GgufTarget {
-  /** One of `GetServerInfoResponse.gguf_types`: `F32`, `F16`, `BF16`, `Q8_0`, `Q4_K_M`. */
+  /** Required. One of `GetServerInfoResponse.gguf_types`: `F32`, `F16`, `BF16`, `Q8_0`, `Q4_K_M`. */
   type: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** The adapter alone, as PEFT writes it. */
+/** The adapter in PEFT's format, with its weights in float32. */
 export interface AdapterTarget {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** The whole model with the adapter merged in, in Hugging Face layout. */
+/** The whole model in Hugging Face layout, with the adapter merged into its weights. */
 export interface MergedTarget {
-  /** `F32`, `F16` or `BF16`. Default: as the base model is stored. */
+  /** `F32`, `F16` or `BF16`. Default: the dtype in which the base model stores each tensor. */
   dtype?: string | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** One export. */
+/** One export of a checkpoint or a base model. */
 export interface Export {
   /** `projects/{project}/exports/{export}`. */
   name: string;
+  /** How far the export is. */
   state: ExportState;
-  /** Why it failed. */
+  /** Why the export failed. Set only in state `FAILED`. */
   error:
     | Status
     | undefined;
-  /** Finished artifacts. */
+  /** The artifacts that are finished. */
   artifacts: Artifact[];
-  createTime: Date | undefined;
+  /** When the export was first started. */
+  createTime:
+    | Date
+    | undefined;
+  /** When the export last changed. */
   updateTime:
     | Date
     | undefined;
-  /** Artifacts to make. */
+  /** Number of artifacts to make. */
   targetCount: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** A finished deliverable. */
+/** A finished artifact. */
 export interface Artifact {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}`. */
   name: string;
   /** `gguf`, `adapter` or `merged`. */
   format: string;
-  /** GGUF type or dtype, such as `Q4_K_M`. */
+  /** GGUF type or dtype, such as `Q4_K_M` or `BF16`. */
   type: string;
   /** `sha256:<hex>` of the sorted list of files. */
   digest: string;
+  /** The artifact's files with their sizes and digests. */
   files: FileInfo[];
-  /** How well the artifact reproduces the policy; set on GGUF files. */
+  /** How closely the artifact reproduces the policy. Set only for GGUF files that have been verified. */
   verification: Verification | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Logps of the artifact in llama.cpp against those of the policy in the training engine. */
+/** Compares the logps of an artifact in llama.cpp with those of the policy in the training engine. */
 export interface Verification {
-  /** Largest difference at a token, in nats. */
+  /** Largest absolute difference for a token, in nats. */
   maxAbsLogpDiff: number;
-  /** Mean difference per token, in nats. */
+  /** Mean absolute difference per token, in nats. */
   meanAbsLogpDiff: number;
+  /** Number of responses that were compared. */
   sequenceCount: number;
+  /** Number of response tokens that were compared. */
   tokenCount: number;
-  /** What `max_abs_logp_diff` (F32, F16, BF16) or `mean_abs_logp_diff` (quantised) may be at most, in nats. */
+  /** Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16, of `mean_abs_logp_diff` for quantised types. */
   tolerance: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -209,51 +234,61 @@ export interface Verification {
 export interface StartExportRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** Last segment of the name: a DNS label of at most 50 characters. */
+  /** Last segment of the name: a DNS label of at most 50 characters. Default: chosen by the server. */
   exportId: string;
+  /** Required. */
   source:
     | //
-    /** `projects/{project}/trainings/{training}/checkpoints/checkpoint-<step>`. */
+    /** A trained policy: `projects/{project}/trainings/{training}/checkpoints/checkpoint-<step>`. */
     { $case: "checkpoint"; value: string }
     | //
-    /** `projects/{project}/models/{model}`: the base model as it is. */
+    /** A base model without an adapter: `projects/{project}/models/{model}`. */
     { $case: "model"; value: string }
     | undefined;
   /** From 1 to 32 targets. */
   targets: ExportTarget[];
-  /** Files are named `<base_name>-Q4_K_M.gguf`: letters, digits, `.`, `_` and `-`. Default: the export's id. */
+  /**
+   * GGUF files are named `<base_name>-<type>.gguf`. Letters, digits, `.`, `_` and `-`, starting with a letter, a digit
+   * or `_`; at most 100 characters. Default: the export's id.
+   */
   baseName: string;
-  /** Resource name of an encoding whose first pairs serve as verification sequences. */
+  /** Resource name of an encoding; GGUF files are verified with its first pairs. Required for GGUF targets. */
   encoding: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface StartExportResponse {
+  /** The export in its current state. */
   export: Export | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetExportRequest {
+  /** `projects/{project}/exports/{export}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetExportResponse {
+  /** The export in its current state. */
   export: Export | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelExportRequest {
+  /** `projects/{project}/exports/{export}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelExportResponse {
+  /** The export in its current state. */
   export: Export | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface DeleteExportRequest {
+  /** `projects/{project}/exports/{export}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -265,14 +300,17 @@ export interface DeleteExportResponse {
 export interface ListArtifactsRequest {
   /** `projects/{project}/exports/{export}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Artifacts per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListArtifactsResponse {
+  /** One page of artifacts. */
   artifacts: Artifact[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -280,14 +318,15 @@ export interface ListArtifactsResponse {
 export interface DownloadArtifactRequest {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}`. */
   name: string;
-  /** `path` of one of its files. */
+  /** `path` of one of the artifact's files. */
   path: string;
-  /** Position of the first byte. From 0 to the file's size. Default: 0. */
+  /** Position of the first byte to return. From 0 to the size of the file. Default: 0. */
   offsetBytes: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface DownloadArtifactResponse {
+  /** The next bytes of the file. */
   chunk: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -2438,13 +2477,15 @@ export const DownloadArtifactResponse: MessageFns<DownloadArtifactResponse> = {
   },
 };
 
-/** Turns a checkpoint or a base model into files that other programs run, and proves them against llama.cpp. */
+/** Converts a checkpoint or a base model into files that other programs run, and verifies the GGUF files with llama.cpp. */
 export type ExportServiceService = typeof ExportServiceService;
 export const ExportServiceService = {
   /**
-   * Starts an export, or goes on with one: an export of this id with the same inputs that has failed or was cancelled
-   * is taken up again; one that runs or has succeeded is returned as it is. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same
-   * id, other inputs), `INVALID_ARGUMENT`; later `VERIFICATION_FAILED` and `DISK_FULL` on `Export.error`.
+   * Starts an export, or restarts one: an export with this id and the same inputs that failed or was cancelled
+   * continues after its finished artifacts. One that is running or has succeeded is returned unchanged, so the call is
+   * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`.
+   * Errors after the call has returned, such as `VERIFICATION_FAILED`, `NON_FINITE` and `DISK_FULL`, are in
+   * `Export.error`.
    */
   startExport: {
     path: "/pairwise.v1.ExportService/StartExport" as const,
@@ -2465,7 +2506,10 @@ export const ExportServiceService = {
     responseSerialize: (value: GetExportResponse): Buffer => Buffer.from(GetExportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetExportResponse => GetExportResponse.decode(value),
   },
-  /** Stops an export; finished artifacts stay. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Cancels an export and returns at once, in state `CANCELLING`. Finished artifacts remain. Idempotent: an export that
+   * has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
   cancelExport: {
     path: "/pairwise.v1.ExportService/CancelExport" as const,
     requestStream: false as const,
@@ -2476,7 +2520,7 @@ export const ExportServiceService = {
       Buffer.from(CancelExportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelExportResponse => CancelExportResponse.decode(value),
   },
-  /** Deletes an ended export with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE`. */
+  /** Deletes an export that has ended, with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
   deleteExport: {
     path: "/pairwise.v1.ExportService/DeleteExport" as const,
     requestStream: false as const,
@@ -2487,7 +2531,7 @@ export const ExportServiceService = {
       Buffer.from(DeleteExportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteExportResponse => DeleteExportResponse.decode(value),
   },
-  /** Lists an export's artifacts. */
+  /** Lists an export's finished artifacts in the order in which they were made. Errors: `NOT_FOUND`. */
   listArtifacts: {
     path: "/pairwise.v1.ExportService/ListArtifacts" as const,
     requestStream: false as const,
@@ -2498,7 +2542,10 @@ export const ExportServiceService = {
       Buffer.from(ListArtifactsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListArtifactsResponse => ListArtifactsResponse.decode(value),
   },
-  /** Streams a file of an artifact from `offset_bytes` on. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`. */
+  /**
+   * Streams one file of an artifact. A caller can resume an interrupted download with `offset_bytes`. Errors:
+   * `NOT_FOUND`, `INVALID_ARGUMENT`.
+   */
   downloadArtifact: {
     path: "/pairwise.v1.ExportService/DownloadArtifact" as const,
     requestStream: false as const,
@@ -2514,28 +2561,38 @@ export const ExportServiceService = {
 
 export interface ExportServiceServer extends UntypedServiceImplementation {
   /**
-   * Starts an export, or goes on with one: an export of this id with the same inputs that has failed or was cancelled
-   * is taken up again; one that runs or has succeeded is returned as it is. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same
-   * id, other inputs), `INVALID_ARGUMENT`; later `VERIFICATION_FAILED` and `DISK_FULL` on `Export.error`.
+   * Starts an export, or restarts one: an export with this id and the same inputs that failed or was cancelled
+   * continues after its finished artifacts. One that is running or has succeeded is returned unchanged, so the call is
+   * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`.
+   * Errors after the call has returned, such as `VERIFICATION_FAILED`, `NON_FINITE` and `DISK_FULL`, are in
+   * `Export.error`.
    */
   startExport: handleUnaryCall<StartExportRequest, StartExportResponse>;
   /** Returns one export. Errors: `NOT_FOUND`. */
   getExport: handleUnaryCall<GetExportRequest, GetExportResponse>;
-  /** Stops an export; finished artifacts stay. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Cancels an export and returns at once, in state `CANCELLING`. Finished artifacts remain. Idempotent: an export that
+   * has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
   cancelExport: handleUnaryCall<CancelExportRequest, CancelExportResponse>;
-  /** Deletes an ended export with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE`. */
+  /** Deletes an export that has ended, with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
   deleteExport: handleUnaryCall<DeleteExportRequest, DeleteExportResponse>;
-  /** Lists an export's artifacts. */
+  /** Lists an export's finished artifacts in the order in which they were made. Errors: `NOT_FOUND`. */
   listArtifacts: handleUnaryCall<ListArtifactsRequest, ListArtifactsResponse>;
-  /** Streams a file of an artifact from `offset_bytes` on. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`. */
+  /**
+   * Streams one file of an artifact. A caller can resume an interrupted download with `offset_bytes`. Errors:
+   * `NOT_FOUND`, `INVALID_ARGUMENT`.
+   */
   downloadArtifact: handleServerStreamingCall<DownloadArtifactRequest, DownloadArtifactResponse>;
 }
 
 export interface ExportServiceClient extends Client {
   /**
-   * Starts an export, or goes on with one: an export of this id with the same inputs that has failed or was cancelled
-   * is taken up again; one that runs or has succeeded is returned as it is. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same
-   * id, other inputs), `INVALID_ARGUMENT`; later `VERIFICATION_FAILED` and `DISK_FULL` on `Export.error`.
+   * Starts an export, or restarts one: an export with this id and the same inputs that failed or was cancelled
+   * continues after its finished artifacts. One that is running or has succeeded is returned unchanged, so the call is
+   * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`.
+   * Errors after the call has returned, such as `VERIFICATION_FAILED`, `NON_FINITE` and `DISK_FULL`, are in
+   * `Export.error`.
    */
   startExport(
     request: StartExportRequest,
@@ -2568,7 +2625,10 @@ export interface ExportServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetExportResponse) => void,
   ): ClientUnaryCall;
-  /** Stops an export; finished artifacts stay. Idempotent. Errors: `NOT_FOUND`. */
+  /**
+   * Cancels an export and returns at once, in state `CANCELLING`. Finished artifacts remain. Idempotent: an export that
+   * has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
   cancelExport(
     request: CancelExportRequest,
     callback: (error: ServiceError | null, response: CancelExportResponse) => void,
@@ -2584,7 +2644,7 @@ export interface ExportServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelExportResponse) => void,
   ): ClientUnaryCall;
-  /** Deletes an ended export with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE`. */
+  /** Deletes an export that has ended, with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
   deleteExport(
     request: DeleteExportRequest,
     callback: (error: ServiceError | null, response: DeleteExportResponse) => void,
@@ -2600,7 +2660,7 @@ export interface ExportServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteExportResponse) => void,
   ): ClientUnaryCall;
-  /** Lists an export's artifacts. */
+  /** Lists an export's finished artifacts in the order in which they were made. Errors: `NOT_FOUND`. */
   listArtifacts(
     request: ListArtifactsRequest,
     callback: (error: ServiceError | null, response: ListArtifactsResponse) => void,
@@ -2616,7 +2676,10 @@ export interface ExportServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListArtifactsResponse) => void,
   ): ClientUnaryCall;
-  /** Streams a file of an artifact from `offset_bytes` on. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`. */
+  /**
+   * Streams one file of an artifact. A caller can resume an interrupted download with `offset_bytes`. Errors:
+   * `NOT_FOUND`, `INVALID_ARGUMENT`.
+   */
   downloadArtifact(
     request: DownloadArtifactRequest,
     options?: Partial<CallOptions>,
