@@ -29,14 +29,21 @@ import { MetricPoint, TrainingSpec } from "./training.ts";
 /** State of a run. */
 export const RunState = {
   UNSPECIFIED: "RUN_STATE_UNSPECIFIED",
+  /** QUEUED - Waiting to start. */
   QUEUED: "RUN_STATE_QUEUED",
+  /** RUNNING - A stage is running. */
   RUNNING: "RUN_STATE_RUNNING",
-  /** PAUSING - Pausing is not offered by this version; the two states keep their numbers. */
+  /** PAUSING - Not used in this version; reserved for pausing runs. */
   PAUSING: "RUN_STATE_PAUSING",
+  /** PAUSED - Not used in this version; reserved for pausing runs. */
   PAUSED: "RUN_STATE_PAUSED",
+  /** CANCELLING - Cancellation was requested; the work has not stopped yet. */
   CANCELLING: "RUN_STATE_CANCELLING",
+  /** CANCELLED - Cancelled; `RetryRun` can restart it. */
   CANCELLED: "RUN_STATE_CANCELLED",
+  /** SUCCEEDED - All stages are done. */
   SUCCEEDED: "RUN_STATE_SUCCEEDED",
+  /** FAILED - A stage failed; `error` says why, and `RetryRun` can restart the run. */
   FAILED: "RUN_STATE_FAILED",
 } as const;
 
@@ -141,10 +148,15 @@ export function runStateToNumber(object: RunState): number {
 /** State of a stage. */
 export const StageState = {
   UNSPECIFIED: "STAGE_STATE_UNSPECIFIED",
+  /** PENDING - Not started yet. */
   PENDING: "STAGE_STATE_PENDING",
+  /** RUNNING - In progress. */
   RUNNING: "STAGE_STATE_RUNNING",
+  /** SUCCEEDED - Done. */
   SUCCEEDED: "STAGE_STATE_SUCCEEDED",
+  /** FAILED - Failed; `error` says why. */
   FAILED: "STAGE_STATE_FAILED",
+  /** CANCELLED - Cancelled with its run. */
   CANCELLED: "STAGE_STATE_CANCELLED",
 } as const;
 
@@ -222,47 +234,48 @@ export function stageStateToNumber(object: StageState): number {
   }
 }
 
-/** What a run shall do. Immutable. */
+/** What a run should do. Immutable. */
 export interface RunSpec {
-  /** The base model: where the policy starts, and the reference. */
+  /** Required. The base model: the starting point of the policy, and the reference. */
   model:
     | ModelSource
     | undefined;
-  /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
+  /** Required. The training pairs, `projects/{project}/datasets/{dataset}/versions/{number}`. */
   datasetVersion: string;
   /** Pairs to evaluate on, before the first step and at the end. Default: none. */
   evaluation:
     | //
-    /** A dataset version of its own. */
+    /** A separate dataset version, `projects/{project}/datasets/{dataset}/versions/{number}`. */
     { $case: "evalDatasetVersion"; value: string }
     | //
-    /** This share of the pairs is held out, chosen by pair digest. From 0 to below 1. */
+    /** Fraction of the training pairs to hold out, selected by pair digest. From 0 to below 1. */
     { $case: "evalFraction"; value: number }
     | undefined;
+  /** Hyperparameters. Default: all defaults. */
   training:
     | TrainingSpec
     | undefined;
-  /** What to make of the trained policy. At most 32 targets. Default: the adapter, and GGUF as F16. */
+  /** The artifacts to make from the trained policy. At most 32 targets. Default: the adapter, and GGUF as F16. */
   exportTargets: ExportTarget[];
   /**
-   * What the run was resolved to. When set by a caller, as in a resolved spec that is sent again, the run is refused
-   * unless everything is still the same.
+   * The exact inputs, set by the server in `Run.resolved_spec`. If a caller sets them, the run fails with
+   * `DIGEST_MISMATCH` unless every pin that is not empty still matches. Default: none.
    */
   pins: Pins | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** The inputs of a run by content, so that the same spec gives the same bytes. */
+/** The exact inputs of a run: the same spec with the same pins gives the same bytes. */
 export interface Pins {
   /** `Model.digest`. */
   modelDigest: string;
-  /** `DatasetVersion.digest`. */
+  /** `DatasetVersion.digest` of `dataset_version`. */
   datasetDigest: string;
-  /** The same of `eval_dataset_version`. */
+  /** `DatasetVersion.digest` of `eval_dataset_version`. */
   evalDatasetDigest: string;
   /** Device kind, dtype and runtime. */
   numericsProfile: string;
-  /** Version of the graphs and the optimizer. */
+  /** Version of the computation graphs and the optimizer. */
   engineVersion: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -271,93 +284,123 @@ export interface Pins {
 export interface Stage {
   /** `validate`, `reference`, `train`, `export` or `verify`. */
   name: string;
+  /** How far the stage is. */
   state: StageState;
-  startTime: Date | undefined;
-  endTime: Date | undefined;
-  progress: Progress | undefined;
+  /** When the stage started. Unset until then. */
+  startTime:
+    | Date
+    | undefined;
+  /** When the stage ended. Unset until then. */
+  endTime:
+    | Date
+    | undefined;
+  /** How much of the stage's work is done. Unset until known. */
+  progress:
+    | Progress
+    | undefined;
+  /** Why the stage failed. Set only in state `FAILED`. */
   error: Status | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** How far a stage has come. */
+/** How much of a stage's work is done. */
 export interface Progress {
-  /** In `unit`s. */
+  /** Units completed. */
   completedCount: bigint;
+  /** Units in total. */
   totalCount: bigint;
-  /** `pairs`, `responses`, `steps` or `artifacts`. */
+  /** What is counted: `pairs`, `responses`, `steps` or `artifacts`. */
   unit: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** One end-to-end DPO execution. It is itself the long-running operation. */
+/** One execution of DPO from the dataset to verified artifacts. A run is itself the long-running operation. */
 export interface Run {
   /** `projects/{project}/runs/{run}`. */
   name: string;
-  /** Assigned by the server; unique for ever. */
+  /** Assigned by the server; never reused. */
   uid: string;
+  /** How far the run is. */
   state: RunState;
-  /** Why it failed. */
+  /** Why the run failed. Set only in state `FAILED`. */
   error:
     | Status
     | undefined;
-  /** In order. */
+  /** All stages, in the order in which they run. */
   stages: Stage[];
-  /** As sent. */
+  /** The spec as the caller sent it. */
   spec:
     | RunSpec
     | undefined;
-  /** With every default filled in and every input pinned. Sent again, it gives the same bytes. */
+  /** The spec with all defaults filled in and all inputs pinned. A new run with this spec gives the same bytes. */
   resolvedSpec:
     | RunSpec
     | undefined;
-  /** Trace that holds all spans of the run. */
+  /** Id of the trace that holds all spans of the current attempt. */
   traceId: string;
-  /** Changes with every change of the run. */
+  /** Changes whenever the run changes. */
   etag: string;
-  createTime: Date | undefined;
-  updateTime: Date | undefined;
+  /** When the run was created. */
+  createTime:
+    | Date
+    | undefined;
+  /** When the run last changed. */
+  updateTime:
+    | Date
+    | undefined;
+  /** When the run ended. Unset until then. */
   endTime:
     | Date
     | undefined;
-  /** Counts retries, from 1. */
+  /** Number of the current attempt: 1 for the first, one more with every `RetryRun`. */
   attempt: number;
-  /** Resource names of what the run has made in the other services, as they come to be. */
+  /** What the run has created in the other services so far. */
   outputs: RunOutputs | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** What a run has made. */
+/** What a run has created in the other services. Each field is empty until the resource exists. */
 export interface RunOutputs {
+  /** The imported model, `projects/{project}/models/{model}`. */
   model: string;
+  /** Resource name of the encoding of the training pairs. */
   encoding: string;
+  /** Resource name of the encoding of `eval_dataset_version`. */
   evalEncoding: string;
+  /** Resource name of the coverage of `encoding`. */
   coverage: string;
+  /** Resource name of the coverage of `eval_encoding`. */
   evalCoverage: string;
+  /** Resource name of the training. */
   training: string;
-  /** The checkpoint that was exported. */
+  /** Resource name of the checkpoint that was exported. */
   checkpoint: string;
   /** `sha256:<hex>` of that checkpoint's adapter weights. */
   adapterDigest: string;
+  /** Resource name of the export. */
   export: string;
-  /** Reference logps computed for this run, and found in the store. */
+  /** Responses whose reference logps were computed for this run. */
   referenceComputedCount: number;
+  /** Responses whose reference logps were already in the store. */
   referenceReusedCount: number;
+  /** The finished artifacts. */
   artifacts: Artifact[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Something that happened to a run. */
+/** An entry in a run's history. */
 export interface RunEvent {
-  /** Position in the run, from 1. */
+  /** Position in the run's log of events and metric points, from 1. */
   sequence: bigint;
+  /** When it happened. */
   time:
     | Date
     | undefined;
-  /** What happened, such as `run.created`, `stage.started`, `stage.succeeded`, `work.not_stopped`. */
+  /** What happened, such as `run.created`, `stage.started`, `stage.succeeded` or `work.not_stopped`. */
   type: string;
-  /** The stage that it happened in, if any. */
+  /** The stage in which it happened. Empty if it concerns the whole run. */
   stage: string;
-  /** One line for people. */
+  /** One line for people to read. */
   message: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -367,27 +410,34 @@ export interface CreateRunRequest {
   parent: string;
   /** Last segment of the name: a DNS label of at most 50 characters. Default: chosen by the server. */
   runId: string;
+  /** Required. What the run should do. */
   spec:
     | RunSpec
     | undefined;
-  /** Makes repetitions of this call harmless. */
+  /**
+   * A retry with the same id returns the result of the first call. Any text of at most 64 characters, such as a UUID.
+   * Default: none, so that a retry is a new call.
+   */
   requestId: string;
-  /** Checks and resolves the spec, changes nothing. Default: false. */
+  /** Checks and resolves the spec without creating a run. Default: false. */
   validateOnly: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CreateRunResponse {
+  /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetRunRequest {
+  /** `projects/{project}/runs/{run}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface GetRunResponse {
+  /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -395,44 +445,61 @@ export interface GetRunResponse {
 export interface ListRunsRequest {
   /** `projects/{project}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Runs per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListRunsResponse {
+  /** One page of runs. */
   runs: Run[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelRunRequest {
+  /** `projects/{project}/runs/{run}`. */
   name: string;
+  /** Ignored: the call is idempotent without it. */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface CancelRunResponse {
+  /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface RetryRunRequest {
+  /** `projects/{project}/runs/{run}`. */
   name: string;
+  /**
+   * A retry of this call with the same id does not restart the run again. Any text of at most 64 characters, such as a
+   * UUID. Default: none, so that a retry is a new call.
+   */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface RetryRunResponse {
+  /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface DeleteRunRequest {
+  /** `projects/{project}/runs/{run}`. */
   name: string;
-  /** Refuses the call if the run changed since. Optional. */
+  /** If set, the call fails with `ETAG_MISMATCH` unless this is the run's current etag. Default: no check. */
   etag: string;
+  /**
+   * A retry with the same id succeeds without effect. Any text of at most 64 characters. Default: none, so that a retry
+   * fails with `NOT_FOUND`.
+   */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -442,8 +509,9 @@ export interface DeleteRunResponse {
 }
 
 export interface WatchRunRequest {
+  /** `projects/{project}/runs/{run}`. */
   name: string;
-  /** `resume_token` of the last message received. Default: from the run's beginning. */
+  /** `resume_token` of the last message received; the stream continues after it. Default: the beginning of the run. */
   resumeToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -451,18 +519,26 @@ export interface WatchRunRequest {
 export interface WatchRunResponse {
   payload:
     | //
-    /** The run, whenever its state or a stage has changed. */
+    /** The run in its current state. */
     { $case: "run"; value: Run }
-    | { $case: "event"; value: RunEvent }
-    | { $case: "metrics"; value: MetricPoint }
-    | { $case: "heartbeat"; value: Heartbeat }
+    | //
+    /** The next event. */
+    { $case: "event"; value: RunEvent }
+    | //
+    /** The next metric point. */
+    { $case: "metrics"; value: MetricPoint }
+    | //
+    /** Sent when there is nothing else to send. */
+    { $case: "heartbeat"; value: Heartbeat }
     | undefined;
+  /** Opaque. Resumes the stream after this message. */
   resumeToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Says that the stream is alive. */
+/** Shows that the stream is alive. */
 export interface Heartbeat {
+  /** The server's clock. */
   time: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -470,14 +546,17 @@ export interface Heartbeat {
 export interface ListRunEventsRequest {
   /** `projects/{project}/runs/{run}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Events per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListRunEventsResponse {
+  /** One page of events. */
   events: RunEvent[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -485,14 +564,17 @@ export interface ListRunEventsResponse {
 export interface ListRunMetricsRequest {
   /** `projects/{project}/runs/{run}`. */
   parent: string;
-  /** At most this many, from 0. 0 means 50; more than 1000 means 1000. */
+  /** Metric points per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
   pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
   pageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 export interface ListRunMetricsResponse {
+  /** One page of metric points. */
   points: MetricPoint[];
+  /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -502,16 +584,21 @@ export interface GetServerInfoRequest {
 }
 
 export interface GetServerInfoResponse {
+  /** Version of the software. */
   version: string;
-  /** Version of the graphs and the optimizer; goes into fingerprints. */
+  /** Version of the computation graphs and the optimizer. It is part of fingerprints. */
   engineVersion: string;
-  /** Names that config.json may have in `architectures`. */
+  /** Supported values of `architectures` in config.json. */
   architectures: string[];
+  /** Supported values of `LossTerm.type`. */
   lossTypes: string[];
+  /** Supported values of `LoraConfig.target_modules`, in addition to `all-linear`. */
   targetModules: string[];
+  /** Supported values of `GgufTarget.type`. */
   ggufTypes: string[];
+  /** Supported values of `TrainingSpec.lr_scheduler_type`. */
   lrSchedulerTypes: string[];
-  /** Largest request message, in bytes. */
+  /** Maximum size of a request message, in bytes. */
   maxMessageSizeBytes: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -4351,15 +4438,16 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
 };
 
 /**
- * Drives a run from a dataset and a base model to verified artifacts. Most callers need no other service but the
- * dataset's.
+ * Takes a run from a dataset and a base model to verified artifacts. Most callers need only this service and
+ * DatasetService.
  */
 export type OrchestratorServiceService = typeof OrchestratorServiceService;
 export const OrchestratorServiceService = {
   /**
-   * Creates a run and starts it. Idempotent by `request_id`. With `validate_only` it checks the spec, resolves it and
-   * returns the run that would be, changing nothing. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
-   * `ALREADY_EXISTS`, `REQUEST_ID_REUSED`, and ModelService's for a source that cannot be used.
+   * Creates a run and starts it. With `validate_only`, checks and resolves the spec and returns the run that would be
+   * created, without creating it. Idempotent by `request_id`. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
+   * `ALREADY_EXISTS`, and those of `ModelService.InspectModel` and its `obstacles`. Errors of the run itself are in
+   * `Run.error`.
    */
   createRun: {
     path: "/pairwise.v1.OrchestratorService/CreateRun" as const,
@@ -4380,7 +4468,7 @@ export const OrchestratorServiceService = {
     responseSerialize: (value: GetRunResponse): Buffer => Buffer.from(GetRunResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetRunResponse => GetRunResponse.decode(value),
   },
-  /** Lists runs, newest first. */
+  /** Lists a project's runs, newest first. */
   listRuns: {
     path: "/pairwise.v1.OrchestratorService/ListRuns" as const,
     requestStream: false as const,
@@ -4391,9 +4479,9 @@ export const OrchestratorServiceService = {
     responseDeserialize: (value: Buffer): ListRunsResponse => ListRunsResponse.decode(value),
   },
   /**
-   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Work that another service has not
-   * stopped after 5 minutes, or cannot stop, is named in an event `work.not_stopped`, and the run is cancelled all the
-   * same. Idempotent; a run that has ended is returned as it is. Errors: `NOT_FOUND`.
+   * Cancels a run and returns at once, in state `CANCELLING`. Its checkpoints remain. The run becomes `CANCELLED` when
+   * its work has stopped, or after 5 minutes at the latest; work that could not be stopped is named in an event
+   * `work.not_stopped`. Idempotent: a run that has ended is returned unchanged. Errors: `NOT_FOUND`.
    */
   cancelRun: {
     path: "/pairwise.v1.OrchestratorService/CancelRun" as const,
@@ -4405,8 +4493,8 @@ export const OrchestratorServiceService = {
     responseDeserialize: (value: Buffer): CancelRunResponse => CancelRunResponse.decode(value),
   },
   /**
-   * Takes a failed or cancelled run up again, from its last checkpoint. Idempotent by `request_id`.
-   * Errors: `NOT_FOUND`, `WRONG_STATE`.
+   * Restarts a run that failed or was cancelled. It continues from its last checkpoint. Idempotent by `request_id`.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the run neither failed nor was cancelled).
    */
   retryRun: {
     path: "/pairwise.v1.OrchestratorService/RetryRun" as const,
@@ -4418,8 +4506,9 @@ export const OrchestratorServiceService = {
     responseDeserialize: (value: Buffer): RetryRunResponse => RetryRunResponse.decode(value),
   },
   /**
-   * Deletes a run that has ended, with its checkpoints and artifacts, save those of work that still has not stopped.
-   * Reference logps stay. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
+   * Deletes a run that has ended, with its checkpoints and artifacts. The reference logps remain, as do the resources
+   * of work that has not stopped yet. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE` (the run has not
+   * ended), `ETAG_MISMATCH`.
    */
   deleteRun: {
     path: "/pairwise.v1.OrchestratorService/DeleteRun" as const,
@@ -4431,8 +4520,9 @@ export const OrchestratorServiceService = {
     responseDeserialize: (value: Buffer): DeleteRunResponse => DeleteRunResponse.decode(value),
   },
   /**
-   * Streams what happens to a run, ordered and without gaps, with a heartbeat at least every 30 s, until it has ended.
-   * `resume_token` of the last message received takes a broken stream up again.
+   * Streams a run's events and metric points in order and without gaps, and the run whenever it changes, until the run
+   * has ended. Sends at least one message every 30 s, a heartbeat if there is nothing else. A caller can resume an
+   * interrupted stream with `resume_token`. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   watchRun: {
     path: "/pairwise.v1.OrchestratorService/WatchRun" as const,
@@ -4443,7 +4533,7 @@ export const OrchestratorServiceService = {
     responseSerialize: (value: WatchRunResponse): Buffer => Buffer.from(WatchRunResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchRunResponse => WatchRunResponse.decode(value),
   },
-  /** Lists a run's events, oldest first. */
+  /** Lists a run's events, oldest first. Errors: `NOT_FOUND`. */
   listRunEvents: {
     path: "/pairwise.v1.OrchestratorService/ListRunEvents" as const,
     requestStream: false as const,
@@ -4454,7 +4544,7 @@ export const OrchestratorServiceService = {
       Buffer.from(ListRunEventsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRunEventsResponse => ListRunEventsResponse.decode(value),
   },
-  /** Lists a run's metric points, oldest first. */
+  /** Lists a run's metric points, oldest first. Errors: `NOT_FOUND`. */
   listRunMetrics: {
     path: "/pairwise.v1.OrchestratorService/ListRunMetrics" as const,
     requestStream: false as const,
@@ -4466,7 +4556,7 @@ export const OrchestratorServiceService = {
       Buffer.from(ListRunMetricsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRunMetricsResponse => ListRunMetricsResponse.decode(value),
   },
-  /** Says what this server is and can do. */
+  /** Returns the server's version and what it supports. */
   getServerInfo: {
     path: "/pairwise.v1.OrchestratorService/GetServerInfo" as const,
     requestStream: false as const,
@@ -4481,49 +4571,53 @@ export const OrchestratorServiceService = {
 
 export interface OrchestratorServiceServer extends UntypedServiceImplementation {
   /**
-   * Creates a run and starts it. Idempotent by `request_id`. With `validate_only` it checks the spec, resolves it and
-   * returns the run that would be, changing nothing. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
-   * `ALREADY_EXISTS`, `REQUEST_ID_REUSED`, and ModelService's for a source that cannot be used.
+   * Creates a run and starts it. With `validate_only`, checks and resolves the spec and returns the run that would be
+   * created, without creating it. Idempotent by `request_id`. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
+   * `ALREADY_EXISTS`, and those of `ModelService.InspectModel` and its `obstacles`. Errors of the run itself are in
+   * `Run.error`.
    */
   createRun: handleUnaryCall<CreateRunRequest, CreateRunResponse>;
   /** Returns one run. Errors: `NOT_FOUND`. */
   getRun: handleUnaryCall<GetRunRequest, GetRunResponse>;
-  /** Lists runs, newest first. */
+  /** Lists a project's runs, newest first. */
   listRuns: handleUnaryCall<ListRunsRequest, ListRunsResponse>;
   /**
-   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Work that another service has not
-   * stopped after 5 minutes, or cannot stop, is named in an event `work.not_stopped`, and the run is cancelled all the
-   * same. Idempotent; a run that has ended is returned as it is. Errors: `NOT_FOUND`.
+   * Cancels a run and returns at once, in state `CANCELLING`. Its checkpoints remain. The run becomes `CANCELLED` when
+   * its work has stopped, or after 5 minutes at the latest; work that could not be stopped is named in an event
+   * `work.not_stopped`. Idempotent: a run that has ended is returned unchanged. Errors: `NOT_FOUND`.
    */
   cancelRun: handleUnaryCall<CancelRunRequest, CancelRunResponse>;
   /**
-   * Takes a failed or cancelled run up again, from its last checkpoint. Idempotent by `request_id`.
-   * Errors: `NOT_FOUND`, `WRONG_STATE`.
+   * Restarts a run that failed or was cancelled. It continues from its last checkpoint. Idempotent by `request_id`.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the run neither failed nor was cancelled).
    */
   retryRun: handleUnaryCall<RetryRunRequest, RetryRunResponse>;
   /**
-   * Deletes a run that has ended, with its checkpoints and artifacts, save those of work that still has not stopped.
-   * Reference logps stay. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
+   * Deletes a run that has ended, with its checkpoints and artifacts. The reference logps remain, as do the resources
+   * of work that has not stopped yet. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE` (the run has not
+   * ended), `ETAG_MISMATCH`.
    */
   deleteRun: handleUnaryCall<DeleteRunRequest, DeleteRunResponse>;
   /**
-   * Streams what happens to a run, ordered and without gaps, with a heartbeat at least every 30 s, until it has ended.
-   * `resume_token` of the last message received takes a broken stream up again.
+   * Streams a run's events and metric points in order and without gaps, and the run whenever it changes, until the run
+   * has ended. Sends at least one message every 30 s, a heartbeat if there is nothing else. A caller can resume an
+   * interrupted stream with `resume_token`. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   watchRun: handleServerStreamingCall<WatchRunRequest, WatchRunResponse>;
-  /** Lists a run's events, oldest first. */
+  /** Lists a run's events, oldest first. Errors: `NOT_FOUND`. */
   listRunEvents: handleUnaryCall<ListRunEventsRequest, ListRunEventsResponse>;
-  /** Lists a run's metric points, oldest first. */
+  /** Lists a run's metric points, oldest first. Errors: `NOT_FOUND`. */
   listRunMetrics: handleUnaryCall<ListRunMetricsRequest, ListRunMetricsResponse>;
-  /** Says what this server is and can do. */
+  /** Returns the server's version and what it supports. */
   getServerInfo: handleUnaryCall<GetServerInfoRequest, GetServerInfoResponse>;
 }
 
 export interface OrchestratorServiceClient extends Client {
   /**
-   * Creates a run and starts it. Idempotent by `request_id`. With `validate_only` it checks the spec, resolves it and
-   * returns the run that would be, changing nothing. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
-   * `ALREADY_EXISTS`, `REQUEST_ID_REUSED`, and ModelService's for a source that cannot be used.
+   * Creates a run and starts it. With `validate_only`, checks and resolves the spec and returns the run that would be
+   * created, without creating it. Idempotent by `request_id`. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
+   * `ALREADY_EXISTS`, and those of `ModelService.InspectModel` and its `obstacles`. Errors of the run itself are in
+   * `Run.error`.
    */
   createRun(
     request: CreateRunRequest,
@@ -4556,7 +4650,7 @@ export interface OrchestratorServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetRunResponse) => void,
   ): ClientUnaryCall;
-  /** Lists runs, newest first. */
+  /** Lists a project's runs, newest first. */
   listRuns(
     request: ListRunsRequest,
     callback: (error: ServiceError | null, response: ListRunsResponse) => void,
@@ -4573,9 +4667,9 @@ export interface OrchestratorServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListRunsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Cancels a run; its last checkpoint stays. Returns at once with state `CANCELLING`. Work that another service has not
-   * stopped after 5 minutes, or cannot stop, is named in an event `work.not_stopped`, and the run is cancelled all the
-   * same. Idempotent; a run that has ended is returned as it is. Errors: `NOT_FOUND`.
+   * Cancels a run and returns at once, in state `CANCELLING`. Its checkpoints remain. The run becomes `CANCELLED` when
+   * its work has stopped, or after 5 minutes at the latest; work that could not be stopped is named in an event
+   * `work.not_stopped`. Idempotent: a run that has ended is returned unchanged. Errors: `NOT_FOUND`.
    */
   cancelRun(
     request: CancelRunRequest,
@@ -4593,8 +4687,8 @@ export interface OrchestratorServiceClient extends Client {
     callback: (error: ServiceError | null, response: CancelRunResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Takes a failed or cancelled run up again, from its last checkpoint. Idempotent by `request_id`.
-   * Errors: `NOT_FOUND`, `WRONG_STATE`.
+   * Restarts a run that failed or was cancelled. It continues from its last checkpoint. Idempotent by `request_id`.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the run neither failed nor was cancelled).
    */
   retryRun(
     request: RetryRunRequest,
@@ -4612,8 +4706,9 @@ export interface OrchestratorServiceClient extends Client {
     callback: (error: ServiceError | null, response: RetryRunResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Deletes a run that has ended, with its checkpoints and artifacts, save those of work that still has not stopped.
-   * Reference logps stay. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE`, `ETAG_MISMATCH`.
+   * Deletes a run that has ended, with its checkpoints and artifacts. The reference logps remain, as do the resources
+   * of work that has not stopped yet. Idempotent by `request_id`. Errors: `NOT_FOUND`, `WRONG_STATE` (the run has not
+   * ended), `ETAG_MISMATCH`.
    */
   deleteRun(
     request: DeleteRunRequest,
@@ -4631,8 +4726,9 @@ export interface OrchestratorServiceClient extends Client {
     callback: (error: ServiceError | null, response: DeleteRunResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Streams what happens to a run, ordered and without gaps, with a heartbeat at least every 30 s, until it has ended.
-   * `resume_token` of the last message received takes a broken stream up again.
+   * Streams a run's events and metric points in order and without gaps, and the run whenever it changes, until the run
+   * has ended. Sends at least one message every 30 s, a heartbeat if there is nothing else. A caller can resume an
+   * interrupted stream with `resume_token`. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   watchRun(request: WatchRunRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchRunResponse>;
   watchRun(
@@ -4640,7 +4736,7 @@ export interface OrchestratorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchRunResponse>;
-  /** Lists a run's events, oldest first. */
+  /** Lists a run's events, oldest first. Errors: `NOT_FOUND`. */
   listRunEvents(
     request: ListRunEventsRequest,
     callback: (error: ServiceError | null, response: ListRunEventsResponse) => void,
@@ -4656,7 +4752,7 @@ export interface OrchestratorServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRunEventsResponse) => void,
   ): ClientUnaryCall;
-  /** Lists a run's metric points, oldest first. */
+  /** Lists a run's metric points, oldest first. Errors: `NOT_FOUND`. */
   listRunMetrics(
     request: ListRunMetricsRequest,
     callback: (error: ServiceError | null, response: ListRunMetricsResponse) => void,
@@ -4672,7 +4768,7 @@ export interface OrchestratorServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRunMetricsResponse) => void,
   ): ClientUnaryCall;
-  /** Says what this server is and can do. */
+  /** Returns the server's version and what it supports. */
   getServerInfo(
     request: GetServerInfoRequest,
     callback: (error: ServiceError | null, response: GetServerInfoResponse) => void,
