@@ -26,79 +26,94 @@ export interface DiagnoseRequest {
 }
 
 export interface DiagnoseResponse {
-  /** The process that was asked first, then those that it asked. */
+  /** The process that was called comes first, followed by those it asked. */
   processes: ProcessReport[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** What a process tells of itself. */
+/** What a process reports about itself. */
 export interface ProcessReport {
   /** `dataset`, `reference`, `training`, `export` or `orchestrator`. */
   process: string;
-  /** Why it gave no report; nothing else is set then. */
-  error: Status | undefined;
+  /** Why the process did not report. If set, all other fields except `process` are unset. */
+  error:
+    | Status
+    | undefined;
+  /** Version of the software. */
   version: string;
-  /** Version of the graphs and the optimizer. Empty where the process has nothing to do with them. */
+  /** Version of the computation graphs and the optimizer. Empty for processes that use neither. */
   engineVersion: string;
-  /** Under which it enqueues work for accelerators. Empty where it does not. */
+  /** Numerics profile with which the process queues work for accelerators. Empty for processes that queue none. */
   numericsProfile: string;
-  /** The process's clock, when it was asked. */
-  time: Date | undefined;
+  /** The process's clock during the check. */
+  time:
+    | Date
+    | undefined;
+  /** The database as the process sees it. */
   database:
     | DatabaseReport
     | undefined;
-  /** Unset where the process has no blob store. */
+  /** The blob store as the process sees it. Unset for processes without one. */
   store:
     | StoreReport
     | undefined;
-  /** Why `queues` are not known. */
-  queuesError: Status | undefined;
+  /** Why `queues` could not be read. Unset if they could. */
+  queuesError:
+    | Status
+    | undefined;
+  /** The queues of the process's own work. */
   queues: QueueReport[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The database as a process sees it. */
 export interface DatabaseReport {
-  /** Why it cannot be used; nothing else is set then. */
+  /** Why the database is unusable. If set, all other fields are unset. */
   error:
     | Status
     | undefined;
-  /** Of Postgres, such as `17.5`. */
+  /** Version of Postgres, such as `17.5`. */
   version: string;
   /** The database's clock. */
   time:
     | Date
     | undefined;
-  /** The process's clock in the same moment, to half the time that the query took. */
+  /** The process's clock at the same moment, accurate to half the duration of the query. */
   processTime: Date | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** The blob store as a process sees it. */
 export interface StoreReport {
-  /** Why a blob could not be written, read and deleted. Unset where it could. */
+  /** Why a blob could not be written, read and deleted. Unset if it could. */
   error: Status | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
 /** A queue of durable work. */
 export interface QueueReport {
+  /** Name of the queue. */
   name: string;
+  /** Work items that wait for a worker. */
   waitingCount: number;
+  /** Work items that are running. */
   runningCount: number;
-  /** The processes that take work from it and have shown life in the last 30 s. */
+  /** The processes that take work from this queue and sent a heartbeat within the last 30 s. */
   workers: WorkerReport[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** A process that takes work from a queue, as it told of itself when it began. */
+/** A process that takes work from a queue, as it registered itself at startup. */
 export interface WorkerReport {
-  /** Never used again by another process. */
+  /** Unique to this process; never reused. */
   id: string;
+  /** Version of the software. */
   version: string;
+  /** Version of the computation graphs and the optimizer. Empty if the process uses neither. */
   engineVersion: string;
-  /** `cpu`, `cuda:<n>` or `webgpu`. Empty where the process has no accelerator. */
+  /** `cpu`, `cuda:<n>` or `webgpu`. Empty if the process does not compute. */
   device: string;
+  /** Numerics profile of the work that the process takes. Empty if the process does not compute. */
   numericsProfile: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -1044,15 +1059,15 @@ export const WorkerReport: MessageFns<WorkerReport> = {
 };
 
 /**
- * Tells how a deployment is. Every process that serves has it; at the one address that callers know, it is the
- * orchestrator's, which asks the others.
+ * Reports the health of a deployment. Every server process offers this service. Behind the one address that callers
+ * use, the orchestrator answers and also asks the other processes.
  */
 export type DiagnosticsServiceService = typeof DiagnosticsServiceService;
 export const DiagnosticsServiceService = {
   /**
-   * Looks at what the process depends on and returns what it found, for the caller to judge. It asks the database, writes
-   * a blob of 32 bytes, reads it and deletes it. What has not answered after 5 s is reported as an error, a service
-   * after 10 s. Needs any role.
+   * Checks what the process depends on and reports the results; a failed check is part of the report and does not fail
+   * the call. It queries the database and writes, reads and deletes a blob of 32 bytes. A check that has not finished
+   * after 5 s is reported as an error, as is another process that has not answered after 10 s. Requires any role.
    */
   diagnose: {
     path: "/pairwise.v1.DiagnosticsService/Diagnose" as const,
@@ -1067,18 +1082,18 @@ export const DiagnosticsServiceService = {
 
 export interface DiagnosticsServiceServer extends UntypedServiceImplementation {
   /**
-   * Looks at what the process depends on and returns what it found, for the caller to judge. It asks the database, writes
-   * a blob of 32 bytes, reads it and deletes it. What has not answered after 5 s is reported as an error, a service
-   * after 10 s. Needs any role.
+   * Checks what the process depends on and reports the results; a failed check is part of the report and does not fail
+   * the call. It queries the database and writes, reads and deletes a blob of 32 bytes. A check that has not finished
+   * after 5 s is reported as an error, as is another process that has not answered after 10 s. Requires any role.
    */
   diagnose: handleUnaryCall<DiagnoseRequest, DiagnoseResponse>;
 }
 
 export interface DiagnosticsServiceClient extends Client {
   /**
-   * Looks at what the process depends on and returns what it found, for the caller to judge. It asks the database, writes
-   * a blob of 32 bytes, reads it and deletes it. What has not answered after 5 s is reported as an error, a service
-   * after 10 s. Needs any role.
+   * Checks what the process depends on and reports the results; a failed check is part of the report and does not fail
+   * the call. It queries the database and writes, reads and deletes a blob of 32 bytes. A check that has not finished
+   * after 5 s is reported as an error, as is another process that has not answered after 10 s. Requires any role.
    */
   diagnose(
     request: DiagnoseRequest,
