@@ -2,15 +2,15 @@ import { DatasetServiceService } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
 import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
-import { createDataset, datasetPattern, type Datasets } from './datasets.ts';
-import { deleteDataset } from './deleteDataset.ts';
-import { encodingPattern, openEncoder, type Encodings } from './encodings.ts';
-import type { Imports } from './imports.ts';
-import type { Models } from './models.ts';
-import { openSealing } from './seal.ts';
-import type { Staging } from './staging.ts';
-import { importPairs, openTurns } from './upload.ts';
-import { readPairs, versionPattern, type Versions } from './versions.ts';
+import { createDataset, datasetPattern, type Datasets } from './pairs/datasets.ts';
+import { deleteDataset } from './pairs/deleteDataset.ts';
+import { encodingPattern, openEncoder, type Encodings } from './encodings/encodings.ts';
+import type { Imports } from './pairs/imports.ts';
+import type { Models } from './models/models.ts';
+import { openSealing } from './pairs/seal.ts';
+import type { Staging } from './pairs/staging.ts';
+import { importPairs, openTurns } from './pairs/upload.ts';
+import { readPairs, versionPattern, type Versions } from './pairs/versions.ts';
 
 /** What the handlers work with. */
 export interface DatasetParts {

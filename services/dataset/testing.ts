@@ -20,17 +20,17 @@ import { digestOf } from '@pairwise/fingerprint';
 import { openClient, startServer } from '@pairwise/rpc';
 import { openFolder } from '@pairwise/store';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bringIn, bringInWork } from './bringIn.ts';
-import { openDatasets } from './datasets.ts';
-import { openEncodings } from './encodings.ts';
-import { openImports } from './imports.ts';
+import { bringIn, bringInWork } from './models/bringIn.ts';
+import { openDatasets } from './pairs/datasets.ts';
+import { openEncodings } from './encodings/encodings.ts';
+import { openImports } from './pairs/imports.ts';
 import { migrations } from './migrations.ts';
-import { openModels } from './models.ts';
-import { modelService } from './modelService.ts';
-import type { Outside } from './modelSource.ts';
+import { openModels } from './models/models.ts';
+import { modelService } from './models/modelService.ts';
+import type { Outside } from './models/modelSource.ts';
 import { datasetService } from './service.ts';
-import { openStaging } from './staging.ts';
-import { openVersions } from './versions.ts';
+import { openStaging } from './pairs/staging.ts';
+import { openVersions } from './pairs/versions.ts';
 
 export const parent = 'projects/default';
 

@@ -4,7 +4,7 @@ import { callOf, once, openDocuments, type Database, type Documents, type Querie
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { newId, parseName } from '@pairwise/rpc';
-import { undone } from './datasets.ts';
+import { undone } from '../pairs/datasets.ts';
 import { checkModel, type Described } from './inspect.ts';
 import { locationOf, openSource, type OpenedSource, type Outside } from './modelSource.ts';
 

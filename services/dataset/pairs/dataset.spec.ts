@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { ImportPolicy, ImportState } from '@pairwise/api';
 import { digestOf } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { jsonl, parent, row, startTestService, uploadOf } from './testing.ts';
+import { jsonl, parent, row, startTestService, uploadOf } from '../testing.ts';
 
 let service: Awaited<ReturnType<typeof startTestService>>;
 let name: string;

@@ -12,8 +12,8 @@ import { PairwiseError } from '@pairwise/errors';
 import { inField, parseName, unlessAborted } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { encodeVersion, encodingFingerprint, type Cutting } from './encode.ts';
-import { modelPattern, type Models } from './models.ts';
-import { versionPattern, type Versions } from './versions.ts';
+import { modelPattern, type Models } from '../models/models.ts';
+import { versionPattern, type Versions } from '../pairs/versions.ts';
 
 export const encodingPattern = `${versionPattern}/encodings/{encoding}` as const;
 

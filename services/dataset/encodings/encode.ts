@@ -15,8 +15,8 @@ import {
 } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tokenizer';
-import { countsOf } from './accept.ts';
-import { versionPairs } from './versions.ts';
+import { countsOf } from '../pairs/accept.ts';
+import { versionPairs } from '../pairs/versions.ts';
 
 /** Pairs that are with the tokenizer at the same time, at most: as many as keep its threads busy. */
 const atOnce = 64;

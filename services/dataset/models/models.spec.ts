@@ -7,14 +7,14 @@ import type { Digest } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestHub, type TestHub } from '@pairwise/hub/testing';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
-import { parent, startTestService } from './testing.ts';
+import { parent, startTestService } from '../testing.ts';
 
 let service: Awaited<ReturnType<typeof startTestService>>;
 let hub: TestHub;
 
 beforeAll(async () => {
   const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
-  const folder = join(import.meta.dirname, '../../node_modules/.cache/pairwise-dataset-spec');
+  const folder = join(import.meta.dirname, '../../../node_modules/.cache/pairwise-dataset-spec');
   writeTinyModel(folder, 'on the hub');
   hub = await startTestHub(
     'org/tiny',

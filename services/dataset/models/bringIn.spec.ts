@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ModelState, type ModelSource } from '@pairwise/api';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
-import { startTestService } from './testing.ts';
+import { startTestService } from '../testing.ts';
 
 // Here imports wait in their queue until the test lets them go on.
 
