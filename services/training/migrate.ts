@@ -1,11 +1,13 @@
 import { readEnvironment } from '@pairwise/config';
 import { migrate, openDatabase } from '@pairwise/database';
 import { migrateDurable } from '@pairwise/durable';
-import { lookAt, startTelemetry } from '@pairwise/telemetry';
+import { logCrashes, probe } from '@pairwise/lifecycle';
+import { startTelemetry } from '@pairwise/telemetry';
 import { migrations } from './migrations.ts';
 
+logCrashes('training-migrate');
 const { log, stop: stopTelemetry } = await startTelemetry('training-migrate');
-const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL'], lookAt);
+const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL'], probe);
 const database = openDatabase({ url, schema: 'training' });
 await migrate(database, migrations);
 await migrateDurable({ url, schema: database.schema, log });

@@ -3,7 +3,6 @@ import { DiagLogLevel, context as contexts, diag, propagation, trace } from '@op
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { TracerProvider } from '@opentelemetry/sdk-trace';
-import { sayLastWords } from './lastWords.ts';
 import { type Log, openLog } from './log.ts';
 import { sampler } from './sampler.ts';
 
@@ -24,11 +23,9 @@ function startTracing(): void {
 /**
  * Starts OpenTelemetry and the log of a process; before anything else that uses them. Traces, metrics and log lines go
  * out by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set (the other OTEL_* variables hold, e.g. OTEL_EXPORTER_OTLP_PROTOCOL,
- * default `http/protobuf`), and else nowhere; trace context is passed on in both cases. An error that nobody
- * catches ends the process with its message (see `sayLastWords`).
+ * default `http/protobuf`), and otherwise nowhere; trace context is propagated in both cases.
  */
 export async function startTelemetry(service: string): Promise<Telemetry> {
-  sayLastWords(service);
   const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
   const log = openLog(service, { sends });
   const told = (message: string) => log.warn(`OpenTelemetry: ${message}`);

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, test } from 'vitest';
@@ -32,6 +33,12 @@ test('lines carry service, trace and run, and nothing is sent unless it is asked
   expect(third).toMatchObject({ msg: 'carrier' });
   expect(third?.['traceparent']).toContain(second?.['trace_id']);
   expect(third?.['baggage']).toContain('pairwise.run.id=');
+});
+
+test('a process whose output nobody reads ends as usual', async () => {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'testing.process.ts')], { stdio: 'pipe' });
+  child.stdout.destroy();
+  expect(await once(child, 'exit')).toEqual([0, null]);
 });
 
 test('spans arrive at the collector, with parents, run and error', async () => {

@@ -1,6 +1,6 @@
 // A process for supervise.spec.ts: it says its pid and does what BEHAVIOUR says.
 import { startHealth } from '@pairwise/rpc';
-import { untilStopped } from '@pairwise/telemetry';
+import { untilStopped } from '@pairwise/lifecycle';
 
 const behaviour = process.env['BEHAVIOUR'];
 console.log(JSON.stringify({ level: 'info', msg: 'began', process: process.pid }));

@@ -5,16 +5,16 @@ const causes: Record<string, string> = {
   EACCES: 'this user may not',
   EPERM: 'this user may not',
   EISDIR: 'it is a folder',
-  ENOTDIR: 'a part of its path is no folder',
-  EEXIST: 'it is no folder',
+  ENOTDIR: 'a part of its path is not a folder',
+  EEXIST: 'it is not a folder',
   EROFS: 'the file system is read-only',
 };
 
 /**
- * Tells what is wrong with a place that the configuration names: a file that is to be read, or a folder in which is to be
- * written and which is made if it is missing, for this user alone. Undefined where it can be used.
+ * Says what is wrong with a path of the configuration: a file to read, or a folder to write to, which is made for this user
+ * alone if it is missing. Undefined if nothing is.
  */
-export function lookAt({ path, use }: { path: string; use: 'read' | 'write' }): string | undefined {
+export function probe({ path, use }: { path: string; use: 'read' | 'write' }): string | undefined {
   try {
     if (use === 'read') {
       readFileSync(path);

@@ -1,16 +1,16 @@
 /**
- * Waits until the process is to stop: SIGTERM, SIGINT, or the end of the parent that started it with a channel (`ipc`).
- * From then on the process ends in good order; a second signal ends it at once. Tells such a parent that the process is
- * ready, since it has nothing else left to do.
+ * Waits until the process should stop: SIGTERM, SIGINT, or the end of the parent that started it with an IPC channel. From
+ * then on the process may finish its work; a second signal ends it at once. Tells the parent that the process is ready, so
+ * call this last.
  */
 export function untilStopped(): Promise<void> {
-  return new Promise((tell) => {
+  return new Promise((resolve) => {
     let asked = false;
     const stop = () => {
       if (asked) process.exit(130);
       asked = true;
-      tell();
-      // Listening alone would keep the process from ending.
+      resolve();
+      // A listener alone would keep the process from ending.
       process.off('disconnect', stop);
       process.channel?.unref();
     };

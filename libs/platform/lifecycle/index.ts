@@ -1,0 +1,3 @@
+export { logCrashes } from './crashLog.ts';
+export { probe } from './probe.ts';
+export { untilStopped } from './untilStopped.ts';
