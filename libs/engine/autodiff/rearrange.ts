@@ -3,13 +3,11 @@ import {
   concat,
   expand,
   gatherRows,
-  pad,
   product,
   reshape,
   scalar,
   scatterAddRows,
   sizeOf,
-  slice,
   split,
   splitBy,
   squeeze,
@@ -52,21 +50,6 @@ function splitRule({ g, node, dy }: Step): readonly Value[] {
   return [concat(g, parts, node.attributes.axis as number, node.inputs[0]!.shape[node.attributes.axis as number])];
 }
 
-function sliceRule(step: Step): readonly Value[] {
-  const [from, to, axis] = [1, 2, 3].map((index) => constantNumbers(step, index)[0]!) as [number, number, number];
-  const size = inputOf(step).shape[axis]!;
-  if (typeof size !== 'number') {
-    throw new PairwiseError('INVALID_ARGUMENT', `${step.node.name} slices an axis of unknown size: no gradient`);
-  }
-  return [pad(step.g, fullDy(step), axis, from, size - to)];
-}
-
-function padRule(step: Step): readonly Value[] {
-  const [before] = constantNumbers(step, 1) as [number];
-  const [axis] = constantNumbers(step, 3) as [number];
-  return [slice(step.g, fullDy(step), axis, before, before + (inputOf(step).shape[axis] as number))];
-}
-
 /** Rows used more than once need their gradients added: rows of dy are scattered into zeros, in their order. */
 function gatherRule(step: Step): readonly Value[] {
   const { g, node } = step;
@@ -97,8 +80,6 @@ export const rearrangeRules: Readonly<Record<string, Rule>> = {
   Transpose: (step) => [transpose(step.g, fullDy(step), inverse(step.node.attributes.perm as readonly number[]))],
   Concat: concatRule,
   Split: splitRule,
-  Slice: sliceRule,
-  Pad: padRule,
   Expand: (step) => [sumTo(step.g, smallDy(step), inputOf(step), resultOf(step))],
   Unsqueeze: (step) => [squeeze(step.g, fullDy(step), constantNumbers(step, 1))],
   Squeeze: (step) => [unsqueeze(step.g, fullDy(step), constantNumbers(step, 1))],

@@ -1,4 +1,4 @@
-import { exp, mul, reduceSum, sub, unsqueeze } from '@pairwise/onnx';
+import { mul, reduceSum, sub, unsqueeze } from '@pairwise/onnx';
 import type { Value } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 import type { Rule, Step } from './step.ts';
@@ -31,16 +31,8 @@ function softmaxRule(step: Step): readonly Value[] {
   return [sub(g, weighted, mul(g, y, reduceSum(g, weighted, [node.attributes.axis as number])))];
 }
 
-/** y = log(softmax(x)): dx = dy - exp(y) * sum(dy). */
-function logSoftmaxRule(step: Step): readonly Value[] {
-  const { g, node } = step;
-  const dy = fullDy(step);
-  return [sub(g, dy, mul(g, exp(g, resultOf(step)), reduceSum(g, dy, [node.attributes.axis as number])))];
-}
-
 export const reduceRules: Readonly<Record<string, Rule>> = {
   ReduceSum: (step) => [restored(step)],
   ReduceMean: reduceMeanRule,
   Softmax: softmaxRule,
-  LogSoftmax: logSoftmaxRule,
 };

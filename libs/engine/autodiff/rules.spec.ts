@@ -70,10 +70,6 @@ function ints(dims: number[], data: number[], shape: Shape = dims, dtype: 'int32
   const array = dtype === 'int32' ? Int32Array.from(data) : BigInt64Array.from(data, BigInt);
   return { feed: { dtype, dims, data: array } as Tensor, shape };
 }
-const flags = {
-  feed: { dtype: 'bool', dims: [3, 4], data: Uint8Array.of(0, 1, 1, 0, 1, 1, 0, 0, 0, 1, 0, 1) } as Tensor,
-  shape: ['T', 4],
-};
 const throughFloat32 =
   (f: Unary): Unary =>
   (g, x) =>
@@ -99,31 +95,19 @@ const cases: readonly Case[] = [
   ...binary('Sub', onnx.sub),
   ...binary('Mul', onnx.mul),
   ...binary('Div', onnx.div, positive),
-  ...binary('Max', onnx.max),
-  ...binary('Min', onnx.min),
   one('Mul', ['T', 4], (g, x) => onnx.mul(g, x, x)),
-  ...[2, 3, 0.5, -0.5].flatMap((power) => unary('Pow', (g, x) => onnx.pow(g, x, power), positive)),
   ...unary('Neg', onnx.neg),
-  ...unary('Abs', onnx.abs),
   ...unary('Sqrt', onnx.sqrt, positive),
   ...unary('Reciprocal', onnx.reciprocal, positive),
   ...unary('Exp', onnx.exp),
   ...unary('Log', onnx.log, positive),
   ...unary('Sigmoid', onnx.sigmoid),
-  ...unary('Tanh', onnx.tanh),
   ...unary('Softplus', throughFloat32(onnx.softplus), coarse),
   ...unary(
     'Cast',
     throughFloat32((_, x) => x),
     coarse,
   ),
-  ...unary('Identity', onnx.identity),
-  ...pairs.slice(1, 6).map(([a, b]): Case => ({
-    op: 'Where',
-    shapes: [a, b],
-    build: (g, x, y, condition) => onnx.where(g, condition, x, y),
-    extra: [flags],
-  })),
   ...gemmCases,
   two('MatMul', [2, 3], [3, 4], onnx.matMul),
   two('MatMul', ['T', 4], [4, 2], onnx.matMul),
@@ -140,10 +124,8 @@ const cases: readonly Case[] = [
     one('ReduceMean', ['T', 4], (g, x) => onnx.reduceMean(g, x, [-1], { keepDims })),
     one('ReduceMean', [2, 'T', 3], (g, x) => onnx.reduceMean(g, x, [0, 2], { keepDims })),
   ]),
-  ...[onnx.softmax, onnx.logSoftmax].flatMap((f, at) => [
-    ...shapes.map((shape) => one(at === 0 ? 'Softmax' : 'LogSoftmax', shape, (g, x) => f(g, x))),
-    one(at === 0 ? 'Softmax' : 'LogSoftmax', ['P', 3, 'L'], (g, x) => f(g, x, 1)),
-  ]),
+  ...shapes.map((shape) => one('Softmax', shape, (g, x) => onnx.softmax(g, x))),
+  one('Softmax', ['P', 3, 'L'], (g, x) => onnx.softmax(g, x, 1)),
   one('Reshape', [2, 6], (g, x) => onnx.reshape(g, x, [3, 4])),
   one('Reshape', ['T', 4], (g, x) => onnx.reshape(g, x, ['T', 2, 2])),
   one('Reshape', ['P', 3, 'L', 2], (g, x) => onnx.reshape(g, x, ['3*L*P', 2])),
@@ -155,9 +137,6 @@ const cases: readonly Case[] = [
     onnx.mul(g, ...(onnx.split(g, x, 1, [2, 1, 2]).filter((_, i) => i !== 1) as [Value, Value])),
   ),
   one('Split', [6], (g, x) => onnx.split(g, x, 0, [2, 4])[1]!),
-  one('Slice', ['T', 5], (g, x) => onnx.slice(g, x, 1, 1, 3)),
-  one('Slice', [4, 'T'], (g, x) => onnx.slice(g, x, 0, 0, 2)),
-  one('Pad', ['T', 3], (g, x) => onnx.pad(g, x, 1, 2, 1)),
   one('Expand', [3, 1], (g, x) => onnx.expand(g, x, [2, 3, 4])),
   two('Expand', ['T', 1], ['P', 'T', 2], (g, x, like) => onnx.add(g, onnx.expand(g, x, like.shape, like), like)),
   one('Unsqueeze', ['T', 4], (g, x) => onnx.unsqueeze(g, x, [0, 2])),

@@ -3,9 +3,8 @@ import type { Attribute, Constant, External, Graph, Node, Value } from './graph.
 import { dtypes, tensorBytes } from './dtypes.ts';
 import { lowered } from './lower.ts';
 
-/** Operator set 21 unless an operator of the graph came later: the kernels of all providers know it. */
-const baseOpset = 21;
-const laterOps: Readonly<Record<string, number>> = { BitCast: 26 };
+/** Every execution provider has kernels for operator set 21. */
+const opset = 21;
 const irVersion = 10;
 
 /**
@@ -14,7 +13,6 @@ const irVersion = 10;
  */
 export function encodeModel(graph: Graph): Uint8Array<ArrayBuffer> {
   const { nodes, constants, outputs } = lowered(graph);
-  const opset = Math.max(baseOpset, ...nodes.map(({ op }) => laterOps[op] ?? 0));
   const writer = new BinaryWriter().uint32(tag(1, 0)).int64(irVersion);
   text(writer, 2, 'pairwise');
   message(writer, 7, () => {

@@ -47,7 +47,7 @@ describe('the builder', () => {
     const { g, x } = setting();
     expect(onnx.mul(g, x, 2)).toBe(onnx.mul(g, x, 2));
     expect(onnx.mul(g, x, 0)).not.toBe(onnx.mul(g, x, -0));
-    expect(onnx.softmax(g, x)).not.toBe(onnx.logSoftmax(g, x));
+    expect(onnx.softmax(g, x, 0)).not.toBe(onnx.softmax(g, x, 1));
   });
 
   test('leaves out what does nothing', () => {
@@ -57,7 +57,6 @@ describe('the builder', () => {
       onnx.transpose(g, x, [0, 1]),
       onnx.transpose(g, onnx.transpose(g, x, [1, 0]), [1, 0]),
       onnx.cast(g, x, 'float32'),
-      onnx.slice(g, x, 1, 0, 6),
       onnx.expand(g, x, ['T', 6]),
     ]) {
       expect(same).toBe(x);
@@ -109,15 +108,6 @@ test('rows are gathered over all leading axes, and -1 reads zeros', async () => 
     plain_index: { dtype: 'int64', dims: [1], data: BigInt64Array.of(3n) },
   };
   expect(await run(g.finish(), feeds)).toEqual({ picked: [0, 1, 2, 3, 0, 0, 10, 11], plain: [6, 7] });
-});
-
-test('16-bit floats decode by shifts where bfloat16 has no kernels', async () => {
-  const g = onnx.graphBuilder('bits');
-  const bits = g.input('bits', 'uint32', ['N']);
-  g.output('high', onnx.bitCast(g, onnx.bitwiseAnd(g, bits, 0xffff0000), 'float32'));
-  g.output('low', onnx.bitCast(g, onnx.shiftLeft(g, bits, 16), 'float32'));
-  const feeds: Record<string, Tensor> = { bits: { dtype: 'uint32', dims: [1], data: Uint32Array.of(0x3fc0_c000) } };
-  expect(await run(g.finish(), feeds)).toEqual({ high: [1.5], low: [-2] });
 });
 
 test('the same graph gives the same bytes, and 7,000 nodes are no burden', () => {

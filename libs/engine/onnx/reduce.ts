@@ -26,8 +26,3 @@ export const reduceMax = reduction('ReduceMax');
 export function softmax(g: GraphBuilder, x: Value, axis = -1): Value {
   return g.node('Softmax', [x], { axis: axisOf(x.shape, axis) }, [x])[0]!;
 }
-
-/** log(softmax(x)) over one axis, default the last. */
-export function logSoftmax(g: GraphBuilder, x: Value, axis = -1): Value {
-  return g.node('LogSoftmax', [x], { axis: axisOf(x.shape, axis) }, [x])[0]!;
-}

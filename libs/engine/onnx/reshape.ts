@@ -65,19 +65,6 @@ export function concat(g: GraphBuilder, values: readonly Value[], axis: number, 
   return g.node('Concat', values, { axis: at }, [{ dtype: first.dtype, shape: first.shape.with(at, total) }])[0]!;
 }
 
-/** Elements `from` (inclusive) to `to` (exclusive) of one axis of known size; both non-negative. */
-export function slice(g: GraphBuilder, x: Value, axis: number, from: number, to: number): Value {
-  const at = axisOf(x.shape, axis);
-  const size = x.shape[at]!;
-  if (from < 0 || to < from || (typeof size === 'number' && to > size)) {
-    throw wrongShape(`slice ${from}..${to} of axis ${axis} of ${describe(x)}`);
-  }
-  if (from === 0 && to === size) return x;
-  const vector = (number: number) => g.constant('int64', [1], [number]);
-  const inputs = [x, vector(from), vector(to), vector(at)];
-  return g.node('Slice', inputs, {}, [{ dtype: x.dtype, shape: x.shape.with(at, to - from) }])[0]!;
-}
-
 /** Parts of the given sizes along one axis of known size; the sizes sum to it. */
 export function split(g: GraphBuilder, x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
   const at = axisOf(x.shape, axis);
@@ -99,17 +86,6 @@ export function splitBy(
   const at = axisOf(x.shape, axis);
   const types = parts.map((size) => ({ dtype: x.dtype, shape: x.shape.with(at, size) }));
   return g.node('Split', [x, sizes], { axis: at }, types);
-}
-
-/** x with zeros before and after it along one axis of known size. */
-export function pad(g: GraphBuilder, x: Value, axis: number, before: number, after: number): Value {
-  if (before === 0 && after === 0) return x;
-  const at = axisOf(x.shape, axis);
-  const size = x.shape[at]!;
-  if (typeof size !== 'number') throw wrongShape(`pad axis ${axis} of ${describe(x)}`);
-  const amounts = g.constant('int64', [2], [before, after]);
-  const inputs = [x, amounts, undefined, g.constant('int64', [1], [at])];
-  return g.node('Pad', inputs, {}, [{ dtype: x.dtype, shape: x.shape.with(at, before + size + after) }])[0]!;
 }
 
 /** x repeated along axes of size 1 to the shape `to`; names in it are taken from the run-time shape of `like`. */
@@ -150,16 +126,6 @@ export function shapeOf(g: GraphBuilder, x: Value): Value {
 export function sizeOf(g: GraphBuilder, x: Value, axis: number): Value {
   const at = axisOf(x.shape, axis);
   return g.node('Shape', [x], { start: at, end: at + 1 }, [{ dtype: 'int64', shape: [1] }])[0]!;
-}
-
-/** start, start + step, ... below `limit` (scalars): a vector whose length is named `size`. */
-export function range(g: GraphBuilder, start: Value, limit: Value, step: Value, size: Dim): Value {
-  return g.node('Range', [start, limit, step], {}, [{ dtype: start.dtype, shape: [size] }])[0]!;
-}
-
-/** Zeros in the shape that the int64 vector `sizes` holds; `to` says what is known of it. */
-export function zerosBy(g: GraphBuilder, dtype: 'float32', sizes: Value, to: Shape): Value {
-  return g.node('ConstantOfShape', [sizes], {}, [{ dtype, shape: to }])[0]!;
 }
 
 function describe(value: Value): string {

@@ -1,19 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import {
-  graphBuilder,
-  add,
-  exp,
-  gemm,
-  identity,
-  matMul,
-  mul,
-  not,
-  reduceMean,
-  reduceSum,
-  softmax,
-  transpose,
-  zerosBy,
-} from '@pairwise/onnx';
+import { graphBuilder, add, exp, gemm, matMul, mul, reduceMean, reduceSum, softmax, transpose } from '@pairwise/onnx';
 import { openSession, sharedTensor } from './index.ts';
 import type { Tensor } from './index.ts';
 
@@ -48,14 +34,11 @@ test('every type of tensor passes through', async () => {
   };
   for (const [name, { dtype }] of Object.entries(feeds)) {
     const x = g.input(name, dtype, ['N']);
-    g.output(`${name}_out`, dtype === 'bool' ? not(g, x) : identity(g, x));
+    g.output(`${name}_out`, x);
   }
   const session = await openSession({ graph: g.finish(), threads: 1 });
   const results = await session.run(feeds);
-  for (const [name, feed] of Object.entries(feeds)) {
-    const expected = name === 'bool' ? { ...feed, data: Uint8Array.of(1, 0) } : feed;
-    expect(results[`${name}_out`]).toEqual(expected);
-  }
+  for (const [name, feed] of Object.entries(feeds)) expect(results[`${name}_out`]).toEqual(feed);
   await session.close();
 });
 
@@ -107,12 +90,13 @@ describe('a session', () => {
 
   test('runs on after it ran out of memory', async () => {
     const g = graphBuilder('large');
-    g.output('zeros', zerosBy(g, 'float32', g.input('size', 'int64', [1]), ['N']));
+    const size = g.input('size', 'int64', [1]);
+    g.output('zeros', g.node('ConstantOfShape', [size], {}, [{ dtype: 'float32', shape: ['N'] }])[0]!);
     const session = await openSession({ graph: g.finish(), threads: 1 });
-    const size = (n: bigint): Tensor => ({ dtype: 'int64', dims: [1], data: BigInt64Array.of(n) });
-    await expect(session.run({ size: size(10n ** 14n) })).rejects.toMatchObject({ reason: 'OUT_OF_MEMORY' });
-    await expect(session.run({ size: size(-3n) })).rejects.toMatchObject({ reason: 'INTERNAL' });
-    expect((await session.run({ size: size(3n) })).zeros?.dims).toEqual([3]);
+    const sizeOf = (n: bigint): Tensor => ({ dtype: 'int64', dims: [1], data: BigInt64Array.of(n) });
+    await expect(session.run({ size: sizeOf(10n ** 14n) })).rejects.toMatchObject({ reason: 'OUT_OF_MEMORY' });
+    await expect(session.run({ size: sizeOf(-3n) })).rejects.toMatchObject({ reason: 'INTERNAL' });
+    expect((await session.run({ size: sizeOf(3n) })).zeros?.dims).toEqual([3]);
     await session.close();
   });
 
