@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { add, cast, exp, gather, graphBuilder, matMul, mul, reduceMax, reduceSum, stopGradient } from '@pairwise/onnx';
+import { graphBuilder, ops } from '@pairwise/onnx';
 import type { GraphBuilder, Value } from '@pairwise/onnx';
 import { openSession } from '@pairwise/ort';
 import type { Tensor } from '@pairwise/ort';
@@ -10,13 +10,7 @@ function setting(): { g: GraphBuilder; x: Value; w: Value } {
   return { g, x: g.input('x', 'float32', ['T', 3]), w: g.input('w', 'float32', [3, 3]) };
 }
 
-const total = (g: GraphBuilder, x: Value) =>
-  reduceSum(
-    g,
-    x,
-    x.shape.map((_, axis) => axis),
-    { keepDims: false },
-  );
+const total = (g: GraphBuilder, x: Value) => ops(g).reduceSum(x, [...x.shape.keys()], { keepDims: false });
 const x1: Tensor = { dtype: 'float32', dims: [1, 3], data: Float32Array.of(1, 2, 3) };
 
 async function evaluate(g: GraphBuilder, feeds: Record<string, Tensor>, gradient: Value): Promise<number[]> {
@@ -29,49 +23,53 @@ async function evaluate(g: GraphBuilder, feeds: Record<string, Tensor>, gradient
 
 test('a value used several times gets the sum of its gradients', async () => {
   const g = graphBuilder('fan-out');
+  const { add, mul } = ops(g);
   const x = g.input('x', 'float32', ['T', 3]);
-  const y = add(g, mul(g, x, x), mul(g, x, 5));
-  const [dx] = gradients(g, total(g, add(g, y, x)), [x]);
+  const y = add(mul(x, x), mul(x, 5));
+  const [dx] = gradients(g, total(g, add(y, x)), [x]);
   expect(await evaluate(g, { x: x1 }, dx!)).toEqual([8, 10, 12]);
 });
 
 test('no gradient flows through stopGradient or through integers', async () => {
   const g = graphBuilder('stop');
+  const { add, cast, exp, mul, stopGradient } = ops(g);
   const x = g.input('x', 'float32', ['T', 3]);
-  const frozen = stopGradient(g, exp(g, x));
-  const truncated = cast(g, cast(g, x, 'int32'), 'float32');
-  const [dx] = gradients(g, total(g, add(g, mul(g, x, truncated), frozen)), [x]);
+  const frozen = stopGradient(exp(x));
+  const truncated = cast(cast(x, 'int32'), 'float32');
+  const [dx] = gradients(g, total(g, add(mul(x, truncated), frozen)), [x]);
   expect(await evaluate(g, { x: x1 }, dx!)).toEqual([1, 2, 3]);
 });
 
-test('what is marked is computed anew for the gradient, from what is kept, after the loss', async () => {
+test('activation checkpointing recomputes marked nodes after the loss, from values that were kept', async () => {
   const build = (marked: boolean) => {
     const { g, x, w } = setting();
-    const h = matMul(g, x, w);
-    const cheap = () => mul(g, exp(g, h), x);
-    const y = matMul(g, marked ? g.recomputed(cheap) : cheap(), w);
-    const [dw] = gradients(g, total(g, mul(g, y, y)), [w]);
+    const { exp, matMul, mul } = ops(g);
+    const h = matMul(x, w);
+    const cheap = () => mul(exp(h), x);
+    const y = matMul(marked ? g.activationCheckpointing(cheap) : cheap(), w);
+    const [dw] = gradients(g, total(g, mul(y, y)), [w]);
     return { g, dw: dw! };
   };
   const feeds = {
     x: x1,
     w: { dtype: 'float32', dims: [3, 3], data: Float32Array.from([1, -2, 3, 0, 1, 2, -1, 1, 0]) },
   };
-  const [kept, anew] = [build(false), build(true)];
-  expect(await evaluate(anew.g, feeds as Record<string, Tensor>, anew.dw)).toEqual(
+  const [kept, recomputed] = [build(false), build(true)];
+  expect(await evaluate(recomputed.g, feeds as Record<string, Tensor>, recomputed.dw)).toEqual(
     await evaluate(kept.g, feeds as Record<string, Tensor>, kept.dw),
   );
   const count = (g: GraphBuilder) => g.finish().nodes.filter(({ op }) => op === 'Exp').length;
-  expect([count(kept.g), count(anew.g)]).toEqual([1, 2]);
-  // The second Exp reads h by a factor that depends on the loss.
-  const [, again] = anew.g.finish().nodes.filter(({ op }) => op === 'Exp');
-  expect(anew.g.producer(again!.inputs[0]!)?.op).toBe('Mul');
+  expect([count(kept.g), count(recomputed.g)]).toEqual([1, 2]);
+  // The second Exp reads h times a factor that depends on the loss.
+  const [, second] = recomputed.g.finish().nodes.filter(({ op }) => op === 'Exp');
+  expect(recomputed.g.producer(second!.inputs[0]!)?.op).toBe('Mul');
 });
 
-test('an intermediate value may be asked for; nothing before it is worked on', () => {
+test('the gradient of an intermediate value adds no node for what comes before it', () => {
   const { g, x, w } = setting();
-  const h = matMul(g, x, w);
-  const loss = total(g, mul(g, h, h));
+  const { matMul, mul } = ops(g);
+  const h = matMul(x, w);
+  const loss = total(g, mul(h, h));
   const before = g.nodes().length;
   const [dh] = gradients(g, loss, [h]);
   expect(dh!.shape).toEqual(['T', 3]);
@@ -83,9 +81,10 @@ test('an intermediate value may be asked for; nothing before it is worked on', (
   expect(added).not.toContain('Gemm');
 });
 
-test('frozen operands cost nothing', () => {
+test('frozen operands get no gradient nodes', () => {
   const { g, x, w } = setting();
-  const h = matMul(g, matMul(g, x, w), w);
+  const { matMul } = ops(g);
+  const h = matMul(matMul(x, w), w);
   const before = g.nodes().length;
   gradients(g, total(g, h), [x]);
   expect(
@@ -96,27 +95,31 @@ test('frozen operands cost nothing', () => {
   ).toBe(2);
 });
 
-test('an operator without a rule is named, but only where a gradient would pass it', () => {
+test('an operator without a rule is an error that names it, but only where a gradient flows through it', () => {
   const { g, x, w } = setting();
-  const largest = reduceMax(g, x, [-1]);
-  expect(() => gradients(g, total(g, mul(g, x, largest)), [x])).toThrow(/no gradient rule for the operator ReduceMax/);
-  expect(() => gradients(g, total(g, matMul(g, mul(g, x, largest), w)), [w])).not.toThrow();
-  expect(() => gradients(g, total(g, mul(g, x, stopGradient(g, largest))), [x])).not.toThrow();
+  const { matMul, mul, reduceMax, stopGradient } = ops(g);
+  const largest = reduceMax(x, [-1]);
+  expect(() => gradients(g, total(g, mul(x, largest)), [x])).toThrow(
+    /the operator ReduceMax does not have a gradient rule/,
+  );
+  expect(() => gradients(g, total(g, matMul(mul(x, largest), w)), [w])).not.toThrow();
+  expect(() => gradients(g, total(g, mul(x, stopGradient(largest))), [x])).not.toThrow();
 });
 
-test('a loss that is no number, and a value that does not matter, are errors', () => {
+test('a loss that is not one number and a value without influence are errors', () => {
   const { g, x, w } = setting();
-  expect(() => gradients(g, x, [x])).toThrow(/not one real number/);
+  expect(() => gradients(g, x, [x])).toThrow(/not a single real number/);
   expect(() => gradients(g, total(g, x), [x, w])).toThrow(/w does not influence/);
 });
 
-test('the gradient of an embedding adds repeated rows exactly and alike with two threads', async () => {
+test('the gradient of an embedding adds repeated rows, with the same bits for one and two threads', async () => {
   const [rows, width, tokens] = [64, 32, 3000];
   const g = graphBuilder('embedding');
+  const { gather, mul } = ops(g);
   const table = g.input('table', 'float32', [rows, width]);
   const weights = g.input('weights', 'float32', ['T', width]);
-  const picked = gather(g, table, g.input('tokens', 'int32', ['T']));
-  const [gradient] = gradients(g, total(g, mul(g, picked, weights)), [table]);
+  const picked = gather(table, g.input('tokens', 'int32', ['T']));
+  const [gradient] = gradients(g, total(g, mul(picked, weights)), [table]);
   g.output('gradient', gradient!);
   const ids = Int32Array.from({ length: tokens }, (_, at) => (at * at) % 7);
   const data = Float32Array.from({ length: tokens * width }, (_, at) => Math.sin(at));

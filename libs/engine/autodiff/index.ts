@@ -1,2 +1,2 @@
-export { gradients, rules } from './gradients.ts';
-export type { Rule, Step } from './step.ts';
+export { gradients } from './gradients.ts';
+export { rules } from './rules.ts';

@@ -1,8 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { Dtype, GraphBuilder, Value } from '@pairwise/onnx';
+import { ops, type Dtype, type GraphBuilder, type Value } from '@pairwise/onnx';
 import { headerLength, parseHeader, readJson, weightFiles, type ModelFolder } from '@pairwise/safetensors';
 import { parseConfig, type ModelConfig } from './config.ts';
-import { asFloat32 } from './forward.ts';
 import { checkTensors, type Weight } from './tensors.ts';
 
 /** A model folder, as far as a graph needs it: the config and where each tensor lies. */
@@ -50,7 +49,8 @@ export function frozenWeights(g: GraphBuilder, { weights }: Checkpoint): (name: 
     const known = declared.get(name);
     if (known !== undefined) return known;
     const { dtype, shape, file, offset, length } = weights.get(name)!;
-    const value = asFloat32(g, g.external(name, graphDtypes[dtype]!, shape, { location: file, offset, length }));
+    const stored = g.external(name, graphDtypes[dtype]!, shape, { location: file, offset, length });
+    const value = ops(g).cast(stored, 'float32');
     declared.set(name, value);
     return value;
   };

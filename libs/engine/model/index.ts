@@ -1,6 +1,7 @@
 export { architectures, parseConfig, type Architecture, type Llama3RopeScaling, type ModelConfig } from './config.ts';
 export { readCheckpoint, frozenWeights, trainedWeights, type Checkpoint } from './checkpoint.ts';
-export { frozenLinear, packedInputs, tokenLogps, type PackedInputs, type Parameters } from './forward.ts';
+export { frozenLinear, tokenLogps, type Parameters } from './forward.ts';
+export { packedInputs, type PackedInputs } from './packedInputs.ts';
 export {
   initialLora,
   loraLayout,

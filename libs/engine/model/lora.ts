@@ -1,4 +1,4 @@
-import { gemm, reshape, split, type GraphBuilder, type Value } from '@pairwise/onnx';
+import { ops, type GraphBuilder, type Value } from '@pairwise/onnx';
 import type { ModelConfig } from './config.ts';
 import { frozenLinear, type Parameters } from './forward.ts';
 import { linearModules, linearShape, type LinearModule } from './tensors.ts';
@@ -81,6 +81,7 @@ export function loraLinears(
   lora: LoraShape,
   weight: Parameters['weight'],
 ): { inputs: Value[]; linears: Parameters['linears'] } {
+  const { gemm, split } = ops(g);
   const layout = loraLayout(config, lora);
   const inputs = layout.map(({ feed, size }) => g.input(feed, 'float32', [size]));
   const factors = inputs.map((input) => splitFactors(g, input, config, lora));
@@ -94,15 +95,14 @@ export function loraLinears(
       if (first === undefined) return modules.map(base);
       const { a, b } = factors[layer]!;
       const narrow = split(
-        g,
-        gemm(g, x, a.get(first)!, { transB: true }),
+        gemm(x, a.get(first)!, { transB: true }), // [T, adapted.length r]
         1,
         adapted.map(() => lora.r),
-      );
+      ); // [T, r] for each
       return modules.map((module) => {
         const index = adapted.indexOf(module);
         if (index === -1) return base(module);
-        return gemm(g, narrow[index]!, b.get(module)!, { transB: true, alpha: scale, bias: base(module) });
+        return gemm(narrow[index]!, b.get(module)!, { transB: true, alpha: scale, bias: base(module) }); // [T, out]
       });
     },
   };
@@ -110,6 +110,7 @@ export function loraLinears(
 
 /** The A factors of each group together, by the group's first module, and the B factors one by one. */
 function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: LoraShape) {
+  const { reshape, split } = ops(g);
   const groups = adaptedGroups(lora);
   const inputSize = (module: LinearModule) => linearShape(config, module)[1];
   const outputSize = (module: LinearModule) => linearShape(config, module)[0];
@@ -117,13 +118,13 @@ function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: 
     modules.length * lora.r * inputSize(modules[0]!),
     ...modules.map((module) => lora.r * outputSize(module)),
   ]);
-  const parts = [...split(g, input, 0, sizes)];
+  const parts = [...split(input, 0, sizes)];
   const a = new Map<LinearModule, Value>();
   const b = new Map<LinearModule, Value>();
   for (const modules of groups) {
     const [first] = modules as [LinearModule];
-    a.set(first, reshape(g, parts.shift()!, [modules.length * lora.r, inputSize(first)]));
-    for (const module of modules) b.set(module, reshape(g, parts.shift()!, [outputSize(module), lora.r]));
+    a.set(first, reshape(parts.shift()!, [modules.length * lora.r, inputSize(first)])); // [modules r, in]
+    for (const module of modules) b.set(module, reshape(parts.shift()!, [outputSize(module), lora.r])); // [out, r]
   }
   return { a, b };
 }

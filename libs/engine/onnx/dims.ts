@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 
-/** A size: known, or a name for one that the feeds decide. Products and sums of names are names: `9*T`, `(P+1)`. */
+/** A size: a number, or a name for one that the feeds decide. Products and sums of names are names: `9*T`, `(P+1)`. */
 export type Dim = number | string;
 export type Shape = readonly Dim[];
 
@@ -17,8 +17,8 @@ export function product(dims: Shape): Dim {
   return (factor === 1 ? names : [String(factor), ...names]).join('*');
 }
 
-/** The sum of two sizes; a name in brackets where one of them is a name. */
-export function sum(a: Dim, b: Dim): Dim {
+/** The sum of two sizes, in brackets unless both are numbers. */
+export function addDims(a: Dim, b: Dim): Dim {
   if (typeof a === 'number' && typeof b === 'number') return a + b;
   if (a === 0) return b;
   if (b === 0) return a;
@@ -47,7 +47,7 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dim, axis) => dim === b[axis]);
 }
 
-/** The shape of an element-wise result, by numpy's rules; two different names never broadcast. */
+/** The shape of an element-wise result, by numpy's rules. Two different names never broadcast. */
 export function broadcast(a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, axis) => {
@@ -59,18 +59,35 @@ export function broadcast(a: Shape, b: Shape): Shape {
   });
 }
 
-/** An axis counted from the end made one from the start; throws where the shape has no such axis. */
+/** The axis counted from the start; a negative one counts from the end. Throws if the shape has no such axis. */
 export function axisOf(shape: Shape, axis: number): number {
   const at = axis < 0 ? axis + shape.length : axis;
-  if (at < 0 || at >= shape.length) throw wrongShape(`[${shape.join(', ')}] has no axis ${axis}`);
+  if (at < 0 || at >= shape.length) throw wrongShape(`[${shape.join(', ')}] does not have an axis ${axis}`);
   return at;
 }
 
-/** The number of elements; throws for a symbolic shape. */
+/** The number of elements. Throws for a symbolic shape. */
 export function elements(shape: Shape): number {
   const count = product(shape);
-  if (typeof count === 'string') throw wrongShape(`the size of [${shape.join(', ')}] is not known`);
+  if (typeof count === 'string') throw wrongShape(`the number of elements of [${shape.join(', ')}] is unknown`);
   return count;
+}
+
+/** The constant with which Reshape turns one shape into another (0 copies an axis, -1 infers one), or undefined. */
+export function reshapeSizes(from: Shape, to: Shape): number[] | undefined {
+  let unknown = 0;
+  const sizes = to.map((dim, axis) => {
+    if (typeof dim === 'number') return dim;
+    if (from[axis] === dim) return 0;
+    unknown++;
+    return -1;
+  });
+  return unknown > 1 ? undefined : sizes;
+}
+
+/** A value's name and shape, for error messages. */
+export function describe({ name, shape }: { readonly name: string; readonly shape: Shape }): string {
+  return `${name} [${shape.join(', ')}]`;
 }
 
 export function wrongShape(problem: string): PairwiseError {

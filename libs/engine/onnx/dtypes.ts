@@ -7,7 +7,7 @@ interface DtypeFacts {
   readonly kind: 'real' | 'integer' | 'bool';
 }
 
-/** Element types of tensors, under ONNX's own names. */
+/** Element types of tensors, by their ONNX names. */
 export const dtypes = {
   float32: { code: 1, bytes: 4, kind: 'real' },
   uint8: { code: 2, bytes: 1, kind: 'integer' },
@@ -31,12 +31,12 @@ export function isReal(dtype: Dtype): boolean {
   return dtypes[dtype].kind === 'real';
 }
 
-/** Little-endian bytes of numbers as a tensor of `dtype`; float16 and bfloat16 constants are made by a Cast instead. */
-export function tensorBytes(dtype: Dtype, data: readonly (number | bigint)[]): Uint8Array {
+/** The little-endian bytes of a constant. Throws for float16 and bfloat16: cast a float32 constant instead. */
+export function constantBytes(dtype: Dtype, data: readonly (number | bigint)[]): Uint8Array {
   const bytes = new Uint8Array(data.length * dtypes[dtype].bytes);
   const view = new DataView(bytes.buffer);
   const write = writers[dtype];
-  if (!write) throw new PairwiseError('INVALID_ARGUMENT', `a constant cannot be ${dtype}: cast a float32 one`);
+  if (!write) throw new PairwiseError('INVALID_ARGUMENT', `a constant cannot be ${dtype}: cast a float32 constant`);
   data.forEach((value, index) => write(view, index * dtypes[dtype].bytes, value));
   return bytes;
 }

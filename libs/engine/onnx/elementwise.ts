@@ -4,7 +4,7 @@ import type { Dtype } from './dtypes.ts';
 import { broadcast } from './dims.ts';
 import { dtypes } from './dtypes.ts';
 
-/** A value, or a number that becomes a scalar constant of the other operand's type. */
+/** A value, or a number that becomes a scalar constant of the other operand's dtype. */
 export type Operand = Value | number;
 
 /** A rank-0 constant. */
@@ -38,7 +38,7 @@ function unary(op: string) {
   return (g: GraphBuilder, x: Value): Value => g.node(op, [x], {}, [{ dtype: x.dtype, shape: x.shape }])[0]!;
 }
 
-/** Element-wise with numpy's broadcasting. */
+/** Element-wise operators broadcast as numpy's do. */
 export const add = binary('Add');
 export const sub = binary('Sub');
 export const mul = binary('Mul');
@@ -53,10 +53,10 @@ export const sigmoid = unary('Sigmoid');
 /** log(1 + exp(x)), finite for any x. */
 export const softplus = unary('Softplus');
 
-/** x itself in the forward pass; no gradient flows through. */
+/** x, but no gradient flows back through it. */
 export const stopGradient = unary('StopGradient');
 
-/** The same numbers in another type; x itself where it has that type already. */
+/** The same numbers in another type; x itself if it already has that type. */
 export function cast(g: GraphBuilder, x: Value, to: Dtype): Value {
   if (x.dtype === to) return x;
   return g.node('Cast', [x], { to: dtypes[to].code }, [{ dtype: to, shape: x.shape }])[0]!;

@@ -1,18 +1,18 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Attribute, Constant, External, Graph, Node, Value } from './graph.ts';
-import { dtypes, tensorBytes } from './dtypes.ts';
-import { lowered } from './lower.ts';
+import { dtypes, constantBytes } from './dtypes.ts';
+import { lower } from './lower.ts';
 
 /** Every execution provider has kernels for operator set 21. */
 const opset = 21;
 const irVersion = 10;
 
 /**
- * The bytes of an ONNX `ModelProto` (onnx.proto3): operators of the default domain only, constants inline, weights as
- * external data. The same graph gives the same bytes.
+ * Encodes a graph as an ONNX `ModelProto` (onnx.proto3): only operators of the default domain, constants inline, weights
+ * as external data. The same graph always gives the same bytes.
  */
 export function encodeModel(graph: Graph): Uint8Array<ArrayBuffer> {
-  const { nodes, constants, outputs } = lowered(graph);
+  const { nodes, constants, outputs } = lower(graph);
   const writer = new BinaryWriter().uint32(tag(1, 0)).int64(irVersion);
   text(writer, 2, 'pairwise');
   message(writer, 7, () => {
@@ -71,7 +71,7 @@ function writeTensorHead(writer: BinaryWriter, value: Value): void {
 
 function writeConstant(writer: BinaryWriter, { value, data }: Constant): void {
   writeTensorHead(writer, value);
-  writer.uint32(tag(9, 2)).bytes(tensorBytes(value.dtype, data));
+  writer.uint32(tag(9, 2)).bytes(constantBytes(value.dtype, data));
 }
 
 function writeExternal(writer: BinaryWriter, { value, data }: External): void {

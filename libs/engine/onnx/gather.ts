@@ -1,9 +1,9 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { GraphBuilder, Value } from './graph.ts';
 import { expand, unsqueeze } from './reshape.ts';
-import { axisOf, sameShape, wrongShape } from './dims.ts';
+import { axisOf, describe, sameShape, wrongShape } from './dims.ts';
 
-/** Slices of x along `axis` picked by `index` (int32 or int64, any shape), which takes the place of that axis. */
+/** Slices of x along `axis`, picked by `index` (int32 or int64, any shape); the index's shape replaces that axis. */
 export function gather(g: GraphBuilder, x: Value, index: Value, axis = 0): Value {
   integers(index);
   const at = axisOf(x.shape, axis);
@@ -14,26 +14,26 @@ export function gather(g: GraphBuilder, x: Value, index: Value, axis = 0): Value
 /** Row numbers, int32 or int64. */
 export interface Rows {
   readonly index: Value;
-  /** Whether -1 may stand for "no row", which reads as zeros (costs a copy of the table). */
+  /** Whether -1 means "no row", which reads as zeros. It costs a copy of the table. */
   readonly none: boolean;
 }
 
 /**
- * Rows picked from a table, with a gradient that is again only row gathers.
- * x is `[...lead, width]`: its rows are numbered over all leading axes. The result is `[...rows.index.shape, width]`.
- * Each inverse has the shape `lead` and says for every row of x at which row of the result it was used, -1 for none; a
- * row used n times needs n inverses. The gradient of x is the sum of the gathers of the result's gradient by them.
- * The inverses are data, so that whoever made the index states where rows went; nothing is scattered, no order of
- * additions depends on threads. Without inverses no gradient can flow to x.
+ * Rows picked from a table, with a gradient that consists of row gathers as well.
+ * x is `[...lead, width]`; its rows are numbered over all leading axes. The result is `[...rows.index.shape, width]`.
+ * An inverse has the shape `lead` and gives, for each row of x, the row of the result that it went to, or -1; a row that is
+ * used n times needs n inverses. The gradient of x gathers the gradient of the result once per inverse and adds these up.
+ * The caller who builds the index feeds its inverses too, so nothing is scattered and no sum depends on the threads.
+ * Without inverses no gradient can flow to x.
  */
 export function gatherRows(g: GraphBuilder, x: Value, rows: Rows, inverses: readonly Rows[] = []): Value {
   const lead = x.shape.slice(0, -1);
   const width = x.shape.at(-1);
-  if (lead.length === 0 || typeof width !== 'number') throw wrongShape(`rows of ${x.name} [${x.shape.join(', ')}]`);
+  if (lead.length === 0 || typeof width !== 'number') throw wrongShape(`rows of ${describe(x)}`);
   for (const { index } of [rows, ...inverses]) integers(index);
   for (const { index } of inverses) {
     if (!sameShape(index.shape, lead)) {
-      throw wrongShape(`the inverse ${index.name} [${index.shape.join(', ')}] is not shaped as the rows of ${x.name}`);
+      throw wrongShape(`the inverse ${describe(index)} does not have the shape of the rows of ${x.name}`);
     }
   }
   const attributes = { none: Number(rows.none), inverseNone: inverses.map(({ none }) => Number(none)) };
@@ -42,9 +42,9 @@ export function gatherRows(g: GraphBuilder, x: Value, rows: Rows, inverses: read
 }
 
 /**
- * A copy of x `[n, width]` to whose rows `index` `[k]` the rows of `updates` `[k, width]` are added, in their order.
- * By ScatterElements: on the CPU it adds in one thread, whereas ScatterND's reductions race there (onnxruntime 1.30
- * with two threads: a different, wrong result in each of 12 runs with 4096 rows added to 40).
+ * A copy of x `[n, width]` with the rows of `updates` `[k, width]` added, in order, to its rows `index` `[k]`.
+ * It uses ScatterElements, which adds in one thread on the CPU. ScatterND's reductions race there: onnxruntime 1.30 with
+ * two threads gave a different, wrong result in each of 12 runs that added 4096 rows to 40.
  */
 export function scatterAddRows(g: GraphBuilder, x: Value, index: Value, updates: Value): Value {
   integers(index);

@@ -3,17 +3,17 @@ import type { Dtype } from './dtypes.ts';
 import type { Shape } from './dims.ts';
 import { elements, wrongShape } from './dims.ts';
 
-export interface ValueType {
+export interface DtypeAndShape {
   readonly dtype: Dtype;
   readonly shape: Shape;
 }
 
-/** A tensor of the graph: an input, an initialiser or an output of a node. Only a reference; names are unique. */
-export interface Value extends ValueType {
+/** A reference to a tensor of the graph: an input, a constant, a weight or the output of a node. Names are unique. */
+export interface Value extends DtypeAndShape {
   readonly name: string;
 }
 
-/** Attributes as ONNX types them; a bare number or list of numbers is integer. */
+/** An attribute with its ONNX type; a bare number or list of numbers is an integer. */
 export type Attribute = number | readonly number[] | { readonly float: number } | { readonly text: string };
 
 export interface Node {
@@ -22,7 +22,7 @@ export interface Node {
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly Value[];
   readonly attributes: Readonly<Record<string, Attribute>>;
-  /** Whether gradients compute the results anew instead of keeping them from the forward pass. */
+  /** Whether the backward pass recomputes the outputs instead of keeping them in memory (activation checkpointing). */
   readonly recompute: boolean;
 }
 
@@ -32,7 +32,7 @@ export interface Constant {
   readonly data: readonly (number | bigint)[];
 }
 
-/** Where a tensor's bytes lie: a file relative to the model's folder, a byte offset and a length in bytes. */
+/** Where a tensor's bytes are: a file relative to the model's folder, the offset and the length in bytes. */
 export interface ExternalData {
   readonly location: string;
   readonly offset: number;
@@ -44,7 +44,7 @@ export interface External {
   readonly data: ExternalData;
 }
 
-/** A finished graph: plain data, nodes in an order in which they can run. */
+/** A finished graph as plain data. The nodes are in an order in which they can run. */
 export interface Graph {
   readonly name: string;
   readonly inputs: readonly Value[];
@@ -54,39 +54,39 @@ export interface Graph {
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
 }
 
-/** Grows a graph; every call appends. The functions of the operators take one as their first argument. */
+/** Builds a graph; every call appends to it. `ops` binds the operators to one. */
 export interface GraphBuilder {
   /** A tensor that every run feeds. */
   input(name: string, dtype: Dtype, shape: Shape): Value;
-  /** A tensor inside the model file; equal small ones are stored once. */
+  /** A tensor stored inside the model file; equal constants are stored once. */
   constant(dtype: Dtype, shape: readonly number[], data: readonly (number | bigint)[]): Value;
-  /** A tensor that stays where it is on disk (a weight). */
+  /** A weight, which stays where it is on disk. */
   external(name: string, dtype: Dtype, shape: readonly number[], data: ExternalData): Value;
-  /** Appends an operator; one that was appended before with the same inputs and attributes is used again. */
+  /** Appends an operator, or returns the outputs of an equal one that was appended before. */
   node(
     op: string,
     inputs: readonly (Value | undefined)[],
     attributes: Readonly<Record<string, Attribute>>,
-    outputs: readonly ValueType[],
+    outputs: readonly DtypeAndShape[],
   ): readonly Value[];
   /**
-   * Marks what `build` appends as cheap to compute and large to keep: gradients compute it anew from what it is made of,
-   * so that its memory is free between the forward and the backward pass.
+   * Marks the nodes that `build` appends as cheap to compute and large to keep. The backward pass recomputes them from their
+   * inputs, so that their memory is free in between.
    */
-  recomputed<T>(build: () => T): T;
-  /** Makes a value a result of the graph under `name`. */
+  activationCheckpointing<T>(build: () => T): T;
+  /** Makes a value an output of the graph, named `name`. */
   output(name: string, value: Value): void;
   /** The nodes so far, in order. */
   nodes(): readonly Node[];
-  /** The node that a value is a result of, or undefined for inputs, constants and weights. */
+  /** The node that produces a value, or undefined for inputs, constants and weights. */
   producer(value: Value): Node | undefined;
-  /** The numbers of a constant of this graph, or undefined for any other value. */
+  /** The numbers of a constant, or undefined for any other value. */
   constantData(value: Value): readonly (number | bigint)[] | undefined;
-  /** The graph, without nodes that no output needs. */
+  /** The graph without the nodes that no output needs. */
   finish(): Graph;
 }
 
-/** A new, empty graph. Throws `INVALID_ARGUMENT` later on names used twice and `WRONG_SHAPE` on sizes that do not fit. */
+/** An empty graph. Its methods throw INVALID_ARGUMENT for a name used twice and WRONG_SHAPE for sizes that do not fit. */
 export function graphBuilder(name: string): GraphBuilder {
   const names = new Set<string>();
   const inputs: Value[] = [];
@@ -99,7 +99,7 @@ export function graphBuilder(name: string): GraphBuilder {
   const outputs: { name: string; value: Value }[] = [];
   let recompute = false;
 
-  function declare(valueName: string, { dtype, shape }: ValueType): Value {
+  function declare(valueName: string, { dtype, shape }: DtypeAndShape): Value {
     if (names.has(valueName))
       throw new PairwiseError('INVALID_ARGUMENT', `the graph has two values named ${valueName}`);
     names.add(valueName);
@@ -140,7 +140,7 @@ export function graphBuilder(name: string): GraphBuilder {
       nodesByKey.set(key, results);
       return results;
     },
-    recomputed(build) {
+    activationCheckpointing(build) {
       const before = recompute;
       recompute = true;
       try {
@@ -167,7 +167,7 @@ export function graphBuilder(name: string): GraphBuilder {
   };
 }
 
-/** The nodes that the outputs depend on, in their order. */
+/** The nodes that the outputs depend on, in the same order. */
 function needed(nodes: readonly Node[], outputs: Graph['outputs']): Node[] {
   const names = new Set(outputs.map(({ value }) => value.name));
   const kept = nodes.toReversed().filter(({ inputs, outputs: results }) => {

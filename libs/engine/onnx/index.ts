@@ -1,22 +1,10 @@
 export { dtypes, isReal } from './dtypes.ts';
 export type { Dtype } from './dtypes.ts';
-export { broadcast, elements, product, sameShape } from './dims.ts';
-export type { Dim, Shape } from './dims.ts';
+export { product, reshapeSizes } from './dims.ts';
+export type { Shape } from './dims.ts';
 export { graphBuilder } from './graph.ts';
-export type {
-  Attribute,
-  Constant,
-  External,
-  ExternalData,
-  Graph,
-  GraphBuilder,
-  Node,
-  Value,
-  ValueType,
-} from './graph.ts';
-export * from './elementwise.ts';
-export * from './linear.ts';
-export * from './reduce.ts';
-export * from './reshape.ts';
-export * from './gather.ts';
+export type { DtypeAndShape, External, Graph, GraphBuilder, Node, Value } from './graph.ts';
+export { ops } from './ops.ts';
+export type { Ops } from './ops.ts';
+export type { Rows } from './gather.ts';
 export { encodeModel } from './encode.ts';

@@ -1,9 +1,9 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { GraphBuilder, Value } from './graph.ts';
 import type { Dim } from './dims.ts';
-import { broadcast, wrongShape } from './dims.ts';
+import { broadcast, describe, wrongShape } from './dims.ts';
 
-/** Matrix product of the last two axes; the axes before them broadcast. Both operands have rank 2 or more. */
+/** Matrix product over the last two axes; the axes before them broadcast. Both operands need rank 2 or more. */
 export function matMul(g: GraphBuilder, a: Value, b: Value): Value {
   if (a.shape.length < 2 || b.shape.length < 2) throw wrongShape(`MatMul of ${describe(a)} and ${describe(b)}`);
   sameInner(a, b, a.shape.at(-1)!, b.shape.at(-2)!);
@@ -12,17 +12,17 @@ export function matMul(g: GraphBuilder, a: Value, b: Value): Value {
 }
 
 export interface GemmOptions {
-  /** Use the transpose of a, default false. */
+  /** Transpose a. @default false */
   readonly transA?: boolean;
-  /** Use the transpose of b, default false: true for weights stored `[out, in]`. */
+  /** Transpose b: true for weights stored as `[out, in]`. @default false */
   readonly transB?: boolean;
-  /** Factor of the product, default 1. */
+  /** Factor of the product. @default 1 */
   readonly alpha?: number;
-  /** Added to the result, broadcasting to `[m, n]`; default nothing. */
+  /** Added to the result; broadcasts to `[m, n]`. @default none */
   readonly bias?: Value;
 }
 
-/** alpha * a' b' + bias on matrices, where ' is an optional transpose: `[m, n]`. */
+/** alpha * a' b' + bias for matrices, where ' is an optional transpose: `[m, n]`. */
 export function gemm(g: GraphBuilder, a: Value, b: Value, options: GemmOptions = {}): Value {
   const { transA = false, transB = false, alpha = 1, bias } = options;
   if (a.shape.length !== 2 || b.shape.length !== 2) throw wrongShape(`Gemm of ${describe(a)} and ${describe(b)}`);
@@ -39,8 +39,4 @@ function sameInner(a: Value, b: Value, k: Dim, k2: Dim): void {
   if (a.dtype !== b.dtype) {
     throw new PairwiseError('INVALID_ARGUMENT', `a product of ${a.name} (${a.dtype}) and ${b.name} (${b.dtype})`);
   }
-}
-
-function describe(value: Value): string {
-  return `${value.name} [${value.shape.join(', ')}]`;
 }

@@ -1,17 +1,17 @@
 import type { Constant, Graph, Node, Value } from './graph.ts';
 
-/** What is encoded: nodes of ONNX's own operators, the constants they need, outputs under their final names. */
-export interface Lowered {
+/** A graph ready to encode: only ONNX's own operators, the constants they need, and outputs under their public names. */
+export interface LoweredGraph {
   readonly nodes: readonly Node[];
   readonly constants: readonly Constant[];
   readonly outputs: readonly Value[];
 }
 
 /**
- * Replaces the two operators that exist for automatic differentiation only (`GatherRows`, `StopGradient`) by ONNX's
- * own and gives the values that are outputs their public names.
+ * Replaces the two operators that only automatic differentiation knows (`GatherRows`, `StopGradient`) by ONNX's own, and
+ * gives the outputs their public names.
  */
-export function lowered(graph: Graph): Lowered {
+export function lower(graph: Graph): LoweredGraph {
   const nodes: Node[] = [];
   const constants = [...graph.constants];
   const zeroRows = new Map<string, Value>();
@@ -28,7 +28,7 @@ export function lowered(graph: Graph): Lowered {
     return value;
   }
 
-  /** x as a matrix of rows, with the row of zeros that -1 (the last row) picks; made once per table. */
+  /** x as a matrix of rows. With `none` a row of zeros follows, which -1 (the last row) picks. Built once per table. */
   function table(x: Value, none: boolean): Value {
     const key = `${x.name}/${none ? 'rows_and_none' : 'rows'}`;
     const known = tables.get(key);
@@ -36,13 +36,13 @@ export function lowered(graph: Graph): Lowered {
     const width = x.shape.at(-1) as number;
     const result: Value = { name: key, dtype: x.dtype, shape: ['rows', width] };
     if (none) {
-      nodes.push(step('Concat', [table(x, false), zeroRow(x.dtype, width)], result, { axis: 0 }));
+      nodes.push(lowerNode('Concat', [table(x, false), zeroRow(x.dtype, width)], result, { axis: 0 }));
     } else if (x.shape.length === 2) {
       return x;
     } else {
       const sizes: Value = { name: `${key}/sizes`, dtype: 'int64', shape: [2] };
       constants.push({ value: sizes, data: [-1, width] });
-      nodes.push(step('Reshape', [x, sizes], result));
+      nodes.push(lowerNode('Reshape', [x, sizes], result));
     }
     tables.set(key, result);
     return result;
@@ -53,22 +53,22 @@ export function lowered(graph: Graph): Lowered {
     if (node.op === 'StopGradient') aliases.set(node.outputs[0]!.name, inputs[0]!);
     else if (node.op === 'GatherRows') {
       const rows = table(inputs[0]!, node.attributes.none === 1);
-      nodes.push(step('Gather', [rows, inputs[1]!], node.outputs[0]!, { axis: 0 }));
+      nodes.push(lowerNode('Gather', [rows, inputs[1]!], node.outputs[0]!, { axis: 0 }));
     } else nodes.push({ ...node, inputs });
   }
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value: aliases.get(value.name) ?? value }));
   return { ...named(nodes, outputs), constants };
 }
 
-/** Renames the values that are outputs; one that is no node's result, or an output twice, passes an Identity. */
-function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<Lowered, 'nodes' | 'outputs'> {
+/** Gives the outputs their public names. A value that no node produces, or that is an output twice, gets an Identity. */
+function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<LoweredGraph, 'nodes' | 'outputs'> {
   const produced = new Set(nodes.flatMap((node) => node.outputs.map((value) => value.name)));
   const renamed = new Map<string, Value>();
   const copies: Node[] = [];
   const results = outputs.map(({ name, value }) => {
     const result = { ...value, name };
     if (produced.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, result);
-    else copies.push(step('Identity', [value], result));
+    else copies.push(lowerNode('Identity', [value], result));
     return result;
   });
   const rename = (value: Value) => renamed.get(value.name) ?? value;
@@ -77,6 +77,6 @@ function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<L
   return { nodes: [...own, ...copies.map(renameInputs)], outputs: results };
 }
 
-function step(op: string, inputs: readonly Value[], output: Value, attributes: Node['attributes'] = {}): Node {
+function lowerNode(op: string, inputs: readonly Value[], output: Value, attributes: Node['attributes'] = {}): Node {
   return { op, name: output.name, inputs, outputs: [output], attributes, recompute: false };
 }

@@ -2,7 +2,7 @@ import type { GraphBuilder, Value } from './graph.ts';
 import { axisOf } from './dims.ts';
 
 export interface ReduceOptions {
-  /** Keep the reduced axes with size 1, default true. */
+  /** Keep the reduced axes with size 1. @default true */
   readonly keepDims?: boolean;
 }
 
@@ -17,12 +17,12 @@ function reduction(op: string) {
   };
 }
 
-/** Reductions over the named axes (negative ones count from the end); an empty list reduces nothing. */
+/** Reduces the given axes; negative ones count from the end. An empty list reduces nothing. */
 export const reduceSum = reduction('ReduceSum');
 export const reduceMean = reduction('ReduceMean');
 export const reduceMax = reduction('ReduceMax');
 
-/** exp(x) / sum(exp(x)) over one axis, default the last. */
+/** exp(x) / sum(exp(x)) over one axis, by default the last. */
 export function softmax(g: GraphBuilder, x: Value, axis = -1): Value {
   return g.node('Softmax', [x], { axis: axisOf(x.shape, axis) }, [x])[0]!;
 }

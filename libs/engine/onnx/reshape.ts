@@ -1,32 +1,21 @@
 import type { GraphBuilder, Value } from './graph.ts';
 import type { Dim, Shape } from './dims.ts';
-import { axisOf, broadcast, product, sameShape, sum, wrongShape } from './dims.ts';
+import { addDims, axisOf, broadcast, describe, product, reshapeSizes, sameShape, wrongShape } from './dims.ts';
 
 /**
- * The same elements in another shape. Sizes that are names may stand where x has the same name on the same axis, and
- * one more anywhere (it is inferred); for any other shape use `reshapeBy` with the sizes as data.
+ * The same elements in another shape. A named size is allowed where x has the same name on the same axis, and one more
+ * may stand anywhere (it is inferred). For any other shape pass the sizes as data to `reshapeBy`.
  */
 export function reshape(g: GraphBuilder, x: Value, to: Shape): Value {
   if (sameShape(x.shape, to)) return x;
-  if (product(x.shape) !== product(to)) throw wrongShape(`${describe(x)} has not the elements of [${to.join(', ')}]`);
+  if (product(x.shape) !== product(to))
+    throw wrongShape(`${describe(x)} does not have the elements of [${to.join(', ')}]`);
   const sizes = reshapeSizes(x.shape, to);
-  if (!sizes) throw wrongShape(`reshape ${describe(x)} to [${to.join(', ')}] by data: more than one size is unknown`);
+  if (!sizes) throw wrongShape(`${describe(x)} to [${to.join(', ')}] leaves more than one size unknown: use reshapeBy`);
   return g.node('Reshape', [x, g.constant('int64', [sizes.length], sizes)], {}, [{ dtype: x.dtype, shape: to }])[0]!;
 }
 
-/** The constant of a Reshape from one shape to another (0 copies an axis, -1 infers one), or undefined. */
-export function reshapeSizes(from: Shape, to: Shape): number[] | undefined {
-  let unknown = 0;
-  const sizes = to.map((dim, axis) => {
-    if (typeof dim === 'number') return dim;
-    if (from[axis] === dim) return 0;
-    unknown++;
-    return -1;
-  });
-  return unknown > 1 ? undefined : sizes;
-}
-
-/** The same elements in the shape that the int64 vector `sizes` holds; `to` says what is known of it. */
+/** The same elements in the shape that the int64 vector `sizes` holds; `to` is that shape as far as it is known. */
 export function reshapeBy(g: GraphBuilder, x: Value, sizes: Value, to: Shape): Value {
   return g.node('Reshape', [x, sizes], {}, [{ dtype: x.dtype, shape: to }])[0]!;
 }
@@ -35,7 +24,7 @@ export function reshapeBy(g: GraphBuilder, x: Value, sizes: Value, to: Shape): V
 export function transpose(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
   const perm = axes.map((axis) => axisOf(x.shape, axis));
   if (new Set(perm).size !== x.shape.length || perm.length !== x.shape.length) {
-    throw wrongShape(`[${axes.join()}] is no order of the axes of ${describe(x)}`);
+    throw wrongShape(`[${axes.join()}] is not a permutation of the axes of ${describe(x)}`);
   }
   if (perm.every((axis, index) => axis === index)) return x;
   const producer = g.producer(x);
@@ -50,7 +39,7 @@ export function transpose(g: GraphBuilder, x: Value, axes: readonly number[]): V
   return g.node('Transpose', [x], { perm }, [{ dtype: x.dtype, shape: perm.map((axis) => x.shape[axis]!) }])[0]!;
 }
 
-/** Values joined along one axis. The size of that axis may be named, where sizes to add are names. */
+/** Values joined along one axis. `size` names the joined axis; by default it is the sum of the sizes. */
 export function concat(g: GraphBuilder, values: readonly Value[], axis: number, size?: Dim): Value {
   const [first] = values;
   if (!first) throw wrongShape('Concat of nothing');
@@ -61,7 +50,7 @@ export function concat(g: GraphBuilder, values: readonly Value[], axis: number, 
       throw wrongShape(`Concat of ${describe(first)} and ${describe(value)} along axis ${axis}`);
     }
   }
-  const total = size ?? values.map((value) => value.shape[at]!).reduce(sum);
+  const total = size ?? values.map((value) => value.shape[at]!).reduce(addDims);
   return g.node('Concat', values, { axis: at }, [{ dtype: first.dtype, shape: first.shape.with(at, total) }])[0]!;
 }
 
@@ -75,7 +64,7 @@ export function split(g: GraphBuilder, x: Value, axis: number, sizes: readonly n
   return g.node('Split', [x, g.constant('int64', [sizes.length], sizes)], { axis: at }, types);
 }
 
-/** Parts along one axis whose sizes the int64 vector `sizes` holds; `parts` says what is known of them. */
+/** Parts along one axis, with the sizes in the int64 vector `sizes`; `parts` are these sizes as far as they are known. */
 export function splitBy(
   g: GraphBuilder,
   x: Value,
@@ -88,7 +77,7 @@ export function splitBy(
   return g.node('Split', [x, sizes], { axis: at }, types);
 }
 
-/** x repeated along axes of size 1 to the shape `to`; names in it are taken from the run-time shape of `like`. */
+/** x repeated along its axes of size 1 to the shape `to`. Named sizes are read from `like` at run time. */
 export function expand(g: GraphBuilder, x: Value, to: Shape, like?: Value): Value {
   if (sameShape(x.shape, to)) return x;
   if (!sameShape(broadcast(x.shape, to), to)) throw wrongShape(`${describe(x)} does not expand to [${to.join(', ')}]`);
@@ -100,7 +89,7 @@ export function expand(g: GraphBuilder, x: Value, to: Shape, like?: Value): Valu
   return g.node('Expand', [x, sizes], {}, [{ dtype: x.dtype, shape: to }])[0]!;
 }
 
-/** New axes of size 1 at the given places of the result. */
+/** x with new axes of size 1, at these positions of the result. */
 export function unsqueeze(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
   const rank = x.shape.length + axes.length;
   const places = axes.map((axis) => (axis < 0 ? axis + rank : axis));
@@ -109,7 +98,7 @@ export function unsqueeze(g: GraphBuilder, x: Value, axes: readonly number[]): V
   return g.node('Unsqueeze', [x, g.constant('int64', [axes.length], places)], {}, [{ dtype: x.dtype, shape }])[0]!;
 }
 
-/** Without the given axes, which have size 1. */
+/** x without these axes, which must have size 1. */
 export function squeeze(g: GraphBuilder, x: Value, axes: readonly number[]): Value {
   const places = axes.map((axis) => axisOf(x.shape, axis));
   if (places.some((axis) => x.shape[axis] !== 1)) throw wrongShape(`squeeze axes ${axes.join()} of ${describe(x)}`);
@@ -126,8 +115,4 @@ export function shapeOf(g: GraphBuilder, x: Value): Value {
 export function sizeOf(g: GraphBuilder, x: Value, axis: number): Value {
   const at = axisOf(x.shape, axis);
   return g.node('Shape', [x], { start: at, end: at + 1 }, [{ dtype: 'int64', shape: [1] }])[0]!;
-}
-
-function describe(value: Value): string {
-  return `${value.name} [${value.shape.join(', ')}]`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { graphBuilder, add, exp, gemm, matMul, mul, reduceMean, reduceSum, softmax, transpose } from '@pairwise/onnx';
+import { graphBuilder, ops } from '@pairwise/onnx';
 import { openSession, sharedTensor } from './index.ts';
 import type { Tensor } from './index.ts';
 
@@ -15,9 +15,10 @@ function noise(seed: number, dims: number[]): Tensor<'float32'> {
 
 function doubling() {
   const g = graphBuilder('doubling');
+  const { mul, reduceSum } = ops(g);
   const x = g.input('x', 'float32', ['T', 2]);
-  g.output('twice', mul(g, x, 2));
-  g.output('sum', reduceSum(g, x, [0, 1]));
+  g.output('twice', mul(x, 2));
+  g.output('sum', reduceSum(x, [0, 1]));
   return g.finish();
 }
 
@@ -70,7 +71,8 @@ describe('a session', () => {
 
   test('one name in two shapes is one size', async () => {
     const g = graphBuilder('two');
-    g.output('y', add(g, g.input('a', 'float32', ['T']), g.input('b', 'float32', ['T'])));
+    const { add } = ops(g);
+    g.output('y', add(g.input('a', 'float32', ['T']), g.input('b', 'float32', ['T'])));
     const session = await openSession({ graph: g.finish(), threads: 1 });
     await expect(session.run({ a: noise(1, [3]), b: noise(1, [1]) })).rejects.toMatchObject({ message: /\[T=3\]/ });
     await session.close();
@@ -112,15 +114,16 @@ describe('a session', () => {
 
 test('the same feeds give the same bits: run to run, session to session, with one thread and with two', async () => {
   const g = graphBuilder('numerics');
+  const { exp, gemm, matMul, mul, reduceMean, reduceSum, softmax, transpose } = ops(g);
   const x = g.input('x', 'float32', ['T', 192]);
   const w = g.input('w', 'float32', [576, 192]);
-  const h = gemm(g, x, w, { transB: true });
-  const p = softmax(g, matMul(g, h, transpose(g, h, [1, 0])));
-  g.output('mixed', exp(g, mul(g, matMul(g, p, h), 0.01)));
-  g.output('gradient', gemm(g, h, x, { transA: true }));
-  g.output('rows', reduceSum(g, h, [0]));
-  g.output('all', reduceSum(g, h, [0, 1]));
-  g.output('mean', reduceMean(g, mul(g, h, h), [-1]));
+  const h = gemm(x, w, { transB: true });
+  const p = softmax(matMul(h, transpose(h, [1, 0])));
+  g.output('mixed', exp(mul(matMul(p, h), 0.01)));
+  g.output('gradient', gemm(h, x, { transA: true }));
+  g.output('rows', reduceSum(h, [0]));
+  g.output('all', reduceSum(h, [0, 1]));
+  g.output('mean', reduceMean(mul(h, h), [-1]));
   const feeds = { x: noise(7, [333, 192]), w: noise(8, [576, 192]) };
   const bits: Record<string, Buffer>[] = [];
   for (const threads of [1, 1, 2]) {

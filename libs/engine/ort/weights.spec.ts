@@ -2,7 +2,7 @@ import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { gemm, graphBuilder } from '@pairwise/onnx';
+import { graphBuilder, ops } from '@pairwise/onnx';
 import { openSession } from './index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-ort-'));
@@ -16,8 +16,9 @@ function write(path: string, offset: number, count = 16): string {
 
 function reader(location: string, offset: number, side = 4) {
   const g = graphBuilder('reader');
+  const { gemm } = ops(g);
   const w = g.external('w', 'float32', [side, side], { location, offset, length: side * side * 4 });
-  g.output('y', gemm(g, g.input('x', 'float32', ['T', side]), w, { transB: true }));
+  g.output('y', gemm(g.input('x', 'float32', ['T', side]), w, { transB: true }));
   return g.finish();
 }
 

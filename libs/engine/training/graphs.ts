@@ -12,19 +12,7 @@ import {
   type ModelConfig,
   type Parameters,
 } from '@pairwise/model';
-import {
-  add,
-  graphBuilder,
-  matMul,
-  mul,
-  neg,
-  reduceSum,
-  reshape,
-  softplus,
-  sub,
-  type Graph,
-  type Value,
-} from '@pairwise/onnx';
+import { graphBuilder, ops, type Graph, type GraphBuilder, type Value } from '@pairwise/onnx';
 
 /** Version of the graphs and the optimizer: part of every fingerprint of what they compute. */
 export const engineVersion = '1';
@@ -57,19 +45,20 @@ export function policyGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
  */
 export function dpoGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
   const g = graphBuilder('dpo');
+  const { add, matMul, mul, neg, reduceSum, reshape, softplus, sub } = ops(g);
   const weight = frozenWeights(g, checkpoint);
   const { config } = checkpoint;
   const { inputs, linears } = loraLinears(g, config, lora, weight);
-  const logps = reshape(g, tokenLogps(g, config, packedInputs(g, config), { weight, linears }), ['N', 1]);
-  const chosen = matMul(g, g.input('chosen_sum', 'float32', ['P', 'N']), logps);
-  const rejected = matMul(g, g.input('rejected_sum', 'float32', ['P', 'N']), logps);
+  const logps = reshape(tokenLogps(g, config, packedInputs(g, config), { weight, linears }), ['N', 1]);
+  const chosen = matMul(g.input('chosen_sum', 'float32', ['P', 'N']), logps);
+  const rejected = matMul(g.input('rejected_sum', 'float32', ['P', 'N']), logps);
   const scalar = (name: string) => g.input(name, 'float32', []);
-  const chosenLogratio = sub(g, chosen, g.input('reference_chosen', 'float32', ['P', 1]));
-  const rejectedLogratio = sub(g, rejected, g.input('reference_rejected', 'float32', ['P', 1]));
-  const rewardMargin = mul(g, sub(g, chosenLogratio, rejectedLogratio), scalar('beta'));
+  const chosenLogratio = sub(chosen, g.input('reference_chosen', 'float32', ['P', 1]));
+  const rejectedLogratio = sub(rejected, g.input('reference_rejected', 'float32', ['P', 1]));
+  const rewardMargin = mul(sub(chosenLogratio, rejectedLogratio), scalar('beta'));
   // -(1 - e) log sigmoid(x) - e log sigmoid(-x) = softplus(-x) + e x
-  const smoothed = add(g, softplus(g, neg(g, rewardMargin)), mul(g, rewardMargin, scalar('label_smoothing')));
-  const loss = mul(g, reduceSum(g, smoothed, [0, 1], { keepDims: false }), scalar('pair_weight'));
+  const smoothed = add(softplus(neg(rewardMargin)), mul(rewardMargin, scalar('label_smoothing')));
+  const loss = mul(reduceSum(smoothed, [0, 1], { keepDims: false }), scalar('pair_weight'));
   g.output('loss', loss);
   g.output('chosen_logps', chosen);
   g.output('rejected_logps', rejected);
@@ -84,17 +73,18 @@ export function dpoGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
  */
 export function crossEntropyGraph(config: ModelConfig): Graph {
   const g = graphBuilder('cross_entropy');
+  const { mul, neg, reduceSum } = ops(g);
   const shapes = expectedTensors(config);
   const weight = trainedWeights(g, shapes);
   const inputs = [...shapes.keys()].map(weight);
   const logps = tokenLogps(g, config, packedInputs(g, config), { weight, linears: plainLinears(g, weight) });
-  const weighted = mul(g, logps, g.input('token_weights', 'float32', ['N']));
-  const loss = neg(g, reduceSum(g, weighted, [0], { keepDims: false }));
+  const weighted = mul(logps, g.input('token_weights', 'float32', ['N']));
+  const loss = neg(reduceSum(weighted, [0], { keepDims: false }));
   g.output('loss', loss);
   gradients(g, loss, inputs).forEach((gradient, index) => g.output(`gradient/${inputs[index]!.name}`, gradient));
   return g.finish();
 }
 
-function plainLinears(g: ReturnType<typeof graphBuilder>, weight: (name: string) => Value): Parameters['linears'] {
+function plainLinears(g: GraphBuilder, weight: (name: string) => Value): Parameters['linears'] {
   return (x, layer, modules) => modules.map((module) => frozenLinear(g, x, layer, module, weight));
 }

@@ -1,0 +1,32 @@
+import * as elementwise from './elementwise.ts';
+import * as gather from './gather.ts';
+import type { GraphBuilder } from './graph.ts';
+import * as linear from './linear.ts';
+import * as reduce from './reduce.ts';
+import * as reshape from './reshape.ts';
+
+const operators = { ...elementwise, ...linear, ...reduce, ...reshape, ...gather };
+
+type WithoutBuilder<Operator> = Operator extends (g: GraphBuilder, ...rest: infer Rest) => infer Result
+  ? (...rest: Rest) => Result
+  : never;
+
+/** Every operator as a function that appends to one graph. */
+export type Ops = { readonly [Name in keyof typeof operators]: WithoutBuilder<(typeof operators)[Name]> };
+
+const boundTo = new WeakMap<GraphBuilder, Ops>();
+
+/**
+ * The operators, bound to the graph that they append to; bound once for each graph.
+ * @example
+ * const { mul, sigmoid } = ops(g);
+ * const swish = mul(gate, sigmoid(gate));
+ */
+export function ops(g: GraphBuilder): Ops {
+  const known = boundTo.get(g);
+  if (known) return known;
+  const entries = Object.entries(operators as Record<string, (...parameters: unknown[]) => unknown>);
+  const bound = Object.fromEntries(entries.map(([name, operator]) => [name, operator.bind(undefined, g)])) as Ops;
+  boundTo.set(g, bound);
+  return bound;
+}
