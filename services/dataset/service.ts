@@ -2,14 +2,15 @@ import { DatasetServiceService } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
 import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
+import { openActiveUploads } from './pairs/activeUploads.ts';
 import { createDataset, datasetPattern, type Datasets } from './pairs/datasets.ts';
 import { deleteDataset } from './pairs/deleteDataset.ts';
 import { encodingPattern, openEncoder, type Encodings } from './encodings/encodings.ts';
 import type { Imports } from './pairs/imports.ts';
 import type { Models } from './models/models.ts';
-import { openSealing } from './pairs/seal.ts';
+import { openSealer } from './pairs/seal.ts';
 import type { Staging } from './pairs/staging.ts';
-import { importPairs, openTurns } from './pairs/upload.ts';
+import { importPairs } from './pairs/upload.ts';
 import { readPairs, versionPattern, type Versions } from './pairs/versions.ts';
 
 /** What the handlers work with. */
@@ -27,8 +28,8 @@ export interface DatasetParts {
 /** DatasetService; `proto/pairwise/v1/dataset.proto` documents each method. */
 export function datasetService(parts: DatasetParts): Service {
   const { blobs, datasets, encodings, imports, staging, versions } = parts;
-  const uploading = { imports, staging, turns: openTurns() };
-  const seal = openSealing(parts);
+  const uploading = { imports, staging, uploads: openActiveUploads() };
+  const seal = openSealer(parts);
   const encode = openEncoder(parts);
   return service(DatasetServiceService, {
     createDataset: async (request) => ({ dataset: await createDataset(parts, request) }),

@@ -15,7 +15,7 @@ import {
 } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tokenizer';
-import { countsOf } from '../pairs/accept.ts';
+import { countsByReason } from '../pairs/accept.ts';
 import { versionPairs } from '../pairs/versions.ts';
 
 /** Pairs that are with the tokenizer at the same time, at most: as many as keep its threads busy. */
@@ -79,7 +79,7 @@ export async function encodeVersion(
   if (report.acceptedCount === 0) {
     const counts = report.refused.map(({ reason, count }) => `${count} ${reason}`).join(', ');
     const message = `name: none of the version's pairs can be encoded for this model: ${counts}`;
-    throw new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsOf(report) });
+    throw new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsByReason(report) });
   }
   return Encoding.create({
     fingerprint: encodingFingerprint(version, model, cutting),

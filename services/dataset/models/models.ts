@@ -4,7 +4,7 @@ import { callOf, once, openDocuments, type Database, type Documents, type Querie
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { newId, parseName } from '@pairwise/rpc';
-import { undone } from '../pairs/datasets.ts';
+import { dryRun } from '../dryRun.ts';
 import { checkModel, type Described } from './inspect.ts';
 import { locationOf, openSource, type OpenedSource, type Outside } from './modelSource.ts';
 
@@ -56,7 +56,7 @@ export async function importModel(
   const model = newModel(`${parent}/models/${id}`, request, source, described);
   const create = (tx: Queries) => createUnlessThere(importing, parent, request.modelId !== '', model, source, tx);
   if (validateOnly) {
-    await undone(database, create);
+    await dryRun(database, create);
     return model;
   }
   const call = callOf('ImportModel', ImportModelRequest, request);

@@ -5,28 +5,29 @@ import { readContent } from './content.ts';
 import { lineOf } from './lines.ts';
 import { throwDiskFull } from './staging.ts';
 
-/** Where a line lies in the file of lines as they came. */
-interface Place {
+/** Where a pair's line is in the unsorted file. */
+interface LinePosition {
   key: string;
   start: number;
   length: number;
 }
 
-/** Bytes that are gathered before they are written, and lines that are read at once. */
+/** Writes are buffered up to this size. */
 const bufferBytes = 1024 * 1024;
+/** Lines that are read at the same time. */
 const readLines = 64;
 
 /**
- * Reads an uploaded file and writes its pairs to `pairsPath`: canonical JSON, a line each, in the order of their digests,
- * each once. The file appears when it is whole. Under `strict` the first row that is no pair throws INVALID_PAIR; else
- * such rows are counted. Throws INVALID_FILE, EMPTY_DATASET where no row is a pair, DISK_FULL.
+ * Reads an uploaded file and writes its pairs to `pairsPath`: one line of canonical JSON per distinct pair, sorted by
+ * digest. The file appears only once it is complete. If `strict`, the first bad row throws INVALID_PAIR; otherwise bad rows
+ * are counted. Throws INVALID_FILE, EMPTY_DATASET if no row is a pair, and DISK_FULL.
  */
 export async function acceptFile(uploadPath: string, pairsPath: string, strict: boolean): Promise<Report> {
   const [unsorted, sorted] = [`${pairsPath}.unsorted`, `${pairsPath}.part`];
   try {
-    const { report, places } = await collect(uploadPath, unsorted, strict);
-    places.sort((a, b) => (a.key < b.key ? -1 : 1));
-    await writeSorted(unsorted, sorted, places);
+    const { report, positions } = await writeUnsorted(uploadPath, unsorted, strict);
+    positions.sort((a, b) => (a.key < b.key ? -1 : 1));
+    await writeSorted(unsorted, sorted, positions);
     await rename(sorted, pairsPath);
     return report;
   } catch (error) {
@@ -37,9 +38,9 @@ export async function acceptFile(uploadPath: string, pairsPath: string, strict: 
   }
 }
 
-async function collect(uploadPath: string, unsorted: string, strict: boolean) {
+async function writeUnsorted(uploadPath: string, unsorted: string, strict: boolean) {
   const report = emptyReport();
-  const places: Place[] = [];
+  const positions: LinePosition[] = [];
   const known = new Set<string>();
   await using file = await open(unsorted, 'w', 0o600);
   const out = bufferedWriter(file);
@@ -56,21 +57,21 @@ async function collect(uploadPath: string, unsorted: string, strict: boolean) {
     }
     known.add(key);
     report.acceptedCount += 1;
-    places.push({ key, start: out.position(), length: bytes.length });
+    positions.push({ key, start: out.position(), length: bytes.length });
     await out.write(bytes);
   }
   await out.flush();
-  if (places.length > 0) return { report, places };
+  if (positions.length > 0) return { report, positions };
   const message = `none of the file's ${report.refusedCount} rows is a usable pair`;
-  throw new PairwiseError('EMPTY_DATASET', message, { metadata: countsOf(report) });
+  throw new PairwiseError('EMPTY_DATASET', message, { metadata: countsByReason(report) });
 }
 
-async function writeSorted(from: string, to: string, places: readonly Place[]): Promise<void> {
+async function writeSorted(from: string, to: string, positions: readonly LinePosition[]): Promise<void> {
   await using source = await open(from);
   await using target = await open(to, 'w', 0o600);
   const out = bufferedWriter(target);
-  for (let at = 0; at < places.length; at += readLines) {
-    const lines = places.slice(at, at + readLines).map(async ({ start, length }) => {
+  for (let at = 0; at < positions.length; at += readLines) {
+    const lines = positions.slice(at, at + readLines).map(async ({ start, length }) => {
       return (await source.read(Buffer.alloc(length), 0, length, start)).buffer;
     });
     for (const line of await Promise.all(lines)) await out.write(line);
@@ -79,7 +80,7 @@ async function writeSorted(from: string, to: string, places: readonly Place[]): 
   await target.sync();
 }
 
-/** Gathers small writes. */
+/** Combines small writes into large ones. */
 function bufferedWriter(file: FileHandle) {
   let parts: Buffer[] = [];
   let size = 0;
@@ -103,7 +104,7 @@ function bufferedWriter(file: FileHandle) {
 }
 
 function invalidPair(line: number, { refusal, message }: RowError): PairwiseError {
-  const remedy = 'mend it, or import with the policy SKIP, which leaves such rows out';
+  const remedy = 'fix the row, or import with the policy SKIP, which skips bad rows';
   return new PairwiseError('INVALID_PAIR', `row ${line}: ${message}; ${remedy}`, {
     metadata: { line: String(line), refusal },
   });
@@ -113,7 +114,7 @@ function inChunk({ reason, message, metadata, cause }: PairwiseError): PairwiseE
   return new PairwiseError(reason, `chunk: ${message}`, { field: 'chunk', metadata, cause });
 }
 
-/** How many rows were refused for each reason, as texts. */
-export function countsOf(report: Report): Record<string, string> {
+/** The number of refused rows by reason, as error metadata. */
+export function countsByReason(report: Report): Record<string, string> {
   return Object.fromEntries(report.refused.map(({ reason, count }) => [reason, String(count)]));
 }

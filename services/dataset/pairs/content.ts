@@ -6,25 +6,27 @@ import { createGunzip } from 'node:zlib';
 import { PairwiseError } from '@pairwise/errors';
 
 const chunkBytes = 256 * 1024;
-/** Text is seldom packed to less than a tenth; a file that swells more than this is made to fill memory or disk. */
-const largestRatio = 200;
-const freeBytes = 64 * 1024 * 1024;
+/** Text rarely compresses to less than a tenth, so a file that expands further than this is an attack. */
+const maxExpansion = 200;
+/** Output up to this size is allowed at any ratio. */
+const alwaysAllowedBytes = 64 * 1024 * 1024;
 
-/** The bytes of a file; of a gzip file, told by its first bytes, what it holds. Throws INVALID_FILE. */
+/** Reads a file and decompresses it if it starts like a gzip file. Throws INVALID_FILE. */
 export async function* readContent(path: string): AsyncGenerator<Buffer> {
-  if (!(await isGzip(path))) {
-    yield* createReadStream(path, { highWaterMark: chunkBytes }) as AsyncIterable<Buffer>;
+  const gzip = await isGzip(path);
+  const source = createReadStream(path, { highWaterMark: chunkBytes });
+  if (!gzip) {
+    yield* source as AsyncIterable<Buffer>;
     return;
   }
-  const source = createReadStream(path, { highWaterMark: chunkBytes });
   const unpacked = new PassThrough();
-  // Its error is that of `unpacked`, which is read below.
+  // Errors also reach `unpacked`, which is read below.
   pipeline(source, createGunzip({ chunkSize: chunkBytes }), unpacked).catch(() => undefined);
   let size = 0;
   try {
     for await (const chunk of unpacked as AsyncIterable<Buffer>) {
       size += chunk.length;
-      if (size > freeBytes && size > largestRatio * source.bytesRead) throw tooLarge();
+      if (size > alwaysAllowedBytes && size > maxExpansion * source.bytesRead) throw tooLarge();
       yield chunk;
     }
   } catch (error) {
@@ -39,7 +41,7 @@ async function isGzip(path: string): Promise<boolean> {
 }
 
 function tooLarge(): PairwiseError {
-  const message = `the gzip file unpacks to more than ${largestRatio} times its size; upload it unpacked`;
+  const message = `the gzip file expands to more than ${maxExpansion} times its size; upload it uncompressed`;
   return new PairwiseError('INVALID_FILE', message);
 }
 

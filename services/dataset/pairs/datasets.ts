@@ -3,17 +3,18 @@ import { CreateDatasetRequest, Dataset } from '@pairwise/api';
 import { callOf, once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { newId, parseName } from '@pairwise/rpc';
+import { dryRun } from '../dryRun.ts';
 
 export const datasetPattern = 'projects/{project}/datasets/{dataset}';
 
+/** The datasets in Postgres. */
 export type Datasets = Documents<Dataset>;
 
-/** The datasets in Postgres. */
 export function openDatasets(database: Database): Datasets {
   return openDocuments(database, 'datasets', 'dataset', Dataset);
 }
 
-/** Creates a dataset; a repeated request returns the one that it made. Throws ALREADY_EXISTS. */
+/** Implements `CreateDataset`. A repeated request returns the dataset that the first one created. */
 export async function createDataset(
   { database, datasets }: { database: Database; datasets: Datasets },
   request: CreateDatasetRequest,
@@ -28,22 +29,9 @@ export async function createDataset(
     throw new PairwiseError('ALREADY_EXISTS', message, { field: 'dataset_id', metadata: { name: dataset.name } });
   };
   if (validateOnly) {
-    await undone(database, create);
+    await dryRun(database, create);
     return dataset;
   }
   const call = callOf('CreateDataset', CreateDatasetRequest, request);
   return datasets.get(await once(database, call, create));
-}
-
-/** Does something in a transaction and takes it back; for its errors alone. */
-export async function undone(database: Database, work: (tx: Queries) => Promise<unknown>): Promise<void> {
-  const takeBack = new Error('taken back');
-  await database
-    .transaction(async (tx) => {
-      await work(tx);
-      throw takeBack;
-    })
-    .catch((error: unknown) => {
-      if (error !== takeBack) throw error;
-    });
 }

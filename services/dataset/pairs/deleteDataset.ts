@@ -5,8 +5,8 @@ import { datasetPattern, type Datasets } from './datasets.ts';
 import type { ImportRecord, Imports } from './imports.ts';
 
 /**
- * Deletes a dataset with its versions and imports. Encodings stay, since runs may be using them. A repeated request does
- * nothing. Throws NOT_FOUND, ETAG_MISMATCH.
+ * Implements `DeleteDataset`. Versions and imports are deleted too; encodings stay because runs may use them. A repeated
+ * request does nothing.
  */
 export async function deleteDataset(
   { database, datasets, imports }: { database: Database; datasets: Datasets; imports: Imports },
@@ -23,5 +23,5 @@ export async function deleteDataset(
     await datasets.remove(name, etag, alongside, tx);
     return name;
   });
-  await imports.drop(removed);
+  await imports.dropFiles(removed);
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { pairOfRow, type PreferencePair } from '@pairwise/preference';
 
-/** A pair as its line of canonical JSON with the newline, and its digest as 32 characters, ordered as its bytes are. */
+/** A stored pair: its canonical JSON with a newline, and its digest as a binary string, which sorts like its bytes. */
 export interface Line {
   key: string;
   bytes: Buffer;
@@ -9,17 +9,16 @@ export interface Line {
 
 const newline = 10;
 
-/** The line of a pair's canonical JSON, given with its newline. */
+/** `bytes` is a pair's canonical JSON including the newline. */
 export function lineOf(bytes: Buffer): Line {
   return { key: createHash('sha256').update(bytes.subarray(0, -1)).digest('binary'), bytes };
 }
 
-/** The pair of a line that this service wrote. */
+/** Parses a line that this service wrote. */
 export function pairOf({ bytes }: Pick<Line, 'bytes'>): PreferencePair {
   return pairOfRow(JSON.parse(bytes.toString('utf8')));
 }
 
-/** Splits bytes into lines, each with its newline. */
 export async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Line, void> {
   let rest: Buffer[] = [];
   for await (const chunk of chunks) {
@@ -34,9 +33,9 @@ export async function* splitLines(chunks: AsyncIterable<Buffer>): AsyncGenerator
 }
 
 /**
- * Merges streams of lines, at least one, each in the order of their keys, into one. A line that several streams have comes
- * once; `onDuplicate` is called for every further one. Halves are merged by themselves, so that a line is compared as
- * often as the number of streams can be halved.
+ * Merges one or more streams of lines, each sorted by key, into one sorted stream. A line that occurs in several streams is
+ * returned once; `onDuplicate` is called for each further occurrence. The streams are merged pairwise as a binary tree, so
+ * n streams cost log2(n) comparisons per line.
  */
 export function mergeLines(
   streams: readonly AsyncGenerator<Line, void>[],

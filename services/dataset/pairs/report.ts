@@ -1,7 +1,7 @@
 import { DatasetReport } from '@pairwise/api';
 import { listedLines } from '@pairwise/preference';
 
-/** The reports of several files as one; `duplicates` are pairs that more than one file held. */
+/** Combines the reports of several files. `duplicates` counts pairs that more than one of the files contains. */
 export function sumReports(reports: readonly (DatasetReport | undefined)[], duplicates: number): DatasetReport {
   const sum = DatasetReport.create({ duplicateCount: duplicates, acceptedCount: -duplicates });
   for (const report of reports) {

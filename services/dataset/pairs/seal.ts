@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { DatasetVersion, SealVersionRequest } from '@pairwise/api';
+import { DatasetVersion, SealVersionRequest, type Dataset } from '@pairwise/api';
 import { callOf, once, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
@@ -12,8 +12,7 @@ import { sumReports } from './report.ts';
 import type { Staging } from './staging.ts';
 import type { Versions } from './versions.ts';
 
-/** What sealing works with. */
-export interface Sealing {
+export interface SealDeps {
   database: Database;
   blobs: BlobStore;
   datasets: Datasets;
@@ -22,131 +21,124 @@ export interface Sealing {
   staging: Staging;
 }
 
-/** What the next version is made of. */
-interface Ingredients {
+/** What the next version of a dataset is made from. */
+interface Inputs {
+  dataset: string;
   /** Number of the next version. */
   number: number;
-  before: DatasetVersion | undefined;
+  previous: DatasetVersion | undefined;
   pending: ImportRecord[];
 }
 
-/** A version that is made but not sealed, since its making takes longer than a transaction may. */
+/** A version whose pairs are in the blob store but which is not in the database yet. */
 interface Prepared {
-  key: string;
+  inputs: Inputs;
   version: DatasetVersion;
 }
 
-/** Thrown out of a transaction that finds other ingredients than were prepared. */
+/** Rolls back a transaction whose inputs differ from the prepared ones, and says what to prepare instead. */
 class NotPrepared extends Error {
-  readonly ingredients: Ingredients;
+  readonly inputs: Inputs;
 
-  constructor(ingredients: Ingredients) {
-    super('the version is to be prepared');
-    this.ingredients = ingredients;
+  constructor(inputs: Inputs) {
+    super('the inputs of the version have changed');
+    this.inputs = inputs;
   }
 }
 
-/** Seals one version at a time: the files of imports are dropped when they are in one. */
-export function openSealing(sealing: Sealing) {
+/** Implements `SealVersion`. */
+export type Sealer = (request: SealVersionRequest) => Promise<DatasetVersion>;
+
+/** Seals one version at a time, because the staged files of imports are removed afterwards. */
+export function openSealer(deps: SealDeps): Sealer {
   let last: Promise<unknown> = Promise.resolve();
-  return (request: SealVersionRequest): Promise<DatasetVersion> => {
-    const mine = last.then(() => seal(sealing, request));
+  return (request) => {
+    const mine = last.then(() => seal(deps, request));
     last = mine.catch(() => undefined);
     return mine;
   };
 }
 
-/** See `SealVersion` in the proto. */
-async function seal(sealing: Sealing, request: SealVersionRequest): Promise<DatasetVersion> {
+/**
+ * Merging the pairs takes longer than a transaction may, so it happens outside of one. The transaction then checks that the
+ * inputs are still the same; otherwise the version is prepared again.
+ */
+async function seal(deps: SealDeps, request: SealVersionRequest): Promise<DatasetVersion> {
   const { parent } = request;
   parseName(datasetPattern, parent, 'parent');
   const call = callOf('SealVersion', SealVersionRequest, request);
   for (let prepared: Prepared | undefined; ;) {
     try {
       let sealed: ImportRecord[] = [];
-      const name = await once(sealing.database, call, async (tx) => {
-        const ingredients = await findIngredients(sealing, parent, tx);
-        if (prepared?.key !== keyOf(ingredients)) throw new NotPrepared(ingredients);
-        sealed = ingredients.pending;
-        return store(sealing, parent, prepared.version, sealed, tx);
+      const name = await once(deps.database, call, async (tx) => {
+        const inputs = await findInputs(deps, parent, tx);
+        if (prepared === undefined || keyOf(prepared.inputs) !== keyOf(inputs)) throw new NotPrepared(inputs);
+        await store(deps, prepared, tx);
+        sealed = inputs.pending;
+        return prepared.version.name;
       });
-      await sealing.imports.drop(sealed);
-      return await sealing.versions.get(name);
+      await deps.imports.dropFiles(sealed);
+      return await deps.versions.get(name);
     } catch (error) {
       if (!(error instanceof NotPrepared)) throw error;
-      prepared = await prepare(sealing, parent, error.ingredients);
+      prepared = await prepare(deps, error.inputs);
     }
   }
 }
 
-/** Locks the dataset, so that nothing is sealed or deleted meanwhile. Throws EMPTY_DATASET, NOT_FOUND. */
-async function findIngredients(
-  { datasets, imports, versions }: Sealing,
-  parent: string,
-  tx: Queries,
-): Promise<Ingredients> {
-  const { latestVersion } = await inField(
-    'parent',
-    datasets.change(parent, () => false, tx),
-  );
-  const pending = await imports.pending(parent, tx);
+/** Locks the dataset until the transaction ends, so that it is neither sealed nor deleted meanwhile. */
+async function findInputs({ datasets, imports, versions }: SealDeps, dataset: string, tx: Queries): Promise<Inputs> {
+  const lock = datasets.change(dataset, () => false, tx);
+  const { latestVersion } = await inField('parent', lock);
+  const pending = await imports.pending(dataset, tx);
   if (pending.length === 0) {
-    const message = 'parent: the dataset has no import that is READY and in no version yet; import a file first';
+    const message = 'parent: the dataset has no READY import that is not in a version yet; import a file first';
     throw new PairwiseError('EMPTY_DATASET', message, { field: 'parent' });
   }
-  const before = latestVersion === 0 ? undefined : await versions.get(`${parent}/versions/${latestVersion}`);
-  return { number: latestVersion + 1, before, pending };
+  const previous = latestVersion === 0 ? undefined : await versions.get(`${dataset}/versions/${latestVersion}`);
+  return { dataset, number: latestVersion + 1, previous, pending };
 }
 
-function keyOf({ number, pending }: Ingredients): string {
+function keyOf({ number, pending }: Inputs): string {
   return JSON.stringify([number, pending.map(({ uid }) => uid)]);
 }
 
-/** Merges the pairs of the version before and of the imports into one blob. */
-async function prepare(
-  { blobs, staging }: Sealing,
-  parent: string,
-  { number, before, pending }: Ingredients,
-): Promise<Prepared> {
+/** Merges the pairs of the previous version and of the imports into one blob. */
+async function prepare({ blobs, staging }: SealDeps, inputs: Inputs): Promise<Prepared> {
+  const { dataset, number, previous, pending } = inputs;
   const staged = pending.map(({ uid }) =>
     splitLines(createReadStream(staging.pairsPath(uid)) as AsyncIterable<Buffer>),
   );
-  const sealed = before === undefined ? [] : [splitLines(blobs.read(before.digest as Digest))];
+  const sealed = previous === undefined ? [] : [splitLines(blobs.read(previous.digest as Digest))];
   let duplicates = 0;
   let pairCount = 0;
   const lines = mergeLines([...sealed, ...staged], () => (duplicates += 1));
   const { digest } = await blobs.put(inBatches(lines, () => (pairCount += 1)));
-  const reports = [before?.report, ...pending.map((each) => each.import.report)];
+  const reports = [previous?.report, ...pending.map((each) => each.import.report)];
   const version = DatasetVersion.create({
-    name: `${parent}/versions/${number}`,
+    name: `${dataset}/versions/${number}`,
     digest,
     pairCount,
     report: sumReports(reports, duplicates),
     createTime: new Date(),
   });
-  return { key: keyOf({ number, before, pending }), version };
+  return { inputs, version };
 }
 
-async function store(
-  { datasets, imports, versions }: Sealing,
-  parent: string,
-  version: DatasetVersion,
-  sealed: readonly ImportRecord[],
-  tx: Queries,
-): Promise<string> {
-  await versions.create(version.name, parent, version, tx);
-  await imports.sealed(sealed, tx);
-  const advance = (dataset: { latestVersion: number }) => {
+async function store({ datasets, imports, versions }: SealDeps, prepared: Prepared, tx: Queries): Promise<void> {
+  const { inputs, version } = prepared;
+  await versions.create(version.name, inputs.dataset, version, tx);
+  await imports.sealed(inputs.pending, tx);
+  const advance = (dataset: Dataset) => {
     dataset.latestVersion += 1;
     return true;
   };
-  await datasets.change(parent, advance, tx);
-  return version.name;
+  await datasets.change(inputs.dataset, advance, tx);
 }
 
 const batchBytes = 256 * 1024;
 
-/** The bytes of lines in chunks that are worth writing; each line is told of. */
+/** Concatenates lines into chunks of at least `batchBytes`; calls `onLine` for each line. */
 async function* inBatches(lines: AsyncIterable<Line>, onLine: () => void): AsyncGenerator<Buffer> {
   let batch: Buffer[] = [];
   let size = 0;

@@ -3,70 +3,47 @@ import { PairwiseError } from '@pairwise/errors';
 import { isDigest, type Digest } from '@pairwise/fingerprint';
 import { errorOf, unlessAborted } from '@pairwise/rpc';
 import { acceptFile } from './accept.ts';
+import type { ActiveUploads } from './activeUploads.ts';
 import type { ImportRecord, Imports } from './imports.ts';
 import type { Staging, Upload } from './staging.ts';
 
 type Messages = AsyncIterator<ImportPairsRequest>;
 
-/** What an upload works with. */
-export interface Uploading {
+export interface UploadDeps {
   imports: Imports;
   staging: Staging;
-  turns: Turns;
-}
-
-/** Lets the newest upload of an import go on and ends the one before, whose connection may have broken unnoticed. */
-export interface Turns {
-  take<T>(uid: string, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
-}
-
-export function openTurns(): Turns {
-  const active = new Map<string, { abort: AbortController; ended: Promise<unknown> }>();
-  return {
-    async take(uid, work) {
-      const abort = new AbortController();
-      const before = active.get(uid);
-      before?.abort.abort(new PairwiseError('WRONG_STATE', 'a newer upload of the same import took over'));
-      const turn = (before?.ended ?? Promise.resolve()).then(() => work(abort.signal));
-      const mine = { abort, ended: turn.catch(() => undefined) };
-      active.set(uid, mine);
-      try {
-        return await turn;
-      } finally {
-        if (active.get(uid) === mine) active.delete(uid);
-      }
-    },
-  };
+  uploads: ActiveUploads;
 }
 
 /**
- * Takes an upload: keeps what arrives, checks the digest of the whole, and accepts or refuses the file. What has arrived is
- * kept when the stream breaks off. A repetition of an upload that has ended has the same outcome.
+ * Implements `ImportPairs`: stores the chunks, checks the digest of the whole file, and accepts or rejects it. If the
+ * stream is interrupted, the received bytes are kept. Repeating an upload that has ended returns the same outcome.
  */
-export async function importPairs(uploading: Uploading, requests: AsyncIterable<ImportPairsRequest>): Promise<Import> {
+export async function importPairs(deps: UploadDeps, requests: AsyncIterable<ImportPairsRequest>): Promise<Import> {
   const messages = requests[Symbol.asyncIterator]();
-  const header = await firstMessage(messages);
-  const record = await uploading.imports.begin(header);
-  return uploading.turns.take(record.uid, async (signal) => {
-    const now = await uploading.imports.record(record.import.name);
-    if (now.import.state !== ImportState.RECEIVING) return repeated(now, messages);
-    const { digest, sizeBytes } = await receive(uploading, now, header, messages, signal);
-    return judge(uploading, now, digest, sizeBytes);
+  const header = await readHeader(messages);
+  const { uid, import: begun } = await deps.imports.begin(header);
+  return deps.uploads.run(uid, async (signal) => {
+    const record = await deps.imports.record(begun.name);
+    if (record.import.state !== ImportState.RECEIVING) return repeatedOutcome(record, messages);
+    const { digest, sizeBytes } = await receive(deps.staging, record, header, messages, signal);
+    await checkDigest(deps, record, digest);
+    return finish(deps, record, digest, sizeBytes);
   });
 }
 
-async function firstMessage(messages: Messages): Promise<ImportHeader> {
+async function readHeader(messages: Messages): Promise<ImportHeader> {
   const first = await messages.next();
   const payload = first.done === true ? undefined : first.value.payload;
-  if (payload?.$case !== 'header') throw invalid('header', 'must come first, and once');
+  if (payload?.$case !== 'header') throw invalid('header', 'must be the first message, and only that');
   const { offsetBytes } = payload.value;
   if (offsetBytes < 0n) throw invalid('header.offset_bytes', `is ${offsetBytes}; it must be at least 0`);
   return payload.value;
 }
 
-/** Keeps the chunks until the end of the upload; the digest that the caller claims and the size of the file. */
+/** Stores the chunks. Returns the digest from the last message and the size of the file. */
 async function receive(
-  { staging }: Uploading,
+  staging: Staging,
   record: ImportRecord,
   header: ImportHeader,
   messages: Messages,
@@ -75,55 +52,57 @@ async function receive(
   const upload = await staging.open(record.uid);
   try {
     checkOffset(header.offsetBytes, upload);
-    const digest = await append(upload, messages, signal);
+    const digest = await appendChunks(upload, messages, signal);
     return { digest, sizeBytes: upload.sizeBytes() };
   } finally {
     await upload.sync().finally(() => upload.close());
   }
 }
 
-async function append(upload: Upload, messages: Messages, signal: AbortSignal): Promise<Digest> {
+async function appendChunks(upload: Upload, messages: Messages, signal: AbortSignal): Promise<Digest> {
   for (;;) {
     const next = await unlessAborted(messages.next(), signal);
     const payload = next.done === true ? undefined : next.value.payload;
     if (payload?.$case === 'chunk') await upload.append(payload.value);
-    else if (payload?.$case === 'finish') return claimed(payload.value.digest);
-    else if (payload?.$case === 'header') throw invalid('header', 'must come first, and once');
-    else throw invalid('finish', 'is missing; what has arrived is kept, so go on from committed_size_bytes');
+    else if (payload?.$case === 'finish') return digestIn(payload.value.digest);
+    else if (payload?.$case === 'header') throw invalid('header', 'must be the first message, and only that');
+    else throw invalid('finish', 'is missing; the received bytes are kept, resume from committed_size_bytes');
   }
 }
 
 function checkOffset(offset: bigint, upload: Upload): void {
   const committed = BigInt(upload.sizeBytes());
   if (offset === committed) return;
-  const message = `header.offset_bytes: is ${offset}, but ${committed} bytes are there; go on from committed_size_bytes`;
+  const message = `header.offset_bytes: is ${offset}, but ${committed} bytes were received; resume from committed_size_bytes`;
   throw new PairwiseError('WRONG_STATE', message, {
     field: 'header.offset_bytes',
     metadata: { committed_size_bytes: String(committed) },
   });
 }
 
-function claimed(digest: string): Digest {
-  if (isDigest(digest)) return digest;
-  throw invalid('finish.digest', "must be the file's digest, 'sha256:' and 64 hex digits");
+function digestIn(text: string): Digest {
+  if (isDigest(text)) return text;
+  throw invalid('finish.digest', "must be the file's digest: 'sha256:' and 64 hex digits");
 }
 
-/** Decides on a whole file. */
-async function judge(
-  { imports, staging }: Uploading,
+/** Throws DIGEST_MISMATCH and discards the upload, since it is unknown which of its bytes are wrong. */
+async function checkDigest({ imports, staging }: UploadDeps, record: ImportRecord, expected: Digest): Promise<void> {
+  // Throws if the dataset was deleted meanwhile, along with its files.
+  await imports.record(record.import.name);
+  const actual = await staging.digest(record.uid);
+  if (actual === expected) return;
+  await staging.drop(record.uid);
+  const message = `finish.digest: the received bytes have the digest ${actual}; upload the file again from byte 0`;
+  throw new PairwiseError('DIGEST_MISMATCH', message, { field: 'finish.digest', metadata: { actual } });
+}
+
+/** Accepts or rejects a complete file. */
+async function finish(
+  { imports, staging }: UploadDeps,
   { import: { name }, uid, policy }: ImportRecord,
   digest: Digest,
   sizeBytes: number,
 ): Promise<Import> {
-  // Deleted meanwhile, with its dataset?
-  await imports.record(name);
-  const actual = await staging.digest(uid);
-  if (actual !== digest) {
-    // Nobody can tell which byte is wrong.
-    await staging.drop(uid);
-    const message = `finish.digest: the bytes that arrived have the digest ${actual}; upload the file again from byte 0`;
-    throw new PairwiseError('DIGEST_MISMATCH', message, { field: 'finish.digest', metadata: { actual } });
-  }
   try {
     const strict = policy === ImportPolicy.STRICT;
     const report = await acceptFile(staging.uploadPath(uid), staging.pairsPath(uid), strict);
@@ -141,8 +120,8 @@ async function judge(
   }
 }
 
-/** The outcome of an import that has ended, for a caller that sends the same file again. */
-async function repeated(record: ImportRecord, messages: Messages): Promise<Import> {
+/** Returns or throws the outcome of an import that has ended, provided that the caller sent the same file again. */
+async function repeatedOutcome(record: ImportRecord, messages: Messages): Promise<Import> {
   for (;;) {
     const next = await messages.next();
     const payload = next.done === true ? undefined : next.value.payload;
@@ -151,7 +130,7 @@ async function repeated(record: ImportRecord, messages: Messages): Promise<Impor
     if (record.import.error !== undefined) throw errorOf(record.import.error);
     return record.import;
   }
-  const message = `header.import_id: the import '${record.import.name}' has ended with another file; choose a new id`;
+  const message = `header.import_id: the import '${record.import.name}' has ended with a different file; choose a new id`;
   throw new PairwiseError('WRONG_STATE', message, { field: 'header.import_id' });
 }
 

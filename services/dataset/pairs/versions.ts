@@ -1,5 +1,5 @@
 import { DatasetVersion, type PreferencePair as PairMessage, type ReadPairsResponse, type Turn } from '@pairwise/api';
-import { openDocuments, type Database } from '@pairwise/database';
+import { openDocuments, type Database, type Documents } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { pairDigest, type PreferencePair } from '@pairwise/preference';
@@ -8,19 +8,19 @@ import { pairOf, splitLines } from './lines.ts';
 
 export const versionPattern = 'projects/{project}/datasets/{dataset}/versions/{version}';
 
-export type Versions = ReturnType<typeof openVersions>;
+/** The versions in Postgres. A version's digest names a blob with its pairs, one line of canonical JSON per pair. */
+export type Versions = Documents<DatasetVersion>;
 
-/** The versions in Postgres; the pairs of each lie in the blob of its digest, a line of canonical JSON each. */
-export function openVersions(database: Database) {
+export function openVersions(database: Database): Versions {
   return openDocuments(database, 'versions', 'dataset version', DatasetVersion);
 }
 
-/** The pairs of a version in canonical order. */
+/** Reads the pairs of a version in canonical order. */
 export async function* versionPairs(blobs: BlobStore, { digest }: DatasetVersion): AsyncGenerator<PreferencePair> {
   for await (const line of splitLines(blobs.read(digest as Digest))) yield pairOf(line);
 }
 
-/** At most `limit` pairs (0: all) from position `offset` (from 0) on. Throws INVALID_ARGUMENT for negative ones. */
+/** Implements `ReadPairs`. */
 export async function* readPairs(
   blobs: BlobStore,
   version: DatasetVersion,
