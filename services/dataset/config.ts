@@ -2,9 +2,7 @@ import { type Look, readEnvironment } from '@pairwise/config';
 import { accessVariables } from '@pairwise/rpc';
 import { storeVariables } from '@pairwise/store';
 
-export type Config = ReturnType<typeof readConfig>;
-
-/** Reads the configuration of the dataset process. Throws INVALID_ARGUMENT with every problem at once. */
+/** Reads the configuration of the dataset process. Throws INVALID_ARGUMENT that lists every problem. */
 export function readConfig(environment: Record<string, string | undefined>, look?: Look) {
   return readEnvironment(
     { PAIRWISE_LISTEN: '127.0.0.1:7411', ...environment },

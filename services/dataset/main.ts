@@ -7,7 +7,7 @@ import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairw
 import { openBlobStore } from '@pairwise/store';
 import { logCrashes, probe, untilStopped } from '@pairwise/lifecycle';
 import { startTelemetry } from '@pairwise/telemetry';
-import { bringIn, bringInWork } from './models/bringIn.ts';
+import { importModel, importModelWork } from './models/importModel.ts';
 import { readConfig } from './config.ts';
 import { openDatasets } from './pairs/datasets.ts';
 import { openEncodings } from './encodings/encodings.ts';
@@ -32,7 +32,7 @@ const datasets = openDatasets(database);
 const imports = openImports(database, datasets, staging);
 await imports.sweep();
 const [versions, encodings, models] = [openVersions(database), openEncodings(database), openModels(database)];
-const outside = {
+const sources = {
   hub: {
     endpoint: config.HF_ENDPOINT,
     token: config.HF_TOKEN,
@@ -41,9 +41,9 @@ const outside = {
   },
   roots: config.PAIRWISE_MODEL_ROOTS,
 };
-durable.execute(bringInWork, (input, attempt) => bringIn({ blobs, models, outside }, input, attempt));
-// Two, so that a folder on the disk need not wait for a download.
-await durable.launch({ [bringInWork.queue]: 2 }, { version });
+durable.execute(importModelWork, (input, attempt) => importModel({ blobs, models, sources }, input, attempt));
+// Two at a time, so that a local folder does not have to wait for a download.
+await durable.launch({ [importModelWork.queue]: 2 }, { version });
 
 const server = await startServer({
   ...serverAccess(config, callers.dataset),
@@ -55,8 +55,8 @@ const server = await startServer({
       database,
       blobs,
       models,
-      outside,
-      enqueue: (name, { location }, tx) => durable.enqueue(bringInWork, name, { name, location }, tx),
+      sources,
+      enqueue: (name, { location }, tx) => durable.enqueue(importModelWork, name, { name, location }, tx),
       cancel: (name, tx) => durable.cancel(name, tx),
     }),
     diagnosticsService({ process: 'dataset', version, database, blobs, queues: () => durable.queues(), log }),

@@ -1,6 +1,6 @@
 import { documentTable, requestTable } from '@pairwise/database';
 
-/** The dataset process's tables. Resources are documents; what is looked up otherwise than by name is beside them. */
+/** The dataset process's tables: one table of documents per resource, and tables for look-ups by anything but the name. */
 export const migrations = [
   {
     id: '0001-resources',

@@ -5,7 +5,8 @@ import type { BlobStore } from '@pairwise/store';
 import { openActiveUploads } from './pairs/activeUploads.ts';
 import { createDataset, datasetPattern, type Datasets } from './pairs/datasets.ts';
 import { deleteDataset } from './pairs/deleteDataset.ts';
-import { encodingPattern, openEncoder, type Encodings } from './encodings/encodings.ts';
+import { openEncoder } from './encodings/encoder.ts';
+import { encodingPattern, type Encodings } from './encodings/encodings.ts';
 import type { Imports } from './pairs/imports.ts';
 import type { Models } from './models/models.ts';
 import { openSealer } from './pairs/seal.ts';
@@ -13,8 +14,7 @@ import type { Staging } from './pairs/staging.ts';
 import { importPairs } from './pairs/upload.ts';
 import { readPairs, versionPattern, type Versions } from './pairs/versions.ts';
 
-/** What the handlers work with. */
-export interface DatasetParts {
+export interface DatasetServiceDeps {
   database: Database;
   blobs: BlobStore;
   staging: Staging;
@@ -26,13 +26,13 @@ export interface DatasetParts {
 }
 
 /** DatasetService; `proto/pairwise/v1/dataset.proto` documents each method. */
-export function datasetService(parts: DatasetParts): Service {
-  const { blobs, datasets, encodings, imports, staging, versions } = parts;
-  const uploading = { imports, staging, uploads: openActiveUploads() };
-  const seal = openSealer(parts);
-  const encode = openEncoder(parts);
+export function datasetService(deps: DatasetServiceDeps): Service {
+  const { blobs, datasets, encodings, imports, staging, versions } = deps;
+  const uploadDeps = { imports, staging, uploads: openActiveUploads() };
+  const seal = openSealer(deps);
+  const encode = openEncoder(deps);
   return service(DatasetServiceService, {
-    createDataset: async (request) => ({ dataset: await createDataset(parts, request) }),
+    createDataset: async (request) => ({ dataset: await createDataset(deps, request) }),
     getDataset: async ({ name }) => ({ dataset: await datasets.get(named(datasetPattern, name)) }),
     listDatasets: async (request) => {
       named('projects/{project}', request.parent, 'parent');
@@ -40,10 +40,10 @@ export function datasetService(parts: DatasetParts): Service {
       return { datasets: page.items, nextPageToken: page.nextPageToken };
     },
     deleteDataset: async (request) => {
-      await deleteDataset(parts, request);
+      await deleteDataset(deps, request);
       return {};
     },
-    importPairs: async (requests) => ({ import: await importPairs(uploading, requests) }),
+    importPairs: async (requests) => ({ import: await importPairs(uploadDeps, requests) }),
     getImport: async ({ name }) => ({ import: await imports.get(named(`${datasetPattern}/imports/{import}`, name)) }),
     sealVersion: async (request) => ({ version: await seal(request) }),
     getDatasetVersion: async ({ name }) => ({ version: await versions.get(named(versionPattern, name)) }),

@@ -13,32 +13,50 @@ import {
   type Model,
   type ModelSource,
 } from '@pairwise/api';
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable } from '@pairwise/durable';
 import { digestOf } from '@pairwise/fingerprint';
-import { openClient, startServer } from '@pairwise/rpc';
-import { openFolder } from '@pairwise/store';
+import { openClient, startServer, type Client } from '@pairwise/rpc';
+import { openFolder, type BlobStore } from '@pairwise/store';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bringIn, bringInWork } from './models/bringIn.ts';
+import { importModel, importModelWork } from './models/importModel.ts';
 import { openDatasets } from './pairs/datasets.ts';
 import { openEncodings } from './encodings/encodings.ts';
 import { openImports } from './pairs/imports.ts';
 import { migrations } from './migrations.ts';
 import { openModels } from './models/models.ts';
 import { modelService } from './models/modelService.ts';
-import type { Outside } from './models/modelSource.ts';
+import type { SourceOptions } from './models/modelSource.ts';
 import { datasetService } from './service.ts';
 import { openStaging } from './pairs/staging.ts';
 import { openVersions } from './pairs/versions.ts';
 
 export const parent = 'projects/default';
 
-/**
- * For specs: the service on a real Postgres and a real socket, with clients. Models lie below `folder`. With `launched`
- * false, imports of models wait until `launch` is called. One in a process.
- */
-export async function startTestService(hub: Partial<Outside['hub']> = {}, launched = true) {
+/** The service for specs, on a real Postgres and a real socket. */
+export interface TestService {
+  /** Starts the imports of models, if the service was started without. */
+  launch(): Promise<void>;
+  /** Models must be inside this folder. */
+  folder: string;
+  database: Database;
+  blobs: BlobStore;
+  dataset: Client<typeof DatasetServiceService>;
+  model: Client<typeof ModelServiceService>;
+  /** The staging folder of uploads. */
+  staged: string;
+  create(datasetId: string): Promise<Dataset>;
+  upload(name: string, file: string | Buffer, options?: UploadOptions): Promise<Import>;
+  seal(name: string, requestId?: string): Promise<DatasetVersion>;
+  importModel(source: ModelSource, modelId?: string): Promise<Model>;
+  /** Waits until the import of a model has ended. */
+  imported(name: string): Promise<Model>;
+  stop(): Promise<void>;
+}
+
+/** If `launched` is false, imports of models wait until `launch` is called. Start one service per process. */
+export async function startTestService(hub: Partial<SourceOptions['hub']> = {}, launched = true): Promise<TestService> {
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-dataset-'));
   const { url } = await testDatabase();
   const database = openDatabase({ url, schema: 'dataset' });
@@ -52,9 +70,9 @@ export async function startTestService(hub: Partial<Outside['hub']> = {}, launch
   const imports = openImports(database, datasets, staging);
   const [versions, encodings, models] = [openVersions(database), openEncodings(database), openModels(database)];
   const defaults = { endpoint: 'http://127.0.0.1:1', home: join(folder, 'hub'), offline: false };
-  const outside: Outside = { hub: { ...defaults, ...hub }, roots: [folder] };
-  durable.execute(bringInWork, (input, attempt) => bringIn({ blobs, models, outside }, input, attempt));
-  const launch = () => durable.launch({ [bringInWork.queue]: 2 });
+  const sources: SourceOptions = { hub: { ...defaults, ...hub }, roots: [folder] };
+  durable.execute(importModelWork, (input, attempt) => importModel({ blobs, models, sources }, input, attempt));
+  const launch = () => durable.launch({ [importModelWork.queue]: 2 });
   if (launched) await launch();
   const server = await startServer({
     address: '127.0.0.1:0',
@@ -65,8 +83,8 @@ export async function startTestService(hub: Partial<Outside['hub']> = {}, launch
         database,
         blobs,
         models,
-        outside,
-        enqueue: (name, { location }, tx) => durable.enqueue(bringInWork, name, { name, location }, tx),
+        sources,
+        enqueue: (name, { location }, tx) => durable.enqueue(importModelWork, name, { name, location }, tx),
         cancel: (name, tx) => durable.cancel(name, tx),
       }),
     ],
@@ -81,19 +99,15 @@ export async function startTestService(hub: Partial<Outside['hub']> = {}, launch
     blobs,
     dataset,
     model,
-    /** Names of the files that uploads have left. */
     staged: join(folder, 'imports'),
-    create: async (datasetId: string): Promise<Dataset> =>
+    create: async (datasetId) =>
       (await dataset.createDataset({ parent, datasetId, requestId: '', validateOnly: false })).dataset!,
-    async upload(name: string, file: string | Buffer, options: UploadOptions = {}): Promise<Import> {
-      return (await dataset.importPairs(uploadOf(name, Buffer.from(file), options))).import!;
-    },
-    seal: async (name: string, requestId = ''): Promise<DatasetVersion> =>
-      (await dataset.sealVersion({ parent: name, requestId })).version!,
-    importModel: async (source: ModelSource, modelId = ''): Promise<Model> =>
+    upload: async (name, file, options) =>
+      (await dataset.importPairs(uploadOf(name, Buffer.from(file), options))).import!,
+    seal: async (name, requestId = '') => (await dataset.sealVersion({ parent: name, requestId })).version!,
+    importModel: async (source, modelId = '') =>
       (await model.importModel({ parent, modelId, source, requestId: '', validateOnly: false })).model!,
-    /** The model when its import has ended. */
-    async imported(name: string): Promise<Model> {
+    async imported(name) {
       for (;;) {
         const { model: found } = await model.getModel({ name });
         if (found!.state !== ModelState.IMPORTING) return found!;
@@ -114,15 +128,14 @@ export async function startTestService(hub: Partial<Outside['hub']> = {}, launch
 export interface UploadOptions {
   importId?: string;
   policy?: ImportPolicy;
-  /** First byte that is sent. */
+  /** Position of the first byte to send. */
   from?: number;
-  /** Byte at which the stream ends without a finish. */
+  /** Position at which the stream breaks off. */
   breakAt?: number;
-  /** Digest that is claimed, instead of the right one. */
+  /** A wrong digest to send in `finish`. */
   digest?: string;
 }
 
-/** The messages of an upload. */
 export async function* uploadOf(
   name: string,
   file: Buffer,
@@ -139,12 +152,11 @@ export async function* uploadOf(
   if (breakAt === undefined) yield { payload: { $case: 'finish', value: { digest: digest ?? digestOf(file) } } };
 }
 
-/** Rows as JSONL. */
 export function jsonl(...rows: unknown[]): string {
   return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 }
 
-/** A pair whose texts tell its number. */
+/** A row whose texts contain its number. */
 export function row(number: number) {
   return { prompt: `question ${number}?`, chosen: ` yes ${number}`, rejected: ` no ${number}` };
 }

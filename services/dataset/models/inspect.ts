@@ -5,7 +5,7 @@ import { readJson, type ModelFolder } from '@pairwise/safetensors';
 import { statusOf } from '@pairwise/rpc';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 
-/** Why a model that can be reached cannot be trained. */
+/** Reasons that make a model untrainable, as opposed to unreachable. */
 const obstacles = new Set<Reason>([
   'INVALID_MODEL',
   'INVALID_FILE',
@@ -16,11 +16,21 @@ const obstacles = new Set<Reason>([
   'WRONG_SHAPE',
 ]);
 
-/** What a model is, as far as its settings and the headers of its weights tell. */
-export type Described = Pick<Model, 'architecture' | 'parameterCount' | 'dtype' | 'maxLength' | 'vocabularySize'>;
+/** What the settings and the weight headers say about a model. */
+export type ModelDescription = Pick<
+  Model,
+  'architecture' | 'parameterCount' | 'dtype' | 'maxLength' | 'vocabularySize'
+>;
 
-/** Describes a checkpoint that can be trained. */
-export function describe({ config, weights }: Checkpoint): Described {
+const unknown: ModelDescription = {
+  architecture: '',
+  parameterCount: 0n,
+  dtype: '',
+  maxLength: 0,
+  vocabularySize: 0,
+};
+
+function describe({ config, weights }: Checkpoint): ModelDescription {
   const sizes = new Map<string, number>();
   for (const { dtype, length } of weights.values()) sizes.set(dtype, (sizes.get(dtype) ?? 0) + length);
   const [[dtype] = ['']] = [...sizes].sort(([, a], [, b]) => b - a);
@@ -33,17 +43,17 @@ export function describe({ config, weights }: Checkpoint): Described {
   };
 }
 
-/** Checks everything that training needs of a model folder. Throws the first obstacle. */
-export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<Described> {
-  const described = describe(await readCheckpoint(folder));
+/** Checks that a model can be trained. Throws the first obstacle. */
+export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<ModelDescription> {
+  const description = describe(await readCheckpoint(folder));
   await checkTokenizer(folder, signal);
-  return described;
+  return description;
 }
 
-/** Opens the tokenizer once. Throws the first obstacle. */
+/** Checks that the tokenizer can be opened. Throws the first obstacle. */
 async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise<{ hasChatTemplate: boolean }> {
   const files = await readTokenizerFiles(folder);
-  return inTurn(async () => {
+  return oneAtATime(async () => {
     await using tokenizer = await openTokenizer(files, signal);
     return { hasChatTemplate: tokenizer.chatTemplate !== undefined };
   });
@@ -51,21 +61,21 @@ async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise
 
 let lastCheck: Promise<unknown> = Promise.resolve();
 
-/** One check after the other: hostile tokenizers at once would take more memory than this process has for others. */
-function inTurn<T>(check: () => Promise<T>): Promise<T> {
-  const turn = lastCheck.then(check);
-  lastCheck = turn.catch(() => undefined);
-  return turn;
+/** Several hostile tokenizers at once would need more memory than there is. */
+function oneAtATime<T>(check: () => Promise<T>): Promise<T> {
+  const result = lastCheck.then(check);
+  lastCheck = result.catch(() => undefined);
+  return result;
 }
 
-/** What a model folder is and whether it can be trained; obstacles are told, not thrown. */
+/** Reports what a model folder contains and whether it can be trained. Obstacles are returned, not thrown. */
 export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): Promise<InspectModelResponse> {
   const checkpoint = await unlessObstacle(readCheckpoint(folder));
   const tokenizer = await unlessObstacle(checkTokenizer(folder, signal));
   const errors = [checkpoint, tokenizer].filter((each) => each instanceof PairwiseError);
-  const described = checkpoint instanceof PairwiseError ? await describeUnsupported(folder) : describe(checkpoint);
+  const description = checkpoint instanceof PairwiseError ? await describeUnsupported(folder) : describe(checkpoint);
   return {
-    ...described,
+    ...description,
     supported: errors.length === 0,
     obstacles: errors.map(statusOf),
     totalSizeBytes: BigInt(folder.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
@@ -73,11 +83,10 @@ export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): P
   };
 }
 
-/** What is said of a source that cannot even be opened as a model. */
+/** The report on a source that could not be opened. Throws errors that are not obstacles. */
 export function inspectionOf(error: unknown): InspectModelResponse {
   if (!isObstacle(error)) throw error;
-  const nothing = { architecture: '', parameterCount: 0n, dtype: '', maxLength: 0, vocabularySize: 0 };
-  return { ...nothing, supported: false, obstacles: [statusOf(error)], totalSizeBytes: 0n, hasChatTemplate: false };
+  return { ...unknown, supported: false, obstacles: [statusOf(error)], totalSizeBytes: 0n, hasChatTemplate: false };
 }
 
 function isObstacle(error: unknown): error is PairwiseError {
@@ -93,12 +102,11 @@ async function unlessObstacle<T>(work: Promise<T>): Promise<T | PairwiseError> {
   }
 }
 
-/** The name of an architecture that is not supported: nothing else of its config.json is understood. */
-async function describeUnsupported(folder: ModelFolder): Promise<Described> {
-  const nothing = { architecture: '', parameterCount: 0n, dtype: '', maxLength: 0, vocabularySize: 0 };
+/** Describes a model that cannot be trained by the name of its architecture, if config.json has one. */
+async function describeUnsupported(folder: ModelFolder): Promise<ModelDescription> {
   const config = await unlessObstacle(readJson(folder, 'config.json'));
-  // A config.json that cannot be read is the obstacle which led here.
-  if (typeof config !== 'object' || config === null || !('architectures' in config)) return nothing;
+  // An unreadable config.json is already among the obstacles.
+  if (typeof config !== 'object' || config === null || !('architectures' in config)) return unknown;
   const [first] = Array.isArray(config.architectures) ? (config.architectures as unknown[]) : [];
-  return { ...nothing, architecture: typeof first === 'string' ? first.slice(0, 100) : '' };
+  return { ...unknown, architecture: typeof first === 'string' ? first.slice(0, 100) : '' };
 }

@@ -1,25 +1,23 @@
 import { ModelServiceService, ModelState, type InspectModelRequest, type InspectModelResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
-import { storedFolder } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { inspectFolder, inspectionOf } from './inspect.ts';
-import { deleteModel, importModel, modelPattern, type ModelImporting } from './models.ts';
+import { deleteModel, folderOf, modelPattern, type DeleteModelDeps } from './models.ts';
 import { locationOf, openSource } from './modelSource.ts';
+import { startImport, type StartImportDeps } from './startImport.ts';
 
-/** What the handlers work with. */
-export interface ModelParts extends ModelImporting {
+export interface ModelServiceDeps extends StartImportDeps, DeleteModelDeps {
   blobs: BlobStore;
 }
 
 /** ModelService; `proto/pairwise/v1/model.proto` documents each method. */
-export function modelService(parts: ModelParts): Service {
-  const { models } = parts;
+export function modelService(deps: ModelServiceDeps): Service {
+  const { models } = deps;
   return service(ModelServiceService, {
-    importModel: async (request, { signal }) => ({ model: await importModel(parts, request, signal) }),
-    inspectModel: (request, { signal }) => inspectModel(parts, request, signal),
+    importModel: async (request, { signal }) => ({ model: await startImport(deps, request, signal) }),
+    inspectModel: (request, { signal }) => inspectModel(deps, request, signal),
     getModel: async ({ name }) => {
       parseName(modelPattern, name, 'name');
       return { model: (await models.get(name)).model };
@@ -30,37 +28,32 @@ export function modelService(parts: ModelParts): Service {
       return { models: page.items.map(({ model }) => model), nextPageToken: page.nextPageToken };
     },
     deleteModel: async (request) => {
-      await deleteModel(parts, request);
+      await deleteModel(deps, request);
       return {};
     },
   });
 }
 
 async function inspectModel(
-  parts: ModelParts,
+  deps: ModelServiceDeps,
   { parent, source }: InspectModelRequest,
   signal: AbortSignal,
 ): Promise<InspectModelResponse> {
   parseName('projects/{project}', parent, 'parent');
-  if (source?.source?.$case === 'model') return inspectFolder(await importedFolder(parts, source.source.value), signal);
+  if (source?.source?.$case === 'model') return inspectFolder(await importedFolder(deps, source.source.value), signal);
   const location = locationOf(source);
   let folder: ModelFolder;
   try {
-    folder = (await openSource(parts.outside, location)).opened;
+    folder = (await openSource(deps.sources, location)).opened;
   } catch (error) {
     return inspectionOf(error);
   }
   return inspectFolder(folder, signal);
 }
 
-async function importedFolder({ blobs, models }: ModelParts, name: string): Promise<ModelFolder> {
+async function importedFolder({ blobs, models }: ModelServiceDeps, name: string): Promise<ModelFolder> {
   parseName(modelPattern, name, 'source.model');
   const { model } = await inField('source.model', models.get(name));
-  if (model.state === ModelState.READY) {
-    return storedFolder(
-      model.files.map((file) => ({ ...file, digest: file.digest as Digest })),
-      blobs,
-    );
-  }
+  if (model.state === ModelState.READY) return folderOf(model, blobs);
   throw new PairwiseError('WRONG_STATE', `source.model: '${name}' is not ready`, { field: 'source.model' });
 }

@@ -12,35 +12,35 @@ import {
   type OpenedModel,
 } from '@pairwise/hub';
 
-/** How this process reaches models outside. */
-export interface Outside {
+/** From where this process may read models. */
+export interface SourceOptions {
   hub: HubOptions;
-  /** Folders below which `file://` may be read. */
+  /** Folders inside which `file://` sources are allowed. */
   roots: readonly string[];
 }
 
-/** A model outside, opened, with what tells its present content apart. */
+/** The model at a source, opened for reading. */
 export interface OpenedSource {
   opened: OpenedModel;
-  /** The location, at the commit that was found. */
+  /** Where the model is; a repository is pinned to its commit. */
   location: ModelLocation;
-  /** The same as long as the files are: of repository and commit, or of the folder's names, sizes and times. */
+  /** Changes when the files change: depends on repository and commit, or on the folder's names, sizes and times. */
   signature: Digest;
 }
 
-/** Where a source lies. Throws INVALID_ARGUMENT for what is not set, and for a model, which lies here already. */
+/** Throws INVALID_ARGUMENT if no source is set, or if it is a model that is already imported. */
 export function locationOf(source: ModelSource | undefined): ModelLocation {
   const given = source?.source;
   if (given?.$case === 'hub') {
     return repositoryLocation(given.value.repoId, given.value.revision, 'source.hub');
   }
   if (given?.$case === 'uri') return parseModelUri(given.value, 'source.uri');
-  const problem = given === undefined ? 'is not set' : 'is a model that is imported already';
+  const problem = given === undefined ? 'is not set' : 'is a model that is already imported';
   throw new PairwiseError('INVALID_ARGUMENT', `source ${problem}; give hub or uri`, { field: 'source' });
 }
 
-/** Opens a model outside. Throws as `openModel` of libs/formats/hub does. */
-export async function openSource({ hub, roots }: Outside, location: ModelLocation): Promise<OpenedSource> {
+/** Opens the model at a location. Throws what `openModel` throws. */
+export async function openSource({ hub, roots }: SourceOptions, location: ModelLocation): Promise<OpenedSource> {
   const opened = await openModel(location, hub, roots);
   if (location.kind === 'repository') {
     const pinned = { ...location, revision: opened.commit! };

@@ -1,9 +1,9 @@
 import { DatasetVersion, Model, TruncationMode } from '@pairwise/api';
 import { expect, test } from 'vitest';
-import { encodingFingerprint, type Cutting } from './encode.ts';
+import { encodingFingerprint, type EncodingSettings } from './fingerprint.ts';
 
 const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}`;
-const cutting: Cutting = { maxLength: 512, truncationMode: TruncationMode.KEEP_START };
+const settings: EncodingSettings = { maxLength: 512, truncationMode: TruncationMode.KEEP_START };
 const names = [
   'tokenizer.json',
   'tokenizer_config.json',
@@ -16,23 +16,23 @@ function fingerprint({
   pairs = 1,
   changed = {},
   ...cut
-}: { pairs?: number; changed?: Record<string, string> } & Partial<Cutting>) {
+}: { pairs?: number; changed?: Record<string, string> } & Partial<EncodingSettings>) {
   const digests = { ...Object.fromEntries(names.map((name, n) => [name, digest(n)])), ...changed };
   const files = Object.entries(digests).map(([path, of]) => ({ path, digest: of, sizeBytes: 1n }));
   const version = DatasetVersion.create({ digest: digest(pairs) });
-  return encodingFingerprint(version, Model.create({ files }), { ...cutting, ...cut });
+  return encodingFingerprint(version, Model.create({ files }), { ...settings, ...cut });
 }
 
 test.each<[string, Parameters<typeof fingerprint>[0]]>([
   ['the pairs', { pairs: 2 }],
   ...names.map((name): [string, Parameters<typeof fingerprint>[0]] => [name, { changed: { [name]: digest(99) } }]),
-  ['the longest length', { maxLength: 513 }],
-  ['how pairs are cut', { truncationMode: TruncationMode.KEEP_END }],
-])('%s: another encoding', (_, change) => {
+  ['the maximum length', { maxLength: 513 }],
+  ['the truncation mode', { truncationMode: TruncationMode.KEEP_END }],
+])('%s changes the fingerprint', (_, change) => {
   expect(fingerprint(change)).not.toBe(fingerprint({}));
 });
 
-test('weights and what is no part of the tokenizer make no other ids', () => {
+test('weights and other files do not change the fingerprint', () => {
   const changed = { 'model.safetensors': digest(99), 'README.md': digest(98) };
   expect(fingerprint({ changed })).toBe(fingerprint({}));
 });

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { ModelState, type ModelSource } from '@pairwise/api';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
-import { startTestService } from '../testing.ts';
+import { startTestService, type TestService } from '../testing.ts';
 
-// Here imports wait in their queue until the test lets them go on.
+// Imports stay queued until `launch`, so that files can change between the request and the import.
 
-let service: Awaited<ReturnType<typeof startTestService>>;
+let service: TestService;
 beforeAll(async () => (service = await startTestService({}, false)));
 afterAll(() => service.stop());
 
-test('what changes between check and import fails the model; what is deleted is not brought in', async () => {
+test('an import fails if the files changed after the check, and does not happen if the model was deleted', async () => {
   const [changing, deleted] = ['changing', 'deleted'].map((name) => join(service.folder, name));
   for (const folder of [changing!, deleted!]) writeTinyModel(folder, folder);
   const source = (value: string): ModelSource => ({ source: { $case: 'uri', value } });

@@ -8,51 +8,52 @@ import { statusOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { checkModel } from './inspect.ts';
 import type { ModelRecord, Models } from './models.ts';
-import { openSource, type Outside } from './modelSource.ts';
+import { openSource, type SourceOptions } from './modelSource.ts';
 
-/** The import of a model, as it lies in the queue. */
-export const bringInWork = work<{ name: string; location: ModelLocation }>('bring-in', 'models');
-
-/** What bringing a model in works with. */
-export interface BringingIn {
-  blobs: BlobStore;
-  models: Models;
-  outside: Outside;
+export interface ImportInput {
+  /** Resource name of the model. */
+  name: string;
+  location: ModelLocation;
 }
 
-/** How often progress is noted. */
+/** The queued import of a model. */
+export const importModelWork = work<ImportInput>('bring-in', 'models');
+
+export interface ImportModelDeps {
+  blobs: BlobStore;
+  models: Models;
+  sources: SourceOptions;
+}
+
+type StoredFile = FileInfo & { digest: Digest };
+
+/** Progress is written to the database at most this often. */
 const progressMs = 500;
 
-/** Brings a model's files into the blob store and checks them there: what is sealed is what was checked. */
-export async function bringIn(
-  parts: BringingIn,
-  { name, location }: { name: string; location: ModelLocation },
-  { step }: Attempt,
-): Promise<void> {
-  const { models } = parts;
+/** Copies a model's files into the blob store and checks the copies, so that what was checked is what is used. */
+export async function importModel(deps: ImportModelDeps, input: ImportInput, { step }: Attempt): Promise<void> {
   try {
-    await step('bring in', (signal) => bringFiles(parts, name, location, signal));
+    await step('bring in', (signal) => copyAndCheck(deps, input, signal));
   } catch (error) {
-    await step('fail', () => fail(models, name, error), { evenIfCancelled: true });
+    await step('fail', () => fail(deps.models, input.name, error), { evenIfCancelled: true });
   }
 }
 
-async function bringFiles(
-  { blobs, models, outside }: BringingIn,
-  name: string,
-  location: ModelLocation,
+async function copyAndCheck(
+  { blobs, models, sources }: ImportModelDeps,
+  { name, location }: ImportInput,
   signal: AbortSignal,
 ): Promise<void> {
   const { signature } = await models.get(name);
-  const before = await openSource(outside, location);
+  const before = await openSource(sources, location);
   if (before.signature !== signature) throw changed();
   const local = await download(models, name, before.opened, signal);
   const files = await storeFiles(blobs, local, signal);
-  if ((await openSource(outside, location)).signature !== signature) throw changed();
-  const described = await thrice(signal, () => checkModel(storedFolder(files, blobs), signal));
+  if ((await openSource(sources, location)).signature !== signature) throw changed();
+  const description = await thrice(signal, () => checkModel(storedFolder(files, blobs), signal));
   await models.change(name, ({ model }) => {
     const ready = { state: ModelState.READY, digest: digestOfFiles(files), receivedSizeBytes: model.totalSizeBytes };
-    Object.assign(model, described, ready, { files });
+    Object.assign(model, description, ready, { files });
     return true;
   });
 }
@@ -62,20 +63,20 @@ function changed(): PairwiseError {
 }
 
 async function download(models: Models, name: string, opened: OpenedModel, signal: AbortSignal): Promise<LocalModel> {
-  let notedAt = 0;
-  let noting: Promise<unknown> = Promise.resolve();
+  let savedAt = 0;
+  let saving: Promise<unknown> = Promise.resolve();
   const onProgress = ({ receivedBytes }: { receivedBytes: number }) => {
-    if (Date.now() - notedAt < progressMs) return;
-    notedAt = Date.now();
-    noting = noting.then(() => note(models, name, BigInt(receivedBytes)));
+    if (Date.now() - savedAt < progressMs) return;
+    savedAt = Date.now();
+    saving = saving.then(() => saveProgress(models, name, BigInt(receivedBytes)));
   };
   const local = await opened.download({ onProgress, signal });
-  await noting;
+  await saving;
   return local;
 }
 
-/** Progress that cannot be noted, since the model was deleted or the database is away, is no reason to stop. */
-async function note(models: Models, name: string, receivedBytes: bigint): Promise<void> {
+/** The import continues even if its progress cannot be saved, for example because the model was deleted. */
+async function saveProgress(models: Models, name: string, receivedBytes: bigint): Promise<void> {
   const received = ({ model }: ModelRecord) => {
     model.receivedSizeBytes = receivedBytes;
     return true;
@@ -85,12 +86,8 @@ async function note(models: Models, name: string, receivedBytes: bigint): Promis
   });
 }
 
-async function storeFiles(
-  blobs: BlobStore,
-  local: LocalModel,
-  signal: AbortSignal,
-): Promise<(FileInfo & { digest: Digest })[]> {
-  const files: (FileInfo & { digest: Digest })[] = [];
+async function storeFiles(blobs: BlobStore, local: LocalModel, signal: AbortSignal): Promise<StoredFile[]> {
+  const files: StoredFile[] = [];
   for (const { path, digest } of local.files) {
     const content = untilAborted(local.stream(path), signal);
     const put = await blobs.put(content, digest === undefined ? {} : { expectedDigest: digest });
@@ -106,7 +103,7 @@ async function* untilAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSig
   }
 }
 
-/** Notes why a model could not be imported; one that was deleted meanwhile has nobody to tell. */
+/** Records why the import failed, unless the model was deleted meanwhile. */
 async function fail(models: Models, name: string, error: unknown): Promise<void> {
   const failed = ({ model }: ModelRecord) => {
     if (model.state !== ModelState.IMPORTING) return false;

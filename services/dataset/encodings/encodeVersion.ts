@@ -1,0 +1,72 @@
+import { DatasetReport, Encoding, TruncationMode, type DatasetVersion, type Model } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
+import type { Digest } from '@pairwise/fingerprint';
+import { emptyReport, packPairs, shardPairs, type EncodingLimits, type Report } from '@pairwise/preference';
+import type { BlobStore } from '@pairwise/store';
+import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
+import { folderOf } from '../models/models.ts';
+import { countsByReason } from '../pairs/accept.ts';
+import { versionPairs } from '../pairs/versions.ts';
+import { encodePairs } from './encodePairs.ts';
+import { encodingFingerprint, type EncodingSettings } from './fingerprint.ts';
+
+/**
+ * Encodes the pairs of a version and stores them in shards. Pairs that cannot be kept are left out and counted. Throws
+ * EMPTY_DATASET if none can be kept, and everything that the model's tokenizer throws.
+ */
+export async function encodeVersion(
+  blobs: BlobStore,
+  version: DatasetVersion,
+  model: Model,
+  settings: EncodingSettings,
+  signal: AbortSignal,
+): Promise<Omit<Encoding, 'name'>> {
+  await using tokenizer = await openTokenizer(await readTokenizerFiles(folderOf(model, blobs)), signal);
+  const report = emptyReport();
+  const shardDigests: Digest[] = [];
+  let tokenCount = 0;
+  let longestLength = 0;
+  const pairs = encodePairs(versionPairs(blobs, version), tokenizer, limitsOf(settings), report);
+  for await (const shard of inGroups(pairs, shardPairs)) {
+    shardDigests.push((await blobs.put(packPairs(shard))).digest);
+    for (const { prompt, chosen, rejected } of shard) {
+      tokenCount += prompt.length + chosen.length + rejected.length;
+      longestLength = Math.max(longestLength, prompt.length + Math.max(chosen.length, rejected.length));
+    }
+  }
+  if (report.acceptedCount === 0) throw noPairs(report);
+  return Encoding.create({
+    fingerprint: encodingFingerprint(version, model, settings),
+    pairCount: report.acceptedCount,
+    report: DatasetReport.create(report),
+    tokenCount: BigInt(tokenCount),
+    longestLength,
+    shardDigests,
+    model: model.name,
+    ...settings,
+  });
+}
+
+function limitsOf({ maxLength, truncationMode }: EncodingSettings): EncodingLimits {
+  if (truncationMode === TruncationMode.KEEP_START) return { maxLength, truncationMode: 'KEEP_START' };
+  if (truncationMode === TruncationMode.KEEP_END) return { maxLength, truncationMode: 'KEEP_END' };
+  return { maxLength, truncationMode: 'REFUSE' };
+}
+
+function noPairs(report: Report): PairwiseError {
+  const counts = report.refused.map(({ reason, count }) => `${count} ${reason}`).join(', ');
+  const message = `name: none of the version's pairs can be encoded for this model: ${counts}`;
+  return new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsByReason(report) });
+}
+
+/** Groups items; the last group holds what is left. */
+async function* inGroups<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let group: T[] = [];
+  for await (const item of items) {
+    group.push(item);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
+}
