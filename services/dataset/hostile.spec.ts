@@ -5,9 +5,9 @@ import { ModelState, TruncationMode, type ModelSource } from '@pairwise/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { endlessOnLongTexts, endlessTemplate, hostileTokenizers } from '@pairwise/tokenizer/testing';
 import { writeTinyModel } from '@pairwise/testing';
-import { jsonl, parent, startTestService } from './testing.ts';
+import { jsonl, parent, startTestService, type TestService } from './testing.ts';
 
-let service: Awaited<ReturnType<typeof startTestService>>;
+let service: TestService;
 beforeAll(async () => {
   service = await startTestService();
 });
@@ -15,7 +15,7 @@ afterAll(() => service.stop());
 
 let count = 0;
 
-/** A new folder with the tiny model, whose tokenizer.json is changed, and with a chat template. */
+/** Writes the tiny model to a new folder, with changes to tokenizer.json and with a chat template. */
 function folderWith(change: object, chatTemplate = ''): ModelSource {
   const folder = join(service.folder, `model-${count++}`);
   writeTinyModel(folder, folder);
@@ -26,27 +26,24 @@ function folderWith(change: object, chatTemplate = ''): ModelSource {
   return { source: { $case: 'uri', value: folder } };
 }
 
-/** Processes that run tokenizers. */
+/** The processes that run tokenizers now. */
 function tokenizers(): number[] {
   const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
   const programs = children.map((pid) => [Number(pid), readFileSync(`/proc/${pid}/cmdline`, 'utf8')] as const);
   return programs.flatMap(([pid, program]) => (program.includes('tokenizer/child') ? [pid] : []));
 }
 
-test.each(Object.entries(hostileTokenizers))(
-  '%s is an obstacle, and the service keeps answering',
-  async (_, change) => {
-    const source = folderWith(change);
-    const inspection = service.model.inspectModel({ parent, source });
-    while (tokenizers().length === 0) await sleep(1);
-    await service.dataset.listDatasets({ parent, pageSize: 0, pageToken: '' });
-    const { supported, obstacles } = await inspection;
-    expect(supported).toBe(false);
-    expect(obstacles.map(({ message }) => message)).toEqual([expect.stringContaining('tokenizer.json crashes')]);
-    await expect(service.importModel(source)).rejects.toMatchObject({ reason: 'INVALID_MODEL' });
-    expect(tokenizers()).toEqual([]);
-  },
-);
+test.each(Object.entries(hostileTokenizers))('%s is an obstacle, and the service still answers', async (_, change) => {
+  const source = folderWith(change);
+  const inspection = service.model.inspectModel({ parent, source });
+  while (tokenizers().length === 0) await sleep(1);
+  await service.dataset.listDatasets({ parent, pageSize: 0, pageToken: '' });
+  const { supported, obstacles } = await inspection;
+  expect(supported).toBe(false);
+  expect(obstacles.map(({ message }) => message)).toEqual([expect.stringContaining('tokenizer.json crashes')]);
+  await expect(service.importModel(source)).rejects.toMatchObject({ reason: 'INVALID_MODEL' });
+  expect(tokenizers()).toEqual([]);
+});
 
 test('an endless chat template is an obstacle, and the service answers other calls meanwhile', async () => {
   let inspecting = true;
@@ -61,7 +58,7 @@ test('an endless chat template is an obstacle, and the service answers other cal
   expect(tokenizers()).toEqual([]);
 });
 
-test('models are checked one after the other: together their tokenizers would take too much memory', async () => {
+test('models are checked one at a time, to limit the memory of their tokenizers', async () => {
   const source = folderWith(hostileTokenizers['a text that keeps growing']!);
   let [inspecting, most] = [true, 0];
   const inspections = Array.from({ length: 3 }, () => service.model.inspectModel({ parent, source }));
@@ -89,7 +86,7 @@ describe('encoding', () => {
     return (await service.seal(name)).name;
   }
 
-  test('a pair that crashes the tokenizer fails the call for good, with the reason', async () => {
+  test('a pair that crashes the tokenizer makes the call fail with the reason, without a retry', async () => {
     const model = await imported(folderWith(endlessOnLongTexts));
     const name = await sealed('long', { prompt: 'why? '.repeat(10), chosen: ' yes', rejected: ' no' });
     const encoding = service.dataset.encodeVersion({ name, model, ...cut });
@@ -98,8 +95,8 @@ describe('encoding', () => {
     expect(tokenizers()).toEqual([]);
   });
 
-  test('a call that is cancelled ends the process of its tokenizer once nobody else waits for it', async () => {
-    // Endless only when a response follows, so that it can be imported.
+  test('cancelling the last call for an encoding ends the process of its tokenizer', async () => {
+    // Endless only with a response, so that the model can be imported.
     const model = await imported(folderWith({}, `{% if messages | length > 1 %}${endlessTemplate}{% endif %}x`));
     const message = (role: string, content: string) => [{ role, content }];
     const name = await sealed('chat', {
@@ -124,7 +121,7 @@ describe('encoding', () => {
     await service.dataset.listDatasets({ parent, pageSize: 0, pageToken: '' });
   });
 
-  test('a tokenizer that somebody kills is started again', async () => {
+  test('a killed tokenizer process is restarted', async () => {
     const model = await imported(folderWith({}));
     const row = (number: number) => ({ prompt: `why ${number}?`, chosen: ' yes '.repeat(80), rejected: ' no' });
     const name = await sealed('killed', ...Array.from({ length: 2000 }, (_, index) => row(index)));

@@ -3,10 +3,10 @@ import { DatasetServiceService, ModelServiceService } from '@pairwise/api';
 import { offences, send } from '@pairwise/api/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
-import { jsonl, parent, row, startTestService } from './testing.ts';
+import { jsonl, parent, row, startTestService, type TestService } from './testing.ts';
 
 const name = `${parent}/datasets/limits`;
-let service: Awaited<ReturnType<typeof startTestService>>;
+let service: TestService;
 
 beforeAll(async () => {
   service = await startTestService();
@@ -26,12 +26,12 @@ const good = {
   readPairs: { name: `${name}/versions/1` },
   encodeVersion: { name: `${name}/versions/1`, model: `${parent}/models/limits` },
 };
-test.each(offences('DatasetService', good))('$method refuses $field of $value', async (offence) => {
+test.each(offences('DatasetService', good))('$method rejects $field of $value', async (offence) => {
   const refused = send(service.dataset, DatasetServiceService, offence);
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });
 
-test('a dataset of a thousand imports that are in no version takes no more before it is sealed', async () => {
+test('a dataset with a thousand unsealed imports accepts no more', async () => {
   const many = (await service.create('many')).name;
   const imports = `from generate_series(1, 1000) as n`;
   await service.database.run(
@@ -49,7 +49,7 @@ test('a dataset of a thousand imports that are in no version takes no more befor
   });
 });
 
-test.each(offences('ModelService', { listModels: { parent } }))('$method refuses $field of $value', async (offence) => {
+test.each(offences('ModelService', { listModels: { parent } }))('$method rejects $field of $value', async (offence) => {
   const refused = send(service.model, ModelServiceService, offence);
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });

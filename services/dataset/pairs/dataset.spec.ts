@@ -3,9 +3,9 @@ import { gzipSync } from 'node:zlib';
 import { ImportPolicy, ImportState } from '@pairwise/api';
 import { digestOf } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { jsonl, parent, row, startTestService, uploadOf } from '../testing.ts';
+import { jsonl, parent, row, startTestService, type TestService, uploadOf } from '../testing.ts';
 
-let service: Awaited<ReturnType<typeof startTestService>>;
+let service: TestService;
 let name: string;
 let count = 0;
 
@@ -23,7 +23,7 @@ async function pairsOf(version: string, offset = 0, limit = 0) {
 
 const rows = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => row(from + index));
 
-test('a version holds every pair once, in the order of their digests, whatever the order and the form of the file', async () => {
+test('a version contains each pair once, sorted by digest, whatever the order and format of the file', async () => {
   await service.upload(name, jsonl(...rows(0, 50), row(7)));
   const version = await service.seal(name);
   expect(version).toMatchObject({ name: `${name}/versions/1`, pairCount: 50 });
@@ -41,7 +41,7 @@ test('a version holds every pair once, in the order of their digests, whatever t
   expect((await service.seal(other)).digest).toBe(version.digest);
 });
 
-test('the next version has the pairs of the one before, and only the new ones more', async () => {
+test('a new version adds only the new pairs to those of the previous version', async () => {
   const before = readdirSync(service.staged);
   await service.upload(name, jsonl(...rows(0, 5)));
   await service.seal(name);
@@ -55,7 +55,7 @@ test('the next version has the pairs of the one before, and only the new ones mo
   expect(readdirSync(service.staged)).toEqual(before);
 });
 
-test('pairs are read from any position on', async () => {
+test('pairs can be read from any position', async () => {
   await service.upload(name, jsonl(...rows(0, 10)));
   const { name: version } = await service.seal(name);
   const all = await pairsOf(version);
@@ -64,7 +64,7 @@ test('pairs are read from any position on', async () => {
   await expect(pairsOf(version, -1)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'offset' });
 });
 
-test('sealing is done once per request id, and not at all without imports', async () => {
+test('sealing happens once per request id, and fails without new imports', async () => {
   await service.upload(name, jsonl(row(1)));
   const sealed = await Promise.all(Array.from({ length: 8 }, () => service.seal(name, `seal ${name}`)));
   expect(new Set(sealed.map((version) => version.name))).toEqual(new Set([`${name}/versions/1`]));
@@ -72,7 +72,7 @@ test('sealing is done once per request id, and not at all without imports', asyn
   await expect(service.seal(`${parent}/datasets/none`)).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'parent' });
 });
 
-test('an upload that broke off goes on where it ended', async () => {
+test('an interrupted upload resumes where it ended', async () => {
   const file = Buffer.from(jsonl(...rows(0, 4000)));
   await expect(service.upload(name, file, { breakAt: 100_000 })).rejects.toMatchObject({ field: 'finish' });
   const importName = `${name}/imports/file`;
@@ -87,12 +87,12 @@ test('an upload that broke off goes on where it ended', async () => {
   const done = await service.upload(name, file, { from: 100_000 });
   expect(done.state).toBe(ImportState.READY);
   expect((await service.seal(name)).pairCount).toBe(4000);
-  // A caller that missed the answer sends everything again.
+  // A caller that missed the response sends everything again.
   expect((await service.upload(name, file)).report).toEqual(done.report);
   await expect(service.upload(name, jsonl(row(1)))).rejects.toMatchObject({ field: 'header.import_id' });
 });
 
-test('an upload that was damaged on its way is thrown away', async () => {
+test('an upload that was damaged in transit is discarded', async () => {
   const digest = digestOf(Buffer.from('something else'));
   const file = jsonl(row(1));
   await expect(service.upload(name, file, { digest })).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
@@ -104,20 +104,20 @@ test('an upload that was damaged on its way is thrown away', async () => {
 const good = jsonl(row(1));
 test.each<[string, string | Buffer, string, string]>([
   ['an empty file', '', 'INVALID_FILE', 'is empty'],
-  ['white space', ' \n\n', 'INVALID_FILE', 'is empty'],
+  ['whitespace', ' \n\n', 'INVALID_FILE', 'is empty'],
   ['an empty array', '[]', 'EMPTY_DATASET', 'none of'],
   ['broken JSON', `${good}{"prompt": \n`, 'INVALID_PAIR', 'row 2'],
-  ['a row that is no object', `${good}[1]\n`, 'INVALID_PAIR', 'row 2'],
+  ['a row that is not an object', `${good}[1]\n`, 'INVALID_PAIR', 'row 2'],
   ['a missing field', `${good}${jsonl({ prompt: 'a', chosen: 'b' })}`, 'INVALID_PAIR', 'rejected is missing'],
   ['identical responses', jsonl({ prompt: 'a', chosen: 'b', rejected: 'b' }), 'INVALID_PAIR', 'the same'],
   ['an empty response', jsonl({ prompt: 'a', chosen: '', rejected: 'b' }), 'INVALID_PAIR', 'chosen is empty'],
   ['a NUL', jsonl({ prompt: 'a\0', chosen: 'b', rejected: 'c' }), 'INVALID_PAIR', 'NUL'],
   ['half a surrogate pair', `{"prompt":"\\ud800","chosen":"b","rejected":"c"}\n`, 'INVALID_PAIR', 'surrogate'],
-  ['bytes that are no UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x0a]), 'INVALID_PAIR', 'row 1'],
+  ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x0a]), 'INVALID_PAIR', 'row 1'],
   ['a truncated gzip file', gzipSync(good.repeat(50)).subarray(0, 40), 'INVALID_FILE', 'truncated'],
   ['a damaged gzip file', damaged(gzipSync(good)), 'INVALID_FILE', 'damaged'],
   ['a gzip bomb', gzipSync(Buffer.alloc(100 * 1024 * 1024, ' ')), 'INVALID_FILE', '200 times'],
-])('%s is refused, and nothing of it stays', async (_, file, reason, text) => {
+])('%s is rejected and leaves no files behind', async (_, file, reason, text) => {
   const before = readdirSync(service.staged);
   const error = await service.upload(name, file).catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ reason, field: 'chunk' });
@@ -134,7 +134,7 @@ function damaged(bytes: Buffer): Buffer {
   return bytes;
 }
 
-test('under SKIP bad rows are counted by reason, with their lines', async () => {
+test('with SKIP, bad rows are counted by reason and their lines are listed', async () => {
   const file = `${good}{"prompt"\n${jsonl({ prompt: 'a', chosen: '', rejected: 'b' }, row(2), { chosen: 'x' })}`;
   const { report } = await service.upload(name, file, { policy: ImportPolicy.SKIP });
   expect(report).toMatchObject({ acceptedCount: 2, refusedCount: 3 });
@@ -145,13 +145,13 @@ test('under SKIP bad rows are counted by reason, with their lines', async () => 
   ]);
 });
 
-test('a file of nothing but bad rows is no dataset, also under SKIP', async () => {
+test('a file with only bad rows is rejected, even with SKIP', async () => {
   const file = jsonl({ prompt: 'a', chosen: 'b' });
   const upload = service.upload(name, file, { policy: ImportPolicy.SKIP });
   await expect(upload).rejects.toMatchObject({ reason: 'EMPTY_DATASET', metadata: { MISSING_FIELD: '1' } });
 });
 
-test('a stream without its first message, or with two, is refused', async () => {
+test('a stream without a header, or with two, is rejected', async () => {
   const [header, ...others] = await Array.fromAsync(uploadOf(name, Buffer.from(good)));
   const send = (...messages: (typeof header)[]) => service.dataset.importPairs(streamOf(messages));
   await expect(send(...others)).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'header' });
@@ -163,7 +163,7 @@ async function* streamOf<T>(messages: (T | undefined)[]): AsyncGenerator<T> {
   for (const message of messages) yield await Promise.resolve(message!);
 }
 
-test('a deleted dataset is gone with its versions, and its name stays taken', async () => {
+test('deleting a dataset deletes its versions, and its name stays taken', async () => {
   await service.upload(name, good);
   const version = await service.seal(name);
   const { dataset } = await service.dataset.getDataset({ name });
@@ -184,7 +184,7 @@ test('a deleted dataset is gone with its versions, and its name stays taken', as
   await expect(service.create(name.split('/').at(-1)!)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
 });
 
-test('a dataset is created once per request id, and not at all to validate', async () => {
+test('a dataset is created once per request id, and not if only validating', async () => {
   const request = { parent, datasetId: '', requestId: 'twenty', validateOnly: false };
   const made = await Promise.all(Array.from({ length: 20 }, () => service.dataset.createDataset(request)));
   expect(new Set(made.map(({ dataset }) => dataset!.name)).size).toBe(1);

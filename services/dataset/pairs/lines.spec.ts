@@ -11,13 +11,13 @@ async function merged(...streams: number[][]) {
   return { keys: lines.map(({ key }) => Number(key)), duplicates };
 }
 
-test('lines come in order, each once, whichever streams have them', async () => {
+test('merged lines are sorted and unique', async () => {
   expect(await merged([1, 4, 5], [], [2, 4, 6], [4], [6, 7])).toEqual({ keys: [1, 2, 4, 5, 6, 7], duplicates: 3 });
   expect(await merged([1, 2])).toEqual({ keys: [1, 2], duplicates: 0 });
   expect(await merged([], [])).toEqual({ keys: [], duplicates: 0 });
 });
 
-test('a line is not compared with every stream', async () => {
+test('merging many streams does not compare each line with every stream', async () => {
   const count = 40_000;
   const streams = Array.from({ length: count }, (_, n) => [0, 1, 2, 3, 4].map((row) => row * count + n));
   const { keys, duplicates } = await merged(...streams);
