@@ -35,7 +35,7 @@ export async function importPairs(deps: UploadDeps, requests: AsyncIterable<Impo
 async function readHeader(messages: Messages): Promise<ImportHeader> {
   const first = await messages.next();
   const payload = first.done === true ? undefined : first.value.payload;
-  if (payload?.$case !== 'header') throw invalid('header', 'must be the first message, and only that');
+  if (payload?.$case !== 'header') throw invalid('header', 'must be sent once, as the first message');
   const { offsetBytes } = payload.value;
   if (offsetBytes < 0n) throw invalid('header.offset_bytes', `is ${offsetBytes}; it must be at least 0`);
   return payload.value;
@@ -65,7 +65,7 @@ async function appendChunks(upload: Upload, messages: Messages, signal: AbortSig
     const payload = next.done === true ? undefined : next.value.payload;
     if (payload?.$case === 'chunk') await upload.append(payload.value);
     else if (payload?.$case === 'finish') return digestIn(payload.value.digest);
-    else if (payload?.$case === 'header') throw invalid('header', 'must be the first message, and only that');
+    else if (payload?.$case === 'header') throw invalid('header', 'must be sent once, as the first message');
     else throw invalid('finish', 'is missing; the received bytes are kept, resume from committed_size_bytes');
   }
 }
