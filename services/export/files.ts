@@ -3,12 +3,9 @@ import { rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { PairwiseError } from '@pairwise/errors';
+import { asDiskFull, PairwiseError } from '@pairwise/errors';
 
-/**
- * Writes a file whose bytes come as a stream; it appears under its name only when it is whole.
- * Throws `DISK_FULL`, and whatever the stream throws.
- */
+/** Writes a stream to a file. The file appears only once it is complete. Throws DISK_FULL, and what the stream throws. */
 export async function writeFileFrom(
   path: string,
   content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -19,21 +16,17 @@ export async function writeFileFrom(
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true });
-    throw fullDisk(error, path);
+    throw asDiskFull(error, `there is no space left in ${dirname(path)} for ${basename(path)}; free some space`);
   }
 }
 
-/** Refuses with `DISK_FULL`, before work is spent, what the disk has no room for. */
-export async function requireRoom(folder: string, sizeBytes: number, what: string): Promise<void> {
+/** Throws DISK_FULL before any work is done if the disk has too little space; `what` names what needs the space. */
+export async function requireDiskSpace(folder: string, sizeBytes: number, what: string): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize >= sizeBytes) return;
+  const freeBytes = bavail * bsize;
+  if (freeBytes >= sizeBytes) return;
   throw new PairwiseError(
     'DISK_FULL',
-    `${what} needs ${sizeBytes} bytes in ${folder}, where ${bavail * bsize} are free`,
+    `${what} needs ${sizeBytes} bytes in ${folder}, but only ${freeBytes} bytes are free; free some space`,
   );
-}
-
-function fullDisk(error: unknown, path: string): unknown {
-  if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') return error;
-  return new PairwiseError('DISK_FULL', `no room left in ${dirname(path)} for ${basename(path)}`, { cause: error });
 }

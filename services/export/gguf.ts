@@ -16,45 +16,47 @@ import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
 import type { ModelConfig } from '@pairwise/model';
-import { requireRoom, writeFileFrom } from './files.ts';
+import { requireDiskSpace, writeFileFrom } from './files.ts';
 import { encodeFinite, encodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
 import type { GgufType } from './verify.ts';
 import { rowChunks } from './weights.ts';
 import type { ExportWeights } from './weights.ts';
 
-/** A model as the GGUF writer wants it. */
+/** The input of the GGUF writer. */
 export interface GgufModel {
   /** Shown to users of the file. */
   name: string;
   config: ModelConfig;
   weights: ExportWeights;
   tokenizer: Omit<TokenizerFiles, 'vocabSize' | 'chatBeginsWithBos'>;
-  /** What the model's chat template writes; undefined for a model without one. */
+  /** Undefined for a model without a chat template. */
   chat: ChatTexts | undefined;
   /** Texts of the tokens that end a turn. */
   stops: readonly string[];
 }
 
-/** Of a chat template: its format, undefined where it has none, and a conversation of one user message as it writes it. */
+/** How a chat template renders messages. */
 export interface ChatTexts {
+  /** Undefined if the template cannot be expressed as texts around each message. */
   format: ChatFormat | undefined;
+  /** A conversation of one user message, up to where the response starts. */
   example: string;
 }
 
 export interface GgufArtifact {
-  /** Names of the files, the GGUF file first. */
+  /** Names of the files; the GGUF file comes first. */
   files: string[];
-  /** In which texts llama.cpp tokenises otherwise than the model's tokenizer; usually none. */
+  /** Kinds of text that llama.cpp tokenises differently from the model's tokenizer; usually none. */
   caveats: string[];
-  /** What llama.cpp's quantiser made; undefined for the types that Pairwise writes itself. */
+  /** The report of llama.cpp's quantiser. Undefined for types that Pairwise writes itself. */
   quantization: Quantization | undefined;
 }
 
 /**
- * Writes `<baseName>-<type>.gguf` and its `Modelfile`. Quantised types are made by llama.cpp from a file of the kind
- * that the weights have been stored in, which lies beside them meanwhile.
- * Throws `DISK_FULL`, `CANCELLED`, `UNSUPPORTED_FORMAT` (tokenizers that llama.cpp cannot follow), `NON_FINITE`.
+ * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
+ * file in the same folder. Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a tokenizer that llama.cpp
+ * does not support.
  */
 export async function writeGgufArtifact(
   folder: string,
@@ -84,7 +86,7 @@ export async function writeGgufArtifact(
   return { files: [fileName, 'Modelfile'], caveats: tokenizer.caveats, quantization };
 }
 
-/** F16 has more digits than BF16 and as few bytes; only what was stored as float32 is worth more. */
+/** The type to quantise from: F32 if the weights are, otherwise F16, which is more precise than BF16 at the same size. */
 function sourceType({ config, weights }: GgufModel): StoredType {
   const matrices = [...expectedTensors(config)].filter(([, shape]) => shape.length > 1);
   return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
@@ -111,7 +113,7 @@ async function writeUnquantised(
     const data = () => Promise.resolve(encodeWeights(factors, 'F32'));
     tensors.unshift({ name: ropeFactorsName, dims: [factors.length], type: 'F32', data });
   }
-  await requireRoom(join(path, '..'), ggufSize({ metadata, tensors }), 'the GGUF file');
+  await requireDiskSpace(join(path, '..'), ggufSize({ metadata, tensors }), 'the GGUF file');
   await writeFileFrom(path, writeGguf({ metadata, tensors }));
 }
 

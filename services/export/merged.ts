@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { expectedTensors } from '@pairwise/model';
 import { readText, streamSafetensors, type ModelFolder } from '@pairwise/safetensors';
 import type { ModelConfig } from '@pairwise/model';
-import { requireRoom, writeFileFrom } from './files.ts';
+import { requireDiskSpace, writeFileFrom } from './files.ts';
 import { encodeFinite, storedBytes } from './storage.ts';
 import type { StoredType } from './storage.ts';
 import { rowChunks } from './weights.ts';
 import type { ExportWeights } from './weights.ts';
 
-/** Files of a Hugging Face folder that go with any weights. */
+/** Files of a Hugging Face folder that do not depend on the weights. */
 const companions = [
   'generation_config.json',
   'tokenizer.json',
@@ -27,9 +27,9 @@ const companions = [
 const torchNames: Record<StoredType, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
 /**
- * Writes a whole model in Hugging Face layout: one `model.safetensors`, the base model's tokenizer files and its
- * config.json with the dtype put right. `type` defaults to how the base model stores each tensor. Returns the names of
- * the files. Throws `DISK_FULL`, `CANCELLED`, `NON_FINITE`.
+ * Writes a whole model in Hugging Face layout: one `model.safetensors`, the base model's tokenizer files, and its
+ * config.json with the new dtype. If `type` is undefined, each tensor keeps the base model's dtype. Returns the names of the
+ * files. Throws DISK_FULL, CANCELLED, NON_FINITE.
  */
 export async function writeMergedArtifact(
   folder: string,
@@ -42,12 +42,12 @@ export async function writeMergedArtifact(
     return { name, shape, dtype: type, data: () => stored(weights, { name, shape, type }, options.signal) };
   });
   const sizes = tensors.map(({ shape, dtype }) => shape.reduce((product, dim) => product * dim, storedBytes[dtype]));
-  await requireRoom(
+  await requireDiskSpace(
     folder,
     sizes.reduce((sum, size) => sum + size),
     'the merged model',
   );
-  // transformers and peft refuse files that do not say which framework's layout they have.
+  // transformers and PEFT reject files without the name of a framework.
   await writeFileFrom(join(folder, 'model.safetensors'), streamSafetensors(tensors, { format: 'pt' }));
   const copied = base.files.filter(({ path }) => companions.includes(path));
   for (const { path, sizeBytes } of copied) await writeFile(join(folder, path), await base.read(path, 0, sizeBytes));
@@ -64,7 +64,7 @@ async function* stored(
     yield encodeFinite(tensor.name, rows, tensor.type);
 }
 
-/** The base model's config.json with its dtype put right: transformers 5 calls it `dtype`, those before `torch_dtype`. */
+/** The base model's config.json with the new dtype: `dtype` since transformers 5, `torch_dtype` before. */
 async function configText(base: ModelFolder, type: StoredType | undefined): Promise<string> {
   const text = (await readText(base, 'config.json'))!;
   if (type === undefined) return text;
