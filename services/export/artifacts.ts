@@ -11,37 +11,43 @@ import { exportWeights, ggufModel, type Source } from './source.ts';
 import type { StoredType } from './storage.ts';
 import type { GgufType } from './verify.ts';
 
-/** Where artifacts are made. */
-export interface Workshop {
+export interface ArtifactDeps {
   blobs: BlobStore;
-  /** Folder for files in the making; may be emptied when nothing is being made. */
+  /** Folder for temporary files; may be emptied while no artifact is being made. */
   scratch: string;
   log: Log;
 }
 
-/** Makes one artifact in a folder of its own and stores its files; what an earlier try left there is thrown away. */
+export interface ArtifactPlan {
+  /** Resource name of the artifact. */
+  name: string;
+  /** GGUF files are named `<baseName>-<type>.gguf`. */
+  baseName: string;
+  target: ExportTarget;
+}
+
+/** Makes one artifact in its own folder, which is emptied first and removed at the end, and stores its files. */
 export async function makeArtifact(
-  { blobs, scratch, log }: Workshop,
+  { blobs, scratch, log }: ArtifactDeps,
   source: Source,
-  target: ExportTarget,
-  place: { name: string; baseName: string },
+  plan: ArtifactPlan,
   signal: AbortSignal,
 ): Promise<Artifact> {
-  const folder = join(scratch, ...place.name.split('/'));
+  const folder = join(scratch, ...plan.name.split('/'));
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    const { files: names, type, caveats } = await write(folder, source, target, place.baseName, signal);
-    for (const caveat of caveats) log.warn({ artifact: place.name }, caveat);
+    const { files: names, type, caveats } = await write(folder, source, plan, signal);
+    for (const caveat of caveats) log.warn({ artifact: plan.name }, caveat);
     const files = await Promise.all(names.map((path) => storeFile(blobs, folder, path)));
-    const format = target.format?.$case ?? '';
-    return Artifact.create({ name: place.name, format, type, digest: digestOfFiles(files), files });
+    const format = plan.target.format?.$case ?? '';
+    return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function write(folder: string, source: Source, target: ExportTarget, baseName: string, signal: AbortSignal) {
+async function write(folder: string, source: Source, { baseName, target }: ArtifactPlan, signal: AbortSignal) {
   const { model, checkpoint, adapter } = source;
   const { config } = checkpoint;
   const { format } = target;

@@ -1,21 +1,36 @@
 import { Export, ExportState, StartExportRequest, type Artifact, type Verification } from '@pairwise/api';
-import { openDocuments, type Database, type Queries, type Stored } from '@pairwise/database';
+import { openDocuments, type Database, type Documents, type Queries, type Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import { statusOf } from '@pairwise/rpc';
 
-/** An export with what its workflow needs to know. */
+/** An export and what its workflow needs to know. */
 export interface ExportRecord {
   export: Export;
   request: StartExportRequest;
-  /** Counts the times that it was begun, from 1; part of the workflow's id. */
+  /** Number of the current attempt, from 1; part of the workflow's id. */
   attempt: number;
 }
 
-/** `Attempt.fence`: throws in a transaction of an attempt that has lost its work to another. */
+/** `Attempt.fence`: throws in a transaction of an attempt that has lost its work to another one. */
 export type Fence = (tx: Queries) => Promise<void>;
 
-export type Exports = ReturnType<typeof openExports>;
+/** The exports in Postgres. */
+export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'> {
+  /**
+   * Returns the export of a request. Creates it if it is new, and queues it again if it failed or was cancelled; its
+   * finished artifacts remain. Throws ALREADY_EXISTS if the name belongs to an export with different inputs.
+   */
+  ensure(exported: Export, request: StartExportRequest): Promise<Stored<ExportRecord>>;
+  /** Changes the state of an export that has not ended. `fence` guards the transaction. */
+  enter(name: string, state: ExportState, error: unknown, fence: Fence): Promise<void>;
+  /** Adds a finished artifact. `fence` guards the transaction. */
+  addArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
+  /** Records how closely an artifact reproduces the policy. `fence` guards the transaction. */
+  addVerification(name: string, artifactName: string, verification: Verification, fence: Fence): Promise<void>;
+  /** Deletes an export that has ended. Throws NOT_FOUND, WRONG_STATE. */
+  remove(name: string): Promise<void>;
+}
 
 interface RecordJson {
   export: unknown;
@@ -36,89 +51,76 @@ const codec = {
   }),
 };
 
-/** Whether an export will not change any more unless it is started again. */
+/** Whether an export has ended; only starting it again changes it after that. */
 export function hasEnded({ state }: Export): boolean {
   return state === ExportState.SUCCEEDED || state === ExportState.FAILED || state === ExportState.CANCELLED;
 }
 
-/** The exports in Postgres. */
-export function openExports(database: Database) {
+export function openExports(database: Database): Exports {
   const documents = openDocuments(database, 'exports', 'export', codec);
+
+  /** Changes an export in a transaction that `fence` guards; `alter` returns false if there is nothing to change. */
+  async function changeFenced(name: string, fence: Fence, alter: (exported: Export) => boolean): Promise<void> {
+    await documents.change(name, async ({ export: exported }, tx) => {
+      await fence(tx);
+      if (!alter(exported)) return false;
+      exported.updateTime = new Date();
+      return true;
+    });
+  }
 
   return {
     get: documents.get,
     change: documents.change,
-
-    /**
-     * The export of a request: a new one, the one that there is, or, if that failed or was cancelled, that one queued
-     * again with the artifacts that it had finished. Throws ALREADY_EXISTS if there is one with other inputs.
-     */
-    async ensure(exported: Export, request: StartExportRequest): Promise<Stored<ExportRecord>> {
+    async ensure(exported, request) {
       const { name } = exported;
       if (await documents.create(name, request.parent, { export: exported, request, attempt: 1 })) {
         return documents.get(name);
       }
       const found = await documents.find(name);
       if (found === undefined || inputsOf(found.request) !== inputsOf(request)) {
-        const message = `export_id: '${name}' exists or has existed with other inputs; choose another`;
+        const message = `export_id: '${name}' exists or has existed with different inputs; choose another id`;
         throw new PairwiseError('ALREADY_EXISTS', message, { field: 'export_id' });
       }
-      return documents.change(name, (record) => {
-        const { state } = record.export;
-        if (state !== ExportState.FAILED && state !== ExportState.CANCELLED) return false;
-        record.attempt += 1;
-        record.export.state = ExportState.QUEUED;
-        record.export.error = undefined;
-        record.export.updateTime = new Date();
-        return true;
-      });
+      return documents.change(name, queueAgain);
     },
-
-    /** Moves an export that has not ended to a state, in the transaction that `fence` guards. */
-    enter(name: string, state: ExportState, error: unknown, fence: Fence): Promise<Stored<ExportRecord>> {
-      return documents.change(name, async ({ export: exported }, tx) => {
-        await fence(tx);
+    enter: (name, state, error, fence) =>
+      changeFenced(name, fence, (exported) => {
         if (hasEnded(exported) || exported.state === state) return false;
         exported.state = state;
         exported.error = error === undefined ? undefined : statusOf(error);
-        exported.updateTime = new Date();
         return true;
-      });
-    },
-
-    /** Adds a finished artifact, in the transaction that `fence` guards. */
-    addArtifact(name: string, artifact: Artifact, fence: Fence): Promise<unknown> {
-      return documents.change(name, async ({ export: exported }, tx) => {
-        await fence(tx);
+      }),
+    addArtifact: (name, artifact, fence) =>
+      changeFenced(name, fence, (exported) => {
         exported.artifacts = [...exported.artifacts.filter((other) => other.name !== artifact.name), artifact];
-        exported.updateTime = new Date();
         return true;
-      });
-    },
-
-    /** Notes how well an artifact reproduces the policy, in the transaction that `fence` guards. */
-    addVerification(name: string, artifactName: string, verification: Verification, fence: Fence): Promise<unknown> {
-      return documents.change(name, async ({ export: exported }, tx) => {
-        await fence(tx);
+      }),
+    addVerification: (name, artifactName, verification, fence) =>
+      changeFenced(name, fence, (exported) => {
         const artifact = exported.artifacts.find((each) => each.name === artifactName);
-        if (artifact === undefined) return false;
-        artifact.verification = verification;
-        exported.updateTime = new Date();
-        return true;
-      });
-    },
-
-    /** Deletes an ended export. Throws NOT_FOUND, WRONG_STATE. */
-    remove(name: string): Promise<void> {
-      return documents.remove(name, '', ({ export: exported }) => {
+        if (artifact !== undefined) artifact.verification = verification;
+        return artifact !== undefined;
+      }),
+    remove: (name) =>
+      documents.remove(name, '', ({ export: exported }) => {
         if (hasEnded(exported)) return Promise.resolve();
         throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
-      });
-    },
+      }),
   };
 }
 
-/** What makes two requests the same export. */
+function queueAgain(record: ExportRecord): boolean {
+  const { state } = record.export;
+  if (state !== ExportState.FAILED && state !== ExportState.CANCELLED) return false;
+  record.attempt += 1;
+  record.export.state = ExportState.QUEUED;
+  record.export.error = undefined;
+  record.export.updateTime = new Date();
+  return true;
+}
+
+/** Requests with equal inputs are the same export. */
 function inputsOf(request: StartExportRequest): Digest {
   return fingerprintOf(StartExportRequest.toJSON(request) as Recipe);
 }

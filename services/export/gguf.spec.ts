@@ -61,8 +61,8 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       sequences,
       policyLogps: () => Promise.resolve(policyLogps),
     });
-    expect(verification).toMatchObject({ sequences: 16, tolerance: tolerances[type] });
-    expect(verification.tokens).toBe(policyLogps.flat().length);
+    expect(verification).toMatchObject({ sequenceCount: 16, tolerance: tolerances[type] });
+    expect(verification.tokenCount).toBe(policyLogps.flat().length);
     if (type === 'F16') expect(verification.maxAbsLogpDiff).toBeLessThan(0.02);
   });
 
@@ -82,12 +82,12 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
         });
       const verification = await verify(adapter);
       expect(verification.maxAbsLogpDiff).toBeLessThan({ F32: 1e-4, F16: 0.02, Q8_0: 1 }[type]);
-      // The base model's policy is another one.
+      // The base model is a different policy.
       await expect(verify(undefined)).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type } });
     },
   );
 
-  test('logps that are missing or no numbers fail the verification', async () => {
+  test('missing logps and NaN fail the verification', async () => {
     const target = freshFolder();
     await writeGgufArtifact(target, model, { baseName: 'x', type: 'F32' });
     const verify = (logps: number[][]) =>
@@ -109,14 +109,14 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
     ).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT' });
   });
 
-  test('a cancelled export leaves nothing behind', async () => {
+  test('a cancelled export leaves no files behind', async () => {
     const target = freshFolder();
     const options = { baseName: 'x', type: 'Q8_0' as const, signal: AbortSignal.abort() };
     await expect(writeGgufArtifact(target, model, options)).rejects.toMatchObject({ reason: 'CANCELLED' });
     expect(await readdir(target)).toEqual([]);
   });
 
-  test('weights that F16 cannot hold are refused', async () => {
+  test('weights that F16 cannot represent are rejected', async () => {
     const target = freshFolder();
     const big: ExportWeights = {
       storedType: () => 'F32',
@@ -130,7 +130,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
     expect(await readdir(target)).toEqual([]);
   });
 
-  test('a chat template goes into the file and, as a Go template, into the Modelfile', async () => {
+  test('a chat template is written to the GGUF file and, as a Go template, to the Modelfile', async () => {
     const target = freshFolder();
     const render: RenderChat = (messages, { addGenerationPrompt }) =>
       messages.map(({ role, content }) => `[${role}] ${content}\n`).join('') +
@@ -147,7 +147,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
     await writeGgufArtifact(target, chat, { baseName: 'chat', type: 'F16' });
     const { metadata } = await headerOf(join(target, 'chat-F16.gguf'));
     expect(metadata.get('tokenizer.chat_template')?.value).toBe('{{ messages }}');
-    // The template writes no <s>, so neither may llama.cpp.
+    // The template does not write <s>, so llama.cpp must not add it either.
     expect(metadata.get('tokenizer.ggml.add_bos_token')?.value).toBe(false);
     const modelfile = await readFile(join(target, 'Modelfile'), 'utf8');
     expect(modelfile).toContain('{{ if eq .Role "system" }}[system] {{ .Content }}\n');
@@ -157,7 +157,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
     await judge.close();
   });
 
-  test('a file is written once it is whole: its size is what was announced', async () => {
+  test('the size of a file matches its header', async () => {
     const target = freshFolder();
     await writeGgufArtifact(target, model, { baseName: 'x', type: 'F32' });
     const header = await headerOf(join(target, 'x-F32.gguf'));

@@ -25,7 +25,7 @@ const blobs = await openBlobStore(config);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const exports = openExports(database);
 const peers = openPeers(config, log);
-const exporter = {
+const exporterDeps = {
   blobs,
   exports,
   peers,
@@ -33,8 +33,8 @@ const exporter = {
   scratch: join(config.PAIRWISE_DATA, 'scratch', 'export'),
   threads: config.PAIRWISE_THREADS,
 };
-durable.execute(exportWork, ({ export: name }, attempt) => runExport(exporter, name, attempt));
-// One at a time: merging and quantising take all cores.
+durable.execute(exportWork, ({ export: name }, attempt) => runExport(exporterDeps, name, attempt));
+// One at a time, because merging and quantising use all cores.
 await durable.launch({ [exportWork.queue]: 1 }, { version, engineVersion });
 
 const server = await startServer({

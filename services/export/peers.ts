@@ -1,15 +1,19 @@
 import { DatasetServiceService, ModelServiceService, TrainingServiceService } from '@pairwise/api';
-import { type PeerVariables, clientSecurity, openClient } from '@pairwise/rpc';
+import { type Client, type PeerVariables, clientSecurity, openClient } from '@pairwise/rpc';
 
-export type Peers = ReturnType<typeof openPeers>;
+/** The services that hold what is exported. */
+export interface Peers {
+  dataset: Client<typeof DatasetServiceService>;
+  model: Client<typeof ModelServiceService>;
+  training: Client<typeof TrainingServiceService>;
+}
 
 interface PeerConfig extends PeerVariables {
   PAIRWISE_DATASET_ADDRESS: string;
   PAIRWISE_TRAINING_ADDRESS: string;
 }
 
-/** Clients of the services that hold what is exported. */
-export function openPeers(config: PeerConfig, log: Parameters<typeof clientSecurity>[1]) {
+export function openPeers(config: PeerConfig, log: Parameters<typeof clientSecurity>[1]): Peers {
   const security = clientSecurity(config, log);
   const dataset = { security, address: config.PAIRWISE_DATASET_ADDRESS };
   return {

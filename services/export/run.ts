@@ -1,33 +1,36 @@
-import { ExportState, Verification } from '@pairwise/api';
+import { ExportState } from '@pairwise/api';
 import { thrice, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { count } from '@pairwise/telemetry';
-import { makeArtifact, type Workshop } from './artifacts.ts';
+import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
 import { openSource } from './source.ts';
 import { verifyGguf, type GgufType, type VerificationSequence } from './verify.ts';
 
-/** What an export is made with. */
-export interface Exporter extends Workshop {
+export interface ExporterDeps extends ArtifactDeps {
   exports: Exports;
   peers: Peers;
   threads: number;
 }
 
-/** Pairs whose responses a GGUF file is verified with. */
+/** One attempt of an export. */
+interface ExportRun extends ExporterDeps {
+  name: string;
+  fence: Fence;
+}
+
+/** GGUF files are verified with the responses of this many pairs. */
 const verificationPairs = 8;
 
-/** Makes every artifact of an export, each in a durable step, and then proves the GGUF files against llama.cpp. */
-export async function runExport(exporter: Exporter, name: string, attempt: Attempt): Promise<void> {
-  const { exports } = exporter;
-  const { step, fence } = attempt;
-  const enter = async (state: ExportState, error?: unknown) => {
-    await exports.enter(name, state, error, fence);
-  };
+/** Makes each artifact of an export in a durable step, then verifies each GGUF file with llama.cpp in another. */
+export async function runExport(deps: ExporterDeps, name: string, { step, fence }: Attempt): Promise<void> {
+  const run: ExportRun = { ...deps, name, fence };
+  const { exports } = deps;
+  const enter = (state: ExportState, error?: unknown) => exports.enter(name, state, error, fence);
   try {
     const targets = await step('begin', async () => {
       await enter(ExportState.RUNNING);
@@ -35,15 +38,11 @@ export async function runExport(exporter: Exporter, name: string, attempt: Attem
       return request.targets.map((target) => ({ name: target.name, isGguf: target.format?.$case === 'gguf' }));
     });
     for (const target of targets) {
-      await step(`make ${target.name}`, (signal) =>
-        thrice(signal, () => make(exporter, name, target.name, fence, signal)),
-      );
+      await step(`make ${target.name}`, (signal) => thrice(signal, () => make(run, target.name, signal)));
     }
     await step('made', () => enter(ExportState.VERIFYING));
     for (const target of targets.filter(({ isGguf }) => isGguf)) {
-      await step(`verify ${target.name}`, (signal) =>
-        thrice(signal, () => verify(exporter, name, target.name, fence, signal)),
-      );
+      await step(`verify ${target.name}`, (signal) => thrice(signal, () => verify(run, target.name, signal)));
     }
     await step('succeed', () => enter(ExportState.SUCCEEDED));
   } catch (error) {
@@ -53,43 +52,41 @@ export async function runExport(exporter: Exporter, name: string, attempt: Attem
   }
 }
 
-/** Makes the artifact of one target, unless an attempt before this one has finished it. */
-async function make(exporter: Exporter, name: string, targetName: string, fence: Fence, signal: AbortSignal) {
-  const { exports } = exporter;
+/** Makes the artifact of one target, unless an earlier attempt has finished it. */
+async function make(run: ExportRun, targetName: string, signal: AbortSignal): Promise<void> {
+  const { exports, fence, name } = run;
   const { export: exported, request } = await exports.get(name);
-  const place = { name: `${name}/artifacts/${targetName}`, baseName: request.baseName };
-  if (exported.artifacts.some((artifact) => artifact.name === place.name)) return;
+  const artifactName = `${name}/artifacts/${targetName}`;
+  if (exported.artifacts.some((artifact) => artifact.name === artifactName)) return;
   const target = request.targets.find((each) => each.name === targetName)!;
-  await using source = await openSource(exporter, request.source, signal);
-  const artifact = await makeArtifact(exporter, source, target, place, signal);
+  await using source = await openSource(run, request.source, signal);
+  const artifact = await makeArtifact(run, source, { name: artifactName, baseName: request.baseName, target }, signal);
   await exports.addArtifact(name, artifact, fence);
   const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
   const { format, type } = artifact;
   count('pairwise.export.size', sizeBytes, { 'pairwise.artifact.format': format, 'pairwise.artifact.type': type });
 }
 
-async function verify(exporter: Exporter, name: string, targetName: string, fence: Fence, signal: AbortSignal) {
-  const { blobs, exports, threads } = exporter;
+async function verify(run: ExportRun, targetName: string, signal: AbortSignal): Promise<void> {
+  const { blobs, exports, fence, name, threads } = run;
   const { export: exported, request } = await exports.get(name);
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  await using source = await openSource(exporter, request.source, signal);
+  await using source = await openSource(run, request.source, signal);
   await using gguf = await blobs.local(file.digest as Digest);
-  const found = await verifyGguf({
+  const verification = await verifyGguf({
     path: gguf.path,
     type: artifact.type as GgufType,
-    sequences: await readSequences(exporter, request.encoding, signal),
+    sequences: await readSequences(run, request.encoding, signal),
     policyLogps: enginePolicy({ checkpoint: source.checkpoint, folder: '/', adapter: source.adapter, threads }),
     signal,
   });
-  const { maxAbsLogpDiff, meanAbsLogpDiff, sequences: sequenceCount, tokens: tokenCount, tolerance } = found;
-  const figures = { maxAbsLogpDiff, meanAbsLogpDiff, sequenceCount, tokenCount, tolerance };
-  await exports.addVerification(name, artifactName, Verification.create(figures), fence);
+  await exports.addVerification(name, artifactName, verification, fence);
 }
 
 async function readSequences(
-  { blobs, peers }: Exporter,
+  { blobs, peers }: ExporterDeps,
   encodingName: string,
   signal: AbortSignal,
 ): Promise<VerificationSequence[]> {

@@ -19,25 +19,26 @@ import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { openFolder } from '@pairwise/store';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
 import { openExports } from './exports.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';
-import { runExport, type Exporter } from './run.ts';
+import { runExport, type ExporterDeps } from './run.ts';
 import { exportService } from './service.ts';
 import { exportWork, workId } from './work.ts';
 
-// The service on a real Postgres, over a socket, on a model of random weights.
+// The service on a real Postgres, over a socket, with a model of random weights.
 
 const parent = 'projects/default';
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 let folder: string;
-let [database, durable, exporter] = [] as unknown as [Database, Durable, Exporter];
+let [database, durable, exporter] = [] as unknown as [Database, Durable, ExporterDeps];
 let [server, client] = [] as unknown as [RunningServer, Client<typeof ExportServiceService>];
-/** Set where the model's service shall not answer; called when it is asked. */
+/** If set, the model service calls this instead of answering. */
 let modelAsked: (() => void) | undefined;
-/** What a worker does before it begins. */
+/** Called before each attempt of an export. */
 let before: () => Promise<unknown> = () => Promise.resolve();
 
 beforeAll(async () => {
@@ -77,7 +78,7 @@ beforeAll(async () => {
   await migrate(database, migrations);
   durable = await startDurable({ url, schema: 'export', log: silent });
   const exports = openExports(database);
-  const log = silent as unknown as Exporter['log'];
+  const log = silent as unknown as ExporterDeps['log'];
   exporter = { blobs, exports, peers, log, scratch: join(folder, 'scratch'), threads: 1 };
   durable.execute(exportWork, async ({ export: name }, attempt) => {
     await before();
@@ -117,7 +118,7 @@ async function untilEnded(name: string): Promise<Export> {
   for (;;) {
     const { export: now } = await client.getExport({ name });
     if (over.includes(now!.state)) return now!;
-    await new Promise((tell) => setTimeout(tell, 50));
+    await sleep(50);
   }
 }
 
@@ -127,7 +128,7 @@ async function bytesOf(name: string, path: string, offsetBytes: bigint): Promise
   return Buffer.concat(chunks);
 }
 
-test('artifacts are made, listed page by page, and downloaded from any byte on', async () => {
+test('artifacts are made, listed in pages, and downloaded from any offset', async () => {
   const { name } = (await client.startExport(requestFor('whole'))).export!;
   expect(await untilEnded(name)).toMatchObject({ state: ExportState.SUCCEEDED, targetCount: 2, error: undefined });
   const page = await client.listArtifacts({ parent: name, pageSize: 1, pageToken: '' });
@@ -155,24 +156,24 @@ const good = {
   listArtifacts: { parent: `${parent}/exports/whole` },
   downloadArtifact: { name: `${parent}/exports/whole/artifacts/half`, path: 'config.json' },
 };
-test.each(offences('ExportService', good))('$method refuses $field of $value', async (offence) => {
+test.each(offences('ExportService', good))('$method rejects $field of $value', async (offence) => {
   const refused = send(client, ExportServiceService, offence);
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });
 
-test('the same request is the same export; other inputs are refused', async () => {
+test('equal requests are the same export, and different inputs are rejected', async () => {
   const { export: made } = await client.getExport({ name: `${parent}/exports/whole` });
   expect((await client.startExport(requestFor('whole'))).export).toEqual(made);
   const other = client.startExport(requestFor('whole', [merged('', 'F32')]));
   await expect(other).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'export_id' });
 });
 
-test('a cancelled export is taken up again, and what it had finished stays as it is', async () => {
+test('a cancelled export can be restarted and keeps its finished artifacts', async () => {
   const started = Promise.withResolvers<undefined>();
-  const goOn = Promise.withResolvers<undefined>();
+  const mayContinue = Promise.withResolvers<undefined>();
   before = () => {
     started.resolve(undefined);
-    return goOn.promise;
+    return mayContinue.promise;
   };
   const { name } = (await client.startExport(requestFor('cancelled'))).export!;
   await started.promise;
@@ -180,7 +181,7 @@ test('a cancelled export is taken up again, and what it had finished stays as it
   await exporter.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
   expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);
   await expect(client.deleteExport({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
-  goOn.resolve(undefined);
+  mayContinue.resolve(undefined);
   expect(await untilEnded(name)).toMatchObject({ state: ExportState.CANCELLED, error: undefined });
   expect((await client.startExport(requestFor('cancelled'))).export?.state).toBe(ExportState.QUEUED);
   const { state, artifacts } = await untilEnded(name);
@@ -191,7 +192,7 @@ test('a cancelled export is taken up again, and what it had finished stays as it
   await expect(client.getExport({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'name' });
 });
 
-test('a cancelled export does not wait for a service that does not answer', async () => {
+test('cancelling an export does not wait for a service that does not answer', async () => {
   const asked = Promise.withResolvers<undefined>();
   before = () => {
     modelAsked = () => asked.resolve(undefined);
@@ -205,7 +206,7 @@ test('a cancelled export does not wait for a service that does not answer', asyn
   before = () => Promise.resolve();
 });
 
-test('a worker that was given up for dead writes nothing', async () => {
+test('a worker that lost its work writes nothing', async () => {
   const request = { ...requestFor('stale'), baseName: 'stale' };
   const { export: whole } = await exporter.exports.get(`${parent}/exports/whole`);
   const name = `${parent}/exports/stale`;

@@ -8,30 +8,29 @@ import { hasEnded, type ExportRecord, type Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { startExport } from './start.ts';
 
-/** What the handlers work with. */
-export interface ExportParts {
+export interface ExportServiceDeps {
   blobs: BlobStore;
   exports: Exports;
   peers: Peers;
-  /** Enqueues the work of an export's attempt; doing so again changes nothing. */
+  /** Queues the work of an export's attempt. Idempotent. */
   enqueue: (record: ExportRecord) => Promise<void>;
-  /** Asks for the work of an export's attempt to be cancelled when the transaction is committed. */
+  /** Cancels the work of an export's attempt when the transaction commits. */
   cancel: (record: ExportRecord, tx: Queries) => Promise<void>;
 }
 
 const pattern = 'projects/{project}/exports/{export}';
 
 /** ExportService; `proto/pairwise/v1/export.proto` documents each method. */
-export function exportService(parts: ExportParts): Service {
-  const { exports } = parts;
+export function exportService(deps: ExportServiceDeps): Service {
+  const { exports } = deps;
   return service(ExportServiceService, {
     startExport: async (request, context) => {
-      const record = await startExport(parts, request, context);
-      if (!hasEnded(record.export)) await parts.enqueue(record);
+      const record = await startExport(deps, request, context);
+      if (!hasEnded(record.export)) await deps.enqueue(record);
       return { export: record.export };
     },
     getExport: async ({ name }) => ({ export: (await exports.get(named(name))).export }),
-    cancelExport: async ({ name }) => ({ export: await cancel(parts, named(name)) }),
+    cancelExport: async ({ name }) => ({ export: await cancel(deps, named(name)) }),
     deleteExport: async ({ name }) => {
       await exports.remove(named(name));
       return {};
@@ -41,7 +40,7 @@ export function exportService(parts: ExportParts): Service {
       const page = await readPage(request, (limit, offset) => Promise.resolve(artifacts.slice(offset, offset + limit)));
       return { artifacts: page.items, nextPageToken: page.nextPageToken };
     },
-    downloadArtifact: (request) => download(parts, request),
+    downloadArtifact: (request) => download(deps, request),
   });
 }
 
@@ -50,7 +49,7 @@ function named(name: string, field = 'name'): string {
   return name;
 }
 
-async function cancel({ exports, cancel: cancelWork }: ExportParts, name: string): Promise<Export> {
+async function cancel({ exports, cancel: cancelWork }: ExportServiceDeps, name: string): Promise<Export> {
   const changed = await exports.change(name, async (record, tx) => {
     if (hasEnded(record.export) || record.export.state === ExportState.CANCELLING) return false;
     record.export.state = ExportState.CANCELLING;
@@ -61,8 +60,8 @@ async function cancel({ exports, cancel: cancelWork }: ExportParts, name: string
   return changed.export;
 }
 
-/** The bytes of one file of an artifact, found by its path in the artifact's own list: no path reaches the file system. */
-async function* download({ blobs, exports }: ExportParts, { name, path, offsetBytes }: DownloadArtifactRequest) {
+/** Streams one file of an artifact. The path is looked up in the artifact's list of files and never reaches the file system. */
+async function* download({ blobs, exports }: ExportServiceDeps, { name, path, offsetBytes }: DownloadArtifactRequest) {
   parseName(`${pattern}/artifacts/{artifact}`, name, 'name');
   const { artifacts } = (await exports.get(name.split('/').slice(0, 4).join('/'))).export;
   const artifact = artifacts.find((each) => each.name === name);
