@@ -6,17 +6,17 @@ import { adapterTensors } from '@pairwise/training';
 import { writeFileFrom } from './files.ts';
 import type { Adapter } from './weights.ts';
 
-/** The base model that an adapter belongs to, as its folder names it. */
+/** How an adapter's config refers to its base model. */
 export interface BaseModelName {
-  /** Hub repository, or the name by which the model was imported. */
+  /** Hub repository, or the id under which the model was imported. */
   name: string;
-  /** Hub commit, if it came from the hub. */
+  /** Hub commit. Undefined for a model that does not come from the hub. */
   revision: string | undefined;
 }
 
 /**
- * Writes an adapter as PEFT does (`adapter_config.json`, `adapter_model.safetensors` in float32), for
- * `PeftModel.from_pretrained` and everything else that reads it. Returns the names of the files.
+ * Writes an adapter in PEFT's format: `adapter_config.json`, and `adapter_model.safetensors` in float32. Returns the names
+ * of the files.
  */
 export async function writeAdapterArtifact(
   folder: string,
@@ -24,7 +24,7 @@ export async function writeAdapterArtifact(
 ): Promise<string[]> {
   const { lora, parameters } = model.adapter;
   const tensors = adapterTensors(loraLayout(model.config, lora), parameters);
-  // peft refuses files that do not say which framework's layout they have.
+  // PEFT rejects files without the name of a framework.
   const weights = writeSafetensors(tensors, { format: 'pt' });
   await writeFileFrom(join(folder, 'adapter_model.safetensors'), [weights]);
   const config = `${JSON.stringify(peftConfig(lora, model.base), null, 2)}\n`;

@@ -17,7 +17,7 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     stories = await openStories();
   });
 
-  test('a merged adapter is W + scale B A, the same however it is cut into rows', async () => {
+  test('a merged adapter is W + scale B A, however many rows are read at a time', async () => {
     const { checkpoint, weights, adapter } = stories;
     const merged = mergedWeights(weights, checkpoint.config, adapter);
     const name = 'model.layers.3.mlp.down_proj.weight';
@@ -40,7 +40,7 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     expect(await merged.rows('model.norm.weight', 0, 64)).toEqual(await weights.rows('model.norm.weight', 0, 64));
   });
 
-  test('the merged folder holds every tensor in the asked dtype, and what belongs to it', async () => {
+  test('a merged folder has every tensor in the requested dtype, and the other files of the model', async () => {
     const { source, base, checkpoint, weights, adapter } = stories;
     const target = freshFolder();
     const merged = mergedWeights(weights, checkpoint.config, adapter);
@@ -62,7 +62,7 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     }
   });
 
-  test('a merged folder without an adapter and in the base model’s dtype is the base model', async () => {
+  test('merging no adapter and keeping the dtype gives the base model', async () => {
     const { source, base, checkpoint, weights } = stories;
     const target = freshFolder();
     await writeMergedArtifact(target, { base, config: checkpoint.config, weights }, { type: undefined });
@@ -76,7 +76,7 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     );
   });
 
-  test('the adapter folder is as PEFT reads it, its weights bit for bit', async () => {
+  test('an adapter folder equals the one that PEFT wrote, with bit-identical weights', async () => {
     const { checkpoint, adapter } = stories;
     const target = freshFolder();
     const golden = join(shared!, 'goldens/adapter_a_final');
@@ -94,8 +94,8 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
   });
 });
 
-describe('reading by rows', () => {
-  test('chunks are whole groups and cover a tensor once', async () => {
+describe('reading in chunks of rows', () => {
+  test('chunks are multiples of a group and cover the tensor exactly once', async () => {
     const seen: [number, number][] = [];
     const rows: ExportWeights['rows'] = (_, first, count) => {
       seen.push([first, count]);

@@ -1,4 +1,4 @@
 import { documentTable } from '@pairwise/database';
 
-/** The export service's tables: exports as documents, their artifacts included. */
+/** The export service's only table: exports as documents that include their artifacts. */
 export const migrations = [{ id: '0001-exports', sql: documentTable('exports') }];

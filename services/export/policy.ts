@@ -6,8 +6,8 @@ import type { PolicyLogps } from './verify.ts';
 import type { Adapter } from './weights.ts';
 
 /**
- * The policy in our own engine: a base model in a folder with its adapter, or as it is. A session is open only while
- * logps are being computed.
+ * Computes logps of the policy in our own engine. The policy is a base model in a folder, with or without an adapter. A
+ * session is open only during the computation.
  */
 export function enginePolicy(options: {
   checkpoint: Checkpoint;

@@ -11,17 +11,18 @@ import type { Peers } from './peers.ts';
 import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
 import { baseWeights, mergedWeights, type Adapter, type ExportWeights } from './weights.ts';
 
-/** What is exported: a base model, with the adapter of a checkpoint or as it is. */
+/** What is exported: a base model, with or without the adapter of a checkpoint. */
 export interface Source extends AsyncDisposable {
   model: Model;
-  /** The model's files, read by their names. */
+  /** The model's files by name. */
   folder: ModelFolder;
-  /** Relative to `/`, the weights where the store keeps them, until the source is given back. */
+  /** The base model. Its weight files are absolute paths, valid until the source is disposed of. */
   checkpoint: Checkpoint;
+  /** Undefined for a base model. */
   adapter: Adapter | undefined;
 }
 
-/** Finds what a request names. Throws NOT_FOUND, what a broken checkpoint throws, and the signal's reason. */
+/** Opens what a request names. Throws NOT_FOUND, the errors of a damaged checkpoint, and the signal's reason. */
 export async function openSource(
   { blobs, peers }: { blobs: BlobStore; peers: Peers },
   source: StartExportRequest['source'],
@@ -52,7 +53,7 @@ function readAdapter(bytes: Uint8Array, { config }: Checkpoint, settings: LoraCo
   return { lora, parameters: unpackState(bytes, loraLayout(config, lora)).parameters };
 }
 
-/** The source as the GGUF writer wants it. */
+/** Prepares a source for the GGUF writer. */
 export async function ggufModel(source: Source, baseName: string, signal: AbortSignal): Promise<GgufModel> {
   const { folder, checkpoint } = source;
   const files = await readGgufTokenizerFiles(folder);
@@ -74,13 +75,13 @@ async function chatOf(tokenizer: Tokenizer): Promise<GgufModel['chat']> {
   return { format: await tokenizer.chatFormat(), example };
 }
 
-/** The weights to write: the base model's, with the adapter merged in if there is one. */
+/** The weights of the base model, with the adapter merged in if there is one. */
 export function exportWeights({ checkpoint, adapter }: Source): ExportWeights {
   const base = baseWeights(checkpoint, readRange);
   return adapter === undefined ? base : mergedWeights(base, checkpoint.config, adapter);
 }
 
-/** Bytes of a file by its path: the weights of a stored checkpoint are named by the paths of their blobs. */
+/** Reads a range of bytes of a file; fewer if the file ends before. */
 async function readRange(path: string, start: number, end: number): Promise<Uint8Array> {
   await using file = await open(path);
   const bytes = new Uint8Array(end - start);

@@ -7,10 +7,10 @@ import type { Peers } from './peers.ts';
 import { storedBytes } from './storage.ts';
 import { tolerances } from './verify.ts';
 
-/** Most artifacts of one export. */
+/** Artifacts per export. */
 const maxTargets = 32;
 
-/** Checks a request and stores the export, or queues the one that failed or was cancelled again. */
+/** Implements `StartExport` up to queueing the work: checks the request and stores the export. */
 export async function startExport(
   { exports, peers }: { exports: Exports; peers: Peers },
   request: StartExportRequest,
@@ -24,15 +24,19 @@ export async function startExport(
   refuseUnknownFields(targets, 'targets');
   if (targets.length === 0) refuse('targets', 'is empty; name at least one');
   const named = targets.map((target, index) => checkTarget(target, source.$case, `targets[${index}]`));
-  if (new Set(named.map(({ name }) => name)).size < named.length) refuse('targets', 'has two targets of one name');
+  if (new Set(named.map(({ name }) => name)).size < named.length)
+    refuse('targets', 'has two targets with the same name');
   const baseName = request.baseName || id;
   if (!/^[\w][\w.-]{0,99}$/.test(baseName))
-    refuse('base_name', 'has other characters than letters, digits, ., _ and -');
+    refuse(
+      'base_name',
+      'must have at most 100 characters, only letters, digits, ., _ and -, and must not start with . or -',
+    );
   const { value: name } = source;
   if (source.$case === 'checkpoint') await inField('checkpoint', peers.training.getCheckpoint({ name }, options));
   else await inField('model', peers.model.getModel({ name }, options));
   if (named.some(({ format }) => format?.$case === 'gguf')) {
-    if (request.encoding === '') refuse('encoding', 'is not set; its pairs are what GGUF files are verified with');
+    if (request.encoding === '') refuse('encoding', 'is not set; GGUF files are verified with its pairs');
     await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
   }
   const now = new Date();
@@ -53,7 +57,8 @@ function refuse(field: string, problem: string): never {
 function checkTarget(target: ExportTarget, source: 'checkpoint' | 'model', path: string): ExportTarget {
   const { format } = target;
   if (format === undefined) refuse(path, 'has no format; give gguf, adapter or merged');
-  if (format.$case === 'adapter' && source === 'model') refuse(path, 'is an adapter, which a base model has not got');
+  if (format.$case === 'adapter' && source === 'model')
+    refuse(path, 'is an adapter, but a base model has no adapter to export');
   if (format.$case === 'gguf') oneOf(`${path}.gguf.type`, format.value.type, Object.keys(tolerances));
   const dtype = format.$case === 'merged' ? format.value.dtype : undefined;
   if (dtype !== undefined) oneOf(`${path}.merged.dtype`, dtype, Object.keys(storedBytes));

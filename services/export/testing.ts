@@ -11,20 +11,19 @@ import { sharedFolder } from '@pairwise/testing';
 import { baseWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
 
-/** The folder of reference material, where this machine has it. */
+/** The folder with reference material; undefined if this machine does not have it. */
 export const shared = sharedFolder();
 
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-export-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 let count = 0;
-/** An empty folder, removed after the file's tests. */
+/** Creates an empty folder that is removed after the tests of the file. */
 export function freshFolder(): string {
   const path = join(folder, String(count++));
   mkdirSync(path);
   return path;
 }
 
-/** A model folder on this disk. */
 export async function modelFolder(path: string): Promise<ModelFolder> {
   const names = await readdir(path);
   const files = names.map(async (name) => ({ path: name, sizeBytes: (await stat(join(path, name))).size }));
@@ -35,16 +34,16 @@ export async function modelFolder(path: string): Promise<ModelFolder> {
 }
 
 export interface Stories {
-  /** The base model's folder: its path and its files. */
+  /** Path of the base model's folder. */
   source: string;
   base: ModelFolder;
   checkpoint: Checkpoint;
   weights: ExportWeights;
-  /** Trained on it. */
+  /** An adapter that was trained on the base model. */
   adapter: Adapter;
 }
 
-/** The checkpoint stories260K and an adapter trained on it, of the reference material. */
+/** Opens the model stories260K and an adapter from the reference material. */
 export async function openStories(): Promise<Stories> {
   const source = join(shared!, 'models/stories260K-eos1');
   const base = await modelFolder(source);

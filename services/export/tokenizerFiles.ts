@@ -3,8 +3,8 @@ import type { TokenizerFiles } from '@pairwise/gguf';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
 
 /**
- * What a GGUF file's tokenizer is made of, from a model folder: tokenizer.json, tokenizer_config.json where there is
- * one, and config.json's ids of bos and eos. Throws `INVALID_MODEL` where tokenizer.json is missing or a file is not valid JSON.
+ * Reads what the tokenizer of a GGUF file needs from a model folder: tokenizer.json, tokenizer_config.json if it exists, and
+ * the ids of BOS and EOS from config.json. Throws INVALID_MODEL if tokenizer.json is missing or a file is not valid JSON.
  */
 export async function readGgufTokenizerFiles(
   base: ModelFolder,
@@ -22,7 +22,7 @@ export async function readGgufTokenizerFiles(
   };
 }
 
-/** An id, or the first of a list: Llama 3.1 has several eos tokens. */
+/** The id, or the first one of a list: Llama 3.1 has several EOS tokens. */
 function firstId(value: unknown): number | undefined {
   const first: unknown = Array.isArray(value) ? value[0] : value;
   return typeof first === 'number' ? first : undefined;

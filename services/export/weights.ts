@@ -6,22 +6,22 @@ import { adapterTensors } from '@pairwise/training';
 import { decodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
 
-/** The weights of a model to export, float32, a few rows at a time: no export ever holds a whole model. */
+/** The weights of a model as float32. They are read a few rows at a time, so that no whole model is in memory. */
 export interface ExportWeights {
-  /** How the base model stores a tensor, by Hugging Face's name. */
+  /** The dtype in which the base model stores a tensor; `name` is Hugging Face's name. */
   storedType(name: string): StoredType;
-  /** `count` rows from `first` on; a row is what one index of the first dimension holds. */
+  /** Reads `count` rows from row `first`, where rows are indexed by the first dimension. */
   rows(name: string, first: number, count: number): Promise<Float32Array>;
 }
 
 /** A trained adapter. */
 export interface Adapter {
   lora: LoraShape;
-  /** Its flat vectors, one per layer, as `loraLayout` lays them out. */
+  /** One flat vector per layer, with the layout of `loraLayout`. */
   parameters: readonly Float32Array[];
 }
 
-/** The weights of a checkpoint as they are; `read` gives a range of bytes of one of its files. */
+/** The weights of a base model without an adapter. `read` reads a range of bytes of one of its files. */
 export function baseWeights(checkpoint: Checkpoint, read: ModelFolder['read']): ExportWeights {
   const storedType = (name: string) => checkpoint.weights.get(name)!.dtype as StoredType;
   return {
@@ -31,12 +31,12 @@ export function baseWeights(checkpoint: Checkpoint, read: ModelFolder['read']): 
       const rowBytes = length / shape[0]!;
       const bytes = await read(file, offset + first * rowBytes, offset + (first + count) * rowBytes);
       if (bytes.length === count * rowBytes) return decodeWeights(bytes, storedType(name));
-      throw new PairwiseError('INVALID_FILE', `${file} ended before the rows of ${name}`, { metadata: { file } });
+      throw new PairwiseError('INVALID_FILE', `${file} is too short for the rows of ${name}`, { metadata: { file } });
     },
   };
 }
 
-/** Weights with an adapter merged in: W + scale B A, rounded to float32 once. */
+/** The weights with an adapter merged in: W + scale B A, rounded to float32 once. */
 export function mergedWeights(base: ExportWeights, config: ModelConfig, { lora, parameters }: Adapter): ExportWeights {
   const tensors = adapterTensors(loraLayout(config, lora), parameters);
   const factors = new Map(tensors.map(({ name, data }) => [name, data as Float32Array]));
@@ -53,12 +53,12 @@ export function mergedWeights(base: ExportWeights, config: ModelConfig, { lora, 
   };
 }
 
-/** Weights in a chunk: 16 MB of float32. */
+/** Weights per chunk: 16 MiB of float32. */
 const chunkWeights = 1 << 22;
 
 /**
- * A tensor in chunks of whole rows, each a multiple of `group` rows, as far as one group fits a chunk.
- * Stops with `CANCELLED` between chunks once `signal` is aborted.
+ * Reads a tensor in chunks of about `chunkWeights`. The rows of a chunk are a multiple of `group`, and at least one group.
+ * Throws CANCELLED between chunks once `signal` is aborted.
  */
 export async function* rowChunks(
   weights: Pick<ExportWeights, 'rows'>,
