@@ -273,7 +273,11 @@ export interface DatasetReport {
 
 /** The rows that were rejected for one reason. */
 export interface RefusedRows {
-  /** Such as `EMPTY_RESPONSE`, `IDENTICAL_RESPONSES`, `PROMPTS_DIFFER`, `BROKEN_JSON` or `TOO_LONG`. */
+  /**
+   * In an import: `BROKEN_JSON`, `ROW_TOO_LARGE`, `INVALID_TEXT`, `MISSING_FIELD`, `UNKNOWN_FIELD`, `WRONG_TYPE`,
+   * `EMPTY_PROMPT`, `EMPTY_RESPONSE`, `IDENTICAL_RESPONSES`, `PROMPTS_DIFFER`. In an encoding: `TOO_LONG`,
+   * `PROMPT_TOO_LONG`, `NOT_REVERSIBLE`, `IDENTICAL_RESPONSES`. More may be added.
+   */
   reason: string;
   /** Number of rows. */
   count: number;
@@ -4675,7 +4679,7 @@ export const DatasetServiceService = {
   },
   /**
    * Deletes a dataset with its versions and imports. Runs that have already encoded it keep what they need; a run that
-   * has not fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
+   * has not encoded it yet fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
    */
   deleteDataset: {
     path: "/pairwise.v1.DatasetService/DeleteDataset" as const,
@@ -4690,9 +4694,11 @@ export const DatasetServiceService = {
   /**
    * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file.
    *
-   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. Rows are `{prompt,
-   * chosen, rejected}` with strings or lists of messages, or `{chosen, rejected}` whose common beginning is the prompt.
-   * The pairs are not part of any version until `SealVersion`.
+   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. A row is a JSON object
+   * of at most 4 MiB with the fields `prompt`, `chosen` and `rejected`, all strings or all lists of messages
+   * `{role, content}`. Without `prompt`, `chosen` and `rejected` are whole dialogues that differ only in the last
+   * response: strings with `\n\nAssistant:` before each response, or lists of messages. The pairs are not part of any
+   * version until `SealVersion`.
    *
    * The server keeps what it has received, so an interrupted upload can resume: `GetImport` returns the offset to
    * resume from. Only the newest upload of an import continues; an older one fails with `WRONG_STATE`. Idempotent by
@@ -4810,15 +4816,17 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
   listDatasets: handleUnaryCall<ListDatasetsRequest, ListDatasetsResponse>;
   /**
    * Deletes a dataset with its versions and imports. Runs that have already encoded it keep what they need; a run that
-   * has not fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
+   * has not encoded it yet fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
    */
   deleteDataset: handleUnaryCall<DeleteDatasetRequest, DeleteDatasetResponse>;
   /**
    * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file.
    *
-   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. Rows are `{prompt,
-   * chosen, rejected}` with strings or lists of messages, or `{chosen, rejected}` whose common beginning is the prompt.
-   * The pairs are not part of any version until `SealVersion`.
+   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. A row is a JSON object
+   * of at most 4 MiB with the fields `prompt`, `chosen` and `rejected`, all strings or all lists of messages
+   * `{role, content}`. Without `prompt`, `chosen` and `rejected` are whole dialogues that differ only in the last
+   * response: strings with `\n\nAssistant:` before each response, or lists of messages. The pairs are not part of any
+   * version until `SealVersion`.
    *
    * The server keeps what it has received, so an interrupted upload can resume: `GetImport` returns the offset to
    * resume from. Only the newest upload of an import continues; an older one fails with `WRONG_STATE`. Idempotent by
@@ -4909,7 +4917,7 @@ export interface DatasetServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Deletes a dataset with its versions and imports. Runs that have already encoded it keep what they need; a run that
-   * has not fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
+   * has not encoded it yet fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`, `ETAG_MISMATCH`.
    */
   deleteDataset(
     request: DeleteDatasetRequest,
@@ -4929,9 +4937,11 @@ export interface DatasetServiceClient extends Client {
   /**
    * Uploads a file of pairs: one `header`, then `chunk`s, then `finish` with the digest of the whole file.
    *
-   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. Rows are `{prompt,
-   * chosen, rejected}` with strings or lists of messages, or `{chosen, rejected}` whose common beginning is the prompt.
-   * The pairs are not part of any version until `SealVersion`.
+   * The file is JSONL or a JSON array, plain or gzip; the server detects which from its content. A row is a JSON object
+   * of at most 4 MiB with the fields `prompt`, `chosen` and `rejected`, all strings or all lists of messages
+   * `{role, content}`. Without `prompt`, `chosen` and `rejected` are whole dialogues that differ only in the last
+   * response: strings with `\n\nAssistant:` before each response, or lists of messages. The pairs are not part of any
+   * version until `SealVersion`.
    *
    * The server keeps what it has received, so an interrupted upload can resume: `GetImport` returns the offset to
    * resume from. Only the newest upload of an import continues; an older one fails with `WRONG_STATE`. Idempotent by
