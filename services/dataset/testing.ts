@@ -34,26 +34,33 @@ import { openVersions } from './pairs/versions.ts';
 
 export const parent = 'projects/default';
 
-/** The service for specs, on a real Postgres and a real socket. */
-export interface TestService {
-  /** Starts the imports of models, if the service was started without. */
-  launch(): Promise<void>;
-  /** Models must be inside this folder. */
-  folder: string;
-  database: Database;
-  blobs: BlobStore;
-  dataset: Client<typeof DatasetServiceService>;
-  model: Client<typeof ModelServiceService>;
-  /** The staging folder of uploads. */
-  staged: string;
+/** The calls that most specs need, each returning its resource. */
+interface Calls {
   create(datasetId: string): Promise<Dataset>;
   upload(name: string, file: string | Buffer, options?: UploadOptions): Promise<Import>;
   seal(name: string, requestId?: string): Promise<DatasetVersion>;
   importModel(source: ModelSource, modelId?: string): Promise<Model>;
   /** Waits until the import of a model has ended. */
   imported(name: string): Promise<Model>;
+}
+
+/** The service for specs, on a real Postgres and a real socket. */
+export interface TestService extends Calls {
+  /** Starts the imports of models, if the service was started without. */
+  launch(): Promise<void>;
+  /** Models must be inside this folder. */
+  folder: string;
+  database: Database;
+  blobs: BlobStore;
+  dataset: DatasetClient;
+  model: ModelClient;
+  /** The staging folder of uploads. */
+  staged: string;
   stop(): Promise<void>;
 }
+
+type DatasetClient = Client<typeof DatasetServiceService>;
+type ModelClient = Client<typeof ModelServiceService>;
 
 /** If `launched` is false, imports of models wait until `launch` is called. Start one service per process. */
 export async function startTestService(hub: Partial<SourceOptions['hub']> = {}, launched = true): Promise<TestService> {
@@ -100,6 +107,20 @@ export async function startTestService(hub: Partial<SourceOptions['hub']> = {}, 
     dataset,
     model,
     staged: join(folder, 'imports'),
+    ...callsOf(dataset, model),
+    async stop() {
+      dataset.close();
+      model.close();
+      await server.drain();
+      await durable.stop();
+      await database.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function callsOf(dataset: DatasetClient, model: ModelClient): Calls {
+  return {
     create: async (datasetId) =>
       (await dataset.createDataset({ parent, datasetId, requestId: '', validateOnly: false })).dataset!,
     upload: async (name, file, options) =>
@@ -113,14 +134,6 @@ export async function startTestService(hub: Partial<SourceOptions['hub']> = {}, 
         if (found!.state !== ModelState.IMPORTING) return found!;
         await sleep(20);
       }
-    },
-    async stop() {
-      dataset.close();
-      model.close();
-      await server.drain();
-      await durable.stop();
-      await database.close();
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
