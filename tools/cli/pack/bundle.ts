@@ -5,44 +5,44 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type Plugin, type PluginContext, rolldown } from 'rolldown';
 import { runtime } from './runtime.ts';
 
-/** What names a file of ours to run or to read: by its place beside the file that names it, or in one of our libraries. */
+/** How our code refers to files that it runs or reads: relative to the importing file, or inside a library. */
 const beside = /new URL\(\s*'([^']+)',\s*import\.meta\.url,?\s*\)/g;
 const inLibrary = /import\.meta\.resolve\('(@pairwise\/[^']+)'\)/g;
 
 /**
- * Takes along the files that are run or read by name: programs as further entries of the bundle, others as they are; and
- * imports the runtime's copy instead of its package.
+ * Adds the files that are run or read by name: programs as further entries of the bundle, other files unchanged.
+ * Imports our copy of the runtime instead of its package.
  */
-function takeAlong(root: string): Plugin {
-  function take(context: PluginContext, file: URL): string {
+function includeFiles(root: string): Plugin {
+  function include(context: PluginContext, file: URL): string {
     const path = fileURLToPath(file);
     if (path.endsWith('.ts')) {
       const name = relative(root, path).replace(/\.ts$/, '').replaceAll('/', '-');
       return `import.meta.ROLLUP_FILE_URL_${context.emitFile({ type: 'chunk', id: path, name })}`;
     }
     const bytes = readFileSync(path);
-    // Of a package.json all that anybody reads is the version; the rest is about the workspace.
-    const source = basename(path) === 'package.json' ? versionAlone(bytes.toString()) : bytes;
+    // Only the version of a package.json is ever read; the rest concerns the workspace.
+    const source = basename(path) === 'package.json' ? versionOnly(bytes.toString()) : bytes;
     return `import.meta.ROLLUP_FILE_URL_${context.emitFile({ type: 'asset', name: basename(path), source })}`;
   }
   return {
-    name: 'take-along',
+    name: 'include-files',
     resolveId: (id) => (id === runtime.name ? { id: runtime.alias, external: true } : null),
     transform(code, id) {
       const changed = code
-        .replaceAll(beside, (_, path: string) => `new URL(${take(this, new URL(path, pathToFileURL(id)))})`)
-        .replaceAll(inLibrary, (_, name: string) => take(this, new URL(import.meta.resolve(name))));
+        .replaceAll(beside, (_, path: string) => `new URL(${include(this, new URL(path, pathToFileURL(id)))})`)
+        .replaceAll(inLibrary, (_, name: string) => include(this, new URL(import.meta.resolve(name))));
       return changed === code ? null : { code: changed, map: null };
     },
   };
 }
 
-function versionAlone(manifest: string): string {
+function versionOnly(manifest: string): string {
   const { version } = JSON.parse(manifest) as { version: string };
   return JSON.stringify({ version });
 }
 
-/** The package of an import: `@grpc/grpc-js` of `@grpc/grpc-js/build/src/x.js`. */
+/** The package of an import: `@grpc/grpc-js` for `@grpc/grpc-js/build/src/x.js`. */
 function packageOf(name: string): string {
   return name
     .split('/')
@@ -51,15 +51,15 @@ function packageOf(name: string): string {
 }
 
 /**
- * Makes JavaScript of a program and of every one that it starts, into `folder`: all of our own code, in files that the
- * programs share. Packages from the registry stay imports; their names are returned, without the runtime's.
+ * Bundles a program and every program that it starts into `folder`, as JavaScript files that share our own code. Packages
+ * from the registry remain imports. Returns their names, except the runtime's.
  */
 export async function bundle(root: string, program: URL, folder: string): Promise<Set<string>> {
   const build = await rolldown({
     input: { pairwise: fileURLToPath(program) },
     platform: 'node',
     external: (id) => !id.startsWith('.') && !isAbsolute(id) && !id.startsWith('@pairwise/') && id !== runtime.name,
-    plugins: [takeAlong(root)],
+    plugins: [includeFiles(root)],
   });
   const { output } = await build.write({
     dir: folder,

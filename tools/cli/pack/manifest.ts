@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { takeRuntime } from './runtime.ts';
+import type { copyRuntime } from './runtime.ts';
 
 interface Manifest {
   version: string;
@@ -15,34 +15,35 @@ function readManifest(folder: string): Manifest {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
 }
 
-/** The packages with their version in the workspace, in alphabetical order. */
+/** The packages with their versions in the workspace, in alphabetical order. */
 function pinned(names: Iterable<string>, versions: ReadonlyMap<string, string>): Record<string, string> {
   const entries = [...names].toSorted().map((name): [string, string] => {
     const version = versions.get(name);
-    if (version === undefined) throw new Error(`${name} is needed, but no library and not tools/cli depends on it`);
+    if (version === undefined)
+      throw new Error(`the bundle imports ${name}, but neither a library nor tools/cli depends on it`);
     return [name, version];
   });
   return Object.fromEntries(entries);
 }
 
 /**
- * What the package says of itself. It depends on what the bundle imports, and, where they fit the machine, on the
- * platform packages, which libraries import by a name that they put together.
+ * The manifest of the package. It depends on what the bundle imports. The packages for one platform each are optional
+ * dependencies: libraries build their names at run time, so the bundle does not show them.
  */
 export function packedManifest(
   root: string,
   imported: ReadonlySet<string>,
-  { imports, needs }: ReturnType<typeof takeRuntime>,
+  { imports, needs }: ReturnType<typeof copyRuntime>,
 ) {
   const workspace = readManifest(root);
   const own = readManifest(join(root, 'tools/cli'));
   const libraries = globSync('libs/**/package.json', { cwd: root, exclude: ['**/node_modules'] });
   const manifests = [own, ...libraries.map((path) => readManifest(join(root, dirname(path))))];
   const platforms = new Map(manifests.flatMap((one) => Object.entries(one.optionalDependencies ?? {})));
-  // Comes out together with the others; the workspace, which is not for Macs, does not lock it.
+  // Released together with the others. The workspace does not support Macs, so its lock file does not have it.
   platforms.set('@node-llama-cpp/mac-arm64-metal', platforms.get('@node-llama-cpp/linux-arm64')!);
   const versions = new Map([...manifests.flatMap((one) => Object.entries(one.dependencies ?? {})), needs]);
-  // Brought to machines whose own Node is older.
+  // For machines with an older Node.
   versions.set('node', workspace.dependencies!['node']!);
   return {
     name: 'pairwise',
@@ -58,7 +59,7 @@ export function packedManifest(
     cpu: ['x64', 'arm64'],
     dependencies: pinned([...imported, needs[0], 'node'], versions),
     optionalDependencies: pinned(platforms.keys(), platforms),
-    // Read by the workspace's own tools, which may look while this manifest is in the place of theirs.
+    // Nx may read the manifest while this one takes the place of the workspace's.
     nx: own.nx,
   };
 }

@@ -7,14 +7,14 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// What `npm pack` makes, installed into an empty folder as a user would, far from the repository.
+// Installs what `npm pack` builds into an empty folder outside of the repository, as a user would.
 
 const root = resolve(import.meta.dirname, '../../..');
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-package-'));
 const home = join(folder, 'installed');
 const program = join(home, 'node_modules/.bin/pairwise');
 
-/** Nothing of the repository's own set-up may help, save npm's cache. */
+/** Nothing from the repository's environment may help, except npm's cache. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) => !/^(PAIRWISE_|NODE_OPTIONS|npm_(package|lifecycle)|OTEL_)/i.test(name),
@@ -36,18 +36,18 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-test('packing leaves the workspace as it was', () => {
+test('packing leaves the workspace unchanged', () => {
   expect(existsSync(join(import.meta.dirname, '../dist'))).toBe(false);
   expect(run('git', ['status', '--porcelain', 'tools/cli/package.json'], root)).toBe('');
 });
 
-test('one package brings all, and its licence', () => {
+test('one package contains everything, and the licence', () => {
   const installed = join(home, 'node_modules');
   expect(existsSync(join(installed, '@pairwise'))).toBe(false);
   expect(existsSync(join(installed, 'pairwise/LICENSE'))).toBe(true);
 });
 
-test('the platform runs from it, to the verified GGUF file', { timeout: 240_000 }, async () => {
+test('the installed platform runs up to the verified GGUF file', { timeout: 240_000 }, async () => {
   writeTinyModel(join(folder, 'model'));
   writeFileSync(join(folder, 'pairs.jsonl'), tinyPairs(24));
   const spec = {

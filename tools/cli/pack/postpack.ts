@@ -1,3 +1,3 @@
-import { tidy } from './places.ts';
+import { restore } from './places.ts';
 
-tidy();
+restore();

@@ -12,10 +12,10 @@ interface RuntimeManifest {
 
 const require = createRequire(import.meta.url);
 
-/** By which name the bundle imports the runtime, instead of its package's (`imports` in the manifest). */
+/** The alias under which the bundle imports the runtime (`imports` in the manifest). */
 export const runtime = { name: 'onnxruntime-node', alias: '#onnxruntime-node' } as const;
 
-/** Files for the platforms that Pairwise is for. macOS's library comes twice; the binding loads it by its short name. */
+/** Files for the supported platforms. macOS's library is there under two names; the binding loads the short one. */
 const files = [
   'linux/x64',
   'linux/arm64',
@@ -24,11 +24,11 @@ const files = [
 ].map((path) => `bin/napi-v6/${path}`);
 
 /**
- * Copies onnxruntime-node into the package at `target`, for its own install script loads CUDA's libraries from outside of
- * the registry, wanted or not, and fails the whole installation where it cannot. Returns the package's entry (its `main`
- * in the copy) and the one dependency that the copy has at run time.
+ * Copies onnxruntime-node into the package at `target`. Its own install script would download CUDA libraries from outside
+ * of the registry, and fail the whole installation if it cannot. Returns the import alias of the copy and its one
+ * dependency at run time.
  */
-export function takeRuntime(target: string) {
+export function copyRuntime(target: string) {
   const path = require.resolve(`${runtime.name}/package.json`);
   const { name, version, license, main, dependencies } = require(path) as RuntimeManifest;
   const source = dirname(path);
