@@ -7,15 +7,15 @@ import { serviceChecks } from '../doctor/services.ts';
 import { exitCodes } from '../exit.ts';
 import { paint, say, sayJson, table } from '../output.ts';
 
-/** The orchestrator gives the others 10 s. */
+/** The orchestrator gives each of the other services 10 s. */
 const patienceMs = 15_000;
 
 const doctorHelp = `
-It asks every service at the one address, and the services for what they depend on: database, blob store, clocks,
-versions, queues and the workers on them. With DATABASE_URL or PAIRWISE_BLOB_URL it looks at these from here as well. Both
-sides write a blob of 32 bytes and delete it. A worker that died counts for up to half a minute.
+Calls every service, and has the services check what they depend on: database, blob store, clocks, versions, queues and
+their workers. If DATABASE_URL or PAIRWISE_BLOB_URL is set, it checks those from this machine too. Each store check writes
+a blob of 32 bytes and deletes it. A dead worker is still counted for up to 30 seconds.
 
-The exit code is 1 if anything failed; what is to be had better (warn) is no failure.
+The exit code is 1 if any check failed; warnings do not count.
 
 Examples:
   $ pairwise doctor --address pairwise.example.com:443 --tls
@@ -30,17 +30,17 @@ export function doctorCommand(): Command {
 }
 
 async function doctor({ services, project, json }: Context): Promise<number> {
-  const fromHere = await localChecks();
-  tell(fromHere, json);
+  const local = await localChecks();
+  printChecks(local, json);
   const checks = (await Promise.all([serviceChecks(services, project), diagnose(services)])).flat();
-  tell(checks, json);
-  return [...fromHere, ...checks].some(({ state }) => state === 'fail') ? exitCodes.failed : exitCodes.succeeded;
+  printChecks(checks, json);
+  return [...local, ...checks].some(({ state }) => state === 'fail') ? exitCodes.failed : exitCodes.succeeded;
 }
 
 async function localChecks(): Promise<Check[]> {
-  // Database and store take a while to load, and no other command needs them.
-  const { localChecks: look } = await import('../doctor/local.ts');
-  return look(process.env);
+  // Loaded here because the database and store libraries are slow to load, and no other command needs them.
+  const { localChecks: check } = await import('../doctor/local.ts');
+  return check(process.env);
 }
 
 async function diagnose({ diagnostics }: Context['services']): Promise<Check[]> {
@@ -54,12 +54,12 @@ async function diagnose({ diagnostics }: Context['services']): Promise<Check[]> 
     ];
   } catch (error) {
     if (!(error instanceof PairwiseError)) throw error;
-    const remedy = 'see whether the orchestrator runs and is of this version, and its log';
+    const remedy = 'check that the orchestrator is running and has the same version as this command; see its log';
     return [fail('DiagnosticsService', error.message, remedy)];
   }
 }
 
-/** By how many milliseconds a clock that was read during a call, which began at `began`, is ahead of ours at least. */
+/** A lower bound in milliseconds on how far a remote clock, read during a call that began at `began`, is ahead of ours. */
 function leastAhead(time: number, began: number): number {
   if (time < began) return time - began;
   return Math.max(0, time - Date.now());
@@ -67,7 +67,7 @@ function leastAhead(time: number, began: number): number {
 
 const colours = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
 
-function tell(checks: readonly Check[], json: boolean): void {
+function printChecks(checks: readonly Check[], json: boolean): void {
   if (json) checks.forEach(sayJson);
   else if (checks.length > 0) {
     const rows = checks.map(({ check, state, finding, remedy }) => [

@@ -1,9 +1,9 @@
-/** What was looked at, and what was found. `warn` works, but not as it should. */
+/** A check and its result. `warn` means that it works, but not as it should. */
 export interface Check {
   check: string;
   state: 'ok' | 'warn' | 'fail';
   finding: string;
-  /** What to do about it, in words; empty where all is well. */
+  /** What to do about it; empty if the state is `ok`. */
   remedy: string;
 }
 
@@ -21,15 +21,15 @@ export const fail = (check: string, finding: string, remedy: string): Check => (
   remedy,
 });
 
-/** Traces and logs of different processes no longer read in order. */
+/** From here on, traces and logs of different processes appear out of order. */
 const clockWarnMs = 2000;
-/** Buckets refuse requests, and certificates are not yet or no longer valid. */
+/** From here on, buckets refuse requests and certificates may count as expired or not yet valid. */
 const clockFailMs = 60_000;
 
-/** Judges by how many milliseconds a clock is ahead of another, or behind it if negative. */
+/** Checks how many milliseconds a clock is ahead of another; negative means behind. */
 export function clockCheck(check: string, aheadMs: number, other: string): Check {
   const direction = aheadMs < 0 ? 'behind' : 'ahead of';
   const finding = `${(Math.abs(aheadMs) / 1000).toFixed(1)} s ${direction} ${other}`;
   if (Math.abs(aheadMs) < clockWarnMs) return ok(check, finding);
-  return (Math.abs(aheadMs) < clockFailMs ? warn : fail)(check, finding, 'set both clocks by NTP');
+  return (Math.abs(aheadMs) < clockFailMs ? warn : fail)(check, finding, 'synchronise both clocks with NTP');
 }

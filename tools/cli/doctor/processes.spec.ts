@@ -9,7 +9,7 @@ const noon = Date.parse('2026-01-01T12:00:00Z');
 const worker = (about: Partial<WorkerReport> = {}) =>
   WorkerReport.create({ id: 'w', version: '2', engineVersion: '7', device: 'cpu', numericsProfile: 'a', ...about });
 
-/** A process that is well, but for what is given. */
+/** The report of a healthy process, with the given changes. */
 function report(process: string, parts: Partial<ProcessReport> = {}): ProcessReport {
   const time = new Date(noon);
   const database = { version: '17', time, processTime: time, error: undefined };
@@ -26,17 +26,17 @@ function judged(check: string, ...reports: ProcessReport[]) {
   return [state, finding];
 }
 
-test('versions: one is well, several are told with who has them; of the engine only one may be', () => {
-  const well = [report('dataset', { engineVersion: '' }), report('training', { queues: queue([worker()]) })];
-  expect(judged('versions', ...well)).toEqual(['ok', '2']);
-  expect(judged('engine versions', ...well)).toEqual(['ok', '7']);
+test('versions: several are a warning that names the processes; several engine versions are a failure', () => {
+  const same = [report('dataset', { engineVersion: '' }), report('training', { queues: queue([worker()]) })];
+  expect(judged('versions', ...same)).toEqual(['ok', '2']);
+  expect(judged('engine versions', ...same)).toEqual(['ok', '7']);
   const old = [report('dataset', { version: '1', engineVersion: '' }), report('training')];
   expect(judged('versions', ...old)).toEqual(['warn', '1 (dataset); 2 (training)']);
-  const worn = report('training', { queues: queue([worker({ engineVersion: '6' })]) });
-  expect(judged('engine versions', worn)).toEqual(['fail', '7 (training); 6 (training-worker)']);
+  const oldWorker = report('training', { queues: queue([worker({ engineVersion: '6' })]) });
+  expect(judged('engine versions', oldWorker)).toEqual(['fail', '7 (training); 6 (training-worker)']);
 });
 
-test('queues: a worker of another profile fails, none is a failure where something waits', () => {
+test('queues: a worker of another profile is a failure, and so is no worker while work waits', () => {
   const of = (workers: WorkerReport[], waiting = 0) =>
     judged('training: queue q', report('training', { numericsProfile: 'a', queues: queue(workers, waiting) }))[0];
   expect(of([worker(), worker()], 3)).toBe('ok');
@@ -45,17 +45,17 @@ test('queues: a worker of another profile fails, none is a failure where somethi
   expect(of([], 1)).toBe('fail');
 });
 
-test('a process without a report, and a database that is away, are failures in their own words', () => {
-  const error = statusOf(new PairwiseError('UNAVAILABLE', 'gone for lunch'));
+test('a process without a report and an unreachable database are failures with their own messages', () => {
+  const error = statusOf(new PairwiseError('UNAVAILABLE', 'not reachable'));
   const away = ProcessReport.create({ process: 'export', error });
-  expect(judged('export', report('dataset'), away)).toEqual(['fail', 'gone for lunch']);
+  expect(judged('export', report('dataset'), away)).toEqual(['fail', 'not reachable']);
   const database = { version: '', time: undefined, processTime: undefined, error };
-  expect(judged('dataset: database', report('dataset', { database }))).toEqual(['fail', 'gone for lunch']);
-  expect(judged('dataset: queues', report('dataset', { queuesError: error }))).toEqual(['fail', 'gone for lunch']);
-  expect(judged('dataset: blob store', report('dataset', { store: { error } }))).toEqual(['fail', 'gone for lunch']);
+  expect(judged('dataset: database', report('dataset', { database }))).toEqual(['fail', 'not reachable']);
+  expect(judged('dataset: queues', report('dataset', { queuesError: error }))).toEqual(['fail', 'not reachable']);
+  expect(judged('dataset: blob store', report('dataset', { store: { error } }))).toEqual(['fail', 'not reachable']);
 });
 
-test('clocks are compared with the direction in which they differ', () => {
+test('a clock check says which clock is ahead', () => {
   const states = [0, 1999, -1999, 2000, -59_999, 60_000, -60_000].map((ms) => clockCheck('c', ms, 'x').state);
   expect(states).toEqual(['ok', 'ok', 'ok', 'warn', 'warn', 'fail', 'fail']);
   expect(clockCheck('c', -3000, "the database's").finding).toBe("3.0 s behind the database's");

@@ -1,31 +1,37 @@
 import type { ProcessReport, QueueReport } from '@pairwise/api';
 import { type Check, clockCheck, fail, ok, warn } from './check.ts';
 
-/** Judges what the processes told of themselves. */
+/** Checks of what the processes reported about themselves. */
 export function processChecks(reports: readonly ProcessReport[]): Check[] {
-  const told = reports.filter(({ error }) => error === undefined);
+  const answered = reports.filter(({ error }) => error === undefined);
   return [
     ...reports.flatMap(({ process, error }) =>
       error === undefined
         ? []
-        : [fail(process, error.message, 'see whether the process runs and is of this version, and its log')],
+        : [
+            fail(
+              process,
+              error.message,
+              'check that the process is running and has the same version as this command; see its log',
+            ),
+          ],
     ),
-    versionCheck(told),
-    engineCheck(told),
-    ...told.flatMap((report) => [...databaseChecks(report), ...storeChecks(report)]),
-    ...told.flatMap(queueChecks),
+    versionCheck(answered),
+    engineCheck(answered),
+    ...answered.flatMap((report) => [...databaseChecks(report), ...storeChecks(report)]),
+    ...answered.flatMap(queueChecks),
   ];
 }
 
-/** A value of every process and worker that has one, each with who has it: `0.1.0 (dataset, export)`. */
-function spread(reports: readonly ProcessReport[], key: 'version' | 'engineVersion'): string[] {
+/** The distinct values among processes and workers, each with those that have it: `0.1.0 (dataset, export)`. */
+function distinct(reports: readonly ProcessReport[], key: 'version' | 'engineVersion'): string[] {
   const holders = new Map<string, Set<string>>();
   const add = (value: string, holder: string) => {
     if (value !== '') holders.set(value, (holders.get(value) ?? new Set()).add(holder));
   };
   for (const report of reports) {
     add(report[key], report.process);
-    // Others than the process itself.
+    // A worker with a device is a process of its own; the others are the process itself.
     for (const worker of report.queues.flatMap(({ workers }) => workers)) {
       if (worker.device !== '') add(worker[key], `${report.process}-worker`);
     }
@@ -36,23 +42,27 @@ function spread(reports: readonly ProcessReport[], key: 'version' | 'engineVersi
 }
 
 function versionCheck(reports: readonly ProcessReport[]): Check {
-  const found = spread(reports, 'version');
+  const found = distinct(reports, 'version');
   if (found.length <= 1) return ok('versions', found.join());
-  return warn('versions', found.join('; '), 'bring all processes to one version; while an upgrade is under way, wait');
+  return warn(
+    'versions',
+    found.join('; '),
+    'deploy one version of all processes; during an upgrade, wait until it is complete',
+  );
 }
 
 function engineCheck(reports: readonly ProcessReport[]): Check {
-  const found = spread(reports, 'engineVersion');
+  const found = distinct(reports, 'engineVersion');
   if (found.length <= 1) return ok('engine versions', found.join());
-  const remedy = 'bring all processes to one version: reference logps of one engine are of no use to another';
+  const remedy = 'deploy one version of all processes: reference logps of one engine version are useless to another';
   return fail('engine versions', found.join('; '), remedy);
 }
 
 function databaseChecks({ process, database }: ProcessReport): Check[] {
   const check = `${process}: database`;
   if (database?.time === undefined || database.processTime === undefined) {
-    const finding = database?.error?.message ?? 'it told nothing';
-    return [fail(check, finding, 'see whether Postgres runs; correct DATABASE_URL of the process')];
+    const finding = database?.error?.message ?? 'no report';
+    return [fail(check, finding, 'check that Postgres is running; correct DATABASE_URL of the process')];
   }
   return [
     ok(check, `Postgres ${database.version}`),
@@ -64,13 +74,13 @@ function storeChecks({ process, store }: ProcessReport): Check[] {
   if (store === undefined) return [];
   const check = `${process}: blob store`;
   if (store.error === undefined) return [ok(check, 'writes, reads and deletes')];
-  const remedy = 'see PAIRWISE_BLOB_URL of the process, and whether it may write there';
+  const remedy = 'correct PAIRWISE_BLOB_URL of the process, and check that it may write there';
   return [fail(check, store.error.message, remedy)];
 }
 
 function queueChecks(report: ProcessReport): Check[] {
   if (report.queuesError !== undefined) {
-    return [fail(`${report.process}: queues`, report.queuesError.message, 'see whether Postgres runs')];
+    return [fail(`${report.process}: queues`, report.queuesError.message, 'check that Postgres is running')];
   }
   return report.queues.map((queue) => queueCheck(report, queue));
 }
@@ -85,10 +95,10 @@ function queueCheck({ process, numericsProfile }: ProcessReport, queue: QueueRep
   const finding = `${counted}; ${waitingCount} waiting, ${runningCount} running`;
   const other = profiles.filter((profile) => profile !== numericsProfile);
   if (numericsProfile !== '' && other.length > 0) {
-    const remedy = `give workers and service the same PAIRWISE_DEVICE and version: the service asks for ${numericsProfile}`;
+    const remedy = `give the service and its workers the same PAIRWISE_DEVICE and version: the service expects ${numericsProfile}`;
     return fail(check, finding, remedy);
   }
   if (workers.length > 0) return ok(check, finding);
-  if (waitingCount > 0) return fail(check, finding, 'start a worker, or see why the autoscaler starts none');
-  return warn(check, finding, 'start a worker, unless an autoscaler does so when there is work');
+  if (waitingCount > 0) return fail(check, finding, 'start a worker, or find out why the autoscaler starts none');
+  return warn(check, finding, 'start a worker, unless an autoscaler starts one when there is work');
 }

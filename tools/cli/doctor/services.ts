@@ -4,16 +4,16 @@ import { type Check, fail, ok } from './check.ts';
 
 const patienceMs = 10_000;
 
-/** Remedies for what keeps a service from answering; for the rest its own words are enough. */
+/** Remedies by reason, where the error itself names none. */
 const remedies: Partial<Record<PairwiseError['reason'], string>> = {
-  UNAVAILABLE: 'see whether the process runs, and its log; whether it is ready, and the way to it open',
-  UNAUTHENTICATED: 'name the file of a valid token with --token-file',
-  PERMISSION_DENIED: 'show a token with the role reader in this project, or name another with --project',
+  UNAVAILABLE: 'check that the process is running and ready, and that the network lets you reach it; see its log',
+  UNAUTHENTICATED: 'pass a file with a valid token as --token-file',
+  PERMISSION_DENIED: 'use a token with the role reader in this project, or pass another --project',
 };
 
 /**
- * Asks each service for something cheap at the one address. That there is nothing of the name is an answer as well.
- * Throws UNAVAILABLE where none answers.
+ * Makes a cheap call to each service; NOT_FOUND counts as an answer.
+ * Throws UNAVAILABLE if no service answers.
  */
 export async function serviceChecks(services: Services, project: string): Promise<Check[]> {
   const page = { parent: project, pageSize: 1, pageToken: '' };
@@ -26,7 +26,7 @@ export async function serviceChecks(services: Services, project: string): Promis
     ExportService: services.export.getExport({ name: `${project}/exports/none` }, options),
     OrchestratorService: services.orchestrator.listRuns(page, options),
   };
-  const errors = await Promise.all(Object.values(calls).map(errorOf));
+  const errors = await Promise.all(Object.values(calls).map(failureOfCall));
   const [first] = errors;
   if (first !== undefined && errors.every((error) => error?.reason === 'UNAVAILABLE')) throw first;
   return Object.keys(calls).map((name, index) => {
@@ -36,8 +36,8 @@ export async function serviceChecks(services: Services, project: string): Promis
   });
 }
 
-/** The error by which a call failed; undefined where the service answered. */
-async function errorOf(call: Promise<unknown>): Promise<PairwiseError | undefined> {
+/** The error of a failed call; undefined if the service answered. */
+async function failureOfCall(call: Promise<unknown>): Promise<PairwiseError | undefined> {
   try {
     await call;
     return undefined;
