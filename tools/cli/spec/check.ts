@@ -6,7 +6,7 @@ import { fieldOf, runSpec } from './schema.ts';
 export type Json = string | number | boolean | Json[] | { [key: string]: Json };
 export type JsonObject = Record<string, Json>;
 
-/** Something wrong in a spec. `path` is that of the value, as keys and positions as they were written. */
+/** A problem in a spec. `path` leads to the value, with keys and positions as written. */
 export interface Problem {
   path: (string | number)[];
   message: string;
@@ -23,15 +23,15 @@ export function pathText(path: readonly (string | number)[]): string {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A value in the words of someone who reads YAML. */
-function told(value: unknown): string {
+/** Describes a value in YAML terms. */
+function describeValue(value: unknown): string {
   if (value === null || value === undefined) return 'empty';
   if (Array.isArray(value)) return 'a list';
   if (isObject(value)) return 'a mapping';
   return typeof value === 'string' ? `the text '${value.slice(0, 60)}'` : inspect(value);
 }
 
-/** Checks a value of a spec and writes it as proto JSON; what is wrong is added to `problems`. */
+/** Checks a value of a spec and returns it as proto JSON; adds what is wrong to `problems`. */
 export function checkMessage(
   message: DescMessage,
   value: unknown,
@@ -40,23 +40,23 @@ export function checkMessage(
 ): JsonObject {
   const checked: JsonObject = {};
   const chosen = new Map<string, string>();
-  // `adapter:` with nothing behind it is an adapter without settings.
+  // `adapter:` with no value is an adapter with default settings.
   if (value === null || value === undefined) return checked;
   if (!isObject(value)) {
-    problems.push({ path, message: `is ${told(value)}; it must be a mapping of ${namesOf(message)}` });
+    problems.push({ path, message: `is ${describeValue(value)}; it must be a mapping of ${namesOf(message)}` });
     return checked;
   }
   for (const [key, each] of Object.entries(value)) {
     const field = fieldOf(message, key);
     const own = [...path, key];
     if (field === undefined) {
-      problems.push({ path: own, message: `is not known; ${hintFor(key, message, runSpec)}` });
+      problems.push({ path: own, message: `is unknown; ${hintFor(key, message, runSpec)}` });
       continue;
     }
     const before = field.oneof === undefined ? undefined : chosen.get(field.oneof.name);
     if (before !== undefined) problems.push({ path: own, message: `excludes ${before}; keep one of them` });
     if (field.oneof !== undefined) chosen.set(field.oneof.name, key);
-    if (field.jsonName in checked) problems.push({ path: own, message: 'is there twice' });
+    if (field.jsonName in checked) problems.push({ path: own, message: 'is given twice' });
     const result = checkField(field, each, own, problems);
     if (result !== undefined) checked[field.jsonName] = result;
   }
@@ -66,7 +66,7 @@ export function checkMessage(
 const namesOf = (message: DescMessage) =>
   message.fields.length === 0 ? 'nothing' : message.fields.map(({ name }) => name).join(', ');
 
-/** The same for the value of one field. */
+/** Like `checkMessage`, for the value of one field. */
 export function checkField(
   field: DescField,
   value: unknown,
@@ -89,11 +89,11 @@ export function checkField(
       });
     }
     case 'map':
-      throw new Error(`specs have no maps, but ${field.name} is one`);
+      throw new Error(`${field.name} is a map, which specs do not support`);
   }
 }
 
-/** The same for one element of a list. */
+/** Like `checkMessage`, for one element of a list. */
 export function checkElement(
   field: DescField & { fieldKind: 'list' },
   value: unknown,
@@ -105,17 +105,17 @@ export function checkElement(
   return field.listKind === 'enum' ? checkEnum(field.enum, value, refuse) : checkScalar(field.scalar, value, refuse);
 }
 
-/** Notes that a value is not what it must be. A value that was refused stays unset, hence what it returns. */
+/** Adds a problem with what the value must be. Returns undefined, because a refused value stays unset. */
 type Refuse = (must: string) => Json | undefined;
 
 function refusing(value: unknown, path: (string | number)[], problems: Problem[]): Refuse {
   return (must) => {
-    problems.push({ path, message: `is ${told(value)}; it must be ${must}` });
+    problems.push({ path, message: `is ${describeValue(value)}; it must be ${must}` });
     return undefined;
   };
 }
 
-/** Values may be written with their prefix, as the proto has them, or without, as people say them. */
+/** Values may be written with the prefix of the proto or without it. */
 function checkEnum({ values, sharedPrefix = '' }: DescEnum, value: unknown, refuse: Refuse): Json | undefined {
   const named = values.filter(({ number }) => number !== 0).map(({ name }) => name);
   const plain = (name: string) => name.toUpperCase().replace(sharedPrefix.toUpperCase(), '');

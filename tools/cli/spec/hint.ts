@@ -1,7 +1,7 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { messageOf } from './schema.ts';
 
-/** Letters to insert, delete, replace or swap with their neighbour to make one word of the other (Damerau-Levenshtein). */
+/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other (Damerau-Levenshtein). */
 export function distance(a: string, b: string): number {
   const rows = Array.from({ length: a.length + 1 }, (_, i) => Array.from({ length: b.length + 1 }, (__, j) => i || j));
   const at = (i: number, j: number) => rows[i]![j]!;
@@ -17,17 +17,17 @@ export function distance(a: string, b: string): number {
   return at(a.length, b.length);
 }
 
-/** The word that was most likely meant, if any is near enough. */
+/** The closest known word, if any is close enough to be a typo of it. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const simple = (text: string) => text.toLowerCase().replaceAll(/[-_]/g, '');
   const ranked = known
-    .map((name) => ({ name, steps: distance(simple(word), simple(name)) }))
-    .sort((a, b) => a.steps - b.steps);
+    .map((name) => ({ name, edits: distance(simple(word), simple(name)) }))
+    .sort((a, b) => a.edits - b.edits);
   const best = ranked[0];
-  return best !== undefined && best.steps <= Math.max(1, Math.floor(word.length / 3)) ? best.name : undefined;
+  return best !== undefined && best.edits <= Math.max(1, Math.floor(word.length / 3)) ? best.name : undefined;
 }
 
-/** Paths, below a message, of the fields of a name. */
+/** Paths of all fields with this name at or below a message. */
 function placesOf(key: string, message: DescMessage, path: string): string[] {
   return message.fields.flatMap((field) => {
     const own = path === '' ? field.name : `${path}.${field.name}`;
@@ -37,7 +37,7 @@ function placesOf(key: string, message: DescMessage, path: string): string[] {
   });
 }
 
-/** Names of all fields of a message and of those within it. */
+/** Names of all fields at or below a message. */
 function namesBelow(message: DescMessage): string[] {
   return message.fields.flatMap((field) => {
     const within = messageOf(field);
@@ -45,15 +45,15 @@ function namesBelow(message: DescMessage): string[] {
   });
 }
 
-/** What to say of a key that a message does not have: the name that was meant, or the place where it belongs. */
+/** A hint for an unknown key: the name that was probably meant, or where the key belongs. */
 export function hintFor(key: string, message: DescMessage, whole: DescMessage): string {
   const known = message.fields.map(({ name }) => name);
   const near = nearest(key, known);
   if (near !== undefined) return `did you mean '${near}'?`;
   const elsewhere = placesOf(key, whole, '');
   if (elsewhere.length > 0) return `it belongs to spec.${elsewhere[0]!.split('.').slice(0, -1).join('.')}`;
-  // Of two letters nothing can be told.
+  // Two letters are too few to guess from.
   const far = key.length < 3 ? undefined : nearest(key, [...new Set(namesBelow(whole))]);
   if (far !== undefined) return `did you mean spec.${placesOf(far, whole, '')[0]!}?`;
-  return `known are ${known.join(', ')}`;
+  return `known fields are ${known.join(', ')}`;
 }

@@ -10,15 +10,15 @@ import { runSpec } from './schema.ts';
 import { applySetting } from './set.ts';
 import { modelUri } from './sources.ts';
 
-/** Where in the text a value is written: at its key, or as an element of a list at itself. */
-function beginOf(document: Document, path: readonly (string | number)[]): number | undefined {
+/** Offset in the text of a value's key, or of the value itself if it is a list element. */
+function offsetOf(document: Document, path: readonly (string | number)[]): number | undefined {
   const parent: unknown = path.length === 0 ? undefined : document.getIn(path.slice(0, -1), true);
   const pair = isMap<Scalar>(parent) ? parent.items.find(({ key }) => key.value === path.at(-1)) : undefined;
   const node = pair === undefined ? document.getIn(path, true) : pair.key;
   return isNode(node) ? node.range?.[0] : undefined;
 }
 
-/** A spec in proto JSON from YAML (or JSON, which is YAML). `file` is for messages. Problems are told all at once. */
+/** A spec in proto JSON from YAML (or JSON, which is YAML). `file` is for messages. Reports all problems at once. */
 export function parseSpec(text: string, file: string): JsonObject {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
@@ -26,15 +26,15 @@ export function parseSpec(text: string, file: string): JsonObject {
   const problems: Problem[] = [];
   const spec = checkMessage(runSpec, document.toJS(), [], problems);
   if (problems.length === 0) return spec;
-  const told = problems.map(({ path, message }) => {
-    const begin = beginOf(document, path);
+  const reported = problems.map(({ path, message }) => {
+    const begin = offsetOf(document, path);
     const place = begin === undefined ? file : `${file}:${lines.linePos(begin).line}`;
     return `${place}: ${pathText(path)} ${message}`;
   });
-  return usage(told.join('\n'));
+  return usage(reported.join('\n'));
 }
 
-/** Resolves what people write short: paths of models, seen from `folder`, and names of dataset versions. */
+/** Expands short forms: model paths relative to `folder`, ids of models, and names of dataset versions. */
 function expand(spec: JsonObject, folder: string, project: string): void {
   const model = spec['model'] as JsonObject | undefined;
   if (typeof model?.['uri'] === 'string') model['uri'] = modelUri(model['uri'], folder);
@@ -57,9 +57,9 @@ async function read(file: string): Promise<string> {
 }
 
 /**
- * The spec of a run from a YAML or JSON file (`-`: standard input) and `--set` options. It is the proto JSON of RunSpec;
- * snake_case and camelCase are the same. Paths are seen from the file's folder, in options from the working folder.
- * Ends the command with code 2 and a line for each problem: unknown keys, with the name that was meant, and wrong types.
+ * Reads a run's spec, the proto JSON of RunSpec in snake_case or camelCase, from a YAML or JSON file (`-`: standard
+ * input) and `--set` options. Paths are relative to the file's folder, in options to the working folder.
+ * Unknown keys and wrong types are usage errors, with a line for each.
  */
 export async function readSpec(
   file: string | undefined,

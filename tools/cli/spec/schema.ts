@@ -10,7 +10,7 @@ function describe(name: string): DescMessage {
   return message;
 }
 
-/** The fields of a run spec as the proto declares them. */
+/** Descriptor of RunSpec. */
 export const runSpec = describe('pairwise.v1.RunSpec');
 
 /** A field by its proto name or its JSON name. */
@@ -18,7 +18,7 @@ export function fieldOf(message: DescMessage, key: string): DescField | undefine
   return message.fields.find(({ name, jsonName }) => name === key || jsonName === key);
 }
 
-/** The message that a field holds, itself or as an element of its list. */
+/** The message type of a field or of its elements; undefined for other fields. */
 export function messageOf(field: DescField): DescMessage | undefined {
   if (field.fieldKind === 'message') return field.message;
   return field.fieldKind === 'list' && field.listKind === 'message' ? field.message : undefined;

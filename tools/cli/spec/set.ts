@@ -5,7 +5,7 @@ import { type Json, type JsonObject, type Problem, checkElement, checkField, pat
 import { hintFor } from './hint.ts';
 import { fieldOf, messageOf, runSpec } from './schema.ts';
 
-/** Key and value of `training.beta=0.05`; the value is read as YAML, so that `[q_proj, v_proj]` is a list. */
+/** Keys and value of `training.beta=0.05`. The value is parsed as YAML, so that `[q_proj, v_proj]` is a list. */
 function parse(text: string): { keys: string[]; value: unknown } {
   const equals = text.indexOf('=');
   if (equals < 1) usage(`--set '${text}': it must be <field>=<value>, such as training.beta=0.05`);
@@ -21,7 +21,7 @@ function parse(text: string): { keys: string[]; value: unknown } {
   };
 }
 
-/** Puts a value in its place; what excludes it goes. */
+/** Sets a value and removes the other fields of its oneof. */
 function put(
   message: DescMessage,
   target: JsonObject,
@@ -33,7 +33,7 @@ function put(
   const field = fieldOf(message, key);
   const own = [...path, key];
   if (field === undefined) {
-    problems.push({ path: own, message: `is not known; ${hintFor(key, message, runSpec)}` });
+    problems.push({ path: own, message: `is unknown; ${hintFor(key, message, runSpec)}` });
     return;
   }
   for (const other of field.oneof?.fields ?? []) if (other !== field) Reflect.deleteProperty(target, other.jsonName);
@@ -48,7 +48,7 @@ function put(
     const list = (target[field.jsonName] ??= []) as Json[];
     const index = Number(rest[0]);
     if (!Number.isInteger(index) || index < 0 || index > list.length) {
-      problems.push({ path: own, message: `has ${list.length} elements, and no place '${rest[0]!}'` });
+      problems.push({ path: own, message: `has ${list.length} elements; '${rest[0]!}' is not a valid position` });
     } else if (rest.length === 1 || within === undefined) {
       const checked = checkElement(field, value, [...own, index], problems);
       if (checked !== undefined) list[index] = checked;
@@ -57,13 +57,13 @@ function put(
       put(within, inner, rest.slice(1), value, [...own, index], problems);
     }
   } else {
-    problems.push({ path: own, message: `has no fields, so there is no '${rest.join('.')}'` });
+    problems.push({ path: own, message: `has no field '${rest.join('.')}'` });
   }
 }
 
 /**
- * Applies `--set training.beta=0.05` to a spec in proto JSON. A name that only `training` has may stand alone
- * (`beta=0.05`); elements of lists go by position (`export_targets.0.gguf.type=Q8_0`).
+ * Applies `--set training.beta=0.05` to a spec in proto JSON. A field of `training` may be given by its bare name
+ * (`beta=0.05`), and list elements by position (`export_targets.0.gguf.type=Q8_0`).
  */
 export function applySetting(spec: JsonObject, text: string): void {
   const { keys, value } = parse(text);

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 
 const hasScheme = (text: string) => /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
 
-/** The URI for what a user wrote: a path, seen from `folder`, becomes `file://` with an absolute path. */
+/** The URI of a model that a user typed. A path, relative to `folder`, becomes `file://` with an absolute path. */
 export function modelUri(text: string, folder: string): string {
   if (hasScheme(text)) return text;
   const path = text === '~' || text.startsWith('~/') ? join(homedir(), text.slice(1)) : text;

@@ -18,7 +18,7 @@ const write = (text: string) => {
   return path;
 };
 
-/** The message by which a spec is refused. */
+/** The message of the usage error. */
 function refusal(refused: () => unknown): string {
   try {
     refused();
@@ -26,7 +26,7 @@ function refusal(refused: () => unknown): string {
     if (error instanceof CommanderError && error.exitCode === 2) return error.message;
     throw error;
   }
-  throw new Error('it was not refused');
+  throw new Error('the spec was accepted');
 }
 const refusalOf = (yaml: string) => refusal(() => parseSpec(yaml, 'run.yaml'));
 
@@ -48,7 +48,7 @@ export_targets:
   - adapter:
 `;
 
-  test('snake_case and camelCase are the same, short names and paths become whole', async () => {
+  test('snake_case and camelCase are equivalent; short names and paths are expanded', async () => {
     const spec = await readSpec(write(yaml), [], project);
     expect(spec).toMatchObject({
       model: { source: { $case: 'uri', value: `file://${folder}/base` } },
@@ -69,7 +69,7 @@ export_targets:
     });
   });
 
-  test('the spec of a run as the server shows it is read as it is', async () => {
+  test('a spec printed by the server is read unchanged', async () => {
     const spec = await readSpec(write(yaml), [], project);
     const shown = write(JSON.stringify(RunSpec.toJSON(spec)));
     expect(await readSpec(shown, [], project)).toEqual(spec);
@@ -91,7 +91,7 @@ export_targets:
     ]);
   });
 
-  test('a setting takes the place of what excludes it', async () => {
+  test('a setting replaces the other fields of its oneof', async () => {
     const settings = ['num_train_epochs=2', 'model.hub.repo_id=a/b', 'eval_dataset_version=held-out/1'];
     const spec = await readSpec(write(yaml), settings, project);
     expect(spec.training?.duration).toEqual({ $case: 'numTrainEpochs', value: 2 });
@@ -102,7 +102,7 @@ export_targets:
     });
   });
 
-  test('there may be settings alone, and an empty file', async () => {
+  test('settings without a file, and an empty file', async () => {
     expect((await readSpec(undefined, ['seed=7'], project)).training?.seed).toBe(7);
     expect(RunSpec.toJSON(await readSpec(write(''), [], project))).toEqual({});
   });
@@ -110,15 +110,15 @@ export_targets:
 
 describe('refusing', () => {
   test.each([
-    ['training: { betta: 0.1 }', "run.yaml:1: spec.training.betta is not known; did you mean 'beta'?"],
+    ['training: { betta: 0.1 }', "run.yaml:1: spec.training.betta is unknown; did you mean 'beta'?"],
     [
       'training:\n  lora:\n    target_module: [q_proj]',
-      "run.yaml:3: spec.training.lora.target_module is not known; did you mean 'target_modules'?",
+      "run.yaml:3: spec.training.lora.target_module is unknown; did you mean 'target_modules'?",
     ],
-    ['training: { lr: 1e-5 }', 'spec.training.lr is not known; known are learning_rate, '],
-    ['beta: 0.1', 'run.yaml:1: spec.beta is not known; it belongs to spec.training'],
-    ['training: { lora: { LearningRate: 1 } }', 'spec.training.lora.LearningRate is not known'],
-    ['training: { r: 8 }', 'spec.training.r is not known; it belongs to spec.training.lora'],
+    ['training: { lr: 1e-5 }', 'spec.training.lr is unknown; known fields are learning_rate, '],
+    ['beta: 0.1', 'run.yaml:1: spec.beta is unknown; it belongs to spec.training'],
+    ['training: { lora: { LearningRate: 1 } }', 'spec.training.lora.LearningRate is unknown'],
+    ['training: { r: 8 }', 'spec.training.r is unknown; it belongs to spec.training.lora'],
     ['training: { beta: "0.1" }', "spec.training.beta is the text '0.1'; it must be a number"],
     ['training: { beta: .nan }', 'spec.training.beta is NaN; it must be a number'],
     ['training: { batch_size: 8.5 }', 'spec.training.batch_size is 8.5; it must be a whole number'],
@@ -137,33 +137,33 @@ describe('refusing', () => {
       'training: { max_steps: 3, num_train_epochs: 1 }',
       'spec.training.num_train_epochs excludes max_steps; keep one of them',
     ],
-    ['training: { batch_size: 3, batchSize: 4 }', 'spec.training.batchSize is there twice'],
+    ['training: { batch_size: 3, batchSize: 4 }', 'spec.training.batchSize is given twice'],
     [
       'export_targets:\n  - name: a\n  - gguff: {}',
-      "run.yaml:3: spec.export_targets[1].gguff is not known; did you mean 'gguf'?",
+      "run.yaml:3: spec.export_targets[1].gguff is unknown; did you mean 'gguf'?",
     ],
     ['training: { beta: 1, beta: 2 }', 'Map keys must be unique'],
     ['model: [', 'run.yaml: '],
   ])('%s', (yaml, message) => expect(refusalOf(yaml)).toContain(message));
 
-  test('all problems are told at once, each with its line', () => {
+  test('all problems are reported at once, each with its line', () => {
     const lines = refusalOf('modle: {}\ntraining:\n  beta: x\n  epochs: 3').split('\n');
     expect(lines.map((line) => line.split(': ')[0])).toEqual(['run.yaml:1', 'run.yaml:3', 'run.yaml:4']);
   });
 
   test.each([
     ['beta', "--set 'beta': it must be <field>=<value>"],
-    ['betta=1', 'spec.betta is not known'],
-    ['bta=1', 'spec.bta is not known; did you mean spec.training.beta?'],
-    ['lr=1', 'spec.lr is not known; known are model, '],
-    ['training.betta=1', "spec.training.betta is not known; did you mean 'beta'?"],
+    ['betta=1', 'spec.betta is unknown'],
+    ['bta=1', 'spec.bta is unknown; did you mean spec.training.beta?'],
+    ['lr=1', 'spec.lr is unknown; known fields are model, '],
+    ['training.betta=1', "spec.training.betta is unknown; did you mean 'beta'?"],
     ['beta=high', "spec.training.beta is the text 'high'; it must be a number"],
-    ['beta.x=1', "spec.training.beta has no fields, so there is no 'x'"],
-    ['export_targets.1.name=a', "spec.export_targets has 0 elements, and no place '1'"],
+    ['beta.x=1', "spec.training.beta has no field 'x'"],
+    ['export_targets.1.name=a', "spec.export_targets has 0 elements; '1' is not a valid position"],
     ['training.lora.r=[', '--set'],
   ])('--set %s', (setting, message) => expect(refusal(() => applySetting({}, setting))).toContain(message));
 
-  test('a file that is not there', async () => {
+  test('a missing file', async () => {
     await expect(readSpec(join(folder, 'none.yaml'), [], project)).rejects.toThrow(/--file: ENOENT/);
   });
 });
