@@ -1,4 +1,4 @@
-// cli-progress brings no types; this is what is used of it.
+// cli-progress ships no types; these cover what we use.
 declare module 'cli-progress' {
   export interface FormatParams {
     progress: number;

@@ -10,19 +10,19 @@ import {
 import { type Client, type Security, openClient, openSecurity } from '@pairwise/rpc';
 import { usage } from './exit.ts';
 
-/** How the platform is reached, by options or environment. */
-export interface Reach {
-  /** `host:port` of the front. */
+/** How to reach the platform, from options or the environment. */
+export interface ConnectionOptions {
+  /** `host:port` of the platform. */
   address: string;
-  /** File with the bearer token. */
+  /** File that holds the bearer token. */
   tokenFile?: string;
-  /** Speak TLS, checked by the system's authorities. */
+  /** Use TLS and trust the system's certificate authorities. */
   tls?: boolean;
-  /** Speak TLS, checked by the authority in this PEM file. */
+  /** Use TLS and trust the certificate authority in this PEM file. */
   tlsCa?: string;
 }
 
-/** A client of each service that the commands call, all at the front's address. */
+/** A client for each service, all at the one address of the platform. */
 export interface Services {
   dataset: Client<typeof DatasetServiceService>;
   model: Client<typeof ModelServiceService>;
@@ -34,21 +34,21 @@ export interface Services {
   close(): void;
 }
 
-/** New contents of the files that are unusable are told of on standard error. */
+/** Reports on standard error when a replaced token or certificate file is unusable. */
 const log = { error: (_fields: object, message: string) => process.stderr.write(`${message}\n`) };
 
-function securityOf({ tokenFile, tls, tlsCa }: Reach): Security {
+function securityOf({ tokenFile, tls, tlsCa }: ConnectionOptions): Security {
   try {
-    const speaksTls = tls === true || tlsCa !== undefined;
-    return openSecurity({ tls: speaksTls ? { caFile: tlsCa } : undefined, tokenFile }, log);
+    const usesTls = tls === true || tlsCa !== undefined;
+    return openSecurity({ tls: usesTls ? { caFile: tlsCa } : undefined, tokenFile }, log);
   } catch (error) {
     return usage((error as Error).message);
   }
 }
 
-/** Opens the clients; nothing is sent until one is called. Ends the command by `usage` for files that are unusable. */
-export function connect(reach: Reach): Services {
-  const options = { address: reach.address, security: securityOf(reach) };
+/** Opens the clients; nothing is sent until the first call. An unusable token or CA file is a usage error. */
+export function connect(connection: ConnectionOptions): Services {
+  const options = { address: connection.address, security: securityOf(connection) };
   const services = {
     dataset: openClient(DatasetServiceService, options),
     model: openClient(ModelServiceService, options),

@@ -1,18 +1,17 @@
 import { Command, Option } from 'commander';
-import { type Reach, type Services, connect } from './connection.ts';
+import { type ConnectionOptions, type Services, connect } from './connection.ts';
 import { exitCodes, usage } from './exit.ts';
 import { defaultAddress } from './address.ts';
 
-/** Options that every command takes. */
-export interface GlobalOptions extends Reach {
+/** Values of the options that every command takes. */
+export interface GlobalOptions extends ConnectionOptions {
   json?: boolean;
   project: string;
 }
 
-/** What a command works with. */
 export interface Context {
   services: Services;
-  /** Write proto JSON rather than tables. */
+  /** Print proto JSON instead of tables. */
   json: boolean;
   /** `projects/<project>`. */
   project: string;
@@ -21,19 +20,21 @@ export interface Context {
   address: string;
 }
 
-/** The options of every command. */
+/** The options that every command takes. */
 export function globalOptions(): Option[] {
   return [
-    new Option('--address <host:port>', 'where the platform is').env('PAIRWISE_ADDRESS').default(defaultAddress),
-    new Option('--token-file <file>', 'file with the bearer token').env('PAIRWISE_TOKEN_FILE'),
-    new Option('--tls', "speak TLS, checked by the system's authorities"),
-    new Option('--tls-ca <file>', 'speak TLS, checked by the authority in this PEM file').env('PAIRWISE_TLS_CA'),
-    new Option('--project <id>', 'project that short names are of').default('default'),
-    new Option('--json', 'write proto JSON, one object a line'),
+    new Option('--address <host:port>', 'address of the platform').env('PAIRWISE_ADDRESS').default(defaultAddress),
+    new Option('--token-file <file>', 'file that holds the bearer token').env('PAIRWISE_TOKEN_FILE'),
+    new Option('--tls', "use TLS and trust the system's certificate authorities"),
+    new Option('--tls-ca <file>', 'use TLS and trust the certificate authority in this PEM file').env(
+      'PAIRWISE_TLS_CA',
+    ),
+    new Option('--project <id>', 'project in which short names are looked up').default('default'),
+    new Option('--json', 'print proto JSON, one object per line'),
   ];
 }
 
-function untilInterrupted(): AbortSignal {
+function abortOnInterrupt(): AbortSignal {
   const controller = new AbortController();
   process.once('SIGINT', () => {
     controller.abort();
@@ -43,29 +44,29 @@ function untilInterrupted(): AbortSignal {
 }
 
 /**
- * Makes a command's action of a function that gets the context, the arguments and the options. It returns an exit code,
- * or nothing for success.
+ * Turns a function of the context, the arguments and the options into a command's action. The function returns an exit
+ * code; undefined means success.
  */
 export function action(
-  // Arguments and options are as the command declares them, which only commander knows.
-  work: (context: Context, ...rest: never[]) => Promise<number | undefined>,
+  // Only commander knows the arguments and options that the command declares.
+  run: (context: Context, ...rest: never[]) => Promise<number | undefined>,
 ): (this: Command, ...rest: unknown[]) => Promise<void> {
   return async function (this: Command, ...rest) {
-    const { json = false, project, ...reach } = this.optsWithGlobals<GlobalOptions>();
-    if (!/^[a-z0-9][a-z0-9-]*$/.test(project)) usage(`--project '${project}' is no id`);
-    // Whoever reads the output may have heard enough, as `head` has.
+    const { json = false, project, ...connection } = this.optsWithGlobals<GlobalOptions>();
+    if (!/^[a-z0-9][a-z0-9-]*$/.test(project)) usage(`--project '${project}' is not a valid id; use a-z, 0-9 and -`);
+    // The reader may close the pipe early, as `head` does.
     process.stdout.on('error', () => process.exit(exitCodes.succeeded));
-    const services = connect(reach);
+    const services = connect(connection);
     try {
       const context = {
         services,
         json,
         project: `projects/${project}`,
-        interrupted: untilInterrupted(),
-        address: reach.address,
+        interrupted: abortOnInterrupt(),
+        address: connection.address,
       };
-      // Commander appends the command itself.
-      process.exitCode = (await work(context, ...(rest.slice(0, -1) as never[]))) ?? exitCodes.succeeded;
+      // Commander passes the command itself as the last argument.
+      process.exitCode = (await run(context, ...(rest.slice(0, -1) as never[]))) ?? exitCodes.succeeded;
     } finally {
       services.close();
     }

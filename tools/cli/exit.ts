@@ -4,10 +4,10 @@ import { PairwiseError, type Reason } from '@pairwise/errors';
 import type { Status } from '@pairwise/api';
 import { styleText } from 'node:util';
 
-/** How the command ends; `detached` is the shell's number for an interrupt, since the outcome is not known yet. */
+/** Exit codes. `detached` is the shell's code for an interrupt: the user left before the outcome was known. */
 export const exitCodes = { succeeded: 0, failed: 1, usage: 2, unreachable: 3, cancelled: 4, detached: 130 } as const;
 
-/** Refuses how the command was called; ends it with code 2. */
+/** Fails with a usage error, exit code 2. */
 export function usage(message: string): never {
   throw new CommanderError(exitCodes.usage, 'pairwise.usage', message);
 }
@@ -24,30 +24,30 @@ export function codeOf(error: unknown): number {
   return exitCodes.failed;
 }
 
-/** Why a resource failed, as the error it stands for. */
+/** The error in the status of a failed resource. */
 export function failureOf(status: Status | undefined): PairwiseError {
   return errorOf(status);
 }
 
-/** What keeps the platform out of reach, in the words of someone who can do something about it. */
-function unreachable({ message }: PairwiseError, address: string): string {
+/** Explains why the platform cannot be reached, and what to do about it. */
+function explainUnavailable({ message }: PairwiseError, address: string): string {
   if (/ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|Name resolution failed/.test(message)) {
-    return `nothing answers at ${address}; start the platform with 'pairwise up', or name another with --address`;
+    return `nothing is listening at ${address}; start the platform with 'pairwise up', or pass another --address`;
   }
   const certificate = /Last error: Error: ([^;]*certificate[^;.]*)/.exec(message)?.[1];
   if (certificate !== undefined) {
-    return `the certificate of ${address} is not trusted (${certificate}); name its authority with --tls-ca`;
+    return `the certificate of ${address} is not trusted (${certificate}); pass its certificate authority with --tls-ca`;
   }
   if (!message.startsWith('No connection established')) return message;
-  return `${address} ends every connection; if it speaks TLS, call with --tls or --tls-ca, and else without`;
+  return `${address} closes every connection; pass --tls or --tls-ca if it uses TLS, and neither if it does not`;
 }
 
-/** Tells of an error on standard error, for people or, with `json`, as one object. Defects come with their stack. */
-export function report(error: unknown, { json, address }: { json: boolean; address: string }): void {
-  // Commander has said its own already.
+/** Prints an error to standard error: as text, or with `json` as one object. Unexpected errors come with their stack. */
+export function printError(error: unknown, { json, address }: { json: boolean; address: string }): void {
+  // Commander has printed its own errors already.
   if (error instanceof CommanderError && error.code !== 'pairwise.usage') return;
   const known = error instanceof PairwiseError ? error : undefined;
-  const message = known?.reason === 'UNAVAILABLE' ? unreachable(known, address) : (error as Error).message;
+  const message = known?.reason === 'UNAVAILABLE' ? explainUnavailable(known, address) : (error as Error).message;
   if (json) {
     const { reason = error instanceof CommanderError ? 'INVALID_ARGUMENT' : 'INTERNAL', field, metadata } = known ?? {};
     process.stderr.write(`${JSON.stringify({ error: { reason, message, field, metadata } })}\n`);

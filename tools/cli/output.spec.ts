@@ -6,7 +6,7 @@ import { placeOf } from './commands/download.ts';
 import { codeOf } from './exit.ts';
 import { resourceName, shortName, versionName } from './names.ts';
 import { formatBytes, formatEnum, formatSeconds, table } from './output.ts';
-import { barText, clock, pace } from './progress.ts';
+import { barText, formatClock, rateMeter } from './progress.ts';
 import { modelUri } from './spec/sources.ts';
 import { beside, chart, squeeze } from './watch/chart.ts';
 import { formatFigure } from './watch/figures.ts';
@@ -20,11 +20,11 @@ test('exit codes', () => {
   expect(codeOf(new TypeError())).toBe(1);
 });
 
-test('what users call things', () => {
+test('names that users type', () => {
   const project = 'projects/default';
   expect(resourceName('runs', 'run-1', project)).toBe('projects/default/runs/run-1');
   expect(resourceName('runs', 'projects/p/runs/x', project)).toBe('projects/p/runs/x');
-  expect(() => resourceName('runs', 'projects/p/models/x', project)).toThrow(/names no run/);
+  expect(() => resourceName('runs', 'projects/p/models/x', project)).toThrow(/is not a valid run name/);
   expect(() => resourceName('datasets', '../x', project)).toThrow(CommanderError);
   expect(versionName('concise/2', project)).toBe('projects/default/datasets/concise/versions/2');
   expect(versionName('concise/versions/2', project)).toBe('projects/default/datasets/concise/versions/2');
@@ -41,7 +41,7 @@ test('sources of models', () => {
   expect(modelUri('file:///x', '/data')).toBe('file:///x');
 });
 
-test('figures', () => {
+test('formatted numbers', () => {
   expect([0, 999, 1000, 1_450_000, 999_600, 5e12].map(formatBytes)).toEqual([
     '0 B',
     '999 B',
@@ -59,10 +59,10 @@ test('figures', () => {
     '-250.1',
   ]);
   expect(formatEnum('RUN_STATE_SUCCEEDED')).toBe('succeeded');
-  expect([0, 62, 3723].map(clock)).toEqual(['0:00', '1:02', '1:02:03']);
+  expect([0, 62, 3723].map(formatClock)).toEqual(['0:00', '1:02', '1:02:03']);
 });
 
-test('a table has no borders and its numbers stand to the right', () => {
+test('a table has no borders, and numbers are right-aligned', () => {
   const text = stripVTControlCharacters(
     table(
       ['NAME', 'PAIRS'],
@@ -79,19 +79,19 @@ test('bars and rates', () => {
   expect(barText(0.5, 4)).toBe('██░░');
   expect(barText(0.3, 4)).toBe('█▎░░');
   expect(barText(2, 4)).toBe('████');
-  const rates = pace();
+  const rates = rateMeter();
   expect(rates.add(100, 0)).toBeUndefined();
   expect(rates.add(300, 2000)).toBe(100);
 });
 
-test('a chart shows the course from the largest to the least value', () => {
+test('a chart spans the range from the smallest to the largest value', () => {
   expect(squeeze([1, 3, 5, 7], 2)).toEqual([2, 6]);
   expect(chart({ title: 'loss', values: [0.8, 0.4, 0] }, 10, 2)).toEqual(['       loss', '0.8000 ┤█▁ ', '0.0000 ┤██▁']);
   expect(chart({ title: 'flat', values: [1, 1] }, 10, 2)[2]).toBe('1.0000 ┤██');
   expect(beside(['a', 'bb'], ['c', 'd'])).toEqual(['a    c', 'bb   d']);
 });
 
-test('no file of an artifact leaves its folder', () => {
+test('no file of an artifact is written outside of its folder', () => {
   expect(placeOf('/out/a', 'sub/model.gguf')).toBe('/out/a/sub/model.gguf');
   for (const path of ['../x', '/etc/passwd', 'a/../../x', '..', '', '.', 'a\0b']) {
     expect(() => placeOf('/out/a', path)).toThrow(PairwiseError);

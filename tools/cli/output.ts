@@ -3,22 +3,22 @@ import { styleText } from 'node:util';
 
 type Style = Parameters<typeof styleText>[0];
 
-/** Colours a text where standard output is a terminal that shows them. */
+/** Colours a text if standard output is a terminal with colours. */
 export function paint(style: Style, text: string): string {
   return styleText(style, text, { stream: process.stdout });
 }
 
-/** Writes a line to standard output. */
+/** Prints a line to standard output. */
 export function say(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Writes an object in proto JSON as one line. */
+/** Prints an object in proto JSON on one line. */
 export function sayJson(object: unknown): void {
   say(JSON.stringify(object));
 }
 
-/** Borders would only get in the way of grep and awk. */
+/** No borders: they get in the way of grep and awk. */
 const noBorders = Object.fromEntries(
   [
     ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
@@ -26,24 +26,24 @@ const noBorders = Object.fromEntries(
   ].map((place) => [place, '']),
 );
 
-/** A table with a head; columns of numbers are aligned to the right. */
+/** A table with a header; columns of numbers are right-aligned. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const numeric = (column: number) => rows.length > 0 && rows.every((row) => /^-?[\d.,]+%?$/.test(row[column] ?? ''));
-  const made = new Table({
+  const aligned = new Table({
     head: head.map((name) => paint('dim', name)),
     chars: { ...noBorders, middle: '  ' },
     colAligns: head.map((_, column) => (numeric(column) ? 'right' : 'left')),
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
   });
-  made.push(...rows.map((row) => [...row]));
-  return made
+  aligned.push(...rows.map((row) => [...row]));
+  return aligned
     .toString()
     .split('\n')
     .map((line) => line.trimEnd())
     .join('\n');
 }
 
-/** Names and values, one a line; empty values are left out. */
+/** Names and values, one pair per line; empty values are left out. */
 export function fields(pairs: readonly (readonly [string, string])[]): string {
   const shown = pairs.filter(([, value]) => value !== '');
   const width = Math.max(...shown.map(([name]) => name.length));
@@ -55,7 +55,7 @@ export function formatCount(count: number | bigint): string {
   return count.toLocaleString('en-US');
 }
 
-/** 1.4 MB; powers of 1000. */
+/** 1.4 MB; units are powers of 1000. */
 export function formatBytes(bytes: number | bigint): string {
   let value = Number(bytes);
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];

@@ -12,26 +12,26 @@ import { upCommand } from './up/command.ts';
 const version = versionIn(new URL('package.json', import.meta.url));
 
 const help = `
-Exit codes: 0 succeeded, 1 failed, 2 wrong usage, 3 platform out of reach, 4 cancelled.
+Exit codes: 0 succeeded, 1 failed, 2 usage error, 3 platform unreachable, 4 cancelled, 130 interrupted.
 
 A first run:
-  $ pairwise up                                    # in a terminal of its own
+  $ pairwise up                                    # in another terminal
   $ pairwise datasets import concise pairs.jsonl
   $ pairwise runs create -f run.yaml --watch
   $ pairwise artifacts download <run>`;
 
-const everywhere = `
-Every command takes --address, --token-file, --tls, --tls-ca, --project and --json too: see 'pairwise --help'.`;
+const globalHint = `
+Every command also takes --address, --token-file, --tls, --tls-ca, --project and --json; see 'pairwise --help'.`;
 
-/** Settings that subcommands do not inherit by themselves, given to all. */
-function settle(command: Command): void {
-  command.exitOverride().showHelpAfterError('(--help says more)');
-  const talks = command.parent !== null && command.name() !== 'up' && command.parent.name() !== 'access';
-  if (talks && command.commands.length === 0) command.addHelpText('after', everywhere);
-  command.commands.forEach(settle);
+/** Applies the settings that commander does not pass on to subcommands. */
+function configure(command: Command): void {
+  command.exitOverride().showHelpAfterError('(see --help)');
+  const connects = command.parent !== null && command.name() !== 'up' && command.parent.name() !== 'access';
+  if (connects && command.commands.length === 0) command.addHelpText('after', globalHint);
+  command.commands.forEach(configure);
 }
 
-/** The whole command line. Parsing throws CommanderError rather than to end the process. */
+/** The whole command line. Parsing throws CommanderError instead of ending the process. */
 export function pairwise(): Command {
   const program = new Command('pairwise')
     .description('Direct Preference Optimization as a platform: preference pairs and a base model in, a tuned GGUF out')
@@ -48,6 +48,6 @@ export function pairwise(): Command {
     doctorCommand,
   ];
   commands.forEach((command) => program.addCommand(command()));
-  settle(program);
+  configure(program);
   return program;
 }

@@ -4,21 +4,21 @@ import { parseAccess, roles } from '@pairwise/config';
 import { usage } from '../exit.ts';
 
 const help = `
-The token goes to standard output; the entry of the access file (PAIRWISE_ACCESS_FILE), which has its sha256 alone, to
-standard error.
+The token goes to standard output. Its entry for the access file (PAIRWISE_ACCESS_FILE), which holds only the token's
+sha256, goes to standard error.
 
 Example:
   $ pairwise access token ci --role submitter > ci.token`;
 
 /** `pairwise access`. */
 export function accessCommand(): Command {
-  const access = new Command('access').description('who may call the platform');
+  const access = new Command('access').description('manage who may call the platform');
   access
     .command('token')
-    .description('make a random token and its entry for the access file')
-    .argument('[name]', 'who will have it', 'operator')
-    .addOption(new Option('--role <role>', 'what it is good for in the project').choices(roles).default('reader'))
-    .option('--everywhere', 'in all projects rather than in that of --project')
+    .description('create a random token and its entry for the access file')
+    .argument('[name]', 'who the token is for', 'operator')
+    .addOption(new Option('--role <role>', 'role of the token in the project').choices(roles).default('reader'))
+    .option('--everywhere', 'grant the role in all projects, not only in --project')
     .addHelpText('after', help)
     .action(function (this: Command, name: string) {
       const options = this.optsWithGlobals<{ role: string; project: string; everywhere?: boolean }>();

@@ -12,18 +12,20 @@ import { downloadFile } from './download.ts';
 
 /** `pairwise artifacts ...`. */
 export function artifactsCommand(): Command {
-  const artifacts = new Command('artifacts').description('what runs have made: adapters, merged models, GGUF files');
+  const artifacts = new Command('artifacts').description(
+    'list and download what runs produced: adapters, merged models, GGUF files',
+  );
   artifacts.command('list').description('list the artifacts of a run').argument('<run>').action(action(list));
   artifacts
     .command('download')
-    .description('download the artifacts of a run; an interrupted download goes on where it was')
+    .description('download the artifacts of a run; an interrupted download resumes')
     .argument('<run>')
-    .option('-o, --output <folder>', 'where to; a folder for each artifact is made in it. Default: ./<run>')
-    .option('--artifact <name...>', 'only these')
+    .option('-o, --output <folder>', 'target folder, with a subfolder per artifact. Default: ./<run>')
+    .option('--artifact <name...>', 'download only these artifacts')
     .addHelpText(
       'after',
       `
-Every file is checked against its sha256 before it gets its name.
+Every file is checked against its sha256 before it appears under its name.
 
 Examples:
   $ pairwise artifacts download run-1a2b3c4d
@@ -87,6 +89,6 @@ async function download(context: Context, text: string, { output, artifact: only
   }
   if (json) return undefined;
   say(table(['FILE', 'SHA256'], rows));
-  say(`\n${paint('green', '✔')} ${rows.length} files, all as they were made`);
+  say(`\n${paint('green', '✔')} ${rows.length} files, all checked`);
   return undefined;
 }

@@ -7,7 +7,7 @@ import { resourceName, shortName, versionName } from '../names.ts';
 import { fields, formatBytes, formatCount, formatTime, paint, say, sayJson, table } from '../output.ts';
 import { readAll } from '../paging.ts';
 import { limitOption } from './options.ts';
-import { sizeOf, uploadPairs } from './upload.ts';
+import { uploadPairs, uploadSize } from './upload.ts';
 
 interface ImportOptions {
   policy: 'strict' | 'skip';
@@ -18,18 +18,18 @@ const policies = { strict: ImportPolicy.STRICT, skip: ImportPolicy.SKIP } as con
 
 /** `pairwise datasets ...`. */
 export function datasetsCommand(): Command {
-  const datasets = new Command('datasets').description('preference pairs, in immutable versions');
+  const datasets = new Command('datasets').description('import and inspect preference pairs');
   datasets
     .command('import')
     .description('upload files of pairs and seal them as the next version')
-    .argument('<dataset>', 'id of the dataset; made if there is none')
+    .argument('<dataset>', 'id of the dataset; created if it does not exist')
     .argument('<file...>', 'JSONL or a JSON array, plain or gzip')
     .addOption(
-      new Option('--policy <policy>', 'strict: one bad row refuses the file; skip: bad rows are left out and counted')
+      new Option('--policy <policy>', 'strict: refuse a file with a bad row; skip: leave bad rows out and count them')
         .choices(['strict', 'skip'])
         .default('strict'),
     )
-    .option('--no-seal', 'do not seal a version yet')
+    .option('--no-seal', 'import only, without sealing a version')
     .addHelpText('after', importHelp)
     .action(action(importFiles));
   datasets.command('list').description('list datasets, newest first').addOption(limitOption()).action(action(list));
@@ -47,8 +47,8 @@ export function datasetsCommand(): Command {
 }
 
 const importHelp = `
-A row is {"prompt", "chosen", "rejected"} of texts or message lists, or {"chosen", "rejected"} with the prompt as
-their common beginning. An interrupted upload goes on where it was when the same command is run again.
+A row is {"prompt", "chosen", "rejected"} with texts or message lists, or {"chosen", "rejected"} that both begin with the
+prompt. Run the same command again to resume an interrupted upload.
 
 Examples:
   $ pairwise datasets import concise pairs.jsonl
@@ -62,14 +62,13 @@ async function importFiles(
 ): Promise<undefined> {
   const { services, json, project, interrupted } = context;
   const parent = resourceName('datasets', dataset, project);
-  // Before anything is made for a name that was mistyped.
-  files.forEach(sizeOf);
+  // Checked first, so that a mistyped file name creates nothing.
+  files.forEach(uploadSize);
   await ensureDataset(context, parent);
   const rows: string[][] = [];
   const reports: DatasetReport[] = [];
   for (const path of files) {
-    const onResume = (offset: number) =>
-      void process.stderr.write(`${path}: going on at ${formatBytes(offset)}, which the server has\n`);
+    const onResume = (offset: number) => void process.stderr.write(`${path}: resuming at ${formatBytes(offset)}\n`);
     const upload = { parent, path, policy: policies[policy], signal: interrupted, onResume };
     const done = await uploadPairs(services, upload);
     if (json) sayJson(Import.toJSON(done));
@@ -100,7 +99,7 @@ async function ensureDataset({ services, project }: Context, name: string): Prom
   }
 }
 
-/** Seals what was imported. If all of it is in the newest version already, as after a repeated command, it is that. */
+/** Seals what was imported. If the newest version has all of it already, as after a repeated command, returns that. */
 async function sealVersion({ services }: Context, parent: string): Promise<DatasetVersion> {
   try {
     return (await services.dataset.sealVersion({ parent, requestId: randomUUID() })).version!;
@@ -113,7 +112,7 @@ async function sealVersion({ services }: Context, parent: string): Promise<Datas
   }
 }
 
-/** Tells which rows were refused, and why. */
+/** Prints the refused rows by reason. */
 function sayRefused({ refused, refusedCount }: DatasetReport): void {
   if (refusedCount === 0) return;
   const rows = refused.map(({ reason, count, firstLines }) => [
@@ -197,6 +196,6 @@ async function remove({ services, json, project }: Context, text: string): Promi
   const name = resourceName('datasets', text, project);
   await services.dataset.deleteDataset({ name, etag: '', requestId: randomUUID() });
   if (json) sayJson({});
-  else say(`${shortName(name, project)} is deleted`);
+  else say(`Deleted ${shortName(name, project)}`);
   return undefined;
 }

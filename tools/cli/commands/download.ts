@@ -11,21 +11,21 @@ export interface Download {
   /** Resource name of the artifact. */
   artifact: string;
   file: FileInfo;
-  /** Folder of the artifact here. */
+  /** Local folder of the artifact. */
   folder: string;
   signal: AbortSignal;
-  /** Bytes of the file that are here. */
+  /** Called with the number of bytes received so far. */
   onProgress: (bytes: number) => void;
 }
 
-const triesWithoutProgress = 8;
+const maxFailuresInARow = 8;
 
-/** Where a file goes; a path that leaves the folder is refused, whoever sent it. */
+/** Local path of a file. Throws INVALID_FILE for a path outside of the folder: the server is not trusted with that. */
 export function placeOf(folder: string, path: string): string {
   const place = resolve(folder, path);
   const within = relative(folder, place);
   if (within !== '' && within !== '..' && !within.startsWith(`..${sep}`) && !path.includes('\0')) return place;
-  throw new PairwiseError('INVALID_FILE', `the artifact has a file '${path}', which is no place below its folder`);
+  throw new PairwiseError('INVALID_FILE', `the artifact has a file '${path}', which is outside of its folder`);
 }
 
 async function digestOf(path: string): Promise<string> {
@@ -34,13 +34,13 @@ async function digestOf(path: string): Promise<string> {
   return `sha256:${hash.digest('hex')}`;
 }
 
-const sizeOf = (path: string) => (existsSync(path) ? statSync(path).size : 0);
+const receivedBytes = (path: string) => (existsSync(path) ? statSync(path).size : 0);
 
-/** Appends what is missing of a file to its beginning. */
+/** Appends the missing rest of a file to what was received. */
 async function append(services: Services, download: Download, part: string): Promise<void> {
   const { artifact, file, signal, onProgress } = download;
   const out = createWriteStream(part, { flags: 'a' });
-  let at = sizeOf(part);
+  let at = receivedBytes(part);
   onProgress(at);
   try {
     const request = { name: artifact, path: file.path, offsetBytes: BigInt(at) };
@@ -55,26 +55,27 @@ async function append(services: Services, download: Download, part: string): Pro
   }
 }
 
-/** Fetches until the file is whole, however often the connection breaks. */
+/** Fetches until the file is complete; gives up after 8 failures in a row that bring no bytes. */
 async function fetchAll(services: Services, download: Download, part: string): Promise<void> {
   const size = Number(download.file.sizeBytes);
-  for (let left = triesWithoutProgress; sizeOf(part) < size; left -= 1) {
-    const before = sizeOf(part);
+  for (let left = maxFailuresInARow; receivedBytes(part) < size; left -= 1) {
+    const before = receivedBytes(part);
     try {
       await append(services, download, part);
-      if (sizeOf(part) < size) throw new PairwiseError('UNAVAILABLE', `${download.file.path} came incomplete`);
+      if (receivedBytes(part) < size)
+        throw new PairwiseError('UNAVAILABLE', `the stream ended before ${download.file.path} was complete`);
     } catch (error) {
       const lost = error instanceof PairwiseError && error.reason === 'UNAVAILABLE';
       if (!lost || download.signal.aborted || left === 1) throw error;
-      if (sizeOf(part) > before) left = triesWithoutProgress;
+      if (receivedBytes(part) > before) left = maxFailuresInARow;
       await sleep(500, undefined, { signal: download.signal });
     }
   }
 }
 
 /**
- * Brings one file of an artifact here: into `<path>.part`, from where an earlier download stopped, and under its name
- * only once size and sha256 are right. Returns its path. Throws DIGEST_MISMATCH, and removes the part, if they are not.
+ * Downloads one file of an artifact into `<path>.part`, resuming an earlier download, and renames it once its sha256
+ * matches. Returns its path. Throws DIGEST_MISMATCH, and removes the part, if the sha256 does not match.
  */
 export async function downloadFile(services: Services, download: Download): Promise<string> {
   const { file, folder } = download;
@@ -85,16 +86,16 @@ export async function downloadFile(services: Services, download: Download): Prom
   }
   mkdirSync(dirname(place), { recursive: true });
   const part = `${place}.part`;
-  const resumed = sizeOf(part) > 0;
+  const resumed = receivedBytes(part) > 0;
   await fetchAll(services, download, part);
-  // An empty file needs no call at all.
+  // An empty file is never fetched.
   if (!existsSync(part)) await once(createWriteStream(part).end(), 'close');
   if ((await digestOf(part)) === file.digest) {
     renameSync(part, place);
     return place;
   }
   rmSync(part);
-  // The beginning may be of another file that once had this name.
+  // The first part may come from another file that once had this name.
   if (resumed) return downloadFile(services, download);
-  throw new PairwiseError('DIGEST_MISMATCH', `${join(folder, file.path)} did not arrive as it was sent; try again`);
+  throw new PairwiseError('DIGEST_MISMATCH', `${join(folder, file.path)} was corrupted on the way; download it again`);
 }

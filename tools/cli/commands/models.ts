@@ -17,17 +17,17 @@ const pollMs = 300;
 
 const sourceHelp = `
 A source is a folder in Hugging Face layout (config.json, tokenizer.json, *.safetensors), or a repository on the hub as
-hf://organisation/name@revision. The server reads folders that lie below its PAIRWISE_MODEL_ROOTS.
+hf://organisation/name@revision. The server reads only folders below its PAIRWISE_MODEL_ROOTS.
 `;
 
 /** `pairwise models ...`. */
 export function modelsCommand(): Command {
-  const models = new Command('models').description('base models, checked and sealed by digest');
+  const models = new Command('models').description('import and inspect base models');
   models
     .command('import')
-    .description('bring a model in and wait until it can be used')
+    .description('import a model and wait until it is ready')
     .argument('<source>', 'folder, or hf://organisation/name@revision')
-    .option('--id <id>', 'its name here; default: chosen by the server')
+    .option('--id <id>', 'id of the model; default: chosen by the server')
     .addHelpText(
       'after',
       `${sourceHelp}
@@ -38,12 +38,12 @@ Examples:
     .action(action(importModel));
   models
     .command('inspect')
-    .description('say what a model is and whether it can be trained, without importing it')
+    .description('show what a model is and whether it can be trained, without importing it')
     .argument('<source>', 'folder, hf://organisation/name@revision, or id of an imported model')
     .addHelpText(
       'after',
       `${sourceHelp}
-The exit code is 1 for a model that cannot be trained.
+The exit code is 1 if the model cannot be trained.
 
 Example:
   $ pairwise models inspect ./SmolLM2-135M-Instruct`,
@@ -65,10 +65,10 @@ async function importModel(context: Context, text: string, { id = '' }: { id?: s
     requestId: randomUUID(),
     validateOnly: false,
   };
-  const { model: begun } = await services.model.importModel(request);
-  const model = await untilImported(context, begun!);
+  const { model: started } = await services.model.importModel(request);
+  const model = await followImport(context, started!);
   if (model === undefined) {
-    process.stderr.write(`\nThe import goes on; 'pairwise models list' shows it.\n`);
+    process.stderr.write(`\nThe import continues; see 'pairwise models list'.\n`);
     return exitCodes.detached;
   }
   interrupted.throwIfAborted();
@@ -78,9 +78,9 @@ async function importModel(context: Context, text: string, { id = '' }: { id?: s
   return exitCodes.succeeded;
 }
 
-/** Follows an import to its end; undefined where the user went away. */
-async function untilImported({ services, interrupted }: Context, begun: Model): Promise<Model | undefined> {
-  let model = begun;
+/** Follows an import to its end. Undefined if the user interrupted. */
+async function followImport({ services, interrupted }: Context, started: Model): Promise<Model | undefined> {
+  let model = started;
   let meter: ReturnType<typeof byteMeter> | undefined;
   try {
     while (model.state === ModelState.IMPORTING) {
@@ -108,7 +108,7 @@ function sayModel(model: Model, project: string): void {
     ['architecture', model.architecture],
     ['parameters', formatCount(model.parameterCount)],
     ['dtype', model.dtype],
-    ['longest input', `${formatCount(model.maxLength)} tokens`],
+    ['context length', `${formatCount(model.maxLength)} tokens`],
     ['vocabulary', formatCount(model.vocabularySize)],
     ['files', `${model.files.length}, ${formatBytes(size)}`],
     ['commit', model.commit],
@@ -129,7 +129,7 @@ async function inspect({ services, json, project }: Context, text: string): Prom
     ['architecture', found.architecture],
     ['parameters', found.parameterCount === 0n ? '' : formatCount(found.parameterCount)],
     ['dtype', found.dtype],
-    ['longest input', found.maxLength === 0 ? '' : `${formatCount(found.maxLength)} tokens`],
+    ['context length', found.maxLength === 0 ? '' : `${formatCount(found.maxLength)} tokens`],
     ['vocabulary', found.vocabularySize === 0 ? '' : formatCount(found.vocabularySize)],
     ['size', found.totalSizeBytes === 0n ? '' : formatBytes(found.totalSizeBytes)],
     ['chat template', found.hasChatTemplate ? 'yes' : 'no'],
@@ -140,7 +140,7 @@ async function inspect({ services, json, project }: Context, text: string): Prom
   return code;
 }
 
-/** What a user means: a model that is here already, or else a folder or repository. */
+/** The source that a user typed: an imported model if there is one of this id, otherwise a folder or repository. */
 async function sourceOf(services: Context['services'], text: string, project: string): Promise<ModelSource> {
   if (!/^(projects\/[^/]+\/models\/)?[a-z0-9-]+$/.test(text)) return uriSource(text);
   const name = resourceName('models', text, project);
@@ -149,7 +149,7 @@ async function sourceOf(services: Context['services'], text: string, project: st
     return ModelSource.create({ source: { $case: 'model', value: name } });
   } catch (error) {
     const missing = error instanceof PairwiseError && error.reason === 'NOT_FOUND';
-    // It may be a folder, if one is there.
+    // It may also be a folder.
     if (missing && existsSync(text)) return uriSource(text);
     throw error;
   }

@@ -17,44 +17,48 @@ const collect = (value: string, before: string[] | undefined) => [...(before ?? 
 
 /** `pairwise runs ...`. */
 export function runsCommand(): Command {
-  const runs = new Command('runs').description('DPO runs, from pairs to verified artifacts');
+  const runs = new Command('runs').description('start, watch and manage DPO runs');
   runs
     .command('create')
     .description('start a run')
-    .option('-f, --file <file>', "the run's spec as YAML or JSON; - for standard input")
+    .option('-f, --file <file>', "the run's spec in YAML or JSON; - for standard input")
     .option('--set <field=value>', 'set a field of the spec; may be repeated', collect)
-    .option('--id <id>', 'name of the run; default: chosen by the server')
-    .option('--watch', 'show the run until it has ended')
-    .option('--validate-only', 'check the spec, print it with all defaults, start nothing')
+    .option('--id <id>', 'id of the run; default: chosen by the server')
+    .option('--watch', 'show the run until it ends')
+    .option('--validate-only', 'check the spec and print it with all defaults, without starting a run')
     .addHelpText('after', createHelp)
     .action(action(create));
   runs
     .command('watch')
-    .description('show a run until it has ended; Ctrl-C leaves it alone')
+    .description('show a run until it ends; Ctrl-C stops watching, not the run')
     .argument('<run>')
-    .addHelpText('after', `\nThe exit code is the run's: 0 succeeded, 1 failed, 4 cancelled; 130 after Ctrl-C.`)
+    .addHelpText('after', `\nThe exit code follows the run: 0 succeeded, 1 failed, 4 cancelled; 130 after Ctrl-C.`)
     .action(action(({ ...context }: Context, run: string) => watch(context, nameOf(context, run))));
   runs.command('list').description('list runs, newest first').addOption(limitOption()).action(action(list));
   runs.command('get').description('show a run').argument('<run>').action(action(get));
-  runs.command('cancel').description('stop a run; its last checkpoint stays').argument('<run>').action(action(cancel));
+  runs
+    .command('cancel')
+    .description('cancel a run; its last checkpoint is kept')
+    .argument('<run>')
+    .action(action(cancel));
   runs
     .command('retry')
-    .description('take a failed or cancelled run up again, from its last checkpoint')
+    .description('continue a failed or cancelled run from its last checkpoint')
     .argument('<run>')
-    .option('--watch', 'show the run until it has ended')
+    .option('--watch', 'show the run until it ends')
     .action(action(retry));
   runs
     .command('delete')
-    .description('delete a run that has ended, with its checkpoints and artifacts')
+    .description('delete a finished run with its checkpoints and artifacts')
     .argument('<run>')
     .action(action(remove));
   return runs;
 }
 
 const createHelp = `
-The spec is the proto JSON of pairwise.v1.RunSpec; snake_case is fine, names are those of TRL where it has them:
+The spec is the proto JSON of pairwise.v1.RunSpec, in snake_case or camelCase. Names follow TRL where TRL has them:
 
-  model: { uri: ./SmolLM2-135M-Instruct }    # or hub: { repo_id: ... }, or model: <id of an imported one>
+  model: { uri: ./SmolLM2-135M-Instruct }    # or hub: { repo_id: ... }, or model: <id of an imported model>
   dataset_version: concise/1
   eval_fraction: 0.1
   training:
@@ -64,7 +68,8 @@ The spec is the proto JSON of pairwise.v1.RunSpec; snake_case is fine, names are
   export_targets:
     - gguf: { type: Q4_K_M }
 
-Paths in the file are seen from the file, paths in --set from here. A field of training may be set by its bare name.
+Paths in the file are relative to the file; paths in --set to the working folder. --set takes a field of training
+by its bare name.
 
 Examples:
   $ pairwise runs create -f run.yaml --watch
@@ -90,18 +95,18 @@ async function create(context: Context, options: CreateOptions): Promise<number>
   const run = await traced('runs create', async () => (await services.orchestrator.createRun(request)).run!);
   if (validateOnly) {
     if (json) sayJson(Run.toJSON(run));
-    else sayResolved(run.resolvedSpec!);
+    else printResolved(run.resolvedSpec!);
     return exitCodes.succeeded;
   }
-  return begun(context, run, 'is started', options.watch === true);
+  return reportStarted(context, run, `Started ${shortName(run.name, project)}`, options.watch === true);
 }
 
-function sayResolved(spec: RunSpec): void {
-  say(paint('dim', '# The spec is fine. With its defaults it is:'));
+function printResolved(spec: RunSpec): void {
+  say(paint('dim', '# The spec is valid. With all defaults:'));
   say(stringify(snakeCase(RunSpec.toJSON(spec))).trimEnd());
 }
 
-/** Proto JSON with the names of the proto, as people write specs. */
+/** Proto JSON with the field names of the proto, as people write specs. */
 function snakeCase(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(snakeCase);
   if (typeof value !== 'object' || value === null) return value;
@@ -109,17 +114,16 @@ function snakeCase(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [name(key), snakeCase(each)]));
 }
 
-/** Says that a run is on its way, and goes along if that was asked for. */
-async function begun(context: Context, run: Run, how: string, along: boolean): Promise<number> {
-  const id = shortName(run.name, context.project);
+/** Prints that a run has started, and watches it if asked to. */
+async function reportStarted(context: Context, run: Run, message: string, watched: boolean): Promise<number> {
   if (context.json) sayJson(Run.toJSON(run));
-  else if (along) say(`${id} ${how}  ${paint('dim', `trace ${run.traceId}`)}`);
-  else say(`${id} ${how}\n  pairwise runs watch ${id}`);
-  return along ? watch(context, run.name) : exitCodes.succeeded;
+  else if (watched) say(`${message}  ${paint('dim', `trace ${run.traceId}`)}`);
+  else say(`${message}\n  pairwise runs watch ${shortName(run.name, context.project)}`);
+  return watched ? watch(context, run.name) : exitCodes.succeeded;
 }
 
-/** The stage at hand of a run, and how far it is: `train 63/125 steps`. */
-function whereabouts({ state, stages }: Run): string {
+/** The current stage of a run and its progress: `train 63/125 steps`. */
+function currentStage({ state, stages }: Run): string {
   const stage = stages.find(({ state: own }) => own === StageState.RUNNING || own === StageState.FAILED);
   if (stage === undefined || state === RunState.SUCCEEDED) return '';
   return [stage.name, progressText(stage)].filter((text) => text !== '').join(' ');
@@ -141,7 +145,7 @@ async function list({ services, json, project }: Context, { limit }: { limit: nu
     const rows = runs.map((run) => [
       shortName(run.name, project),
       formatEnum(run.state),
-      whereabouts(run),
+      currentStage(run),
       run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project),
       formatTime(run.createTime),
     ]);
@@ -188,10 +192,11 @@ async function cancel(context: Context, text: string): Promise<undefined> {
   return undefined;
 }
 
-async function retry(context: Context, text: string, { watch: along }: { watch?: boolean }): Promise<number> {
+async function retry(context: Context, text: string, { watch: watched }: { watch?: boolean }): Promise<number> {
   const request = { name: nameOf(context, text), requestId: randomUUID() };
   const run = await traced('runs retry', async () => (await context.services.orchestrator.retryRun(request)).run!);
-  return begun(context, run, `is taken up again (attempt ${run.attempt})`, along === true);
+  const message = `Continuing ${shortName(run.name, context.project)} (attempt ${run.attempt})`;
+  return reportStarted(context, run, message, watched === true);
 }
 
 async function remove(context: Context, text: string): Promise<undefined> {
@@ -199,6 +204,6 @@ async function remove(context: Context, text: string): Promise<undefined> {
   const name = nameOf(context, text);
   await services.orchestrator.deleteRun({ name, etag: '', requestId: randomUUID() });
   if (json) sayJson({});
-  else say(`${shortName(name, project)} is deleted`);
+  else say(`Deleted ${shortName(name, project)}`);
   return undefined;
 }

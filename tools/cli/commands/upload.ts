@@ -14,22 +14,22 @@ export interface Upload {
   path: string;
   policy: ImportPolicy;
   signal: AbortSignal;
-  /** Told when the connection was lost and the upload goes on. */
+  /** Called with the offset in bytes when the upload resumes after a lost connection. */
   onResume: (offset: number) => void;
 }
 
-/** Enough for a server that restarts. */
-const triesWithoutProgress = 8;
+/** Long enough for a server to restart. */
+const maxFailuresInARow = 8;
 
-/** Size of a file that can be uploaded. Ends the command with code 2 where there is none. */
-export function sizeOf(path: string): number {
+/** Size of a file in bytes. A missing or unreadable file is a usage error. */
+export function uploadSize(path: string): number {
   try {
     const stat = statSync(path);
     if (stat.isFile()) return stat.size;
   } catch (error) {
     usage(`${path} cannot be read: ${(error as Error).message}`);
   }
-  return usage(`${path} is no file`);
+  return usage(`${path} is not a file`);
 }
 
 async function digestOf(path: string): Promise<string> {
@@ -68,8 +68,8 @@ async function find(services: Services, name: string): Promise<Import | undefine
 }
 
 /**
- * Finds the import to go on with. Its id comes from the file's content and the policy, so the same command takes an
- * interrupted upload up again and does nothing twice; an import that was refused is followed by a new one.
+ * Finds the import to continue, or the id of a new one. The id is made from the file's content and the policy, so that
+ * repeating a command resumes an interrupted upload and never imports twice. A refused import is followed by a new one.
  */
 async function chooseImport(services: Services, { parent, policy }: Upload, digest: string) {
   const stem = `${policy === 'IMPORT_POLICY_SKIP' ? 'skip' : 'strict'}-${digest.slice(0, 20)}`;
@@ -80,19 +80,19 @@ async function chooseImport(services: Services, { parent, policy }: Upload, dige
   }
 }
 
-/** The server speaks of the bytes that it got; the user knows a file. */
-function ofFile(error: unknown, path: string): unknown {
+/** Replaces the field that the server names, `chunk`, by the file that the user knows. */
+function nameFile(error: unknown, path: string): unknown {
   if (!(error instanceof PairwiseError) || error.field !== 'chunk') return error;
   const message = `${path}: ${error.message.replace(/^chunk: /, '')}`;
   return new PairwiseError(error.reason, message, { metadata: error.metadata, cause: error });
 }
 
 /**
- * Uploads a file of pairs. A connection that breaks is taken up again where the server has got to.
+ * Uploads a file of pairs. After a lost connection it resumes at the last byte that the server has.
  * Throws the server's error for a file that it refuses.
  */
 export async function uploadPairs(services: Services, upload: Upload): Promise<Import> {
-  const size = sizeOf(upload.path);
+  const size = uploadSize(upload.path);
   const digest = await digestOf(upload.path);
   const { id, existing } = await chooseImport(services, upload, digest);
   if (existing?.state === ImportState.READY) return existing;
@@ -100,22 +100,22 @@ export async function uploadPairs(services: Services, upload: Upload): Promise<I
   if (offset > 0) upload.onResume(offset);
   const meter = byteMeter(basename(upload.path), size);
   try {
-    for (let left = triesWithoutProgress; ; left -= 1) {
+    for (let left = maxFailuresInARow; ; left -= 1) {
       try {
         const stream = requests(upload, id, offset, digest, (at) => meter.update(at));
         const { import: done } = await services.dataset.importPairs(stream, { signal: upload.signal });
         return done!;
       } catch (error) {
-        // A call that gRPC itself repeats after a lost connection begins at an offset that has passed.
+        // When gRPC itself retries a call, the retry starts at an offset that the server has already passed.
         const lost = reasonOf(error) === 'UNAVAILABLE';
         const now = upload.signal.aborted ? undefined : await find(services, `${upload.parent}/imports/${id}`);
         if (now?.state === ImportState.READY) return now;
         const committed = Number(now?.committedSizeBytes ?? 0);
         const moved = committed !== offset;
         if (upload.signal.aborted || (!lost && !moved) || now?.state === ImportState.FAILED || left === 1) {
-          throw ofFile(error, upload.path);
+          throw nameFile(error, upload.path);
         }
-        if (moved) left = triesWithoutProgress;
+        if (moved) left = maxFailuresInARow;
         offset = committed;
         upload.onResume(offset);
         await sleep(500, undefined, { signal: upload.signal });

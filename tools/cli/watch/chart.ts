@@ -7,7 +7,7 @@ export interface Series {
 
 const blocks = ' ▁▂▃▄▅▆▇█';
 
-/** Means over equal shares, so that a long series fits into so many columns. */
+/** Shrinks a long series to `columns` values, each the mean of its share. */
 export function squeeze(values: readonly number[], columns: number): number[] {
   if (values.length <= columns) return [...values];
   return Array.from({ length: columns }, (_, column) => {
@@ -20,8 +20,8 @@ export function squeeze(values: readonly number[], columns: number): number[] {
 }
 
 /**
- * A chart of a series as lines of text: a column for each value (or share of them), eighths of a line high, with the
- * largest and the least value at its left.
+ * A bar chart of a series as lines of text, `height` lines high, drawn in eighths of a line. The largest and the
+ * smallest value label the axis.
  */
 export function chart({ title, values }: Series, columns: number, height: number): string[] {
   const shown = squeeze(values.filter(Number.isFinite), columns);
@@ -29,7 +29,7 @@ export function chart({ title, values }: Series, columns: number, height: number
   const most = Math.max(...shown);
   const labels = [formatFigure(most), formatFigure(least)];
   const width = Math.max(...labels.map(({ length }) => length));
-  // The least value still shows, as the lowest block.
+  // The smallest value is still visible, as the lowest block.
   const eighths = shown.map((value) =>
     most === least ? height * 4 : 1 + Math.round(((value - least) / (most - least)) * (height * 8 - 1)),
   );
@@ -42,7 +42,7 @@ export function chart({ title, values }: Series, columns: number, height: number
   return [`${' '.repeat(width)} ${title}`, ...lines];
 }
 
-/** The lines of two charts next to each other. */
+/** Two charts side by side. */
 export function beside(left: readonly string[], right: readonly string[], gap = 3): string[] {
   const width = Math.max(...left.map(({ length }) => length)) + gap;
   return left.map((line, index) => `${line.padEnd(width)}${right[index] ?? ''}`);

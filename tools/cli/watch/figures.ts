@@ -1,6 +1,6 @@
 import type { MetricPoint } from '@pairwise/api';
 
-/** A figure with so many digits that changes show and the columns stay. */
+/** Formats a metric with enough digits to show changes, at a steady width. */
 export function formatFigure(value: number | undefined): string {
   if (value === undefined) return '';
   const size = Math.abs(value);
@@ -8,7 +8,7 @@ export function formatFigure(value: number | undefined): string {
   return value.toFixed(size < 10 ? 4 : size < 100 ? 3 : 1);
 }
 
-/** Loss, reward margin and accuracy of a point, the three that tell how a training goes; others are left out. */
+/** Loss, reward margin and accuracy: the three metrics that show how training goes. */
 export function headline({ values }: MetricPoint, prefix = ''): string {
   const shown = [
     ['loss', values[`${prefix}loss`]],
@@ -18,7 +18,7 @@ export function headline({ values }: MetricPoint, prefix = ''): string {
   return shown.flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${formatFigure(value)}`])).join('  ');
 }
 
-/** Whether a point is of evaluation: its figures have the prefix `eval_`. */
+/** Whether a point belongs to an evaluation: its metrics have the prefix `eval_`. */
 export function isEvaluation({ values }: MetricPoint): boolean {
   return Object.keys(values).some((name) => name.startsWith('eval_'));
 }

@@ -5,28 +5,28 @@ import type { View } from './view.ts';
 
 const clockOf = (time: Date | undefined) => formatTime(time).slice(11);
 
-/** Parts of the way at which progress is worth a line. */
-const shares = 20;
+/** A stage prints this many progress lines at most. */
+const linesPerStage = 20;
 
-/** A run as plain lines, for logs and pipes: events, every twentieth of a stage's way, all evaluations. */
+/** A run as plain lines, for logs and pipes: events, progress at every twentieth of a stage, all evaluations. */
 export function linesView(): View {
-  const told = new Map<string, number>();
+  const printed = new Map<string, number>();
   let steps = 0;
   let metricShare = 0;
 
   const progress = ({ name, progress: now }: Stage) => {
     if (now === undefined || now.totalCount <= 0n) return;
-    const share = Number((now.completedCount * BigInt(shares)) / now.totalCount);
+    const share = Number((now.completedCount * BigInt(linesPerStage)) / now.totalCount);
     if (name === 'train') steps = Number(now.totalCount);
-    // The metric points of the training say it better.
-    if (name === 'train' || share <= (told.get(name) ?? 0)) return;
-    told.set(name, share);
+    // Metric points show the progress of training.
+    if (name === 'train' || share <= (printed.get(name) ?? 0)) return;
+    printed.set(name, share);
     say(`${clockOf(new Date())}  ${name}: ${now.completedCount} of ${now.totalCount} ${now.unit}`);
   };
 
   const metrics = (point: MetricPoint) => {
     const evaluation = isEvaluation(point);
-    const share = steps === 0 ? Infinity : Math.floor((point.step * shares) / steps);
+    const share = steps === 0 ? Infinity : Math.floor((point.step * linesPerStage) / steps);
     if (!evaluation && share <= metricShare && point.step > 1) return;
     if (!evaluation && Number.isFinite(share)) metricShare = share;
     const of = steps === 0 ? '' : ` of ${steps}`;
@@ -40,7 +40,7 @@ export function linesView(): View {
     },
     event: ({ time, message }) => say(`${clockOf(time)}  ${message}`),
     metrics,
-    lost: (message) => void process.stderr.write(`the connection is lost (${message}); trying again\n`),
+    lost: (message) => void process.stderr.write(`connection lost (${message}); reconnecting\n`),
     close: () => undefined,
   };
 }

@@ -3,7 +3,7 @@ import { fields, formatBytes, formatCount, paint, table } from '../output.ts';
 import { beside, chart } from './chart.ts';
 import { formatFigure, isEvaluation } from './figures.ts';
 
-/** Charts of loss and reward margin over the steps, next to each other where there is room. */
+/** Charts of loss and reward margin over the steps, side by side if the terminal is wide enough. */
 function curves(points: readonly MetricPoint[], columns: number): string {
   const training = points.filter((point) => !isEvaluation(point) && point.step > 0);
   if (training.length < 3) return '';
@@ -24,7 +24,7 @@ const compared = [
   ['logps of rejected', 'eval_logps/rejected'],
 ] as const;
 
-/** Held-out figures before and after training. */
+/** Metrics on held-out pairs, before and after training. */
 function evaluation(points: readonly MetricPoint[]): string {
   const evaluations = points.filter(isEvaluation);
   const [before, after] = [evaluations[0], evaluations.at(-1)];
@@ -37,7 +37,7 @@ function evaluation(points: readonly MetricPoint[]): string {
   return table(['HELD-OUT PAIRS', 'BEFORE', 'AFTER'], rows);
 }
 
-/** The artifacts of a run, with how well llama.cpp reproduces the policy from each. */
+/** The artifacts of a run, with how closely llama.cpp reproduces the policy from each. */
 export function artifactTable(artifacts: readonly Artifact[]): string {
   const rows = artifacts.map(({ name, format, type, files, verification }) => [
     name.split('/').at(-1)!,
@@ -49,8 +49,8 @@ export function artifactTable(artifacts: readonly Artifact[]): string {
   return table(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'LARGEST DIFFERENCE IN LLAMA.CPP'], rows);
 }
 
-/** What a finished run has to show: curves, evaluation, artifacts. Empty parts are left out. */
-export function summary(run: Run, points: readonly MetricPoint[], columns: number): string {
+/** Summary of a finished run: curves, evaluation, artifacts. Empty parts are left out. */
+export function runSummary(run: Run, points: readonly MetricPoint[], columns: number): string {
   const { outputs } = run;
   const reference =
     outputs === undefined || outputs.referenceComputedCount + outputs.referenceReusedCount === 0

@@ -1,15 +1,15 @@
 import cliProgress, { type SingleBar } from 'cli-progress';
 import { type MetricPoint, type Run, type Stage, StageState } from '@pairwise/api';
 import { formatCount, formatSeconds, paint, say } from '../output.ts';
-import { barText, clock, pace } from '../progress.ts';
+import { barText, formatClock, rateMeter } from '../progress.ts';
 import { headline, isEvaluation } from './figures.ts';
 import type { View } from './view.ts';
 
 const nameWidth = 10;
 
-/** The stage that is under way, as a bar with rate and time left. */
+/** The current stage, as a bar with rate and time left. */
 function stageBar(stage: Stage) {
-  const rates = pace();
+  const rates = rateMeter();
   const began = stage.startTime ?? new Date();
   let now = stage;
   let figures = '';
@@ -17,10 +17,10 @@ function stageBar(stage: Stage) {
   const text = () => {
     const { completedCount: done = 0n, totalCount: total = 0n, unit = '' } = now.progress ?? {};
     const elapsed = (Date.now() - began.getTime()) / 1000;
-    if (total === 0n) return `  ${now.name.padEnd(nameWidth)}${paint('dim', clock(elapsed))}`;
+    if (total === 0n) return `  ${now.name.padEnd(nameWidth)}${paint('dim', formatClock(elapsed))}`;
     const counts = `${formatCount(done)}/${formatCount(total)} ${unit}`;
     const speed = rate === undefined ? '' : `  ${rate < 10 ? rate.toFixed(1) : formatCount(Math.round(rate))}/s`;
-    const left = rate === undefined || done >= total ? '' : `  ${clock(Number(total - done) / rate)} left`;
+    const left = rate === undefined || done >= total ? '' : `  ${formatClock(Number(total - done) / rate)} left`;
     const tail = `${counts}${speed}${left}${figures === '' ? '' : `  ${figures}`}`;
     const columns = Math.min(30, Math.max(6, process.stdout.columns - nameWidth - tail.length - 5));
     return `  ${now.name.padEnd(nameWidth)}${paint('cyan', barText(Number(done) / Number(total), columns))}  ${tail}`;
@@ -55,10 +55,10 @@ const marks: Partial<Record<StageState, string>> = {
   [StageState.CANCELLED]: paint('yellow', '■'),
 };
 
-/** A run on a terminal: a line for each finished stage, a live bar for the one under way. */
+/** A run on a terminal: a line for each finished stage and a live bar for the current one. */
 export function terminalView(): View {
   const finished = new Set<string>();
-  /** What each stage said of itself last, besides that it began and ended. */
+  /** Last message of each stage, other than that it started or ended. */
   const remarks = new Map<string, string>();
   let bar: ReturnType<typeof stageBar> | undefined;
   const clear = () => {
@@ -86,7 +86,7 @@ export function terminalView(): View {
           }
           bar.update(stage);
         } else {
-          // A run that is retried comes to its stages again.
+          // A retried run starts its stages again.
           finished.delete(stage.name);
         }
       }
@@ -99,7 +99,7 @@ export function terminalView(): View {
     },
     lost: (message) => {
       clear();
-      say(paint('yellow', `the connection is lost (${message}); trying again`));
+      say(paint('yellow', `connection lost (${message}); reconnecting`));
     },
     close: clear,
   };

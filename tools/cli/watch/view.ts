@@ -2,12 +2,12 @@ import type { MetricPoint, Run, RunEvent } from '@pairwise/api';
 
 /** One way of showing a run to a user. */
 export interface View {
-  /** The run as it is now. */
+  /** The current state of the run. */
   run(run: Run): void;
   event(event: RunEvent): void;
   metrics(point: MetricPoint): void;
-  /** The connection is gone and is being made again. */
+  /** The connection was lost and is being restored. */
   lost(message: string): void;
-  /** The watch is over, whether the run is or not. */
+  /** Called when watching ends, whether or not the run has. */
   close(): void;
 }

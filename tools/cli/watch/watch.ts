@@ -1,11 +1,11 @@
 import { type MetricPoint, type Run, RunState, WatchRunResponse } from '@pairwise/api';
 import type { Context } from '../context.ts';
-import { exitCodes, failureOf, report } from '../exit.ts';
+import { exitCodes, failureOf, printError } from '../exit.ts';
 import { shortName } from '../names.ts';
 import { formatSeconds, paint, say, sayJson } from '../output.ts';
 import { followRun } from './follow.ts';
 import { linesView } from './lines.ts';
-import { summary } from './summary.ts';
+import { runSummary } from './summary.ts';
 import { terminalView } from './terminal.ts';
 
 const codes: Partial<Record<RunState, number>> = {
@@ -14,25 +14,27 @@ const codes: Partial<Record<RunState, number>> = {
   [RunState.CANCELLED]: exitCodes.cancelled,
 };
 
-function sayEnd(context: Context, run: Run, points: readonly MetricPoint[]): void {
+function printEnd(context: Context, run: Run, points: readonly MetricPoint[]): void {
   const id = shortName(run.name, context.project);
-  const text = summary(run, points, process.stdout.isTTY ? process.stdout.columns : 100);
+  const text = runSummary(run, points, process.stdout.isTTY ? process.stdout.columns : 100);
   if (text !== '') say(`\n${text}`);
   const seconds = run.createTime && run.endTime ? (run.endTime.getTime() - run.createTime.getTime()) / 1000 : 0;
   if (run.state === RunState.SUCCEEDED) {
     say(`\n${paint('green', '✔')} ${id} succeeded in ${formatSeconds(seconds)}`);
     say(`  pairwise artifacts download ${id}`);
   } else if (run.state === RunState.CANCELLED) {
-    say(`\n${paint('yellow', '■')} ${id} was cancelled; 'pairwise runs retry ${id}' goes on from its last checkpoint`);
+    say(
+      `\n${paint('yellow', '■')} ${id} was cancelled; 'pairwise runs retry ${id}' continues from its last checkpoint`,
+    );
   } else {
-    say(`\n${paint('red', '✖')} ${id} failed; 'pairwise runs retry ${id}' goes on from its last checkpoint`);
-    report(failureOf(run.error), context);
+    say(`\n${paint('red', '✖')} ${id} failed; 'pairwise runs retry ${id}' continues from its last checkpoint`);
+    printError(failureOf(run.error), context);
   }
 }
 
 /**
- * Shows a run until it has ended, and returns the exit code for its end. Ctrl-C leaves it: the run goes on, and the
- * code is 130.
+ * Shows a run until it ends, and returns the exit code for its outcome. After Ctrl-C the run continues, and the code is
+ * 130.
  */
 export async function watch(context: Context, name: string): Promise<number> {
   const { services, json, interrupted, project } = context;
@@ -60,10 +62,10 @@ export async function watch(context: Context, name: string): Promise<number> {
   if (interrupted.aborted || last === undefined) {
     const id = shortName(name, project);
     process.stderr.write(
-      `\nDetached; the run goes on.\n  back to it:  pairwise runs watch ${id}\n  stop it:     pairwise runs cancel ${id}\n`,
+      `\nDetached; the run continues.\n  watch it:   pairwise runs watch ${id}\n  cancel it:  pairwise runs cancel ${id}\n`,
     );
     return exitCodes.detached;
   }
-  if (!json) sayEnd(context, last, points);
+  if (!json) printEnd(context, last, points);
   return codes[last.state] ?? exitCodes.failed;
 }
