@@ -4,11 +4,12 @@ import type { Artifact } from '@pairwise/api';
 import { connect, type Services } from 'pairwise/connection';
 import { paint, say, table } from 'pairwise/output';
 import { startPlatform, type Platform } from 'pairwise/up/platform';
-import { summary as runSummary } from 'pairwise/watch/summary';
+import { runSummary } from 'pairwise/watch/summary';
 import type { HeldOutQuestion } from './conversations.ts';
 import { downloadArtifact, exportBase, importPairs, startRun, watchRun } from './drive.ts';
 import { evaluate, type Evaluation } from './evaluate.ts';
 import { watchMemory } from './memory.ts';
+import { picture } from './picture.ts';
 import { reportPage } from './report.ts';
 import { summarise, targets, type Findings } from './summary.ts';
 
@@ -101,6 +102,7 @@ function conclude(findings: Findings, questions: readonly HeldOutQuestion[]): bo
   const checks = targets(summary, findings);
   writeFileSync(join(root, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
   writeFileSync(join(root, 'report.html'), reportPage(summary, findings, questions, checks));
+  writeFileSync(join(root, 'picture.svg'), picture(summary, findings, questions));
   say(`\n${comparison(base, tuned)}\n`);
   for (const [index, { question }] of questions.slice(0, 3).entries()) {
     say(`${paint('bold', question)}\n  before  ${base.greedy[index]!.text}\n  after   ${tuned.greedy[index]!.text}`);
