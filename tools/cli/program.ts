@@ -20,7 +20,8 @@ A first run:
   $ pairwise runs create -f run.yaml --watch
   $ pairwise artifacts download <run>`;
 
-const globalHint = `
+/** Ends the help of every command that calls the platform. */
+export const globalHint = `
 Every command also takes --address, --token-file, --tls, --tls-ca, --project and --json; see 'pairwise --help'.`;
 
 /** Applies the settings that commander does not pass on to subcommands. */
