@@ -1,20 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { Dataset, DatasetVersion, type DatasetReport, Import, ImportPolicy } from '@pairwise/api';
-import { PairwiseError } from '@pairwise/errors';
+import { Dataset, DatasetVersion } from '@pairwise/api';
 import { Command, Option } from 'commander';
 import { type Context, action } from '../context.ts';
 import { resourceName, shortName, versionName } from '../names.ts';
-import { fields, formatBytes, formatCount, formatTime, paint, say, sayJson, table } from '../output.ts';
+import { fields, formatCount, formatTime, say, sayJson, table } from '../output.ts';
 import { readAll } from '../paging.ts';
+import { importFiles, importHelp, printRefused } from './importFiles.ts';
 import { limitOption } from './options.ts';
-import { uploadPairs, uploadSize } from './upload.ts';
-
-interface ImportOptions {
-  policy: 'strict' | 'skip';
-  seal: boolean;
-}
-
-const policies = { strict: ImportPolicy.STRICT, skip: ImportPolicy.SKIP } as const;
 
 /** `pairwise datasets ...`. */
 export function datasetsCommand(): Command {
@@ -46,83 +38,6 @@ export function datasetsCommand(): Command {
   return datasets;
 }
 
-const importHelp = `
-A row is {"prompt", "chosen", "rejected"} with texts or message lists, or {"chosen", "rejected"} that both begin with the
-prompt. Run the same command again to resume an interrupted upload.
-
-Examples:
-  $ pairwise datasets import concise pairs.jsonl
-  $ pairwise datasets import hh train.jsonl.gz more.jsonl.gz --policy skip`;
-
-async function importFiles(
-  context: Context,
-  dataset: string,
-  files: string[],
-  { policy, seal }: ImportOptions,
-): Promise<undefined> {
-  const { services, json, project, interrupted } = context;
-  const parent = resourceName('datasets', dataset, project);
-  // Checked first, so that a mistyped file name creates nothing.
-  files.forEach(uploadSize);
-  await ensureDataset(context, parent);
-  const rows: string[][] = [];
-  const reports: DatasetReport[] = [];
-  for (const path of files) {
-    const onResume = (offset: number) => void process.stderr.write(`${path}: resuming at ${formatBytes(offset)}\n`);
-    const upload = { parent, path, policy: policies[policy], signal: interrupted, onResume };
-    const done = await uploadPairs(services, upload);
-    if (json) sayJson(Import.toJSON(done));
-    if (done.report === undefined) continue;
-    const { acceptedCount, refusedCount, duplicateCount } = done.report;
-    rows.push([path, ...[acceptedCount, duplicateCount, refusedCount].map(formatCount)]);
-    reports.push(done.report);
-  }
-  if (!json) {
-    say(table(['FILE', 'ACCEPTED', 'DUPLICATES', 'REFUSED'], rows));
-    for (const report of reports) sayRefused(report);
-  }
-  if (!seal) return undefined;
-  const version = await sealVersion(context, parent);
-  if (json) sayJson(DatasetVersion.toJSON(version));
-  else say(`\n${paint('green', '✔')} ${shortName(version.name, project)}: ${formatCount(version.pairCount)} pairs`);
-  return undefined;
-}
-
-async function ensureDataset({ services, project }: Context, name: string): Promise<void> {
-  const datasetId = name.split('/').at(-1)!;
-  const parent = name.split('/').slice(0, 2).join('/') || project;
-  try {
-    await services.dataset.getDataset({ name });
-  } catch (error) {
-    if (!(error instanceof PairwiseError) || error.reason !== 'NOT_FOUND') throw error;
-    await services.dataset.createDataset({ parent, datasetId, requestId: randomUUID(), validateOnly: false });
-  }
-}
-
-/** Seals what was imported. If the newest version has all of it already, as after a repeated command, returns that. */
-async function sealVersion({ services }: Context, parent: string): Promise<DatasetVersion> {
-  try {
-    return (await services.dataset.sealVersion({ parent, requestId: randomUUID() })).version!;
-  } catch (error) {
-    if (!(error instanceof PairwiseError) || error.reason !== 'EMPTY_DATASET') throw error;
-    const { dataset } = await services.dataset.getDataset({ name: parent });
-    if (dataset!.latestVersion === 0) throw error;
-    const name = `${parent}/versions/${dataset!.latestVersion}`;
-    return (await services.dataset.getDatasetVersion({ name })).version!;
-  }
-}
-
-/** Prints the refused rows by reason. */
-function sayRefused({ refused, refusedCount }: DatasetReport): void {
-  if (refusedCount === 0) return;
-  const rows = refused.map(({ reason, count, firstLines }) => [
-    reason,
-    formatCount(count),
-    `${firstLines.slice(0, 8).join(', ')}${count > Math.min(8, firstLines.length) ? ', …' : ''}`,
-  ]);
-  say(`\n${table(['REFUSED BECAUSE', 'ROWS', 'LINES'], rows)}`);
-}
-
 async function list({ services, json, project }: Context, { limit }: { limit: number }): Promise<undefined> {
   const datasets = await readAll(limit, async (page) => {
     const { datasets: items, nextPageToken } = await services.dataset.listDatasets({ parent: project, ...page });
@@ -147,7 +62,7 @@ async function get(context: Context, text: string): Promise<undefined> {
   if (version !== undefined) {
     const found = (await services.dataset.getDatasetVersion({ name: version })).version!;
     if (json) sayJson(DatasetVersion.toJSON(found));
-    else sayVersion(found, project);
+    else printVersion(found, project);
     return undefined;
   }
   const name = resourceName('datasets', text, project);
@@ -177,7 +92,7 @@ async function get(context: Context, text: string): Promise<undefined> {
   return undefined;
 }
 
-function sayVersion(version: DatasetVersion, project: string): void {
+function printVersion(version: DatasetVersion, project: string): void {
   const { name, pairCount, createTime, digest, report } = version;
   const pairs = [
     ['version', shortName(name, project)],
@@ -189,7 +104,7 @@ function sayVersion(version: DatasetVersion, project: string): void {
     ['digest', digest],
   ] as const;
   say(fields(pairs));
-  if (report !== undefined) sayRefused(report);
+  if (report !== undefined) printRefused(report);
 }
 
 async function remove({ services, json, project }: Context, text: string): Promise<undefined> {

@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { once } from 'node:events';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileInfo } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Services } from '../connection.ts';
+import { fileDigest } from './fileDigest.ts';
 
 export interface Download {
   /** Resource name of the artifact. */
@@ -26,12 +26,6 @@ export function placeOf(folder: string, path: string): string {
   const within = relative(folder, place);
   if (within !== '' && within !== '..' && !within.startsWith(`..${sep}`) && !path.includes('\0')) return place;
   throw new PairwiseError('INVALID_FILE', `the artifact has a file '${path}', which is outside of its folder`);
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return `sha256:${hash.digest('hex')}`;
 }
 
 const receivedBytes = (path: string) => (existsSync(path) ? statSync(path).size : 0);
@@ -80,7 +74,7 @@ async function fetchAll(services: Services, download: Download, part: string): P
 export async function downloadFile(services: Services, download: Download): Promise<string> {
   const { file, folder } = download;
   const place = placeOf(folder, file.path);
-  if (existsSync(place) && (await digestOf(place)) === file.digest) {
+  if (existsSync(place) && (await fileDigest(place)) === file.digest) {
     download.onProgress(Number(file.sizeBytes));
     return place;
   }
@@ -90,7 +84,7 @@ export async function downloadFile(services: Services, download: Download): Prom
   await fetchAll(services, download, part);
   // An empty file is never fetched.
   if (!existsSync(part)) await once(createWriteStream(part).end(), 'close');
-  if ((await digestOf(part)) === file.digest) {
+  if ((await fileDigest(part)) === file.digest) {
     renameSync(part, place);
     return place;
   }

@@ -74,7 +74,7 @@ async function importModel(context: Context, text: string, { id = '' }: { id?: s
   interrupted.throwIfAborted();
   if (json) sayJson(Model.toJSON(model));
   if (model.state === ModelState.FAILED) throw failureOf(model.error);
-  if (!json) sayModel(model, project);
+  if (!json) printModel(model, project);
   return exitCodes.succeeded;
 }
 
@@ -100,7 +100,7 @@ async function followImport({ services, interrupted }: Context, started: Model):
   return model;
 }
 
-function sayModel(model: Model, project: string): void {
+function printModel(model: Model, project: string): void {
   say(`${paint('green', '✔')} ${shortName(model.name, project)}`);
   const size = model.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n);
   const pairs = [

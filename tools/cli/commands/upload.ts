@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +6,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { usage } from '../exit.ts';
 import type { Services } from '../connection.ts';
 import { byteMeter } from '../progress.ts';
+import { fileDigest } from './fileDigest.ts';
 
 export interface Upload {
   /** `projects/{project}/datasets/{dataset}`. */
@@ -32,12 +32,6 @@ export function uploadSize(path: string): number {
   return usage(`${path} is not a file`);
 }
 
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest('hex');
-}
-
 async function* requests(
   upload: Upload,
   importId: string,
@@ -53,7 +47,7 @@ async function* requests(
     at += (chunk as Buffer).length;
     sent(at);
   }
-  yield { payload: { $case: 'finish', value: { digest: `sha256:${digest}` } } };
+  yield { payload: { $case: 'finish', value: { digest } } };
 }
 
 const reasonOf = (error: unknown) => (error instanceof PairwiseError ? error.reason : undefined);
@@ -72,7 +66,7 @@ async function find(services: Services, name: string): Promise<Import | undefine
  * repeating a command resumes an interrupted upload and never imports twice. A refused import is followed by a new one.
  */
 async function chooseImport(services: Services, { parent, policy }: Upload, digest: string) {
-  const stem = `${policy === 'IMPORT_POLICY_SKIP' ? 'skip' : 'strict'}-${digest.slice(0, 20)}`;
+  const stem = `${policy === 'IMPORT_POLICY_SKIP' ? 'skip' : 'strict'}-${digest.slice('sha256:'.length, 'sha256:'.length + 20)}`;
   for (let attempt = 1; ; attempt += 1) {
     const id = attempt === 1 ? stem : `${stem}-${attempt}`;
     const existing = await find(services, `${parent}/imports/${id}`);
@@ -93,7 +87,7 @@ function nameFile(error: unknown, path: string): unknown {
  */
 export async function uploadPairs(services: Services, upload: Upload): Promise<Import> {
   const size = uploadSize(upload.path);
-  const digest = await digestOf(upload.path);
+  const digest = await fileDigest(upload.path);
   const { id, existing } = await chooseImport(services, upload, digest);
   if (existing?.state === ImportState.READY) return existing;
   let offset = Number(existing?.committedSizeBytes ?? 0);
