@@ -26,7 +26,7 @@ Generated from the comments in \`proto/pairwise/v1\`. All services answer at one
 - Requests that create or change something take a \`request_id\`; repeating a call with the same id changes nothing more.
 - List calls return pages: pass \`next_page_token\` as the next \`page_token\`, until it is empty.
 - Errors are \`google.rpc.Status\` with an \`ErrorInfo\`, whose \`reason\` is one of [ErrorReason](#errorreason).
-- A field marked _optional_ has a default that differs from zero; unset and zero are not the same.
+- An _optional_ field that is not set takes its default; zero is a value like any other.
 - Fields of one _oneof_ exclude each other.`;
 
 /** \`docs/api.md\`. */

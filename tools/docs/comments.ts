@@ -36,10 +36,11 @@ function fileOf(desc: Commented) {
   return desc.kind === 'rpc' || desc.kind === 'field' || desc.kind === 'enum_value' ? desc.parent.file : desc.file;
 }
 
-/** The comment above a declaration, as one paragraph; empty if there is none. */
+/** The comment above a declaration, each paragraph on one line; empty if there is none. */
 export function commentOf(desc: Commented): string {
   const path = pathOf(desc).join('.');
   const locations = fileOf(desc).proto.sourceCodeInfo?.location ?? [];
   const found = locations.find((location) => location.path.join('.') === path);
-  return (found?.leadingComments ?? '').trim().replaceAll(/\s*\n\s*/g, ' ');
+  const paragraphs = (found?.leadingComments ?? '').split(/\n\s*\n/);
+  return paragraphs.map((text) => text.trim().replaceAll(/\s*\n\s*/g, ' ')).join('\n\n');
 }
