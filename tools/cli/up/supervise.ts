@@ -35,9 +35,9 @@ export interface Supervised {
   kill(): void;
 }
 
-const leash = new URL('leash.ts', import.meta.url).href;
+const parentWatch = new URL('parentWatch.ts', import.meta.url).href;
 /** V8 would keep 32 MB in each process for young objects, most of it unused by processes that compute elsewhere. */
-const nodeFlags = ['--max-semi-space-size=4', '--import', leash];
+const nodeFlags = ['--max-semi-space-size=4', '--import', parentWatch];
 /** Pauses before a process is started again: the first, and the longest. Each is twice the one before. */
 const firstPauseMs = 200;
 const longestPauseMs = 10_000;
