@@ -19,7 +19,7 @@ test.each([
   [2, /give the spec with --file/, ['runs', 'create']],
   [2, /none\.jsonl cannot be read: ENOENT/, ['datasets', 'import', 'concise', 'none.jsonl']],
   [2, /'No_Id' is not a valid dataset name; use an id/, ['datasets', 'get', 'No_Id']],
-  [2, /'nowhere' is no address; it must be host:port/, ['up', '--listen', 'nowhere']],
+  [2, /'nowhere' is not a valid address; it must be host:port/, ['up', '--listen', 'nowhere']],
   [2, /other machines can reach 0\.0\.0\.0:1: set PAIRWISE_TLS_CERT/, ['up', '--listen', '0.0.0.0:1']],
   [3, /nothing is listening at 127\.0\.0\.1:1; start the platform with 'pairwise up'/, ['runs', 'list']],
   [3, /nothing is listening at 127\.0\.0\.1:1/, ['doctor']],

@@ -20,17 +20,19 @@ interface UpOptions {
 export function upCommand(): Command {
   return new Command('up')
     .description('run the whole platform on this machine, until Ctrl-C')
-    .addOption(new Option('--data <folder>', 'everything is kept here').env('PAIRWISE_DATA').default('./pairwise-data'))
     .addOption(
-      new Option('--listen <host:port>', 'the one address of the platform')
-        .env('PAIRWISE_ADDRESS')
-        .default(defaultAddress),
+      new Option('--data <folder>', 'where the platform stores everything')
+        .env('PAIRWISE_DATA')
+        .default('./pairwise-data'),
     )
-    .option('--model-root <folder...>', 'read models below these folders only (PAIRWISE_MODEL_ROOTS)')
-    .addOption(new Option('--tls-cert <file>', 'certificate chain, PEM').env('PAIRWISE_TLS_CERT'))
-    .addOption(new Option('--tls-key <file>', 'its key, PEM').env('PAIRWISE_TLS_KEY'))
-    .addOption(new Option('--access-file <file>', 'tokens and their roles, JSON').env('PAIRWISE_ACCESS_FILE'))
-    .option('--insecure', 'let other machines in without TLS and token (PAIRWISE_INSECURE)')
+    .addOption(
+      new Option('--listen <host:port>', 'address of the platform').env('PAIRWISE_ADDRESS').default(defaultAddress),
+    )
+    .option('--model-root <folder...>', 'read models only below these folders (PAIRWISE_MODEL_ROOTS)')
+    .addOption(new Option('--tls-cert <file>', 'PEM file with the certificate chain').env('PAIRWISE_TLS_CERT'))
+    .addOption(new Option('--tls-key <file>', 'PEM file with its key').env('PAIRWISE_TLS_KEY'))
+    .addOption(new Option('--access-file <file>', 'JSON file with tokens and their roles').env('PAIRWISE_ACCESS_FILE'))
+    .option('--insecure', 'accept other machines without TLS and token (PAIRWISE_INSECURE)')
     .addHelpText('after', upHelp)
     .action(async function (this: Command) {
       process.exitCode = await up(this.optsWithGlobals<UpOptions & { tokenFile?: string }>());
@@ -38,12 +40,15 @@ export function upCommand(): Command {
 }
 
 const upHelp = `
-It starts Postgres (or uses DATABASE_URL), the five services and two workers, and starts again what dies. Everything
-else of the environment goes to them: PAIRWISE_THREADS, PAIRWISE_DEVICE, PAIRWISE_BLOB_URL, HF_*, OTEL_*.
+Starts Postgres (or uses DATABASE_URL), the five services and two workers, and restarts any that die. They inherit the
+rest of the environment, such as PAIRWISE_THREADS, PAIRWISE_DEVICE, PAIRWISE_BLOB_URL, HF_* and OTEL_*.
+
 An address that other machines can reach needs --tls-cert, --tls-key and --token-file, or --insecure. A token file holds
-one line of at least 16 characters, which every caller must show (PAIRWISE_TOKEN_FILE); 'pairwise access token' makes one.
-With --access-file callers have tokens of their own, with roles; that of --token-file must be among them, as admin on *.
-Ctrl-C stops all in order; a second one at once. Nothing is lost either way.
+one line of at least 16 characters, which every caller must send (PAIRWISE_TOKEN_FILE); 'pairwise access token' creates
+one. With --access-file, callers have their own tokens with roles; the token of --token-file must be among them, with the
+role admin on *.
+
+Ctrl-C stops everything gracefully, a second Ctrl-C at once. Nothing is lost either way.
 
 Examples:
   $ pairwise up
@@ -65,26 +70,26 @@ function platformOptions(options: UpOptions & { tokenFile?: string }): PlatformO
   };
 }
 
-/** One line an event: for people on a terminal, JSON elsewhere. */
+/** Prints one line per event: readable on a terminal, JSON elsewhere. */
 function write(line: LogLine): void {
   process.stdout.write(`${process.stdout.isTTY ? formatLine(line) : JSON.stringify(line)}\n`);
 }
 
-/** Brings the platform up and waits for SIGINT, SIGTERM or SIGHUP. A second one ends everything at once. */
+/** Starts the platform and runs until SIGINT, SIGTERM or SIGHUP. A second signal ends everything at once. */
 async function up(options: UpOptions & { tokenFile?: string }): Promise<number> {
   const { startPlatform } = await import('./platform.ts');
-  // A terminal that was closed is no reason to leave the platform without its supervisor.
+  // The supervisor must survive a closed terminal.
   process.stdout.removeAllListeners('error').on('error', () => undefined);
   const stopping = new AbortController();
   let platform: Platform | undefined;
-  const asked = new Promise<void>((tell) => {
+  const stopRequested = new Promise<void>((resolve) => {
     const stop = () => {
       if (stopping.signal.aborted) {
         platform?.kill();
         process.exit(exitCodes.detached);
       }
       stopping.abort();
-      tell();
+      resolve();
     };
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   });
@@ -92,12 +97,12 @@ async function up(options: UpOptions & { tokenFile?: string }): Promise<number> 
     platform = await startPlatform({ ...platformOptions(options), log: write, signal: stopping.signal });
   } catch (error) {
     if (stopping.signal.aborted) return exitCodes.succeeded;
-    // An address, a file or a variable that cannot be used is for the user to change.
+    // An unusable address, file or variable is the user's to correct.
     if (error instanceof PairwiseError && error.reason === 'INVALID_ARGUMENT') usage(error.message);
     throw error;
   }
   if (process.stdout.isTTY) process.stdout.write(`${paint('green', 'Ready.')} Ctrl-C stops it.\n`);
-  await asked;
+  await stopRequested;
   await platform.stop();
   return exitCodes.succeeded;
 }

@@ -3,18 +3,18 @@ import { join, resolve } from 'node:path';
 import { isLoopback } from '@pairwise/rpc';
 import { type PlatformProcess, processes } from './processes.ts';
 
-/** The processes that serve, in the order of their ports. */
+/** The processes that serve the API, in the order of their ports. */
 export const servers = processes.filter((one) => 'variable' in one);
 
 /** All processes in the order of their ports. */
 export const listeners: readonly PlatformProcess[] = [...servers, ...processes.filter((one) => !('variable' in one))];
 
-/** Where a process tells of its health: a server where it serves, a worker at a port for that alone. */
+/** Where a process answers health checks: a server on its own port, a worker on a port only for that. */
 export function healthAddress({ name }: PlatformProcess, ports: readonly number[]): string {
   return `127.0.0.1:${ports[listeners.findIndex((one) => one.name === name)] ?? 0}`;
 }
 
-/** Variables of the front and of clients, which mean something else, or nothing, to the processes behind the front. */
+/** Variables for the front and for clients, which the processes behind the front must not inherit. */
 const frontOnly = new Set([
   'PAIRWISE_ADDRESS',
   'PAIRWISE_LISTEN',
@@ -40,7 +40,7 @@ export interface Surroundings {
   modelRoots: readonly string[] | undefined;
 }
 
-/** Folders below which models may be read by `file://`: on loopback, if none are named, whatever the user has at hand. */
+/** Folders below which `file://` may read models. Default on loopback: the working folder and the home folder. */
 function rootsOf({ modelRoots, environment, address }: Surroundings): string {
   if (modelRoots !== undefined) return modelRoots.map((folder) => resolve(folder)).join(':');
   const named = environment['PAIRWISE_MODEL_ROOTS'];
@@ -55,14 +55,14 @@ export function environmentOf(one: PlatformProcess, surroundings: Surroundings):
     servers.map(({ variable }, index) => [variable, `127.0.0.1:${ports[index] ?? 0}`]),
   );
   return {
-    // What V8 makes of the sources, for the next start, which takes a third less time then.
+    // V8's compile cache makes the next start a third faster.
     NODE_COMPILE_CACHE: join(dataFolder, 'compiled'),
     PAIRWISE_THREADS: String(availableParallelism()),
     ...Object.fromEntries(Object.entries(environment).filter(([name]) => !frontOnly.has(name))),
     ...addresses,
     PAIRWISE_DATA: dataFolder,
     DATABASE_URL: databaseUrl,
-    // They listen on loopback and without TLS, as the front expects; the token they want all the same.
+    // They listen on loopback without TLS, as the front expects, but still require the token.
     ...(tokenFile === undefined ? {} : { PAIRWISE_TOKEN_FILE: resolve(tokenFile) }),
     ...(accessFile === undefined ? {} : { PAIRWISE_ACCESS_FILE: resolve(accessFile) }),
     [one.variable === undefined ? 'PAIRWISE_HEALTH_LISTEN' : 'PAIRWISE_LISTEN']: healthAddress(one, ports),

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
 import { openClient } from '@pairwise/rpc';
 
-/** grpc.health.v1, as far as it is asked here. */
+/** The part of grpc.health.v1 that is used here. */
 const health = {
   check: {
     path: '/grpc.health.v1.Health/Check',
@@ -17,7 +17,7 @@ const health = {
   },
 } as const;
 
-/** Waits until a process on loopback says that it is ready. Throws the signal's reason once that is aborted. */
+/** Waits until a process on loopback reports that it is ready. Throws the signal's reason when aborted. */
 export async function untilReady(address: string, signal: AbortSignal): Promise<void> {
   const client = openClient(health, { address });
   try {
@@ -35,7 +35,7 @@ export async function untilReady(address: string, signal: AbortSignal): Promise<
   }
 }
 
-/** Asks a process on loopback whether it does what it lives for, which one that is frozen or stuck does not. */
+/** Checks whether a process on loopback is alive. A frozen or stuck process is not. */
 export function openLiveness(address: string): Liveness {
   const client = openClient(health, { address });
   return {
@@ -52,7 +52,7 @@ export function openLiveness(address: string): Liveness {
 }
 
 export interface Liveness {
-  /** False also where there is no answer before the signal aborts. */
+  /** Also false if there is no answer before the signal aborts. */
   lives(signal: AbortSignal): Promise<boolean>;
   close(): void;
 }

@@ -15,7 +15,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** `pairwise up`, from the moment when it is up. */
+/** Starts `pairwise up` and waits until it is up. */
 async function start(): Promise<ChildProcess> {
   const program = join(import.meta.dirname, '../main.ts');
   const words = [program, 'up', '--data', join(folder, 'data'), '--listen', '127.0.0.1:0'];
@@ -27,7 +27,7 @@ async function start(): Promise<ChildProcess> {
   return up;
 }
 
-/** What `ps` tells of the processes that descend from one, by pid. */
+/** Command lines of all descendants of a process, by pid, from `ps`. */
 function descendants(root: number): Map<number, string> {
   const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' }).split('\n');
   const all = rows.flatMap((row) => {
@@ -53,7 +53,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test('nothing is left of a platform whose supervisor was killed, and the next start works', async () => {
+test('killing the supervisor leaves no process behind, and the next start works', async () => {
   const first = await start();
   const family = descendants(first.pid!);
   const commands = [...family.values()];

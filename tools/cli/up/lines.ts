@@ -1,6 +1,6 @@
 import { stripVTControlCharacters, styleText } from 'node:util';
 
-/** One event of the platform: a line of a process's log, or one of the supervisor's own (`service` is `up`). */
+/** One event of the platform: a line of a process's log, or an event of the supervisor (`service` is `up`). */
 export interface LogLine {
   /** ISO 8601. */
   time: string;
@@ -10,10 +10,10 @@ export interface LogLine {
   [field: string]: unknown;
 }
 
-/** Fields that a reader of a terminal does not miss. */
-const left = new Set(['time', 'level', 'service', 'msg', 'trace_id', 'span_id', 'err', 'pid', 'hostname']);
+/** Fields that are left out on a terminal. */
+const hidden = new Set(['time', 'level', 'service', 'msg', 'trace_id', 'span_id', 'err', 'pid', 'hostname']);
 
-/** A line of a process's output: pino's JSON, or whatever else it wrote. */
+/** Parses a line of a process's output: pino's JSON, or any other text. */
 export function readLine(text: string, service: string, level: string): LogLine {
   try {
     const value = JSON.parse(text) as Partial<LogLine>;
@@ -38,7 +38,7 @@ interface LoggedError {
   stack?: unknown;
 }
 
-/** What an error says beyond the line's message; its stack is for defects alone. */
+/** The error's message, unless the line's message has it already, and its stack for level `error`. */
 function errorText(error: unknown, line: LogLine): string {
   const { message, stack } = (error ?? {}) as LoggedError;
   const text = typeof message === 'string' && !line.msg.includes(message) ? `: ${message}` : '';
@@ -46,7 +46,7 @@ function errorText(error: unknown, line: LogLine): string {
   return trace === '' ? text : `${text}\n${styleText('dim', trace, { stream: process.stdout })}`;
 }
 
-/** An event as one line for people: `12:03:22 dataset  imported  pairs=1000`. */
+/** An event as one readable line: `12:03:22 dataset  imported  pairs=1000`. */
 export function formatLine(line: LogLine): string {
   const paint = (style: Parameters<typeof styleText>[0], text: string) =>
     styleText(style, text, { stream: process.stdout });
@@ -54,7 +54,7 @@ export function formatLine(line: LogLine): string {
   const colour = colours[line.level as keyof typeof colours] as 'yellow' | 'red' | undefined;
   const message = colour === undefined ? line.msg : paint(colour, line.msg);
   const fields = Object.entries(line)
-    .filter(([name, value]) => !left.has(name) && value !== undefined)
+    .filter(([name, value]) => !hidden.has(name) && value !== undefined)
     .map(([name, value]) => `${name.replace(/^pairwise\.(\w+)\.id$/, '$1')}=${valueOf(value)}`);
   const tail = fields.length === 0 ? '' : `  ${paint('dim', fields.join(' '))}`;
   return `${paint('dim', time)} ${paint('cyan', line.service.padEnd(16))} ${message}${tail}${errorText(line['err'], line)}`;

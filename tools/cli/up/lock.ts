@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 
 /**
- * When a process started, in whatever form the system tells it: with the pid it names a process for ever. Undefined for
- * one that is gone, be it that nobody has asked yet how it ended, as in a container whose first process asks for none.
+ * When a process started, in the system's own format. Together with the pid it identifies a process uniquely. Undefined
+ * for a process that has ended, also if it is still a zombie, as in a container whose first process reaps none.
  */
 function startOf(pid: number): string | undefined {
   try {
@@ -22,7 +22,7 @@ function startOf(pid: number): string | undefined {
 
 const identity = (pid: number, start: string | undefined) => `${pid} ${start ?? ''}`.trim();
 
-/** The pid of the living process that holds a lock, if there is one. */
+/** Pid of the running process that holds a lock, if any. */
 function holderOf(path: string): number | undefined {
   try {
     const text = readFileSync(path, 'utf8').trim();
@@ -36,16 +36,16 @@ function holderOf(path: string): number | undefined {
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
-function makeFolder(folder: string): void {
+function createFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    const message = `the data folder ${folder} cannot be made (${codeOf(error) ?? String(error)}); choose another with --data`;
+    const message = `the data folder ${folder} cannot be created (${codeOf(error) ?? String(error)}); choose another with --data`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'PAIRWISE_DATA', cause: error });
   }
 }
 
-/** Writes the lock in one stroke, so that nobody sees it half-written. False if there is one already. */
+/** Writes the lock atomically. Returns false if there is one already. */
 function tryLock(path: string): boolean {
   const own = `${path}.${process.pid}`;
   try {
@@ -61,12 +61,12 @@ function tryLock(path: string): boolean {
   }
 }
 
-/** Removes the lock of a process that is gone. */
-function takeAway(path: string): void {
+/** Removes the lock of a process that has ended. */
+function removeStale(path: string): void {
   const stale = `${path}.stale.${process.pid}`;
   try {
     renameSync(path, stale);
-    // Another one that starts at this moment may have put its own there in between.
+    // Another process that starts at the same moment may have written its own lock in between.
     if (holderOf(stale) !== undefined) linkSync(stale, path);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
@@ -75,26 +75,26 @@ function takeAway(path: string): void {
 }
 
 /**
- * Makes a data folder this process's own, until the returned function gives it back. The lock of a process that is gone
- * counts for nothing. Throws IN_USE with the pid of a living holder, INVALID_ARGUMENT for a folder that cannot be used.
+ * Locks a data folder for this process; the returned function releases it. The lock of a process that has ended is
+ * ignored. Throws IN_USE with the pid of a running holder, and INVALID_ARGUMENT for an unusable folder.
  */
 export function lockFolder(folder: string): () => void {
-  makeFolder(folder);
+  createFolder(folder);
   const path = join(folder, 'lock');
   while (!tryLock(path)) {
     const holder = holderOf(path);
     if (holder !== undefined) {
-      const message = `process ${holder} runs Pairwise on ${folder}; stop it first, or choose another folder with --data`;
+      const message = `process ${holder} is running Pairwise on ${folder}; stop it first, or choose another folder with --data`;
       throw new PairwiseError('IN_USE', message, { metadata: { pid: String(holder) } });
     }
-    takeAway(path);
+    removeStale(path);
   }
   return () => rmSync(path, { force: true });
 }
 
 /**
- * Closes a data folder to other users, also one that an earlier version made for all to read. False where others can
- * look into it all the same: it belongs to another user, who alone may close it.
+ * Makes a data folder private, including one that an earlier version left readable for everyone. Returns false if others can
+ * still read it: it belongs to another user, and only its owner may change it.
  */
 export function closeFolder(folder: string): boolean {
   try {

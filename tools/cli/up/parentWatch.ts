@@ -1,5 +1,5 @@
-// Loaded into every process of the platform: when the supervisor is gone, however it went, a process gets this long to
-// end in good order, and is not left behind if it cannot.
+// Loaded into every process of the platform. When the supervisor is gone, for whatever reason, a process has this long to
+// stop gracefully before it exits.
 const graceMs = 20_000;
 
 process.once('disconnect', () => setTimeout(() => process.exit(1), graceMs).unref());

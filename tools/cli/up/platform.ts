@@ -14,45 +14,45 @@ import { type PlatformProcess, type ProcessName, processes } from './processes.t
 import { type Supervised, supervise } from './supervise.ts';
 
 export interface PlatformOptions extends Pick<Access, 'tls' | 'tokenFile' | 'accessFile' | 'insecure'> {
-  /** Made if missing, and closed to other users: Postgres, blobs, caches. One platform at a time. */
+  /** Postgres, blobs and caches. Created if missing, and made private. One platform at a time. */
   dataFolder: string;
-  /** The front's `host:port`; port 0 takes any free one. Default `127.0.0.1:7410`. */
+  /** `host:port` of the front; port 0 picks a free one. Default: `127.0.0.1:7410`. */
   address?: string | undefined;
-  /** A Postgres of one's own. Default: an embedded one in the data folder. */
+  /** An existing Postgres. Default: an embedded one in the data folder. */
   databaseUrl?: string | undefined;
   /**
-   * Folders below which models are read by `file://`. Default: PAIRWISE_MODEL_ROOTS; without it, on loopback the working
-   * folder and the home, else none.
+   * Folders below which `file://` may read models. Default: PAIRWISE_MODEL_ROOTS; if that is not set, the working folder and
+   * the home folder on loopback, and none otherwise.
    */
   modelRoots?: readonly string[] | undefined;
-  /** Variables for the processes besides those that the platform sets. Default: this process's. */
+  /** Environment of the processes, to which the platform adds its own variables. Default: that of this process. */
   environment?: NodeJS.ProcessEnv | undefined;
-  /** Told of every event. Default: silent. */
+  /** Called with every event. Default: none. */
   log?: ((line: LogLine) => void) | undefined;
-  /** Gives up starting. */
+  /** Aborts starting. */
   signal?: AbortSignal | undefined;
 }
 
 export interface Platform {
-  /** `host:port` of the front: all that clients need. */
+  /** `host:port` of the front, for clients. */
   address: string;
   databaseUrl: string;
-  /** Pid of a process as it is now; undefined while it is being started again, and for a Postgres of one's own. */
+  /** Current pid of a process; undefined while it restarts, and for an existing Postgres. */
   pid(name: ProcessName | 'postgres'): number | undefined;
-  /** Stops everything in order: front and orchestrator, the other processes, Postgres. */
+  /** Stops everything gracefully: front and orchestrator, then the other processes, then Postgres. */
   stop(): Promise<void>;
-  /** Ends the processes at once; what they were doing is done again after the next start. */
+  /** Kills the processes. The next start repeats what they were doing. */
   kill(): void;
 }
 
 const startTimeoutMs = 180_000;
 const stopTimeoutMs = 20_000;
-/** Somebody waits at the terminal. */
+/** Short, because a user is waiting at the terminal. */
 const databasePatienceMs = 3000;
 
-type Tell = (level: 'info' | 'warn' | 'error', msg: string, fields?: object) => void;
+type LogEvent = (level: 'info' | 'warn' | 'error', msg: string, fields?: object) => void;
 
-/** A database that cannot be reached is told of at once, and not by seven processes. */
+/** Reports an unreachable database once, instead of by seven processes. */
 async function checkDatabase(url: string): Promise<void> {
   const database = openDatabase({ url, schema: 'public', maxConnections: 1, patienceMs: databasePatienceMs });
   try {
@@ -65,7 +65,7 @@ async function checkDatabase(url: string): Promise<void> {
   }
 }
 
-/** Files of tokens that are unusable are told of at once, and not by seven processes. */
+/** Reports unusable token files once, instead of by seven processes. */
 function checkTokens(access: Access): void {
   const log = { error: () => undefined };
   const token = openSecurity({ tokenFile: access.tokenFile }, log).token?.();
@@ -73,8 +73,8 @@ function checkTokens(access: Access): void {
   if (access.accessFile === undefined || holder?.roles['*'] === 'admin') return;
   throw new PairwiseError(
     'INVALID_ARGUMENT',
-    'the processes need a token for calling each other: name its file with --token-file, and in the access file give it ' +
-      'the role admin on *',
+    'the processes need a token to call each other: pass its file with --token-file, and give it the role admin on * ' +
+      'in the access file',
     { field: 'PAIRWISE_TOKEN_FILE' },
   );
 }
@@ -110,26 +110,25 @@ async function startProcesses(
 }
 
 async function stopProcesses(started: Map<string, Supervised>): Promise<void> {
-  // First the one that drives the others.
+  // The orchestrator drives the others, so it stops first.
   await started.get('orchestrator')?.stop(stopTimeoutMs);
   await Promise.all([...started.values()].map((one) => one.stop(stopTimeoutMs)));
 }
 
 /**
- * Brings the whole platform up on one machine, in its own processes, supervised: Postgres (unless one is named), the five
- * services and their workers, and the front. A process that dies, or shows no life for 30 seconds, is started again.
- * Resolves when all is ready.
+ * Starts the whole platform on one machine as supervised processes: Postgres (unless one is given), the five services and
+ * their workers, and the front. A process that dies or does not respond for 30 seconds is restarted. Resolves when
+ * everything is ready.
  *
- * Should this process be killed, the others end by themselves within 20 seconds, and Postgres after them; a start before
- * that takes over what they left.
- * Throws IN_USE for a folder or an address that is taken, INVALID_ARGUMENT for what cannot be used, UNAVAILABLE with its
- * last words for a process that does not start.
+ * If this process is killed, the others exit within 20 seconds, and Postgres after them. A start before that takes over.
+ * Throws IN_USE for a folder or address in use, INVALID_ARGUMENT for unusable options, and UNAVAILABLE with the last output
+ * of a process that does not start.
  */
 export async function startPlatform(options: PlatformOptions): Promise<Platform> {
   const { address = defaultAddress, log = () => undefined, signal = new AbortController().signal } = options;
   const { tls, tokenFile, accessFile, insecure } = options;
   const access = { address, tls, tokenFile, accessFile, insecure };
-  const tell: Tell = (level, msg, fields = {}) =>
+  const logEvent: LogEvent = (level, msg, fields = {}) =>
     log({ time: new Date().toISOString(), level, service: 'up', msg, ...fields });
   const { port } = splitAddress(address);
   checkAccess(access);
@@ -142,15 +141,16 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   try {
     undo.defer(lockFolder(dataFolder));
     if (!closeFolder(dataFolder)) {
-      tell('warn', `other users can look into ${dataFolder}; have its owner close it with chmod 700`);
+      logEvent('warn', `other users can read ${dataFolder}; ask its owner to run chmod 700 on it`);
     }
     let postgres: EmbeddedPostgres | undefined;
     let { databaseUrl } = options;
     if (databaseUrl === undefined) {
-      tell('info', 'starting Postgres', { folder: join(dataFolder, 'postgres') });
+      logEvent('info', 'starting Postgres', { folder: join(dataFolder, 'postgres') });
       letPostgresPass(dataFolder);
-      const toldBy = (msg: string) => log({ time: new Date().toISOString(), level: 'info', service: 'postgres', msg });
-      postgres = await startEmbeddedPostgres({ folder: join(dataFolder, 'postgres'), log: toldBy });
+      const logPostgres = (msg: string) =>
+        log({ time: new Date().toISOString(), level: 'info', service: 'postgres', msg });
+      postgres = await startEmbeddedPostgres({ folder: join(dataFolder, 'postgres'), log: logPostgres });
       undo.defer(() => postgres?.stop());
       databaseUrl = postgres.url;
     } else {
@@ -163,7 +163,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const surroundings = { environment, dataFolder, databaseUrl, address, ports, tokenFile, accessFile, modelRoots };
     const started = new Map<string, Supervised>();
     undo.defer(() => stopProcesses(started));
-    tell('info', 'starting the services');
+    logEvent('info', 'starting the services');
     await startProcesses(surroundings, postgres?.lifeline, log, started, signal);
 
     const routes = Object.fromEntries(
@@ -172,22 +172,22 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const front = await startFront({
       ...access,
       routes,
-      log: { error: (fields, msg) => tell('error', msg, fields) },
+      log: { error: (fields, msg) => logEvent('error', msg, fields) },
     });
-    // Beside the orchestrator, whose watches keep the front's connections open until it ends them.
+    // At the same time as the orchestrator, whose watches keep the front's connections open until it ends them.
     undo.defer(async () => {
       await Promise.all([front.stop(), started.get('orchestrator')?.stop(stopTimeoutMs)]);
     });
-    tell('info', `Pairwise is up on ${front.address}`, { data: dataFolder, seconds: (Date.now() - began) / 1000 });
+    logEvent('info', `Pairwise is up on ${front.address}`, { data: dataFolder, seconds: (Date.now() - began) / 1000 });
 
     return {
       address: front.address,
       databaseUrl,
       pid: (name) => (name === 'postgres' ? postgres?.pid() : started.get(name)?.pid()),
       stop: async () => {
-        tell('info', 'stopping');
+        logEvent('info', 'stopping');
         await undo.disposeAsync();
-        tell('info', 'Pairwise has stopped');
+        logEvent('info', 'Pairwise has stopped');
       },
       kill: () => started.forEach((one) => one.kill()),
     };

@@ -2,26 +2,29 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { PairwiseError } from '@pairwise/errors';
 
-/** `host:port` taken apart; an IPv6 host loses its brackets. */
+/** Splits `host:port`; an IPv6 host loses its brackets. */
 export function splitAddress(address: string): { host: string; port: number } {
   const [, host, port] = /^(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})$/.exec(address) ?? [];
   if (host === undefined || Number(port) > 65_535) {
-    throw new PairwiseError('INVALID_ARGUMENT', `'${address}' is no address; it must be host:port`, {
+    throw new PairwiseError('INVALID_ARGUMENT', `'${address}' is not a valid address; it must be host:port`, {
       field: 'PAIRWISE_ADDRESS',
     });
   }
   return { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
-/** Holds a port for as long as others are chosen. */
+/** Holds a port while others are chosen. */
 async function hold(port: number, host: string) {
   const server = createServer();
   server.listen(port, host);
   await once(server, 'listening');
-  return { port: (server.address() as AddressInfo).port, release: () => new Promise((tell) => server.close(tell)) };
+  return {
+    port: (server.address() as AddressInfo).port,
+    release: () => new Promise((resolve) => server.close(resolve)),
+  };
 }
 
-/** Throws IN_USE, or what else the system says, unless the address can be listened on now. */
+/** Throws IN_USE for an address in use, and INVALID_ARGUMENT for another that cannot be listened on. */
 export async function checkFree(address: string): Promise<void> {
   const { host, port } = splitAddress(address);
   try {
@@ -30,13 +33,13 @@ export async function checkFree(address: string): Promise<void> {
     const code = (error as NodeJS.ErrnoException).code;
     const message =
       code === 'EADDRINUSE'
-        ? `${address} is in use; does Pairwise run already? Choose another address with --listen`
+        ? `${address} is in use; is Pairwise already running? Choose another address with --listen`
         : `cannot listen on ${address}: ${(error as Error).message}`;
     throw new PairwiseError(code === 'EADDRINUSE' ? 'IN_USE' : 'INVALID_ARGUMENT', message, { cause: error });
   }
 }
 
-/** `count` free loopback ports: those that follow `after` as far as they are free. 0: any. */
+/** `count` free loopback ports: those after `after` where they are free, otherwise any. 0: any. */
 export async function freePorts(count: number, after: number): Promise<number[]> {
   const held: Awaited<ReturnType<typeof hold>>[] = [];
   try {

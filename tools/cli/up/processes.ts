@@ -1,15 +1,15 @@
 /** A process of the platform. */
 export interface PlatformProcess {
   name: string;
-  /** The file that Node runs. Named in full, so that what packs the command line sees it. */
+  /** The file that Node runs. Written out in full, so that the bundler finds it. */
   program: URL;
-  /** The gRPC services that it answers for, by full name; none for a worker. */
+  /** Full names of the gRPC services that it serves; none for a worker. */
   services: readonly string[];
-  /** Variable that tells the others its address; for processes that serve. */
+  /** Variable with its address for the other processes; undefined for a worker. */
   variable?: string;
 }
 
-/** All processes, each after those that it calls. */
+/** All processes, each after the ones that it calls. */
 export const processes = [
   {
     name: 'dataset',

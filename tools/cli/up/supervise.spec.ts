@@ -38,7 +38,7 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await sleep(20);
 }
 
-test('a process that is killed is started again', async () => {
+test('a killed process is restarted', async () => {
   const lines: LogLine[] = [];
   const child = start('serves', lines);
   await child.ready;
@@ -50,18 +50,18 @@ test('a process that is killed is started again', async () => {
   expect(child.pid()).toBeUndefined();
   expect(lines.map(({ msg }) => msg)).toEqual([
     'began',
-    'killed by SIGKILL; starting it again in 0.2 s',
+    'killed by SIGKILL; restarting it in 0.2 s',
     'began',
     'is back',
-    'ended in good order',
+    'stopped gracefully',
   ]);
 });
 
 test.each([
   ['stopped', (pid: number) => process.kill(pid, 'SIGSTOP')],
   ['busy forever', (pid: number) => process.kill(pid, 'SIGUSR2')],
-  ['listening, but stuck by its own account', (pid: number) => process.kill(pid, 'SIGHUP')],
-])('a process that is %s is killed and started again', async (_what, disturb) => {
+  ['listening, but reporting that it is stuck', (pid: number) => process.kill(pid, 'SIGHUP')],
+])('a process that is %s is killed and restarted', async (_what, disturb) => {
   const lines: LogLine[] = [];
   const child = start('serves', lines);
   await child.ready;
@@ -72,15 +72,15 @@ test.each([
   expect(isAlive(first)).toBe(false);
   expect(lines.map(({ msg }) => msg)).toEqual([
     'began',
-    'shows no life for 3 s; it is killed',
-    'killed by SIGKILL; starting it again in 0.2 s',
+    'does not respond for 3 s; killing it',
+    'killed by SIGKILL; restarting it in 0.2 s',
     'began',
     'is back',
   ]);
   await child.stop(10_000);
 });
 
-test('a process that never becomes ready is given up with its last words', async () => {
+test('starting a process that never becomes ready fails with its last output', async () => {
   await expect(start('dies').ready).rejects.toThrow(/one does not start; it ended with code 7.*it is all wrong/s);
 });
 
@@ -89,7 +89,7 @@ test('a process that does not stop is killed', async () => {
   const child = start('stubborn', lines);
   await child.ready;
   await child.stop(100);
-  expect(lines.at(-1)?.msg).toBe('does not stop within 0.1 s; it is killed');
+  expect(lines.at(-1)?.msg).toBe('does not stop within 0.1 s; killing it');
 });
 
 test('a process ends when its supervisor is killed', async () => {

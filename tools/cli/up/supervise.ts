@@ -13,46 +13,46 @@ export interface SupervisedOptions {
   /** The file that Node runs. */
   program: URL;
   environment: NodeJS.ProcessEnv;
-  /** Is open in the process as long as that lives. Default: nothing. */
+  /** A pipe that stays open in the process for as long as it runs. Default: none. */
   lifeline?: Stream | undefined;
-  /** Called once the process says that it is ready; it counts as ready when this is through. */
+  /** Called when the process reports that it is ready; it counts as ready once this resolves. */
   check: (signal: AbortSignal) => Promise<void>;
-  /** Opens what tells whether the process lives, once it is ready. */
+  /** Opens the liveness check of the process, once it is ready. */
   liveness: () => Liveness;
-  /** How long it may show no life before it is killed, in milliseconds. Default 30,000. */
+  /** How long it may fail to respond before it is killed, in milliseconds. Default: 30,000. */
   patienceMs?: number;
   log: (line: LogLine) => void;
 }
 
 export interface Supervised {
-  /** Pid of the process that runs now; undefined between two. */
+  /** Pid of the running process; undefined between two. */
   pid(): number | undefined;
-  /** Resolves when the process is ready for the first time; rejects if it dies three times before that. */
+  /** Resolves when the process is first ready; rejects if it dies three times before that. */
   ready: Promise<void>;
-  /** Ends the process in good order, after `deadlineMs` by force; it is not started again. */
+  /** Stops the process gracefully, or by force after `deadlineMs`. It is not restarted. */
   stop(deadlineMs: number): Promise<void>;
-  /** Ends the process at once. */
+  /** Kills the process. */
   kill(): void;
 }
 
 const parentWatch = new URL('parentWatch.ts', import.meta.url).href;
-/** V8 would keep 32 MB in each process for young objects, most of it unused by processes that compute elsewhere. */
+/** V8 would reserve 32 MB for young objects in each process, most of which these never use. */
 const nodeFlags = ['--max-semi-space-size=4', '--import', parentWatch];
-/** Pauses before a process is started again: the first, and the longest. Each is twice the one before. */
+/** First and longest pause before a restart. Each pause is twice the one before. */
 const firstPauseMs = 200;
 const longestPauseMs = 10_000;
-/** A process that has lived so long begins with the first pause again. */
-const soundAfterMs = 30_000;
-const startsBeforeReady = 3;
-/** A process that is started again and not ready after this is frozen. */
+/** After running this long, a process starts with the first pause again. */
+const stableAfterMs = 30_000;
+const maxFailedStarts = 3;
+/** A restarted process that is not ready after this is considered frozen. */
 const startPatienceMs = 180_000;
-/** So many looks in a row at a process must find no life: one of them may fall into a moment in which all stood still. */
-const looks = 3;
+/** This many checks in a row must fail, because one may fall into a moment in which the whole machine stood still. */
+const failedChecks = 3;
 
-/** What a process says, line by line. */
-function follow(stream: Readable, told: (text: string) => void): void {
+/** Reads the output of a process line by line. */
+function readLines(stream: Readable, onLine: (text: string) => void): void {
   createInterface({ input: stream, crlfDelay: Infinity }).on('line', (text) => {
-    if (text.trim() !== '') told(text);
+    if (text.trim() !== '') onLine(text);
   });
 }
 
@@ -60,23 +60,23 @@ function start(options: SupervisedOptions, log: (line: LogLine) => void): ChildP
   const { program, environment, lifeline, name } = options;
   const child = spawn(process.execPath, [...nodeFlags, fileURLToPath(program)], {
     env: environment,
-    // Its own group: Ctrl-C in a terminal is for the supervisor, which stops all in order.
+    // Its own process group: Ctrl-C in a terminal goes only to the supervisor, which stops everything gracefully.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...(lifeline === undefined ? [] : [lifeline])],
   });
-  follow(child.stdout!, (text) => log(readLine(text, name, 'info')));
-  follow(child.stderr!, (text) => log(readLine(text, name, 'warn')));
+  readLines(child.stdout!, (text) => log(readLine(text, name, 'info')));
+  readLines(child.stderr!, (text) => log(readLine(text, name, 'warn')));
   child.on('error', (error) => log({ ...own(name), level: 'error', msg: `cannot be run: ${error.message}` }));
   return child;
 }
 
-/** Waits for a process to end, and shortly for its last words: a process of its own may hold its output open. */
+/** Waits for a process to end and, briefly, for its last output, which a child of its own may hold open. */
 async function endOf(child: ChildProcess): Promise<void> {
-  const closed = new Promise((tell) => child.once('close', tell));
-  await new Promise<void>((tell) => {
-    child.once('exit', () => tell());
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  await new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
     child.once('error', () => {
-      if (child.pid === undefined) tell();
+      if (child.pid === undefined) resolve();
     });
   });
   await Promise.race([closed, sleep(300)]);
@@ -84,13 +84,13 @@ async function endOf(child: ChildProcess): Promise<void> {
 
 const own = (service: string) => ({ time: new Date().toISOString(), level: 'info', service });
 
-/** Resolves once a process has shown no life for so long; throws when the signal aborts. */
-async function untilLifeless({ lives }: Liveness, patienceMs: number, gone: AbortSignal): Promise<void> {
-  const lookMs = patienceMs / looks;
-  for (let missed = 0; missed < looks;) {
+/** Resolves once a process has not responded for `patienceMs`; throws when the signal aborts. */
+async function untilUnresponsive({ lives }: Liveness, patienceMs: number, gone: AbortSignal): Promise<void> {
+  const checkMs = patienceMs / failedChecks;
+  for (let missed = 0; missed < failedChecks;) {
     const [alive] = await Promise.all([
-      lives(AbortSignal.any([gone, AbortSignal.timeout(lookMs)])),
-      sleep(lookMs, undefined, { signal: gone }),
+      lives(AbortSignal.any([gone, AbortSignal.timeout(checkMs)])),
+      sleep(checkMs, undefined, { signal: gone }),
     ]);
     missed = alive ? 0 : missed + 1;
   }
@@ -102,32 +102,32 @@ function causeOf(child: ChildProcess): string {
 }
 
 /**
- * Starts a process and keeps it running: one that ends unasked is started again, after a pause that grows. One that is
- * there but shows no life, because it is stopped or its event loop does not turn, is killed first.
+ * Starts a process and keeps it running. If it exits on its own, it is restarted after a pause that grows. If it runs but
+ * does not respond, because it is stopped or its event loop is blocked, it is killed first.
  */
 export function supervise(options: SupervisedOptions): Supervised {
   const { name, check, liveness, patienceMs = 30_000 } = options;
   const stopping = new AbortController();
   const isStopping = () => stopping.signal.aborted;
   const firstReady = Promise.withResolvers<undefined>();
-  // Whoever waits sees it; nobody may.
+  // Nobody may be waiting for it; those who are still see the error.
   firstReady.promise.catch(() => undefined);
-  const said: string[] = [];
+  const lastLines: string[] = [];
   const log = (line: LogLine) => {
-    said.push(line.msg);
-    said.splice(0, said.length - 12);
+    lastLines.push(line.msg);
+    lastLines.splice(0, lastLines.length - 12);
     options.log(line);
   };
   let child: ChildProcess | undefined;
   const life = { wasReady: false };
 
-  /** Kills a process that is frozen, which may take no other signal. */
+  /** Kills a frozen process, which may not react to any other signal. */
   const kill = (running: ChildProcess, why: string) => {
-    log({ ...own(name), level: 'warn', msg: `${why}; it is killed`, process: running.pid });
+    log({ ...own(name), level: 'warn', msg: `${why}; killing it`, process: running.pid });
     running.kill('SIGKILL');
   };
 
-  const becomeReady = async (running: ChildProcess, gone: AbortSignal, again: boolean) => {
+  const awaitReady = async (running: ChildProcess, gone: AbortSignal, again: boolean) => {
     const late = setTimeout(() => kill(running, `is not ready after ${startPatienceMs / 1000} s`), startPatienceMs);
     try {
       await once(running, 'message', { signal: gone });
@@ -140,25 +140,25 @@ export function supervise(options: SupervisedOptions): Supervised {
     firstReady.resolve(undefined);
   };
 
-  const lookAfter = async (running: ChildProcess, gone: AbortSignal) => {
+  const watchLiveness = async (running: ChildProcess, gone: AbortSignal) => {
     const asked = liveness();
     try {
-      await untilLifeless(asked, patienceMs, AbortSignal.any([gone, stopping.signal]));
+      await untilUnresponsive(asked, patienceMs, AbortSignal.any([gone, stopping.signal]));
     } finally {
       asked.close();
     }
-    kill(running, `shows no life for ${patienceMs / 1000} s`);
+    kill(running, `does not respond for ${patienceMs / 1000} s`);
   };
 
-  /** One life of the process. */
-  const live = async (again: boolean) => {
+  /** Runs the process until it ends. */
+  const runOnce = async (again: boolean) => {
     const running = start(options, log);
     child = running;
     const gone = new AbortController();
-    const watched = becomeReady(running, gone.signal, again).then(() => lookAfter(running, gone.signal));
+    const watched = awaitReady(running, gone.signal, again).then(() => watchLiveness(running, gone.signal));
     watched.catch((error: unknown) => {
       if (gone.signal.aborted || isStopping()) return;
-      log({ ...own(name), level: 'error', msg: `cannot be asked: ${String(error)}` });
+      log({ ...own(name), level: 'error', msg: `cannot be checked: ${String(error)}` });
     });
     await endOf(running);
     gone.abort();
@@ -170,15 +170,15 @@ export function supervise(options: SupervisedOptions): Supervised {
     let pauseMs = firstPauseMs;
     for (let starts = 1; !isStopping(); starts += 1) {
       const began = Date.now();
-      const dead = await live(starts > 1);
+      const dead = await runOnce(starts > 1);
       if (isStopping()) return;
-      if (!life.wasReady && starts >= startsBeforeReady) {
-        const message = `${name} does not start; it ${causeOf(dead)}. It said:\n  ${said.join('\n  ')}`;
+      if (!life.wasReady && starts >= maxFailedStarts) {
+        const message = `${name} does not start; it ${causeOf(dead)}. Its last output:\n  ${lastLines.join('\n  ')}`;
         firstReady.reject(new PairwiseError('UNAVAILABLE', message));
         return;
       }
-      if (Date.now() - began > soundAfterMs) pauseMs = firstPauseMs;
-      log({ ...own(name), level: 'warn', msg: `${causeOf(dead)}; starting it again in ${pauseMs / 1000} s` });
+      if (Date.now() - began > stableAfterMs) pauseMs = firstPauseMs;
+      log({ ...own(name), level: 'warn', msg: `${causeOf(dead)}; restarting it in ${pauseMs / 1000} s` });
       await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       pauseMs = Math.min(2 * pauseMs, longestPauseMs);
     }
@@ -190,7 +190,7 @@ export function supervise(options: SupervisedOptions): Supervised {
     stop: async (deadlineMs) => {
       stopping.abort();
       const force = setTimeout(() => {
-        log({ ...own(name), level: 'warn', msg: `does not stop within ${deadlineMs / 1000} s; it is killed` });
+        log({ ...own(name), level: 'warn', msg: `does not stop within ${deadlineMs / 1000} s; killing it` });
         child?.kill('SIGKILL');
       }, deadlineMs);
       child?.kill('SIGTERM');

@@ -1,4 +1,4 @@
-// A process for supervise.spec.ts: it says its pid and does what BEHAVIOUR says.
+// A process for supervise.spec.ts: it prints its pid and behaves as BEHAVIOUR says.
 import { startHealth } from '@pairwise/rpc';
 import { untilStopped } from '@pairwise/lifecycle';
 
@@ -19,7 +19,7 @@ process.on('SIGHUP', () => {
 const alive = setInterval(() => undefined, 1000);
 await untilStopped();
 if (behaviour !== 'stubborn') {
-  console.log('ended in good order');
+  console.log('stopped gracefully');
   clearInterval(alive);
   health.stop();
 }

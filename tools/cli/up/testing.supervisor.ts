@@ -10,5 +10,5 @@ const one = supervise({
   log: () => undefined,
 });
 await one.ready;
-// As text: a number may come in colour.
+// As text, because a number may be printed in colour.
 console.log(String(one.pid()));

@@ -17,10 +17,10 @@ let folder = '';
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'up-'))));
 afterEach(() => rmSync(folder, { recursive: true }));
 
-test('a folder has one owner at a time, and a dead one counts for nothing', async () => {
+test('a folder has one owner at a time, and the lock of a dead one is ignored', async () => {
   const data = join(folder, 'data');
   const release = lockFolder(data);
-  expect(() => lockFolder(data)).toThrow(`process ${process.pid} runs Pairwise on`);
+  expect(() => lockFolder(data)).toThrow(`process ${process.pid} is running Pairwise on`);
   release();
   lockFolder(data)();
   expect(existsSync(join(data, 'lock'))).toBe(false);
@@ -32,7 +32,7 @@ test('a folder has one owner at a time, and a dead one counts for nothing', asyn
   }
 });
 
-test('a new folder is closed to other users, and so is one that an earlier version left open', () => {
+test('a new folder is made private, and so is one that an earlier version left open', () => {
   const mode = (path: string) => statSync(path).mode & 0o777;
   const data = join(folder, 'new');
   const release = lockFolder(data);
@@ -44,13 +44,15 @@ test('a new folder is closed to other users, and so is one that an earlier versi
   expect(mode(old)).toBe(0o700);
 });
 
-test('a folder that cannot be is told of', () => {
+test('an impossible data folder is reported', () => {
   writeFileSync(join(folder, 'file'), '');
-  expect(() => lockFolder(join(folder, 'file/data'))).toThrow(/cannot be made \(ENOTDIR\); choose another with --data/);
-  expect(() => lockFolder(join(folder, 'file'))).toThrow(/cannot be made \(EEXIST\)/);
+  expect(() => lockFolder(join(folder, 'file/data'))).toThrow(
+    /cannot be created \(ENOTDIR\); choose another with --data/,
+  );
+  expect(() => lockFolder(join(folder, 'file'))).toThrow(/cannot be created \(EEXIST\)/);
 });
 
-test('an address in use, or none, is told of before anything starts', async () => {
+test('an address that is in use or invalid is reported before anything starts', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = `127.0.0.1:${(server.address() as { port: number }).port}`;
@@ -61,7 +63,7 @@ test('an address in use, or none, is told of before anything starts', async () =
   await expect(checkFree('192.0.2.1:7410')).rejects.toThrow(/cannot listen on 192.0.2.1:7410/);
 });
 
-test('other machines are let in only with TLS and token', async () => {
+test('other machines are accepted only with TLS and token', async () => {
   const start = startPlatform({ dataFolder: folder, address: '0.0.0.0:0' });
   await expect(start).rejects.toThrow(/other machines can reach 0.0.0.0:0/);
 });
@@ -79,25 +81,25 @@ test('with an access file the processes need a token that is in it, as admin on 
   access({ 'projects/default': 'admin', '*': 'submitter' });
   await expect(start(tokenFile)).rejects.toThrow(/give it the role admin on \*/);
   access({ '*': 'admin' });
-  await expect(start()).rejects.toThrow(/name its file with --token-file/);
+  await expect(start()).rejects.toThrow(/pass its file with --token-file/);
   writeFileSync(accessFile, '{}');
   await expect(start(tokenFile)).rejects.toThrow(/access file .* is unusable/);
 });
 
-test('a database that is away is told of', async () => {
+test('an unreachable database is reported', async () => {
   const start = startPlatform({ dataFolder: folder, address: '127.0.0.1:0', databaseUrl: 'postgres://127.0.0.1:1/x' });
   await expect(start).rejects.toThrow(/the database of DATABASE_URL cannot be used/);
   expect(existsSync(join(folder, 'lock'))).toBe(false);
 }, 60_000);
 
-test('ports are different, and follow the front where they are free', async () => {
+test('ports differ, and follow that of the front where they are free', async () => {
   const ports = await freePorts(5, 0);
   expect(new Set(ports).size).toBe(5);
   const [wanted = 0] = ports;
   expect((await freePorts(2, wanted - 1))[0]).toBe(wanted);
 });
 
-test('processes get what is theirs', () => {
+test('each process gets its own environment', () => {
   const surroundings = {
     environment: {
       PAIRWISE_TLS_CERT: 'c',
@@ -151,7 +153,7 @@ test('processes get what is theirs', () => {
   ).toBe('/models:/more');
 });
 
-test('lines for people', () => {
+test('readable lines', () => {
   const text = JSON.stringify({
     level: 'warn',
     time: '2026-01-01T10:00:00.000Z',
