@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DatasetReport, Import, ImportPolicy, ImportState, type ImportHeader } from '@pairwise/api';
-import { openDocuments, type Database, type Queries } from '@pairwise/database';
+import { openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import type { Report } from '@pairwise/preference';
@@ -60,22 +60,6 @@ const maxPending = 1000;
 export function openImports(database: Database, datasets: Datasets, staging: Staging): Imports {
   const documents = openDocuments(database, 'imports', 'import', codec);
 
-  async function begin(header: ImportHeader): Promise<ImportRecord> {
-    const { parent } = header;
-    parseName(datasetPattern, parent, 'header.parent');
-    const record = newRecord(header);
-    const { name } = record.import;
-    const create = datasets.change(parent, async (_, tx) => {
-      if (await documents.create(name, parent, record, tx)) await checkPendingCount(parent, tx);
-      return false;
-    });
-    await inField('header.parent', create);
-    const stored = await documents.get(name);
-    if (header.policy === ImportPolicy.UNSPECIFIED || header.policy === stored.policy) return stored;
-    const message = `header.policy: the import '${name}' started with ${stored.policy}; use the same policy to resume it`;
-    throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'header.policy' });
-  }
-
   /** Ends an import that is still receiving; an import that has ended stays as it is. */
   async function end(name: string, change: (record: ImportRecord, tx: Queries) => Promise<void> | void) {
     const changed = await documents.change(name, async (record, tx) => {
@@ -87,7 +71,7 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
   }
 
   return {
-    begin,
+    begin: (header) => begin(documents, datasets, header),
     record: (name) => documents.get(name),
     async get(name) {
       const { import: found, uid } = await documents.get(name);
@@ -129,6 +113,26 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
       await staging.sweep(new Set(rows.map(({ uid }) => uid)));
     },
   };
+}
+
+async function begin(
+  documents: Documents<ImportRecord>,
+  datasets: Datasets,
+  header: ImportHeader,
+): Promise<ImportRecord> {
+  const { parent } = header;
+  parseName(datasetPattern, parent, 'header.parent');
+  const record = newRecord(header);
+  const { name } = record.import;
+  const create = datasets.change(parent, async (_, tx) => {
+    if (await documents.create(name, parent, record, tx)) await checkPendingCount(parent, tx);
+    return false;
+  });
+  await inField('header.parent', create);
+  const stored = await documents.get(name);
+  if (header.policy === ImportPolicy.UNSPECIFIED || header.policy === stored.policy) return stored;
+  const message = `header.policy: the import '${name}' started with ${stored.policy}; use the same policy to resume it`;
+  throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'header.policy' });
 }
 
 function newRecord({ parent, importId, policy }: ImportHeader): ImportRecord {
