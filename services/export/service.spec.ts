@@ -1,107 +1,22 @@
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import {
-  Encoding,
-  ExportServiceService,
-  ExportState,
-  Model,
-  StartExportRequest,
-  type Export,
-  type FileInfo,
-} from '@pairwise/api';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ExportServiceService, ExportState, StartExportRequest, type Export } from '@pairwise/api';
 import { offences, send } from '@pairwise/api/testing';
-import { migrate, openDatabase, type Database } from '@pairwise/database';
-import { testDatabase } from '@pairwise/database/testing';
-import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
+import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
-import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
-import { openFolder } from '@pairwise/store';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeTinyModel } from '@pairwise/testing';
-import { openExports } from './exports.ts';
-import { migrations } from './migrations.ts';
-import type { Peers } from './peers.ts';
-import { runExport, type ExporterDeps } from './run.ts';
-import { exportService } from './service.ts';
-import { exportWork, workId } from './work.ts';
+import { runExport } from './run.ts';
+import { parent, startTestService, type TestService } from './testing.ts';
 
-// The service on a real Postgres, over a socket, with a model of random weights.
-
-const parent = 'projects/default';
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
-let folder: string;
-let [database, durable, exporter] = [] as unknown as [Database, Durable, ExporterDeps];
-let [server, client] = [] as unknown as [RunningServer, Client<typeof ExportServiceService>];
-/** If set, the model service calls this instead of answering. */
-let modelAsked: (() => void) | undefined;
-/** Called before each attempt of an export. */
-let before: () => Promise<unknown> = () => Promise.resolve();
+let service: TestService;
+let client: Client<typeof ExportServiceService>;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'pairwise-export-'));
-  const blobs = await openFolder(join(folder, 'blobs'));
-  writeTinyModel(join(folder, 'model'));
-  const files: FileInfo[] = [];
-  for (const path of readdirSync(join(folder, 'model'))) {
-    const { digest, sizeBytes } = await blobs.put(readFileSync(join(folder, 'model', path)));
-    files.push({ path, digest, sizeBytes: BigInt(sizeBytes) });
-  }
-  const resources = new Map<string, unknown>([
-    [`${parent}/models/tiny`, Model.create({ name: `${parent}/models/tiny`, files, dtype: 'F32' })],
-    [`${parent}/encodings/pairs`, Encoding.create({})],
-  ]);
-  const find = (name: string) => {
-    const found = resources.get(name);
-    if (found !== undefined) return Promise.resolve(found);
-    return Promise.reject(new PairwiseError('NOT_FOUND', `name: there is no '${name}'`, { field: 'name' }));
-  };
-  const peers = {
-    model: {
-      getModel: async ({ name }: Model, { signal }: { signal: AbortSignal }) => {
-        if (modelAsked !== undefined) {
-          modelAsked();
-          await once(signal, 'abort');
-          signal.throwIfAborted();
-        }
-        return { model: await find(name) };
-      },
-    },
-    dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
-    training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
-  } as unknown as Peers;
-  const { url } = await testDatabase();
-  database = openDatabase({ url, schema: 'export' });
-  await migrate(database, migrations);
-  durable = await startDurable({ url, schema: 'export', log: silent });
-  const exports = openExports(database);
-  const log = silent as unknown as ExporterDeps['log'];
-  exporter = { blobs, exports, peers, log, scratch: join(folder, 'scratch'), threads: 1 };
-  durable.execute(exportWork, async ({ export: name }, attempt) => {
-    await before();
-    await runExport(exporter, name, attempt);
-  });
-  await durable.launch({ [exportWork.queue]: 1 });
-  const parts: Parameters<typeof exportService>[0] = {
-    blobs,
-    exports,
-    peers,
-    enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
-    cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
-  };
-  server = await startServer({ address: '127.0.0.1:0', log: silent, services: [exportService(parts)] });
-  client = openClient(ExportServiceService, server);
+  service = await startTestService();
+  ({ client } = service);
 });
-afterAll(async () => {
-  client.close();
-  await server.drain();
-  await durable.stop();
-  await database.close();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => service.stop());
 
 const merged = (name: string, dtype: string) => ({ name, format: { $case: 'merged' as const, value: { dtype } } });
 
@@ -171,14 +86,14 @@ test('equal requests are the same export, and different inputs are rejected', as
 test('a cancelled export can be restarted and keeps its finished artifacts', async () => {
   const started = Promise.withResolvers<undefined>();
   const mayContinue = Promise.withResolvers<undefined>();
-  before = () => {
+  service.beforeAttempt = () => {
     started.resolve(undefined);
     return mayContinue.promise;
   };
   const { name } = (await client.startExport(requestFor('cancelled'))).export!;
   await started.promise;
   const first = { name: `${name}/artifacts/merged-f32`, format: 'merged', type: 'F32', digest: 'kept', files: [] };
-  await exporter.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
+  await service.deps.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
   expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);
   await expect(client.deleteExport({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
   mayContinue.resolve(undefined);
@@ -194,32 +109,32 @@ test('a cancelled export can be restarted and keeps its finished artifacts', asy
 
 test('cancelling an export does not wait for a service that does not answer', async () => {
   const asked = Promise.withResolvers<undefined>();
-  before = () => {
-    modelAsked = () => asked.resolve(undefined);
+  service.beforeAttempt = () => {
+    service.insteadOfModel = () => asked.resolve(undefined);
     return Promise.resolve();
   };
   const { name } = (await client.startExport(requestFor('silent'))).export!;
   await asked.promise;
   await client.cancelExport({ name });
   expect((await untilEnded(name)).state).toBe(ExportState.CANCELLED);
-  modelAsked = undefined;
-  before = () => Promise.resolve();
+  service.insteadOfModel = undefined;
+  service.beforeAttempt = undefined;
 });
 
 test('a worker that lost its work writes nothing', async () => {
   const request = { ...requestFor('stale'), baseName: 'stale' };
-  const { export: whole } = await exporter.exports.get(`${parent}/exports/whole`);
+  const { export: whole } = await service.deps.exports.get(`${parent}/exports/whole`);
   const name = `${parent}/exports/stale`;
   const queued = { ...whole, name, state: ExportState.QUEUED, artifacts: [] };
-  const record = await exporter.exports.ensure(queued, request);
+  const record = await service.deps.exports.ensure(queued, request);
   const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
   const attempt: Attempt = {
     id: 'stale',
     step: (_name, work) => work(new AbortController().signal),
     fence: () => Promise.reject(stale),
   };
-  await expect(runExport(exporter, name, attempt)).rejects.toBe(stale);
-  expect(await exporter.exports.get(name)).toEqual(record);
+  await expect(runExport(service.deps, name, attempt)).rejects.toBe(stale);
+  expect(await service.deps.exports.get(name)).toEqual(record);
 });
 
 test.each<[string, string, Partial<StartExportRequest>]>([

@@ -1,15 +1,29 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Encoding, ExportServiceService, Model, type FileInfo } from '@pairwise/api';
+import { migrate, openDatabase } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { startDurable } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
 import { loraLayout, readCheckpoint } from '@pairwise/model';
+import { openClient, startServer, type Client } from '@pairwise/rpc';
+import { openFolder, type BlobStore } from '@pairwise/store';
 import { readSafetensors, type ModelFolder } from '@pairwise/safetensors';
 import type { Checkpoint, LoraShape } from '@pairwise/model';
 import { adapterParameters } from '@pairwise/training';
 import { afterAll } from 'vitest';
-import { sharedFolder } from '@pairwise/testing';
+import { sharedFolder, writeTinyModel } from '@pairwise/testing';
+import { openExports } from './exports.ts';
+import { migrations } from './migrations.ts';
+import type { Peers } from './peers.ts';
+import { runExport, type ExporterDeps } from './run.ts';
+import { exportService } from './service.ts';
 import { baseWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
+import { exportWork, workId } from './work.ts';
 
 /** The folder with reference material; undefined if this machine does not have it. */
 export const shared = sharedFolder();
@@ -58,4 +72,94 @@ export async function openStories(): Promise<Stories> {
   const parameters = adapterParameters(loraLayout(checkpoint.config, lora), readSafetensors(file));
   const weights = baseWeights(checkpoint, (...range) => base.read(...range));
   return { source, base, checkpoint, weights, adapter: { lora, parameters } };
+}
+
+export const parent = 'projects/default';
+
+/** The service for specs, on a real Postgres and a real socket. It knows a model `tiny` and an encoding `pairs`. */
+export interface TestService {
+  client: Client<typeof ExportServiceService>;
+  deps: ExporterDeps;
+  /** Called before each attempt of an export. */
+  beforeAttempt: (() => Promise<unknown>) | undefined;
+  /** If set, this is called instead of answering a request for a model. */
+  insteadOfModel: (() => void) | undefined;
+  stop(): Promise<void>;
+}
+
+export async function startTestService(): Promise<TestService> {
+  const root = freshFolder();
+  const blobs = await openFolder(join(root, 'blobs'));
+  const { url } = await testDatabase();
+  const database = openDatabase({ url, schema: 'export' });
+  await migrate(database, migrations);
+  const silent = () => undefined;
+  const log = { debug: silent, info: silent, warn: silent, error: console.error };
+  const durable = await startDurable({ url, schema: 'export', log });
+  const exports = openExports(database);
+  const hooks: Pick<TestService, 'beforeAttempt' | 'insteadOfModel'> = {
+    beforeAttempt: undefined,
+    insteadOfModel: undefined,
+  };
+  const peers = peersOf(hooks, await storeTinyModel(blobs, join(root, 'model')));
+  const scratch = join(root, 'scratch');
+  const deps: ExporterDeps = { blobs, exports, peers, log: log as unknown as ExporterDeps['log'], scratch, threads: 1 };
+  durable.execute(exportWork, async ({ export: name }, attempt) => {
+    await hooks.beforeAttempt?.();
+    await runExport(deps, name, attempt);
+  });
+  await durable.launch({ [exportWork.queue]: 1 });
+  const service = exportService({
+    blobs,
+    exports,
+    peers,
+    enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
+    cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+  });
+  const server = await startServer({ address: '127.0.0.1:0', log, services: [service] });
+  const client = openClient(ExportServiceService, server);
+  const stop = async () => {
+    client.close();
+    await server.drain();
+    await durable.stop();
+    await database.close();
+  };
+  return Object.assign(hooks, { client, deps, stop });
+}
+
+async function storeTinyModel(blobs: BlobStore, path: string): Promise<FileInfo[]> {
+  writeTinyModel(path);
+  const files: FileInfo[] = [];
+  for (const name of readdirSync(path)) {
+    const { digest, sizeBytes } = await blobs.put(readFileSync(join(path, name)));
+    files.push({ path: name, digest, sizeBytes: BigInt(sizeBytes) });
+  }
+  return files;
+}
+
+/** The resources of the other services, which are not part of these specs. */
+function peersOf(hooks: Pick<TestService, 'insteadOfModel'>, files: FileInfo[]): Peers {
+  const resources = new Map<string, unknown>([
+    [`${parent}/models/tiny`, Model.create({ name: `${parent}/models/tiny`, files, dtype: 'F32' })],
+    [`${parent}/encodings/pairs`, Encoding.create({})],
+  ]);
+  const find = (name: string) => {
+    const found = resources.get(name);
+    if (found !== undefined) return Promise.resolve(found);
+    return Promise.reject(new PairwiseError('NOT_FOUND', `name: there is no '${name}'`, { field: 'name' }));
+  };
+  return {
+    model: {
+      getModel: async ({ name }: Model, { signal }: { signal: AbortSignal }) => {
+        if (hooks.insteadOfModel !== undefined) {
+          hooks.insteadOfModel();
+          await once(signal, 'abort');
+          signal.throwIfAborted();
+        }
+        return { model: await find(name) };
+      },
+    },
+    dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
+    training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
+  } as unknown as Peers;
 }
