@@ -180,5 +180,5 @@ test('rights and TLS of a role are judged', async () => {
   await admin.close();
   const less = await look();
   expect(failed(less)).toEqual(['here: database schemas']);
-  expect(named(less, 'here: database role')).toMatchObject({ state: 'warn', finding: 'plain may make databases' });
+  expect(named(less, 'here: database role')).toMatchObject({ state: 'warn', finding: 'plain may create databases' });
 });
