@@ -1,19 +1,19 @@
-# The variant of a worker's image for NVIDIA GPUs: the image that deploy/Dockerfile makes, on CUDA 12 and cuDNN 9, with
-# onnxruntime's CUDA provider, which the npm package leaves out. From the provider's archive as a local file below
-# deploy/ or at an address, the digests being those of the library inside:
+# A worker's image for NVIDIA GPUs: the image from deploy/Dockerfile on CUDA 12 and cuDNN 9, with onnxruntime's CUDA
+# provider, which the npm package leaves out. The provider's archive is a local file below deploy/ or a URL; the digest is
+# that of the library inside:
 #
 #   docker build -f deploy/cuda.Dockerfile -t pairwise/training:0.1.0-cuda \
 #     --build-arg SERVICE=training --build-arg SERVICE_IMAGE=pairwise/training:0.1.0 \
 #     --build-arg CUDA_PROVIDER=https://example.org/onnxruntime-linux-x64-gpu-1.30.0.tgz \
 #     --build-arg CUDA_PROVIDER_SHA256=... deploy
 #
-# The archive is the one that onnxruntime publishes with the release of `onnxruntime-node`'s version.
+# Use the archive that onnxruntime publishes with the release of the same version as `onnxruntime-node`.
 ARG SERVICE_IMAGE
 ARG CUDA_IMAGE=nvidia/cuda:12.9.1-cudnn-runtime-ubuntu24.04
 
 FROM ${SERVICE_IMAGE} AS service
 
-# A local archive is unpacked by ADD, a fetched one is not.
+# ADD unpacks a local archive, but not a downloaded one.
 FROM ${CUDA_IMAGE} AS provider
 ARG CUDA_PROVIDER
 ARG CUDA_PROVIDER_SHA256

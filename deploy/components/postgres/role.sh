@@ -1,4 +1,4 @@
-# Runs once, on an empty volume: the role of the services may neither make databases nor is it a superuser.
+# Runs once, on an empty volume. The services' role is not a superuser and may not create databases.
 set -eu
 psql -v ON_ERROR_STOP=1 -v password="$PAIRWISE_PASSWORD" <<'SQL'
 create role pairwise login password :'password';
