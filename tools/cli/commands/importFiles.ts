@@ -52,7 +52,10 @@ export async function importFiles(
   if (!seal) return undefined;
   const version = await sealVersion(context, parent);
   if (json) sayJson(DatasetVersion.toJSON(version));
-  else say(`\n${paint('green', '✔')} ${shortName(version.name, project)}: ${formatCount(version.pairCount)} pairs`);
+  else
+    say(
+      `\n${paint('green', '✔')} ${shortName(version.name, project)}: ${formatCount(version.pairCount)} ${version.pairCount === 1 ? 'pair' : 'pairs'}`,
+    );
   return undefined;
 }
 
