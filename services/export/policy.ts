@@ -1,7 +1,7 @@
 import { loraLayout } from '@pairwise/model';
 import type { Checkpoint } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
-import { adapterFeeds, policyGraph, referenceGraph, segmentLogps } from '@pairwise/training';
+import { adapterFeeds, policyGraph, referenceGraph, treeLogps } from '@pairwise/training';
 import type { PolicyLogps } from './verify.ts';
 import type { Adapter } from './weights.ts';
 
@@ -22,7 +22,7 @@ export function enginePolicy(options: {
     const session = await openSession({ graph, folder, threads });
     try {
       const segments = sequences.map(({ prompt, response }) => ({ prefix: prompt, branches: [response] }));
-      const logps = await segmentLogps(session.run, checkpoint.config, segments, feeds, () => signal?.throwIfAborted());
+      const logps = await treeLogps(session.run, checkpoint.config, segments, feeds, () => signal?.throwIfAborted());
       return logps.map(([response]) => response!);
     } finally {
       await session.close();

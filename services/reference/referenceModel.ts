@@ -5,7 +5,7 @@ import { storedCheckpoint, type ModelConfig } from '@pairwise/model';
 import { openSession, type Device, type Session } from '@pairwise/ort';
 import type { EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
-import { referenceGraph, segmentLogps, segmentOf } from '@pairwise/training';
+import { referenceGraph, treeLogps, treeOf } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
 
 export type Reference = ReturnType<typeof openReference>;
@@ -44,8 +44,8 @@ export function openReference(blobs: BlobStore, { device, threads }: { device: D
       signal: AbortSignal,
     ): Promise<ResponseLogps[]> {
       const { config, session } = await open(files);
-      const segments = pairs.map(segmentOf);
-      const logps = await segmentLogps(session.run, config, segments, {}, () => signal.throwIfAborted());
+      const segments = pairs.map(treeOf);
+      const logps = await treeLogps(session.run, config, segments, {}, () => signal.throwIfAborted());
       const entries = pairs.flatMap(({ chosenDigest, rejectedDigest }, index) => [
         { response: chosenDigest, tokenLogps: logps[index]![0]! },
         { response: rejectedDigest, tokenLogps: logps[index]![1]! },

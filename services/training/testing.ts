@@ -15,7 +15,7 @@ import { storedCheckpoint } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
-import { referenceGraph, segmentLogps, segmentOf } from '@pairwise/training';
+import { referenceGraph, treeLogps, treeOf } from '@pairwise/training';
 import { writeTinyModel } from '@pairwise/testing';
 import type { Peers } from './peers.ts';
 
@@ -57,7 +57,7 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
   const pairs = Array.from({ length: 24 }, tinyPair);
   await using checkpoint = await storedCheckpoint(files, blobs);
   const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', threads: 1 });
-  const logps = await segmentLogps(session.run, checkpoint.config, pairs.map(segmentOf));
+  const logps = await treeLogps(session.run, checkpoint.config, pairs.map(treeOf));
   await session.close();
   const { digest: shard } = await blobs.put(packPairs(pairs));
   const resources = new Map<string, Model | Encoding | Coverage>([

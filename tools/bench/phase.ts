@@ -9,8 +9,8 @@ import {
   initialState,
   referenceGraph,
   resolveHyperparameters,
-  segmentLogps,
-  segmentOf,
+  treeLogps,
+  treeOf,
   targetModules,
   uniformStream,
   type TrainingPair,
@@ -64,7 +64,7 @@ async function reference(folder: string, pairs: TrainingPair[], threads: number)
   const checkpoint = await checkpointAt(folder);
   const session = await openSession({ graph: referenceGraph(checkpoint), folder, threads });
   return async () => {
-    await segmentLogps(session.run, checkpoint.config, pairs.map(segmentOf));
+    await treeLogps(session.run, checkpoint.config, pairs.map(treeOf));
     await session.close();
   };
 }
@@ -78,7 +78,7 @@ async function measure(name: string, count: number, threads: number): Promise<Fi
   await work();
   const seconds = (performance.now() - start) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  const tokens = pairs.reduce((sum, pair) => sum + rowCount(segmentOf(pair)), 0);
+  const tokens = pairs.reduce((sum, pair) => sum + rowCount(treeOf(pair)), 0);
   return {
     cpuSecondsPerPair: (user + system) / 1e6 / pairs.length,
     wallSecondsPerPair: seconds / pairs.length,

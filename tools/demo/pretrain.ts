@@ -1,5 +1,5 @@
 import { openSession, sharedTensor, type Tensor } from '@pairwise/ort';
-import { expectedTensors, packSegments, type ModelConfig, type Segment } from '@pairwise/model';
+import { expectedTensors, packTrees, type ModelConfig, type TokenTree } from '@pairwise/model';
 import {
   adamwStep,
   clipFactor,
@@ -87,11 +87,11 @@ function nextBatch(config: ModelConfig, sequences: Iterator<Sequence, never>, se
     batch.push(sequences.next().value);
   }
   // The first token has nothing before it: it is the prefix, and all others are targets.
-  const segments = batch.map(({ ids }): Segment => ({ prefix: ids.subarray(0, 1), branches: [ids.subarray(1)] }));
-  const { feeds, branches, targetCount } = packSegments(segments, config);
+  const segments = batch.map(({ ids }): TokenTree => ({ prefix: ids.subarray(0, 1), branches: [ids.subarray(1)] }));
+  const { feeds, branches, targetCount } = packTrees(segments, config);
   const data = new Float32Array(targetCount);
-  for (const { segment, start, end } of branches) {
-    data.fill(1, start, end).fill(settings.promptWeight, start, start + batch[segment]!.promptLength - 1);
+  for (const { tree, start, end } of branches) {
+    data.fill(1, start, end).fill(settings.promptWeight, start, start + batch[tree]!.promptLength - 1);
   }
   const weightTotal = data.reduce((sum, weight) => sum + weight, 0);
   return { feeds: { ...feeds, token_weights: { dtype: 'float32', dims: [targetCount], data } as Tensor }, weightTotal };

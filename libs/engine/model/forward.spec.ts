@@ -20,17 +20,17 @@ describe.skipIf(shared === undefined)('logps of the field’s own tools', () => 
         number[]
       >[];
     };
-    const segments = golden.pairs.map((pair) => ({
+    const trees = golden.pairs.map((pair) => ({
       prefix: Int32Array.from(pair.prompt_ids),
       branches: [Int32Array.from(pair.chosen_ids), Int32Array.from(pair.rejected_ids)],
     }));
     const wanted = golden.pairs.flatMap((pair) => [pair.ref_chosen_token_logps, pair.ref_rejected_token_logps]);
-    const packed = await logps(session, config, segments);
+    const packed = await logps(session, config, trees);
     expect(largestDifference(packed, wanted)).toBeLessThan(2e-4);
 
     // Packed or one by one, sharing the prompt or not: the same but for the order of additions in float32.
-    const few = segments.slice(0, 6);
-    const alone = (await Promise.all(few.map((segment) => logps(session, config, [segment])))).flat();
+    const few = trees.slice(0, 6);
+    const alone = (await Promise.all(few.map((tree) => logps(session, config, [tree])))).flat();
     const apart = await logps(
       session,
       config,

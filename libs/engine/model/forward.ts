@@ -9,7 +9,7 @@
  * - logits only for rows that predict a target
  *
  * Shapes at the ends of lines: T rows, N targets, E hidden size, F intermediate size, V vocabulary, H query heads,
- * G key-value heads, R = H / G, D head size; a block has P segments, padded to L rows each.
+ * G key-value heads, R = H / G, D head size; a block has P trees, padded to L rows each.
  */
 import { ops, product, type GraphBuilder, type Value } from '@pairwise/onnx';
 import type { ModelConfig } from './config.ts';
@@ -85,7 +85,7 @@ function rotate(g: GraphBuilder, x: Value, { cos, sin }: PackedInputs): Value {
   return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin))], 2); // [T, heads, D]
 }
 
-/** Attention within segments: queries `[T, H, D]`, keys and values `[T, G, D]`; the result is `[T, H, D]`. */
+/** Attention within trees: queries `[T, H, D]`, keys and values `[T, G, D]`; the result is `[T, H, D]`. */
 function attention(
   g: GraphBuilder,
   queries: Value,

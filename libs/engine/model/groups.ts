@@ -2,9 +2,9 @@
 export const groupCount = 4;
 
 /**
- * Sorts segments into at most `groupCount` groups of similar length, so that the cells of the padded score matrices,
+ * Sorts trees into at most `groupCount` groups of similar length, so that the cells of the padded score matrices,
  * count times longest squared, are fewest: dynamic programming over the sorted lengths.
- * Returns the segments' positions, longest first in each group.
+ * Returns the trees' positions, longest first in each group.
  */
 export function groupByLength(lengths: readonly number[]): number[][] {
   const order = lengths.map((_, index) => index).sort((a, b) => lengths[b]! - lengths[a]! || a - b);

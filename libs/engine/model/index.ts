@@ -14,13 +14,13 @@ export {
   type LoraShape,
 } from './lora.ts';
 export {
-  packSegments,
+  packTrees,
   rowCount,
   targetCount,
   type BranchTargets,
   type Feed,
   type PackedBatch,
-  type Segment,
+  type TokenTree,
 } from './pack.ts';
 export { rotaryFrequencies } from './rope.ts';
 export {

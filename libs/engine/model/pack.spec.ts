@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { packSegments, parseConfig, rowCount, targetCount, type Segment } from './index.ts';
+import { packTrees, parseConfig, rowCount, targetCount, type TokenTree } from './index.ts';
 
 const config = parseConfig({
   architectures: ['LlamaForCausalLM'],
@@ -12,24 +12,23 @@ const config = parseConfig({
   max_position_embeddings: 64,
   hidden_act: 'silu',
 });
-const pair: Segment = {
+const pair: TokenTree = {
   prefix: Int32Array.of(10, 11, 12),
   branches: [Int32Array.of(20, 21), Int32Array.of(30, 31, 32)],
 };
-const single: Segment = { prefix: Int32Array.of(40), branches: [Int32Array.of(50)] };
-const numbers = (segments: Segment[], feed: string) =>
-  Array.from(packSegments(segments, config).feeds[feed]!.data, Number);
+const single: TokenTree = { prefix: Int32Array.of(40), branches: [Int32Array.of(50)] };
+const numbers = (trees: TokenTree[], feed: string) => Array.from(packTrees(trees, config).feeds[feed]!.data, Number);
 
 test('rows are the tokens, save the last of each branch; targets are all tokens of the branches', () => {
   expect([rowCount(pair), targetCount(pair), rowCount(single), targetCount(single)]).toEqual([6, 5, 1, 1]);
-  const packed = packSegments([pair, single], config);
+  const packed = packTrees([pair, single], config);
   expect([packed.tokenCount, packed.targetCount]).toEqual([7, 6]);
   expect(numbers([pair, single], 'tokens')).toEqual([10, 11, 12, 20, 30, 31, 40]);
   expect(numbers([pair, single], 'targets')).toEqual([20, 21, 30, 31, 32, 50]);
   expect(packed.branches).toEqual([
-    { segment: 0, branch: 0, start: 0, end: 2 },
-    { segment: 0, branch: 1, start: 2, end: 5 },
-    { segment: 1, branch: 0, start: 5, end: 6 },
+    { tree: 0, branch: 0, start: 0, end: 2 },
+    { tree: 0, branch: 1, start: 2, end: 5 },
+    { tree: 1, branch: 0, start: 5, end: 6 },
   ]);
 });
 
@@ -41,14 +40,14 @@ test('the last row of a prompt predicts the first token of both responses; the i
 
 test('positions begin anew behind the prompt for the second response', () => {
   // sin of the highest frequency, 1, is sin(position).
-  const sin = packSegments([pair], config).feeds['sin']!;
+  const sin = packTrees([pair], config).feeds['sin']!;
   const half = sin.dims[2]!;
   const positions = [0, 1, 2, 3, 3, 4];
   positions.forEach((position, row) => expect(Number(sin.data[row * half])).toBeCloseTo(Math.sin(position), 6));
 });
 
 test('the prompt is causal; a response sees the prompt and what it has said itself', () => {
-  const mask = packSegments([pair], config).feeds['mask_0']!;
+  const mask = packTrees([pair], config).feeds['mask_0']!;
   expect(mask.dims).toEqual([1, 1, 1, 6, 6]);
   const seen = Array.from({ length: 6 }, (_, row) =>
     Array.from({ length: 6 }, (_, column) => (mask.data[row * 6 + column] === 0 ? 'x' : '.')).join(''),
@@ -64,7 +63,7 @@ test('the prompt is causal; a response sees the prompt and what it has said itse
 });
 
 test('each head of each row goes to a cell of its own and back; padding comes from nowhere', () => {
-  const { feeds } = packSegments([pair, single, { ...single, prefix: Int32Array.of(1, 2) }], config);
+  const { feeds } = packTrees([pair, single, { ...single, prefix: Int32Array.of(1, 2) }], config);
   const ints = (name: string) => feeds[name]!.data as Int32Array;
   for (const [rows, cells] of [
     ['query_rows', 'query_cells'],
@@ -78,13 +77,13 @@ test('each head of each row goes to a cell of its own and back; padding comes fr
   expect(back.filter((row) => row !== -1)).toHaveLength(ints('query_cells').length);
 });
 
-test.each<[string, Segment[]]>([
-  ['no segments', []],
+test.each<[string, TokenTree[]]>([
+  ['no trees', []],
   ['a prefix', [{ prefix: new Int32Array(0), branches: [Int32Array.of(1)] }]],
   ['branches that are not empty', [{ prefix: Int32Array.of(1), branches: [Int32Array.of(1), new Int32Array(0)] }]],
   ['one or two', [{ prefix: Int32Array.of(1), branches: [] }]],
   ['one or two', [{ prefix: Int32Array.of(1), branches: [1, 2, 3].map((id) => Int32Array.of(id)) }]],
-])('%s: refused', (message, segments) => {
+])('%s: refused', (message, trees) => {
   const error = { reason: 'INVALID_ARGUMENT', message: expect.stringContaining(message) as string };
-  expect(() => packSegments(segments, config)).toThrow(expect.objectContaining(error) as Error);
+  expect(() => packTrees(trees, config)).toThrow(expect.objectContaining(error) as Error);
 });

@@ -7,7 +7,7 @@ import { rotaryFrequencies, rotaryTables } from './rope.ts';
  * Tokens that go through the model together: branches follow the prefix, see it and themselves, and restart their
  * positions behind it. A pair is its prompt with two branches, a single sequence has one.
  */
-export interface Segment {
+export interface TokenTree {
   prefix: Int32Array;
   branches: readonly Int32Array[];
 }
@@ -21,13 +21,13 @@ export interface Feed {
 
 /** Where the tokens of a branch are among the targets. */
 export interface BranchTargets {
-  segment: number;
+  tree: number;
   branch: number;
   start: number;
   end: number;
 }
 
-/** Segments laid out as the feeds of `packedInputs`. */
+/** Token trees laid out as the feeds of `packedInputs`. */
 export interface PackedBatch {
   feeds: Record<string, Feed>;
   /** Rows that go through the linear layers. */
@@ -37,33 +37,33 @@ export interface PackedBatch {
   branches: BranchTargets[];
 }
 
-/** Rows of a segment: its tokens, save the last of each branch, which predicts nothing. */
-export function rowCount({ prefix, branches }: Segment): number {
+/** Rows of a tree: its tokens, save the last of each branch, which predicts nothing. */
+export function rowCount({ prefix, branches }: TokenTree): number {
   return branches.reduce((sum, branch) => sum + branch.length - 1, prefix.length);
 }
 
-/** Tokens of a segment whose logps are computed. */
-export function targetCount({ branches }: Segment): number {
+/** Tokens of a tree whose logps are computed. */
+export function targetCount({ branches }: TokenTree): number {
   return branches.reduce((sum, branch) => sum + branch.length, 0);
 }
 
 /**
- * Lays out segments. Throws INVALID_ARGUMENT for none, and for a segment without a prefix, with an empty branch, or with
+ * Lays out trees. Throws INVALID_ARGUMENT for none, and for a tree without a prefix, with an empty branch, or with
  * other than one or two branches: the graph has two places for the targets that a prefix's last row predicts.
  */
-export function packSegments(segments: readonly Segment[], config: ModelConfig): PackedBatch {
-  if (segments.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no segments to lay out');
-  for (const { prefix, branches } of segments) {
+export function packTrees(trees: readonly TokenTree[], config: ModelConfig): PackedBatch {
+  if (trees.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no trees to lay out');
+  for (const { prefix, branches } of trees) {
     if (prefix.length === 0 || branches.some((branch) => branch.length === 0)) {
-      throw new PairwiseError('INVALID_ARGUMENT', 'a segment needs a prefix and branches that are not empty');
+      throw new PairwiseError('INVALID_ARGUMENT', 'a tree needs a prefix and branches that are not empty');
     }
     if (branches.length < 1 || branches.length > 2) {
-      throw new PairwiseError('INVALID_ARGUMENT', `a segment has ${branches.length} branches; it must have one or two`);
+      throw new PairwiseError('INVALID_ARGUMENT', `a tree has ${branches.length} branches; it must have one or two`);
     }
   }
-  const { rows, branches } = layRows(segments);
+  const { rows, branches } = layRows(trees);
   return {
-    feeds: { ...rowFeeds(rows, config), ...attentionFeeds(segments, rows.starts, config) },
+    feeds: { ...rowFeeds(rows, config), ...attentionFeeds(trees, rows.starts, config) },
     tokenCount: rows.tokens.length,
     targetCount: rows.targets.length,
     branches,
@@ -73,7 +73,7 @@ export function packSegments(segments: readonly Segment[], config: ModelConfig):
 interface Rows {
   tokens: Int32Array;
   positions: Int32Array;
-  /** First row of each segment. */
+  /** First row of each tree. */
   starts: number[];
   /** Row that predicts each target, and the target itself. */
   logitRows: Int32Array;
@@ -82,9 +82,9 @@ interface Rows {
   predicted: [Int32Array, Int32Array];
 }
 
-function layRows(segments: readonly Segment[]): { rows: Rows; branches: BranchTargets[] } {
-  const tokenTotal = segments.reduce((sum, segment) => sum + rowCount(segment), 0);
-  const targetTotal = segments.reduce((sum, segment) => sum + targetCount(segment), 0);
+function layRows(trees: readonly TokenTree[]): { rows: Rows; branches: BranchTargets[] } {
+  const tokenTotal = trees.reduce((sum, tree) => sum + rowCount(tree), 0);
+  const targetTotal = trees.reduce((sum, tree) => sum + targetCount(tree), 0);
   const vector = (length: number) => new Int32Array(new SharedArrayBuffer(length * 4));
   const rows: Rows = {
     tokens: vector(tokenTotal),
@@ -108,12 +108,12 @@ function layRows(segments: readonly Segment[]): { rows: Rows; branches: BranchTa
     const [first, second] = rows.predicted;
     (first[from] === -1 ? first : second)[from] = target++;
   };
-  segments.forEach(({ prefix, branches }, segment) => {
+  trees.forEach(({ prefix, branches }, tree) => {
     rows.starts.push(row);
     prefix.forEach(token);
     const last = row - 1;
     branches.forEach((branch, index) => {
-      places.push({ segment, branch: index, start: target, end: target + branch.length });
+      places.push({ tree, branch: index, start: target, end: target + branch.length });
       let from = last;
       branch.forEach((id, at) => {
         predict(id, from);
@@ -147,10 +147,10 @@ function rowFeeds({ tokens, positions, logitRows, targets, predicted }: Rows, co
  * are `[count, kvHeads, heads per kvHead, length, headDim]`, keys and values `[count, kvHeads, length, headDim]`. Padding
  * reads row 0 and is read by nothing: nobody gathers it back, so neither values nor gradients of it go anywhere.
  */
-function attentionFeeds(segments: readonly Segment[], starts: readonly number[], config: ModelConfig) {
+function attentionFeeds(trees: readonly TokenTree[], starts: readonly number[], config: ModelConfig) {
   const { headCount, kvHeadCount, headDim } = config;
   const heads = headCount / kvHeadCount;
-  const lengths = segments.map(rowCount);
+  const lengths = trees.map(rowCount);
   const rowTotal = lengths.reduce((a, b) => a + b, 0);
   const groups = groupByLength(lengths);
   const blocks = Array.from({ length: groupCount }, (_, index) => {
@@ -164,9 +164,9 @@ function attentionFeeds(segments: readonly Segment[], starts: readonly number[],
   const feeds: Record<string, Feed> = {};
   blocks.forEach(({ members, count, length }, block) => {
     for (let place = 0; place < count; place++) {
-      const segment = members[place];
-      const own = segment === undefined ? 0 : lengths[segment]!;
-      const start = segment === undefined ? 0 : starts[segment]!;
+      const tree = members[place];
+      const own = tree === undefined ? 0 : lengths[tree]!;
+      const start = tree === undefined ? 0 : starts[tree]!;
       for (let head = 0; head < kvHeadCount; head++) {
         keys.place(start, head, own, length);
         for (let i = 0; i < heads; i++) queries.place(start, head * heads + i, own, length);
@@ -176,7 +176,7 @@ function attentionFeeds(segments: readonly Segment[], starts: readonly number[],
       dtype: 'float32',
       dims: [count, 1, 1, length, length],
       data: masks(
-        members.map((segment) => segments[segment]!),
+        members.map((tree) => trees[tree]!),
         count,
         length,
       ),
@@ -214,7 +214,7 @@ function headIndex(rowTotal: number, headCount: number, cellTotal: number) {
     cells,
     /** For each cell its row; -1 for padding. */
     back,
-    /** Places one head of a segment of `own` rows from `start` on into the next `length` cells. */
+    /** Places one head of a tree of `own` rows from `start` on into the next `length` cells. */
     place(start: number, head: number, own: number, length: number): void {
       for (let i = 0; i < own; i++) {
         const row = (start + i) * headCount + head;
@@ -231,7 +231,7 @@ function headIndex(rowTotal: number, headCount: number, cellTotal: number) {
 const hidden = -1e30;
 
 /** Masks `[count, length, length]`: the prefix is causal, a branch sees the prefix and itself. */
-function masks(members: readonly Segment[], count: number, length: number): Float32Array {
+function masks(members: readonly TokenTree[], count: number, length: number): Float32Array {
   const mask = new Float32Array(new SharedArrayBuffer(count * length * length * 4)).fill(hidden);
   members.forEach(({ prefix, branches }, place) => {
     let row = place * length * length;

@@ -2,7 +2,7 @@ import type { GraphBuilder, Value } from '@pairwise/onnx';
 import type { ModelConfig } from './config.ts';
 import { groupCount } from './groups.ts';
 
-/** The graph's inputs for one attention block of P segments, padded to L rows each. */
+/** The graph's inputs for one attention block of P trees, padded to L rows each. */
 export interface BlockInputs {
   /** Name of the size P. */
   readonly count: string;
@@ -33,7 +33,7 @@ export interface PackedInputs {
   readonly blocks: readonly BlockInputs[];
 }
 
-/** Declares the inputs that `packSegments` feeds. */
+/** Declares the inputs that `packTrees` feeds. */
 export function packedInputs(g: GraphBuilder, { headCount, kvHeadCount, headDim }: ModelConfig): PackedInputs {
   const index = (name: string, shape: (string | number)[]) => g.input(name, 'int32', shape);
   const sizes = (name: string, rank: number) => g.input(name, 'int64', [rank]);

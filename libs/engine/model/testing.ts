@@ -7,12 +7,12 @@ import {
   frozenLinear,
   frozenWeights,
   packedInputs,
-  packSegments,
+  packTrees,
   readCheckpoint,
   tokenLogps,
   type ModelConfig,
   type Parameters as ModelParameters,
-  type Segment,
+  type TokenTree,
 } from './index.ts';
 import type { ModelFolder } from '@pairwise/safetensors';
 
@@ -44,9 +44,9 @@ export async function openForward(path: string): Promise<{ config: ModelConfig; 
   return { config, session: await openSession({ graph: g.finish(), folder: path, threads: 1 }) };
 }
 
-/** For specs: logps of every branch of every segment, in order. */
-export async function logps(session: Session, config: ModelConfig, segments: Segment[]): Promise<Float32Array[]> {
-  const { feeds, branches } = packSegments(segments, config);
+/** For specs: logps of every branch of every tree, in order. */
+export async function logps(session: Session, config: ModelConfig, trees: TokenTree[]): Promise<Float32Array[]> {
+  const { feeds, branches } = packTrees(trees, config);
   const results = await session.run(feeds);
   const all = results['token_logps']!.data as Float32Array;
   return branches.map(({ start, end }) => all.slice(start, end));
@@ -64,12 +64,12 @@ export async function goldenLogps(path: string): Promise<{ got: Float32Array[]; 
     token_ids: number[][];
     token_logps: number[][];
   };
-  const segments = golden.token_ids.map(([first, ...rest]) => ({
+  const trees = golden.token_ids.map(([first, ...rest]) => ({
     prefix: Int32Array.of(first!),
     branches: [Int32Array.from(rest)],
   }));
   const { config, session } = await openForward(path);
-  const got = await logps(session, config, segments);
+  const got = await logps(session, config, trees);
   await session.close();
   return { got, wanted: golden.token_logps };
 }

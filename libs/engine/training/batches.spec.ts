@@ -1,4 +1,4 @@
-import { targetCount, rowCount, type ModelConfig, type Segment } from '@pairwise/model';
+import { targetCount, rowCount, type ModelConfig, type TokenTree } from '@pairwise/model';
 import { expect, test } from 'vitest';
 import { batchOfStep, planMicroBatches } from './batches.ts';
 import { shuffled, uniformStream } from './random.ts';
@@ -54,34 +54,34 @@ test('the seed decides the order, and the step alone decides the batch', () => {
 });
 
 const ids = (length: number) => new Int32Array(length).fill(1);
-const segments = [30, 5, 200, 12, 12, 90, 1, 64].map((length): Segment => ({
+const trees = [30, 5, 200, 12, 12, 90, 1, 64].map((length): TokenTree => ({
   prefix: ids(length),
   branches: [ids(4), ids(length)],
 }));
 const config = (vocabularySize: number) => ({ vocabularySize }) as ModelConfig;
 
-test('micro-batches take every segment once, longest first, and keep to the rows', () => {
+test('micro-batches take every tree once, longest first, and keep to the rows', () => {
   for (const limit of [1, 50, 300, 1e6]) {
-    const parts = planMicroBatches(segments, config(100), limit);
-    expect(sorted(parts.flat())).toEqual(upTo(segments.length));
+    const parts = planMicroBatches(trees, config(100), limit);
+    expect(sorted(parts.flat())).toEqual(upTo(trees.length));
     for (const part of parts) {
-      const rows = part.map((index) => rowCount(segments[index]!));
-      // One segment may be longer than the limit: then it goes alone.
+      const rows = part.map((index) => rowCount(trees[index]!));
+      // One tree may be longer than the limit: then it goes alone.
       if (part.length > 1) expect(rows.reduce((a, b) => a + b)).toBeLessThanOrEqual(limit);
     }
-    const lengths = parts.flat().map((index) => rowCount(segments[index]!));
+    const lengths = parts.flat().map((index) => rowCount(trees[index]!));
     expect(lengths).toEqual(sorted(lengths).reverse());
   }
-  expect(planMicroBatches(segments, config(100), 1)).toHaveLength(segments.length);
-  expect(planMicroBatches(segments, config(100), 1e6)).toHaveLength(1);
+  expect(planMicroBatches(trees, config(100), 1)).toHaveLength(trees.length);
+  expect(planMicroBatches(trees, config(100), 1e6)).toHaveLength(1);
 });
 
 test('a large vocabulary makes smaller micro-batches: logits are what is large then', () => {
   const vocabularySize = 128_256;
-  const parts = planMicroBatches(segments, config(vocabularySize), 1e6);
+  const parts = planMicroBatches(trees, config(vocabularySize), 1e6);
   expect(parts.length).toBeGreaterThan(1);
   for (const part of parts.filter(({ length }) => length > 1)) {
-    const targets = part.reduce((sum, index) => sum + targetCount(segments[index]!), 0);
+    const targets = part.reduce((sum, index) => sum + targetCount(trees[index]!), 0);
     expect(targets * vocabularySize * 4).toBeLessThanOrEqual(64 * 1024 * 1024);
   }
 });

@@ -1,9 +1,9 @@
 import { PairwiseError } from '@pairwise/errors';
-import { packSegments, rowCount, type Feed, type LoraLayer, type ModelConfig, type Segment } from '@pairwise/model';
+import { packTrees, rowCount, type Feed, type LoraLayer, type ModelConfig, type TokenTree } from '@pairwise/model';
 import { batchMetrics, dpoLosses, type PairLogps } from '@pairwise/preference';
 import { batchOfStep, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
-import { segmentLogps, type Checkpointing, type RunGraph } from './logps.ts';
+import { treeLogps, type Checkpointing, type RunGraph } from './logps.ts';
 import { adamwStep, clipFactor, globalNorm, type OptimizerState } from './optimizer.ts';
 import { learningRateAt } from './schedule.ts';
 
@@ -63,11 +63,11 @@ export async function dpoStepOn(
   between: Checkpointing = () => undefined,
 ): Promise<Metrics> {
   const step = state.step + 1;
-  const segments = batch.map(segmentOf);
+  const trees = batch.map(treeOf);
   const gradients = layout.map(({ size }) => new Float32Array(size));
   const logps: PairLogps[] = [];
   let loss = 0;
-  for (const part of planMicroBatches(segments, config, rowLimit)) {
+  for (const part of planMicroBatches(trees, config, rowLimit)) {
     await between();
     const feeds = microBatchFeeds(
       part.map((index) => batch[index]!),
@@ -107,8 +107,8 @@ export async function evaluateDpo(
   pairs: readonly TrainingPair[],
   between?: Checkpointing,
 ): Promise<Metrics> {
-  const segments = pairs.map(segmentOf);
-  const tokens = await segmentLogps(run, config, segments, adapterFeeds(layout, parameters), between);
+  const trees = pairs.map(treeOf);
+  const tokens = await treeLogps(run, config, trees, adapterFeeds(layout, parameters), between);
   const logps = pairs.map((pair, index) => pairLogps(pair, sum(tokens[index]![0]!), sum(tokens[index]![1]!)));
   const { beta, labelSmoothing } = hyperparameters;
   const losses = dpoLosses(logps, beta, labelSmoothing);
@@ -117,14 +117,14 @@ export async function evaluateDpo(
   return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]));
 }
 
-/** A pair as a segment: its prompt with two branches, chosen first. */
-export function segmentOf({ prompt, chosen, rejected }: Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>): Segment {
+/** A pair as a tree: its prompt with two branches, chosen first. */
+export function treeOf({ prompt, chosen, rejected }: Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>): TokenTree {
   return { prefix: prompt, branches: [chosen, rejected] };
 }
 
 /** Tokens that go through the model for pairs; a prompt counts once for both responses. */
 export function tokenCount(pairs: readonly Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>[]): number {
-  return pairs.reduce((total, pair) => total + rowCount(segmentOf(pair)), 0);
+  return pairs.reduce((total, pair) => total + rowCount(treeOf(pair)), 0);
 }
 
 function lossWeight({ losses }: Hyperparameters): number {
@@ -137,10 +137,10 @@ function microBatchFeeds(
   hyperparameters: Hyperparameters,
   batchLength: number,
 ): Record<string, Feed> {
-  const { feeds, branches, targetCount } = packSegments(pairs.map(segmentOf), config);
+  const { feeds, branches, targetCount } = packTrees(pairs.map(treeOf), config);
   const sums = [0, 1].map(() => new Float32Array(pairs.length * targetCount));
-  for (const { segment, branch, start, end } of branches) {
-    sums[branch]!.fill(1, segment * targetCount + start, segment * targetCount + end);
+  for (const { tree, branch, start, end } of branches) {
+    sums[branch]!.fill(1, tree * targetCount + start, tree * targetCount + end);
   }
   const matrix = (data: Float32Array): Feed => ({ dtype: 'float32', dims: [pairs.length, targetCount], data });
   const column = (values: number[]): Feed => ({

@@ -8,13 +8,13 @@ import {
   loraName,
   loraScale,
   mergeLora,
-  packSegments,
+  packTrees,
   readCheckpoint,
   targetCount,
   type Feed,
   type LinearModule,
   type LoraShape,
-  type Segment,
+  type TokenTree,
 } from '@pairwise/model';
 import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import { beforeAll, expect, test } from 'vitest';
@@ -25,32 +25,32 @@ import {
   crossEntropyGraph,
   policyGraph,
   referenceGraph,
-  segmentLogps,
-  segmentOf,
+  treeLogps,
+  treeOf,
   uniformStream,
 } from './index.ts';
 import { tinySetting, type TinySetting } from './testing.ts';
 
 let tiny: TinySetting;
-let segments: Segment[];
+let trees: TokenTree[];
 
 beforeAll(async () => {
   tiny = await tinySetting();
-  segments = tiny.task().pairs.map(segmentOf);
+  trees = tiny.task().pairs.map(treeOf);
   return () => tiny.close();
 });
 
-const apart = (list: readonly Segment[]) =>
-  list.flatMap(({ prefix, branches }) => branches.map((branch): Segment => ({ prefix, branches: [branch] })));
+const apart = (list: readonly TokenTree[]) =>
+  list.flatMap(({ prefix, branches }) => branches.map((branch): TokenTree => ({ prefix, branches: [branch] })));
 
 function largestDifference(a: readonly Float32Array[], b: readonly Float32Array[]): number {
   expect(a.map(({ length }) => length)).toEqual(b.map(({ length }) => length));
   return Math.max(...a.flatMap((vector, i) => Array.from(vector, (value, j) => Math.abs(value - b[i]![j]!))));
 }
 
-/** Full gradients of the sum of -weight log p over segments that go through together. */
-async function gradients(session: Session, list: readonly Segment[], weights: readonly number[]) {
-  const { feeds, targetCount: count, branches } = packSegments(list, tiny.checkpoint.config);
+/** Full gradients of the sum of -weight log p over trees that go through together. */
+async function gradients(session: Session, list: readonly TokenTree[], weights: readonly number[]) {
+  const { feeds, targetCount: count, branches } = packTrees(list, tiny.checkpoint.config);
   const tokenWeights = new Float32Array(count);
   branches.forEach(({ start, end }, index) => tokenWeights.fill(weights[index]!, start, end));
   const tensors = readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')));
@@ -65,35 +65,35 @@ async function gradients(session: Session, list: readonly Segment[], weights: re
 
 test('gradients of all parameters: packed = one by one, prompts shared = sequences apart', async () => {
   const session = await tiny.open(crossEntropyGraph(tiny.checkpoint.config));
-  const weights = segments.flatMap((_, index) => [0.1 * (index + 1), -0.05 * (index + 2)]);
-  const packed = await gradients(session, segments, weights);
+  const weights = trees.flatMap((_, index) => [0.1 * (index + 1), -0.05 * (index + 2)]);
+  const packed = await gradients(session, trees, weights);
   const sum = packed.map(({ length }) => new Float32Array(length));
-  for (const [index, segment] of segments.entries()) {
-    const alone = await gradients(session, [segment], weights.slice(2 * index, 2 * index + 2));
+  for (const [index, tree] of trees.entries()) {
+    const alone = await gradients(session, [tree], weights.slice(2 * index, 2 * index + 2));
     alone.forEach((vector, at) => vector.forEach((value, i) => (sum[at]![i]! += value)));
   }
   const largest = Math.max(...packed.map((vector) => Math.max(...vector.map(Math.abs))));
   // Sums over some 200 tokens in another order: 200 roundings of float32 at the very most.
   const tolerance = 200 * 6e-8 * largest;
   expect(largestDifference(packed, sum)).toBeLessThan(tolerance);
-  expect(largestDifference(packed, await gradients(session, apart(segments), weights))).toBeLessThan(tolerance);
+  expect(largestDifference(packed, await gradients(session, apart(trees), weights))).toBeLessThan(tolerance);
 });
 
 test('logps: any packing, any order, prompts shared or not', async () => {
   const session = await tiny.open(referenceGraph(tiny.checkpoint));
   const { config } = tiny.checkpoint;
-  const logps = async (list: readonly Segment[]) => (await segmentLogps(session.run, config, list)).flat();
-  const packed = await logps(segments);
-  expect(packed.map(({ length }) => length)).toEqual(segments.flatMap(({ branches }) => branches.map((b) => b.length)));
-  expect(packed.flatMap((each) => [...each])).toHaveLength(segments.reduce((sum, each) => sum + targetCount(each), 0));
+  const logps = async (list: readonly TokenTree[]) => (await treeLogps(session.run, config, list)).flat();
+  const packed = await logps(trees);
+  expect(packed.map(({ length }) => length)).toEqual(trees.flatMap(({ branches }) => branches.map((b) => b.length)));
+  expect(packed.flatMap((each) => [...each])).toHaveLength(trees.reduce((sum, each) => sum + targetCount(each), 0));
   const alone: Float32Array[] = [];
-  for (const segment of segments) alone.push(...(await logps([segment])));
+  for (const tree of trees) alone.push(...(await logps([tree])));
   // A logp is about -6 with a rounding of 5e-7; the order of additions in attention changes a few of them.
   const tolerance = 5e-6;
   expect(largestDifference(alone, packed)).toBeLessThan(tolerance);
-  expect(largestDifference(await logps(apart(segments)), packed)).toBeLessThan(tolerance);
+  expect(largestDifference(await logps(apart(trees)), packed)).toBeLessThan(tolerance);
   const turned = (
-    await logps([...segments].reverse().map((each) => ({ ...each, branches: [...each.branches].reverse() })))
+    await logps([...trees].reverse().map((each) => ({ ...each, branches: [...each.branches].reverse() })))
   ).reverse();
   expect(largestDifference(turned, packed)).toBeLessThan(tolerance);
 });
@@ -101,8 +101,8 @@ test('logps: any packing, any order, prompts shared or not', async () => {
 test('no token sees another pair, the other response or what follows it', async () => {
   const session = await tiny.open(referenceGraph(tiny.checkpoint));
   const { config } = tiny.checkpoint;
-  const [first, second, third] = segments.slice(0, 3) as [Segment, Segment, Segment];
-  const logps = async (changed: Segment) => (await segmentLogps(session.run, config, [first, changed, third])).flat();
+  const [first, second, third] = trees.slice(0, 3) as [TokenTree, TokenTree, TokenTree];
+  const logps = async (changed: TokenTree) => (await treeLogps(session.run, config, [first, changed, third])).flat();
   const plain = await logps(second);
   const [chosen, rejected] = second.branches as [Int32Array, Int32Array];
   const last = rejected.length - 1;
@@ -129,7 +129,7 @@ test.each<[string, Partial<LoraShape>]>([
   const parameters = initialLora(layout, uniform);
   for (const vector of parameters) vector.forEach((value, i) => (vector[i] = value + 0.3 * (uniform() - 0.5)));
   const policy = await tiny.open(policyGraph(tiny.checkpoint, lora));
-  const applied = (await segmentLogps(policy.run, config, segments, adapterFeeds(layout, parameters))).flat();
+  const applied = (await treeLogps(policy.run, config, trees, adapterFeeds(layout, parameters))).flat();
 
   const tensors = readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')));
   const factor = (layer: number, module: LinearModule, which: 'A' | 'B') => {
@@ -153,9 +153,9 @@ test.each<[string, Partial<LoraShape>]>([
   const { weights } = await readCheckpoint(await folderAt(tiny.folder));
   const merged = { config, weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])) };
   const session = await tiny.open(referenceGraph(merged));
-  const fused = (await segmentLogps(session.run, config, segments)).flat();
+  const fused = (await treeLogps(session.run, config, trees)).flat();
   const plain = await tiny.open(referenceGraph(tiny.checkpoint));
-  const untouched = (await segmentLogps(plain.run, config, segments)).flat();
+  const untouched = (await treeLogps(plain.run, config, trees)).flat();
   expect(largestDifference(untouched, applied)).toBeGreaterThan(0.05);
   // Merged weights are rounded to float32 once more: 6e-8 of each product, summed over two layers of up to 64 inputs.
   expect(largestDifference(fused, applied)).toBeLessThan(2e-5);

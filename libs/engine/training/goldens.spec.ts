@@ -20,8 +20,8 @@ import {
   policyGraph,
   referenceGraph,
   resolveHyperparameters,
-  segmentLogps,
-  segmentOf,
+  treeLogps,
+  treeOf,
   sum,
   targetModules,
   unpackState,
@@ -54,7 +54,7 @@ describe.skipIf(shared === undefined)('40 LoRA steps of TRL', () => {
     const { config } = checkpoint;
     const pairs = await goldenPairs();
     const reference = await openSession({ graph: referenceGraph(checkpoint), folder, threads: 1 });
-    const logps = await segmentLogps(reference.run, config, pairs.map(segmentOf));
+    const logps = await treeLogps(reference.run, config, pairs.map(treeOf));
     await reference.close();
     const trained = pairs.map((pair, index) => ({
       ...pair,

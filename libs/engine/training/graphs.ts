@@ -17,7 +17,7 @@ import { graphBuilder, ops, type Graph, type GraphBuilder, type Value } from '@p
 /** Version of the graphs and the optimizer: part of every fingerprint of what they compute. */
 export const engineVersion = '1';
 
-/** Inputs: those of `packSegments`. Output: `token_logps` `[targets]`, of the checkpoint as it is. */
+/** Inputs: those of `packTrees`. Output: `token_logps` `[targets]`, of the checkpoint as it is. */
 export function referenceGraph(checkpoint: Checkpoint): Graph {
   const g = graphBuilder('reference');
   const weight = frozenWeights(g, checkpoint);
@@ -26,7 +26,7 @@ export function referenceGraph(checkpoint: Checkpoint): Graph {
   return g.finish();
 }
 
-/** Inputs: those of `packSegments`, and the adapter's `lora_<layer>`. Output: `token_logps` `[targets]`. */
+/** Inputs: those of `packTrees`, and the adapter's `lora_<layer>`. Output: `token_logps` `[targets]`. */
 export function policyGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
   const g = graphBuilder('policy');
   const weight = frozenWeights(g, checkpoint);
@@ -67,7 +67,7 @@ export function dpoGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
 }
 
 /**
- * Forward and backward pass of a weighted cross entropy with all parameters trained. Inputs: those of `packSegments`,
+ * Forward and backward pass of a weighted cross entropy with all parameters trained. Inputs: those of `packTrees`,
  * every tensor of the model under its name, and `token_weights` `[targets]`. Outputs: `loss`, the sum of -weight log p,
  * and for each tensor `gradient/<name>`.
  */

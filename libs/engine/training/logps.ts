@@ -1,4 +1,4 @@
-import { packSegments, type Feed, type ModelConfig, type Segment } from '@pairwise/model';
+import { packTrees, type Feed, type ModelConfig, type TokenTree } from '@pairwise/model';
 import { planMicroBatches } from './batches.ts';
 
 /** Runs a compiled graph: feeds in, results out. A session of libs/engine/ort is one. */
@@ -8,26 +8,26 @@ export type RunGraph = (feeds: Record<string, Feed>) => Promise<Readonly<Record<
 export type Checkpointing = () => void | Promise<void>;
 
 /**
- * Per-token logps of every branch of every segment, in nats, by a graph with the output `token_logps`; `constants` are
+ * Per-token logps of every branch of every tree, in nats, by a graph with the output `token_logps`; `constants` are
  * fed along with every micro-batch, such as an adapter.
  */
-export async function segmentLogps(
+export async function treeLogps(
   run: RunGraph,
   config: ModelConfig,
-  segments: readonly Segment[],
+  trees: readonly TokenTree[],
   constants: Record<string, Feed> = {},
   between: Checkpointing = () => undefined,
 ): Promise<Float32Array[][]> {
-  const logps: Float32Array[][] = segments.map(() => []);
-  for (const part of planMicroBatches(segments, config)) {
+  const logps: Float32Array[][] = trees.map(() => []);
+  for (const part of planMicroBatches(trees, config)) {
     await between();
-    const { feeds, branches } = packSegments(
-      part.map((index) => segments[index]!),
+    const { feeds, branches } = packTrees(
+      part.map((index) => trees[index]!),
       config,
     );
     const { token_logps: result } = await run({ ...feeds, ...constants });
     const values = result!.data as Float32Array;
-    for (const { segment, branch, start, end } of branches) logps[part[segment]!]![branch] = values.slice(start, end);
+    for (const { tree, branch, start, end } of branches) logps[part[tree]!]![branch] = values.slice(start, end);
   }
   return logps;
 }

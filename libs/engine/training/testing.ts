@@ -10,8 +10,8 @@ import {
   initialState,
   referenceGraph,
   resolveHyperparameters,
-  segmentLogps,
-  segmentOf,
+  treeLogps,
+  treeOf,
   sum,
   uniformStream,
   type DpoTask,
@@ -42,7 +42,7 @@ export async function tinySetting(): Promise<TinySetting> {
   };
   const reference = await open(referenceGraph(checkpoint));
   const texts = tinyTexts(11);
-  const logps = await segmentLogps(reference.run, checkpoint.config, texts.map(segmentOf));
+  const logps = await treeLogps(reference.run, checkpoint.config, texts.map(treeOf));
   const pairs = texts.map((text, index): TrainingPair => ({
     ...text,
     referenceChosen: sum(logps[index]![0]!),
