@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loraLayout, loraName, readCheckpoint } from '@pairwise/model';
+import { loraLayout, loraName, readBaseModel } from '@pairwise/model';
 import { bfloat16ToFloat32, float32ToBfloat16, readSafetensors } from '@pairwise/safetensors';
 import { adapterTensors } from '@pairwise/training';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -53,7 +53,7 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
       torch_dtype: 'bfloat16',
     });
     const written = await modelFolder(target);
-    const reread = await readCheckpoint(written);
+    const reread = await readBaseModel(written);
     for (const [name, { dtype, shape }] of reread.weights) {
       expect(dtype).toBe('BF16');
       const exact = await merged.rows(name, 0, shape[0]!);

@@ -2,7 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chatFormatOf, type RenderChat } from '@pairwise/gguf';
 import { headerOf, openJudge } from '@pairwise/llamacpp';
-import { readCheckpoint } from '@pairwise/model';
+import { readBaseModel } from '@pairwise/model';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { writeGgufArtifact } from './gguf.ts';
 import type { GgufModel } from './gguf.ts';
@@ -175,7 +175,7 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
   ] as const)('%s as %s', async (name, type) => {
     const source = join(shared!, 'archs', name);
     const base = await modelFolder(source);
-    const checkpoint = await readCheckpoint(base);
+    const checkpoint = await readBaseModel(base);
     const model: GgufModel = {
       name,
       config: checkpoint.config,

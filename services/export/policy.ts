@@ -1,5 +1,5 @@
 import { loraLayout } from '@pairwise/model';
-import type { Checkpoint } from '@pairwise/model';
+import type { BaseModel } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import { adapterFeeds, policyGraph, referenceGraph, treeLogps } from '@pairwise/training';
 import type { PolicyLogps } from './verify.ts';
@@ -10,7 +10,7 @@ import type { Adapter } from './weights.ts';
  * session is open only during the computation.
  */
 export function enginePolicy(options: {
-  checkpoint: Checkpoint;
+  checkpoint: BaseModel;
   folder: string;
   adapter: Adapter | undefined;
   threads: number;

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { LoraConfig, Model, StartExportRequest } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
-import { loraLayout, storedCheckpoint, storedFolder, type Checkpoint } from '@pairwise/model';
+import { loraLayout, storedBaseModel, storedFolder, type BaseModel } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tokenizer';
@@ -17,7 +17,7 @@ export interface Source extends AsyncDisposable {
   /** The model's files by name. */
   folder: ModelFolder;
   /** The base model. Its weight files are absolute paths, valid until the source is disposed of. */
-  checkpoint: Checkpoint;
+  checkpoint: BaseModel;
   /** Undefined for a base model. */
   adapter: Adapter | undefined;
 }
@@ -36,7 +36,7 @@ export async function openSource(
   const { model } = await peers.model.getModel({ name }, { signal });
   const files = model!.files.map((file) => ({ ...file, digest: file.digest as Digest }));
   await using opening = new AsyncDisposableStack();
-  const checkpoint = opening.use(await storedCheckpoint(files, blobs));
+  const checkpoint = opening.use(await storedBaseModel(files, blobs));
   const adapter =
     trained === undefined
       ? undefined
@@ -46,7 +46,7 @@ export async function openSource(
   return { model: model!, folder, checkpoint, adapter, [Symbol.asyncDispose]: () => holds.disposeAsync() };
 }
 
-function readAdapter(bytes: Uint8Array, { config }: Checkpoint, settings: LoraConfig | undefined): Adapter {
+function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraConfig | undefined): Adapter {
   const { tuning } = resolveHyperparameters({ tuning: { $case: 'lora', value: settings ?? {} } }, 'checkpoint');
   const { r, loraAlpha, targetModules, useRslora } = tuning.value;
   const lora = { r, alpha: loraAlpha, targetModules, useRslora };

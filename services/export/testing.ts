@@ -8,11 +8,11 @@ import { migrate, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import { loraLayout, readCheckpoint } from '@pairwise/model';
+import { loraLayout, readBaseModel } from '@pairwise/model';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { readSafetensors, type ModelFolder } from '@pairwise/safetensors';
-import type { Checkpoint, LoraShape } from '@pairwise/model';
+import type { BaseModel, LoraShape } from '@pairwise/model';
 import { adapterParameters } from '@pairwise/training';
 import { afterAll } from 'vitest';
 import { sharedFolder, writeTinyModel } from '@pairwise/testing';
@@ -51,7 +51,7 @@ export interface Stories {
   /** Path of the base model's folder. */
   source: string;
   base: ModelFolder;
-  checkpoint: Checkpoint;
+  checkpoint: BaseModel;
   weights: ExportWeights;
   /** An adapter that was trained on the base model. */
   adapter: Adapter;
@@ -61,7 +61,7 @@ export interface Stories {
 export async function openStories(): Promise<Stories> {
   const source = join(shared!, 'models/stories260K-eos1');
   const base = await modelFolder(source);
-  const checkpoint = await readCheckpoint(base);
+  const checkpoint = await readBaseModel(base);
   const lora: LoraShape = {
     r: 8,
     alpha: 16,

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import { loraLayout, loraScale, mergeLora } from '@pairwise/model';
-import type { Checkpoint, LoraShape, ModelConfig } from '@pairwise/model';
+import type { BaseModel, LoraShape, ModelConfig } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import { adapterTensors } from '@pairwise/training';
 import { decodeWeights } from './storage.ts';
@@ -22,7 +22,7 @@ export interface Adapter {
 }
 
 /** The weights of a base model without an adapter. `read` reads a range of bytes of one of its files. */
-export function baseWeights(checkpoint: Checkpoint, read: ModelFolder['read']): ExportWeights {
+export function baseWeights(checkpoint: BaseModel, read: ModelFolder['read']): ExportWeights {
   const storedType = (name: string) => checkpoint.weights.get(name)!.dtype as StoredType;
   return {
     storedType,

@@ -1,7 +1,7 @@
 import { FileInfo } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { storedCheckpoint, type ModelConfig } from '@pairwise/model';
+import { storedBaseModel, type ModelConfig } from '@pairwise/model';
 import { openSession, type Device, type Session } from '@pairwise/ort';
 import type { EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
@@ -29,7 +29,7 @@ export function openReference(blobs: BlobStore, { device, threads }: { device: D
     await close();
     const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
     await using opening = new AsyncDisposableStack();
-    const checkpoint = opening.use(await storedCheckpoint(files, blobs));
+    const checkpoint = opening.use(await storedBaseModel(files, blobs));
     const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', device, threads });
     opening.defer(() => session.close());
     opened = { key, config: checkpoint.config, session, holds: opening.move() };

@@ -1,6 +1,6 @@
 import { FileInfo } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
-import { loraLayout, storedCheckpoint, type LoraLayer, type LoraShape, type ModelConfig } from '@pairwise/model';
+import { loraLayout, storedBaseModel, type LoraLayer, type LoraShape, type ModelConfig } from '@pairwise/model';
 import { openSession, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
 import { dpoGraph, policyGraph, type LoraSettings } from '@pairwise/training';
@@ -42,7 +42,7 @@ export function openPolicies(blobs: BlobStore, { device, threads }: { device: De
       await close();
       const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
       await using opening = new AsyncDisposableStack();
-      const checkpoint = opening.use(await storedCheckpoint(files, blobs));
+      const checkpoint = opening.use(await storedBaseModel(files, blobs));
       const lora = loraShape(settings);
       const session = async (graph: ReturnType<typeof dpoGraph>) => {
         const opened = await openSession({ graph, folder: '/', device, threads });

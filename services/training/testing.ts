@@ -11,7 +11,7 @@ import {
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { storedCheckpoint } from '@pairwise/model';
+import { storedBaseModel } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
@@ -55,7 +55,7 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
     }),
   );
   const pairs = Array.from({ length: 24 }, tinyPair);
-  await using checkpoint = await storedCheckpoint(files, blobs);
+  await using checkpoint = await storedBaseModel(files, blobs);
   const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', threads: 1 });
   const logps = await treeLogps(session.run, checkpoint.config, pairs.map(treeOf));
   await session.close();

@@ -1,7 +1,7 @@
 /** One phase in a process of its own, so that its peak memory is its own: `phase.ts training|reference <pairs> <threads>`. */
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loraLayout, initialLora, readCheckpoint, rowCount, type Checkpoint, type LoraShape } from '@pairwise/model';
+import { loraLayout, initialLora, readBaseModel, rowCount, type BaseModel, type LoraShape } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import {
   dpoGraph,
@@ -30,11 +30,11 @@ export interface Figures {
 
 const lora: LoraShape = { r: 16, alpha: 32, targetModules, useRslora: false };
 
-async function checkpointAt(folder: string): Promise<Checkpoint> {
+async function checkpointAt(folder: string): Promise<BaseModel> {
   const files = ['config.json', 'model.safetensors'].map(async (path) => {
     return { path, sizeBytes: (await stat(join(folder, path))).size };
   });
-  return readCheckpoint({
+  return readBaseModel({
     files: await Promise.all(files),
     async read(path, start, end) {
       await using file = await open(join(folder, path));

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
-import { readCheckpoint } from './index.ts';
+import { readBaseModel } from './index.ts';
 import { expectGoldenLogps, folderAt, largestDifference, logps, openForward } from './testing.ts';
 
 const shared = sharedFolder();
@@ -50,14 +50,14 @@ describe.skipIf(shared === undefined)('logps of the field’s own tools', () => 
     ['qwen3', 'UNSUPPORTED_ARCHITECTURE', 'Qwen3ForCausalLM'],
   ])('%s is refused by name', async (name, reason, text) => {
     const folder = await folderAt(join(shared!, 'archs', name));
-    await expect(readCheckpoint(folder)).rejects.toMatchObject({
+    await expect(readBaseModel(folder)).rejects.toMatchObject({
       reason,
       message: expect.stringContaining(text) as string,
     });
   });
 
   test('a sliding window limits the length', async () => {
-    const { config } = await readCheckpoint(await folderAt(join(shared!, 'archs/mistral-swa16')));
+    const { config } = await readBaseModel(await folderAt(join(shared!, 'archs/mistral-swa16')));
     expect(config.maxLength).toBe(16);
   });
 });

@@ -1,5 +1,5 @@
 export { architectures, parseConfig, type Architecture, type Llama3RopeScaling, type ModelConfig } from './config.ts';
-export { readCheckpoint, frozenWeights, trainedWeights, type Checkpoint } from './checkpoint.ts';
+export { readBaseModel, frozenWeights, trainedWeights, type BaseModel } from './baseModel.ts';
 export { frozenLinear, tokenLogps, type Parameters } from './forward.ts';
 export { packedInputs, type PackedInputs } from './packedInputs.ts';
 export {
@@ -33,4 +33,4 @@ export {
   type LinearModule,
   type Weight,
 } from './tensors.ts';
-export { storedCheckpoint, storedFolder, type Blobs, type StoredCheckpoint, type StoredFile } from './stored.ts';
+export { storedBaseModel, storedFolder, type Blobs, type StoredBaseModel, type StoredFile } from './storedBaseModel.ts';

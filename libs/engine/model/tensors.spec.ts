@@ -70,7 +70,7 @@ describe('the tensors that a config calls for', () => {
   });
 });
 
-describe('a checkpoint', () => {
+describe('a base model', () => {
   test('that has them all is taken, in any order and mix of float dtypes', () => {
     const weights = weightsOf(untied).reverse();
     weights[0]!.dtype = 'BF16';
@@ -87,12 +87,12 @@ describe('a checkpoint', () => {
   );
 
   test.each([
-    ['model.norm.weight', [9], '[9]; config.json calls for [8]'],
-    ['model.norm.weight', [1, 8], '[1, 8]; config.json calls for [8]'],
-    ['model.norm.weight', [], '[]; config.json calls for [8]'],
-    ['model.layers.1.self_attn.k_proj.weight', [16, 8], '[16, 8]; config.json calls for [8, 8]'],
-    ['model.layers.1.mlp.down_proj.weight', [12, 8], '[12, 8]; config.json calls for [8, 12]'],
-    ['lm_head.weight', [11, 9], '[11, 9]; config.json calls for [11, 8]'],
+    ['model.norm.weight', [9], '[9]; config.json requires [8]'],
+    ['model.norm.weight', [1, 8], '[1, 8]; config.json requires [8]'],
+    ['model.norm.weight', [], '[]; config.json requires [8]'],
+    ['model.layers.1.self_attn.k_proj.weight', [16, 8], '[16, 8]; config.json requires [8, 8]'],
+    ['model.layers.1.mlp.down_proj.weight', [12, 8], '[12, 8]; config.json requires [8, 12]'],
+    ['lm_head.weight', [11, 9], '[11, 9]; config.json requires [11, 8]'],
   ])('whose %s has the shape %j is refused', (name, shape, text) => {
     expect(() => checkTensors(untied, changed(name, { shape }))).toThrow(refusal('WRONG_SHAPE', text, name));
   });
@@ -111,7 +111,7 @@ describe('a checkpoint', () => {
     'constructor',
   ])('with the stranger %s is refused', (name) => {
     const stranger: Weight = { ...weightsOf(untied)[0]!, name };
-    const refused = refusal('INVALID_MODEL', 'of model.safetensors is not a part of a LlamaForCausalLM', name);
+    const refused = refusal('INVALID_MODEL', 'of model.safetensors does not belong to a LlamaForCausalLM', name);
     expect(() => checkTensors(untied, [...weightsOf(untied), stranger])).toThrow(refused);
   });
 

@@ -2,12 +2,12 @@ import { PairwiseError } from '@pairwise/errors';
 import type { ModelConfig } from './config.ts';
 import type { TensorPlace } from '@pairwise/safetensors';
 
-/** A tensor of a checkpoint with the file that it lies in. */
+/** A tensor of a base model, and the file that contains it. */
 export interface Weight extends TensorPlace {
   file: string;
 }
 
-/** The layers that an adapter can change, in the model's order, with the tensor's name below `model.layers.N`. */
+/** The linear layers that an adapter can change, in the model's order, with their names below `model.layers.N`. */
 export const linearModules = {
   q_proj: 'self_attn.q_proj',
   k_proj: 'self_attn.k_proj',
@@ -19,7 +19,7 @@ export const linearModules = {
 } as const;
 export type LinearModule = keyof typeof linearModules;
 
-/** Output and input size of a linear layer's weight `[out, in]`. */
+/** Shape `[out, in]` of a linear layer's weight. */
 export function linearShape(config: ModelConfig, module: LinearModule): [number, number] {
   const { hiddenSize, intermediateSize, headDim } = config;
   const [queries, keys] = [config.headCount * headDim, config.kvHeadCount * headDim];
@@ -35,12 +35,12 @@ export function linearShape(config: ModelConfig, module: LinearModule): [number,
   return shapes[module];
 }
 
-/** Hugging Face name of a linear layer's weight. */
+/** A linear layer's weight as Hugging Face names it. */
 export function linearName(layer: number, module: LinearModule): string {
   return `model.layers.${layer}.${linearModules[module]}.weight`;
 }
 
-/** Every tensor that the config calls for, with its shape, in the model's order. */
+/** Every tensor that a model with this config has, with its shape, in the model's order. */
 export function expectedTensors(config: ModelConfig): Map<string, number[]> {
   const { hiddenSize, vocabularySize } = config;
   const tensors = new Map<string, number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]]);
@@ -56,17 +56,17 @@ export function expectedTensors(config: ModelConfig): Map<string, number[]> {
   return tensors;
 }
 
-/** Numbers of parameters that the config calls for. */
+/** How many parameters a model with this config has. */
 export function parameterCount(config: ModelConfig): number {
   return [...expectedTensors(config).values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
 }
 
-/** Tensors that old checkpoints carry and no forward pass reads. */
+/** Tensors of older models that the forward pass does not read. */
 const ignored = [/\.rotary_emb\.inv_freq$/, /^lm_head\.weight$/];
 
 /**
- * The checkpoint's tensors by name, checked against the config. Throws MISSING_TENSOR, WRONG_SHAPE, and INVALID_MODEL for
- * a dtype other than F32, F16 and BF16, a tensor that no config of this kind calls for, or one that two files hold.
+ * Checks the tensors against the config and returns them by name. Throws MISSING_TENSOR, WRONG_SHAPE, and INVALID_MODEL for
+ * a dtype other than F32, F16 and BF16, for an unexpected tensor, and for one that is in two files.
  */
 export function checkTensors(config: ModelConfig, weights: readonly Weight[]): Map<string, Weight> {
   const expected = expectedTensors(config);
@@ -75,18 +75,22 @@ export function checkTensors(config: ModelConfig, weights: readonly Weight[]): M
     const { name, file } = weight;
     if (found.has(name)) throw refuse('INVALID_MODEL', name, `is in ${found.get(name)!.file} and in ${file}`);
     if (!expected.has(name) && !ignored.some((pattern) => pattern.test(name))) {
-      throw refuse('INVALID_MODEL', name, `of ${file} is not a part of a ${config.architecture} with this config.json`);
+      throw refuse(
+        'INVALID_MODEL',
+        name,
+        `of ${file} does not belong to a ${config.architecture} with this config.json`,
+      );
     }
     found.set(name, weight);
   }
   for (const [name, shape] of expected) {
     const weight = found.get(name);
-    if (weight === undefined) throw refuse('MISSING_TENSOR', name, 'is missing from the checkpoint');
+    if (weight === undefined) throw refuse('MISSING_TENSOR', name, 'is missing from the model');
     if (weight.shape.join() !== shape.join()) {
       throw refuse(
         'WRONG_SHAPE',
         name,
-        `has the shape [${weight.shape.join(', ')}]; config.json calls for [${shape.join(', ')}]`,
+        `has the shape [${weight.shape.join(', ')}]; config.json requires [${shape.join(', ')}]`,
       );
     }
     if (!['F32', 'F16', 'BF16'].includes(weight.dtype)) {

@@ -8,7 +8,7 @@ import {
   frozenWeights,
   packedInputs,
   packTrees,
-  readCheckpoint,
+  readBaseModel,
   tokenLogps,
   type ModelConfig,
   type Parameters as ModelParameters,
@@ -34,10 +34,10 @@ export async function folderAt(path: string): Promise<ModelFolder> {
 
 /** For specs: the forward graph of a model folder, in a session. */
 export async function openForward(path: string): Promise<{ config: ModelConfig; session: Session }> {
-  const checkpoint = await readCheckpoint(await folderAt(path));
-  const { config } = checkpoint;
+  const base = await readBaseModel(await folderAt(path));
+  const { config } = base;
   const g = graphBuilder('forward');
-  const weight = frozenWeights(g, checkpoint);
+  const weight = frozenWeights(g, base);
   const linears: ModelParameters['linears'] = (x, layer, modules) =>
     modules.map((module) => frozenLinear(g, x, layer, module, weight));
   g.output('token_logps', tokenLogps(g, config, packedInputs(g, config), { weight, linears }));

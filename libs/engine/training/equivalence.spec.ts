@@ -9,7 +9,7 @@ import {
   loraScale,
   mergeLora,
   packTrees,
-  readCheckpoint,
+  readBaseModel,
   targetCount,
   type Feed,
   type LinearModule,
@@ -50,7 +50,7 @@ function largestDifference(a: readonly Float32Array[], b: readonly Float32Array[
 
 /** Full gradients of the sum of -weight log p over trees that go through together. */
 async function gradients(session: Session, list: readonly TokenTree[], weights: readonly number[]) {
-  const { feeds, targetCount: count, branches } = packTrees(list, tiny.checkpoint.config);
+  const { feeds, targetCount: count, branches } = packTrees(list, tiny.base.config);
   const tokenWeights = new Float32Array(count);
   branches.forEach(({ start, end }, index) => tokenWeights.fill(weights[index]!, start, end));
   const tensors = readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')));
@@ -64,7 +64,7 @@ async function gradients(session: Session, list: readonly TokenTree[], weights: 
 }
 
 test('gradients of all parameters: packed = one by one, prompts shared = sequences apart', async () => {
-  const session = await tiny.open(crossEntropyGraph(tiny.checkpoint.config));
+  const session = await tiny.open(crossEntropyGraph(tiny.base.config));
   const weights = trees.flatMap((_, index) => [0.1 * (index + 1), -0.05 * (index + 2)]);
   const packed = await gradients(session, trees, weights);
   const sum = packed.map(({ length }) => new Float32Array(length));
@@ -80,8 +80,8 @@ test('gradients of all parameters: packed = one by one, prompts shared = sequenc
 });
 
 test('logps: any packing, any order, prompts shared or not', async () => {
-  const session = await tiny.open(referenceGraph(tiny.checkpoint));
-  const { config } = tiny.checkpoint;
+  const session = await tiny.open(referenceGraph(tiny.base));
+  const { config } = tiny.base;
   const logps = async (list: readonly TokenTree[]) => (await treeLogps(session.run, config, list)).flat();
   const packed = await logps(trees);
   expect(packed.map(({ length }) => length)).toEqual(trees.flatMap(({ branches }) => branches.map((b) => b.length)));
@@ -99,8 +99,8 @@ test('logps: any packing, any order, prompts shared or not', async () => {
 });
 
 test('no token sees another pair, the other response or what follows it', async () => {
-  const session = await tiny.open(referenceGraph(tiny.checkpoint));
-  const { config } = tiny.checkpoint;
+  const session = await tiny.open(referenceGraph(tiny.base));
+  const { config } = tiny.base;
   const [first, second, third] = trees.slice(0, 3) as [TokenTree, TokenTree, TokenTree];
   const logps = async (changed: TokenTree) => (await treeLogps(session.run, config, [first, changed, third])).flat();
   const plain = await logps(second);
@@ -123,12 +123,12 @@ test.each<[string, Partial<LoraShape>]>([
 ])('an adapter applied on the way = merged into the weights: %s', async (name, change) => {
   const modules = Object.keys(linearModules) as LinearModule[];
   const lora: LoraShape = { r: 4, alpha: 6, targetModules: modules, useRslora: false, ...change };
-  const { config } = tiny.checkpoint;
+  const { config } = tiny.base;
   const layout = loraLayout(config, lora);
   const uniform = uniformStream(2, name);
   const parameters = initialLora(layout, uniform);
   for (const vector of parameters) vector.forEach((value, i) => (vector[i] = value + 0.3 * (uniform() - 0.5)));
-  const policy = await tiny.open(policyGraph(tiny.checkpoint, lora));
+  const policy = await tiny.open(policyGraph(tiny.base, lora));
   const applied = (await treeLogps(policy.run, config, trees, adapterFeeds(layout, parameters))).flat();
 
   const tensors = readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')));
@@ -150,11 +150,11 @@ test.each<[string, Partial<LoraShape>]>([
     data,
   }));
   writeFileSync(join(tiny.folder, file), writeSafetensors(written));
-  const { weights } = await readCheckpoint(await folderAt(tiny.folder));
+  const { weights } = await readBaseModel(await folderAt(tiny.folder));
   const merged = { config, weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])) };
   const session = await tiny.open(referenceGraph(merged));
   const fused = (await treeLogps(session.run, config, trees)).flat();
-  const plain = await tiny.open(referenceGraph(tiny.checkpoint));
+  const plain = await tiny.open(referenceGraph(tiny.base));
   const untouched = (await treeLogps(plain.run, config, trees)).flat();
   expect(largestDifference(untouched, applied)).toBeGreaterThan(0.05);
   // Merged weights are rounded to float32 once more: 6e-8 of each product, summed over two layers of up to 64 inputs.

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loraLayout, readCheckpoint, type LoraShape } from '@pairwise/model';
+import { loraLayout, readBaseModel, type LoraShape } from '@pairwise/model';
 import { readSafetensors } from '@pairwise/safetensors';
 import { digestOf } from '@pairwise/fingerprint';
 import { Tokenizer } from 'tokenizers';
@@ -50,10 +50,10 @@ describe.skipIf(shared === undefined)('40 LoRA steps of TRL', () => {
 
   beforeAll(async () => {
     const folder = join(shared!, 'models/stories260K-eos1');
-    const checkpoint = await readCheckpoint(await folderAt(folder));
-    const { config } = checkpoint;
+    const base = await readBaseModel(await folderAt(folder));
+    const { config } = base;
     const pairs = await goldenPairs();
-    const reference = await openSession({ graph: referenceGraph(checkpoint), folder, threads: 1 });
+    const reference = await openSession({ graph: referenceGraph(base), folder, threads: 1 });
     const logps = await treeLogps(reference.run, config, pairs.map(treeOf));
     await reference.close();
     const trained = pairs.map((pair, index) => ({
@@ -62,10 +62,10 @@ describe.skipIf(shared === undefined)('40 LoRA steps of TRL', () => {
       referenceRejected: sum(logps[index]![1]!),
     }));
     batches = Array.from({ length: 40 }, (_, step) => trained.slice(step * 8, step * 8 + 8));
-    session = await openSession({ graph: dpoGraph(checkpoint, lora), folder, threads: 2 });
+    session = await openSession({ graph: dpoGraph(base, lora), folder, threads: 2 });
     const hyperparameters = resolveHyperparameters({ learningRate: 2e-4, lrSchedulerType: 'constant' }, 'spec');
     task = { config, layout: loraLayout(config, lora), pairs: trained, hyperparameters };
-    policy = await openSession({ graph: policyGraph(checkpoint, lora), folder, threads: 1 });
+    policy = await openSession({ graph: policyGraph(base, lora), folder, threads: 1 });
     return async () => {
       await session.close();
       await policy.close();

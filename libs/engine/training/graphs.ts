@@ -7,7 +7,7 @@ import {
   packedInputs,
   tokenLogps,
   trainedWeights,
-  type Checkpoint,
+  type BaseModel,
   type LoraShape,
   type ModelConfig,
   type Parameters,
@@ -17,20 +17,20 @@ import { graphBuilder, ops, type Graph, type GraphBuilder, type Value } from '@p
 /** Version of the graphs and the optimizer: part of every fingerprint of what they compute. */
 export const engineVersion = '1';
 
-/** Inputs: those of `packTrees`. Output: `token_logps` `[targets]`, of the checkpoint as it is. */
-export function referenceGraph(checkpoint: Checkpoint): Graph {
+/** Inputs: those of `packTrees`. Output: `token_logps` `[targets]`, of the base as it is. */
+export function referenceGraph(base: BaseModel): Graph {
   const g = graphBuilder('reference');
-  const weight = frozenWeights(g, checkpoint);
-  const { config } = checkpoint;
+  const weight = frozenWeights(g, base);
+  const { config } = base;
   g.output('token_logps', tokenLogps(g, config, packedInputs(g, config), { weight, linears: plainLinears(g, weight) }));
   return g.finish();
 }
 
 /** Inputs: those of `packTrees`, and the adapter's `lora_<layer>`. Output: `token_logps` `[targets]`. */
-export function policyGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
+export function policyGraph(base: BaseModel, lora: LoraShape): Graph {
   const g = graphBuilder('policy');
-  const weight = frozenWeights(g, checkpoint);
-  const { config } = checkpoint;
+  const weight = frozenWeights(g, base);
+  const { config } = base;
   const { linears } = loraLinears(g, config, lora, weight);
   g.output('token_logps', tokenLogps(g, config, packedInputs(g, config), { weight, linears }));
   return g.finish();
@@ -43,11 +43,11 @@ export function policyGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
  * `beta`, `label_smoothing` and `pair_weight`, by which each pair's loss counts. Outputs: `loss`, `chosen_logps` and
  * `rejected_logps` `[P, 1]`, and for each layer `gradient_<layer>`.
  */
-export function dpoGraph(checkpoint: Checkpoint, lora: LoraShape): Graph {
+export function dpoGraph(base: BaseModel, lora: LoraShape): Graph {
   const g = graphBuilder('dpo');
   const { add, matMul, mul, neg, reduceSum, reshape, softplus, sub } = ops(g);
-  const weight = frozenWeights(g, checkpoint);
-  const { config } = checkpoint;
+  const weight = frozenWeights(g, base);
+  const { config } = base;
   const { inputs, linears } = loraLinears(g, config, lora, weight);
   const logps = reshape(tokenLogps(g, config, packedInputs(g, config), { weight, linears }), ['N', 1]);
   const chosen = matMul(g.input('chosen_sum', 'float32', ['P', 'N']), logps);

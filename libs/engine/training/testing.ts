@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { initialLora, loraLayout, readCheckpoint, type Checkpoint, type LoraShape } from '@pairwise/model';
+import { initialLora, loraLayout, readBaseModel, type BaseModel, type LoraShape } from '@pairwise/model';
 import type { Graph } from '@pairwise/onnx';
 import { writeTinyModel } from '@pairwise/testing';
 import { folderAt } from '@pairwise/model/testing';
@@ -25,7 +25,7 @@ export const lora: LoraShape = { r: 4, alpha: 8, targetModules: ['q_proj', 'v_pr
 /** For specs: a tiny model on disk, pairs with its logps as reference, and sessions that end with the spec. */
 export interface TinySetting {
   folder: string;
-  checkpoint: Checkpoint;
+  base: BaseModel;
   task: (hyperparameters?: HyperparameterInput) => DpoTask;
   open: (graph: Graph, threads?: number) => Promise<Session>;
   close: () => Promise<void>;
@@ -34,26 +34,26 @@ export interface TinySetting {
 export async function tinySetting(): Promise<TinySetting> {
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-training-'));
   writeTinyModel(folder);
-  const checkpoint = await readCheckpoint(await folderAt(folder));
+  const base = await readBaseModel(await folderAt(folder));
   const sessions: Session[] = [];
   const open = async (graph: Graph, threads = 1) => {
     sessions.push(await openSession({ graph, folder, threads }));
     return sessions.at(-1)!;
   };
-  const reference = await open(referenceGraph(checkpoint));
+  const reference = await open(referenceGraph(base));
   const texts = tinyTexts(11);
-  const logps = await treeLogps(reference.run, checkpoint.config, texts.map(treeOf));
+  const logps = await treeLogps(reference.run, base.config, texts.map(treeOf));
   const pairs = texts.map((text, index): TrainingPair => ({
     ...text,
     referenceChosen: sum(logps[index]![0]!),
     referenceRejected: sum(logps[index]![1]!),
   }));
-  const layout = loraLayout(checkpoint.config, lora);
+  const layout = loraLayout(base.config, lora);
   return {
     folder,
-    checkpoint,
+    base,
     task: (hyperparameters = {}) => ({
-      config: checkpoint.config,
+      config: base.config,
       layout,
       pairs,
       hyperparameters: resolveHyperparameters(hyperparameters, 'spec'),

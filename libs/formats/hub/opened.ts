@@ -24,7 +24,7 @@ export interface DownloadOptions {
 }
 
 /**
- * A model whose files are known and can be read by range, without having been brought here: `readCheckpoint` of
+ * A model whose files are known and can be read by range, without having been brought here: `readBaseModel` of
  * libs/engine/model inspects it. The files are those that a model consists of; pickles and others are left out.
  */
 export interface OpenedModel extends ModelFolder {

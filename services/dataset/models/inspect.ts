@@ -1,6 +1,6 @@
 import type { InspectModelResponse, Model } from '@pairwise/api';
 import { PairwiseError, type Reason } from '@pairwise/errors';
-import { parameterCount, readCheckpoint, type Checkpoint } from '@pairwise/model';
+import { parameterCount, readBaseModel, type BaseModel } from '@pairwise/model';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
 import { statusOf } from '@pairwise/rpc';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
@@ -30,7 +30,7 @@ const unknown: ModelDescription = {
   vocabularySize: 0,
 };
 
-function describe({ config, weights }: Checkpoint): ModelDescription {
+function describe({ config, weights }: BaseModel): ModelDescription {
   const sizes = new Map<string, number>();
   for (const { dtype, length } of weights.values()) sizes.set(dtype, (sizes.get(dtype) ?? 0) + length);
   const [[dtype] = ['']] = [...sizes].sort(([, a], [, b]) => b - a);
@@ -45,7 +45,7 @@ function describe({ config, weights }: Checkpoint): ModelDescription {
 
 /** Checks that a model can be trained. Throws the first obstacle. */
 export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<ModelDescription> {
-  const description = describe(await readCheckpoint(folder));
+  const description = describe(await readBaseModel(folder));
   await checkTokenizer(folder, signal);
   return description;
 }
@@ -70,7 +70,7 @@ function oneAtATime<T>(check: () => Promise<T>): Promise<T> {
 
 /** Reports what a model folder contains and whether it can be trained. Obstacles are returned, not thrown. */
 export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): Promise<InspectModelResponse> {
-  const checkpoint = await unlessObstacle(readCheckpoint(folder));
+  const checkpoint = await unlessObstacle(readBaseModel(folder));
   const tokenizer = await unlessObstacle(checkTokenizer(folder, signal));
   const errors = [checkpoint, tokenizer].filter((each) => each instanceof PairwiseError);
   const description = checkpoint instanceof PairwiseError ? await describeUnsupported(folder) : describe(checkpoint);

@@ -3,19 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
-import { readCheckpoint } from './index.ts';
+import { readBaseModel } from './index.ts';
 import { readSafetensors, writeSafetensors, type TensorData } from '@pairwise/safetensors';
 import { folderAt } from './testing.ts';
 
 let folder: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'pairwise-checkpoint-'));
+  folder = mkdtempSync(join(tmpdir(), 'pairwise-base-model-'));
   writeTinyModel(folder);
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const read = async () => readCheckpoint(await folderAt(folder));
+const read = async () => readBaseModel(await folderAt(folder));
 const path = (name: string) => join(folder, name);
 
 function storedTensors(): TensorData[] {
@@ -43,7 +43,7 @@ test('one file or several: the same tensors, and where they lie', async () => {
 });
 
 test.each<[string, (name: typeof path) => void, string, string]>([
-  ['no config', (at) => rmSync(at('config.json')), 'INVALID_MODEL', 'the folder has no config.json'],
+  ['no config', (at) => rmSync(at('config.json')), 'INVALID_MODEL', 'the folder does not contain a config.json'],
   [
     'a config that is no JSON',
     (at) => writeFileSync(at('config.json'), '{'),

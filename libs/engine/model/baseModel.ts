@@ -4,24 +4,24 @@ import { headerLength, parseHeader, readJson, weightFiles, type ModelFolder } fr
 import { parseConfig, type ModelConfig } from './config.ts';
 import { checkTensors, type Weight } from './tensors.ts';
 
-/** A model folder, as far as a graph needs it: the config and where each tensor lies. */
-export interface Checkpoint {
+/** What a graph needs of a model folder: the config, and where the bytes of each tensor are. */
+export interface BaseModel {
   config: ModelConfig;
   weights: Map<string, Weight>;
 }
 
-/** Most tensors of all weight files: many times what the most layers that a config may have call for. */
+/** The most tensors that all weight files may have together: many times what the largest allowed config needs. */
 const maxTensors = 100_000;
 
 /**
- * Reads the config and the headers of all weight files of a model folder, and checks them against each other. Weights
- * themselves are not read. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
+ * Reads the config and the headers of all weight files of a model folder, and checks them against each other. It does not
+ * read the weights. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
  * MISSING_TENSOR, WRONG_SHAPE.
  */
-export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
+export async function readBaseModel(folder: ModelFolder): Promise<BaseModel> {
   const json = await readJson(folder, 'config.json');
   if (json === undefined) {
-    throw new PairwiseError('INVALID_MODEL', 'the folder has no config.json', { field: 'config.json' });
+    throw new PairwiseError('INVALID_MODEL', 'the folder does not contain a config.json', { field: 'config.json' });
   }
   const config = parseConfig(json);
   const index = await readJson(folder, 'model.safetensors.index.json');
@@ -32,7 +32,7 @@ export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
     const length = headerLength(await folder.read(file, 0, Math.min(8, sizeBytes)), sizeBytes, file);
     const places = parseHeader(await folder.read(file, 8, 8 + length), sizeBytes, file);
     if (weights.length + places.length > maxTensors) {
-      const message = `the weight files have more than ${maxTensors} tensors, which no model has`;
+      const message = `the weight files have more than ${maxTensors} tensors; no supported model has that many`;
       throw new PairwiseError('INVALID_MODEL', message, { field: file });
     }
     for (const place of places) weights.push({ ...place, file });
@@ -42,8 +42,8 @@ export async function readCheckpoint(folder: ModelFolder): Promise<Checkpoint> {
 
 const graphDtypes: Record<string, Dtype> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
-/** The checkpoint's tensors as values of a graph, each declared when it is asked for first: external data, frozen. */
-export function frozenWeights(g: GraphBuilder, { weights }: Checkpoint): (name: string) => Value {
+/** The model's tensors as frozen values of a graph: external data, each declared on first use and cast to float32. */
+export function frozenWeights(g: GraphBuilder, { weights }: BaseModel): (name: string) => Value {
   const declared = new Map<string, Value>();
   return (name) => {
     const known = declared.get(name);
@@ -56,7 +56,7 @@ export function frozenWeights(g: GraphBuilder, { weights }: Checkpoint): (name: 
   };
 }
 
-/** The tensors as inputs of a graph that are fed and trained, each declared when it is asked for first. */
+/** The tensors as fed, trainable inputs of a graph, each declared on first use. */
 export function trainedWeights(
   g: GraphBuilder,
   shapes: ReadonlyMap<string, readonly number[]>,

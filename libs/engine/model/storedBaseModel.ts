@@ -1,20 +1,20 @@
-import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
+import { readBaseModel, type BaseModel } from './baseModel.ts';
 import type { ModelFolder } from '@pairwise/safetensors';
 
-/** A file of a model that lies in a blob store. */
+/** A file of a model in a blob store. */
 export interface StoredFile<Digest> {
   path: string;
   sizeBytes: number | bigint;
   digest: Digest;
 }
 
-/** What is needed of a blob store: libs/platform/store has it. */
+/** The part of a blob store that reading a model needs; libs/platform/store implements it. */
 export interface Blobs<Digest> {
   read(digest: Digest, range: { start: number; end: number }): AsyncIterable<Uint8Array>;
   local(digest: Digest): Promise<AsyncDisposable & { path: string }>;
 }
 
-/** A model's files in a blob store, read like a folder. */
+/** Presents a model's files in a blob store as a folder. */
 export function storedFolder<Digest>(files: readonly StoredFile<Digest>[], blobs: Blobs<Digest>): ModelFolder {
   const digests = digestsOf(files);
   return {
@@ -28,18 +28,18 @@ function digestsOf<Digest>(files: readonly StoredFile<Digest>[]): Map<string, Di
   return new Map(files.map(({ path, digest }) => [path, digest]));
 }
 
-/** A checkpoint whose files are kept at hand until they are given back. */
-export type StoredCheckpoint = Checkpoint & AsyncDisposable;
+/** A base model whose files stay on the local disk until it is disposed. */
+export type StoredBaseModel = BaseModel & AsyncDisposable;
 
 /**
- * The checkpoint of a model in a blob store, with the blobs' own paths as files: relative to `/`, weights are mapped where
- * the store keeps them. Throws as `readCheckpoint` does.
+ * Opens a model in a blob store. Each weight's `file` is the path of its blob, so that the runtime, with `/` as the folder,
+ * maps the weights where the store keeps them. Throws the errors of `readBaseModel`.
  */
-export async function storedCheckpoint<Digest>(
+export async function storedBaseModel<Digest>(
   files: readonly StoredFile<Digest>[],
   blobs: Blobs<Digest>,
-): Promise<StoredCheckpoint> {
-  const { config, weights } = await readCheckpoint(storedFolder(files, blobs));
+): Promise<StoredBaseModel> {
+  const { config, weights } = await readBaseModel(storedFolder(files, blobs));
   await using opened = new AsyncDisposableStack();
   const digests = digestsOf(files);
   const paths = new Map<string, string>();
