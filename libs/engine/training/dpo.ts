@@ -3,7 +3,7 @@ import { packTrees, rowCount, type Feed, type LoraLayer, type ModelConfig, type 
 import { batchMetrics, dpoLosses, type PairLogps } from '@pairwise/preference';
 import { batchOfStep, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
-import { treeLogps, type Checkpointing, type RunGraph } from './logps.ts';
+import { treeLogps, type StopCheck, type RunGraph } from './logps.ts';
 import { adamwStep, clipFactor, globalNorm, type OptimizerState } from './optimizer.ts';
 import { learningRateAt } from './schedule.ts';
 
@@ -43,9 +43,9 @@ export async function dpoStep(
   run: RunGraph,
   task: DpoTask,
   state: OptimizerState,
-  between?: Checkpointing,
+  stopCheck?: StopCheck,
 ): Promise<Metrics> {
-  return dpoStepOn(run, task, state, nextBatch(task, state), between);
+  return dpoStepOn(run, task, state, nextBatch(task, state), stopCheck);
 }
 
 /** The pairs of the next optimizer step. */
@@ -60,7 +60,7 @@ export async function dpoStepOn(
   { config, layout, pairs, hyperparameters, rowLimit }: DpoTask,
   state: OptimizerState,
   batch: readonly TrainingPair[],
-  between: Checkpointing = () => undefined,
+  stopCheck: StopCheck = () => undefined,
 ): Promise<Metrics> {
   const step = state.step + 1;
   const trees = batch.map(treeOf);
@@ -68,7 +68,7 @@ export async function dpoStepOn(
   const logps: PairLogps[] = [];
   let loss = 0;
   for (const part of planMicroBatches(trees, config, rowLimit)) {
-    await between();
+    await stopCheck();
     const feeds = microBatchFeeds(
       part.map((index) => batch[index]!),
       config,
@@ -105,10 +105,10 @@ export async function evaluateDpo(
   { config, layout, hyperparameters }: Omit<DpoTask, 'pairs'>,
   parameters: readonly Float32Array[],
   pairs: readonly TrainingPair[],
-  between?: Checkpointing,
+  stopCheck?: StopCheck,
 ): Promise<Metrics> {
   const trees = pairs.map(treeOf);
-  const tokens = await treeLogps(run, config, trees, adapterFeeds(layout, parameters), between);
+  const tokens = await treeLogps(run, config, trees, adapterFeeds(layout, parameters), stopCheck);
   const logps = pairs.map((pair, index) => pairLogps(pair, sum(tokens[index]![0]!), sum(tokens[index]![1]!)));
   const { beta, labelSmoothing } = hyperparameters;
   const losses = dpoLosses(logps, beta, labelSmoothing);

@@ -14,7 +14,7 @@ export {
 } from './dpo.ts';
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export * from './hyperparameters.ts';
-export { treeLogps, type Checkpointing, type RunGraph } from './logps.ts';
+export { treeLogps, type StopCheck, type RunGraph } from './logps.ts';
 export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
 export { shuffled, uniformStream } from './random.ts';
 export { learningRateAt, type Schedule } from './schedule.ts';

@@ -4,8 +4,8 @@ import { planMicroBatches } from './batches.ts';
 /** Runs a compiled graph: feeds in, results out. A session of libs/engine/ort is one. */
 export type RunGraph = (feeds: Record<string, Feed>) => Promise<Readonly<Record<string, { data: unknown }>>>;
 
-/** Called between micro-batches; throws to stop. */
-export type Checkpointing = () => void | Promise<void>;
+/** Is called before every micro-batch; throws to stop. */
+export type StopCheck = () => void | Promise<void>;
 
 /**
  * Per-token logps of every branch of every tree, in nats, by a graph with the output `token_logps`; `constants` are
@@ -16,11 +16,11 @@ export async function treeLogps(
   config: ModelConfig,
   trees: readonly TokenTree[],
   constants: Record<string, Feed> = {},
-  between: Checkpointing = () => undefined,
+  stopCheck: StopCheck = () => undefined,
 ): Promise<Float32Array[][]> {
   const logps: Float32Array[][] = trees.map(() => []);
   for (const part of planMicroBatches(trees, config)) {
-    await between();
+    await stopCheck();
     const { feeds, branches } = packTrees(
       part.map((index) => trees[index]!),
       config,
