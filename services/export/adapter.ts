@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { loraLayout } from '@pairwise/model';
 import { writeSafetensors } from '@pairwise/safetensors';
-import type { LoraShape, ModelConfig } from '@pairwise/model';
+import type { LoraSettings, ModelConfig } from '@pairwise/model';
 import { adapterTensors } from '@pairwise/training';
 import { writeFileFrom } from './files.ts';
 import type { Adapter } from './weights.ts';
@@ -32,14 +32,14 @@ export async function writeAdapterArtifact(
   return ['adapter_config.json', 'adapter_model.safetensors'];
 }
 
-function peftConfig(lora: LoraShape, base: BaseModelName) {
+function peftConfig(lora: LoraSettings, base: BaseModelName) {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
     base_model_name_or_path: base.name,
     revision: base.revision ?? null,
     r: lora.r,
-    lora_alpha: lora.alpha,
+    lora_alpha: lora.loraAlpha,
     target_modules: [...lora.targetModules].sort(),
     use_rslora: lora.useRslora,
     lora_dropout: 0,

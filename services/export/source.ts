@@ -48,8 +48,7 @@ export async function openSource(
 
 function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraConfig | undefined): Adapter {
   const { tuning } = resolveHyperparameters({ tuning: { $case: 'lora', value: settings ?? {} } }, 'checkpoint');
-  const { r, loraAlpha, targetModules, useRslora } = tuning.value;
-  const lora = { r, alpha: loraAlpha, targetModules, useRslora };
+  const lora = tuning.value;
   return { lora, parameters: unpackState(bytes, loraLayout(config, lora)).parameters };
 }
 

@@ -12,7 +12,7 @@ import { loraLayout, readBaseModel } from '@pairwise/model';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { readSafetensors, type ModelFolder } from '@pairwise/safetensors';
-import type { BaseModel, LoraShape } from '@pairwise/model';
+import type { BaseModel, LoraSettings } from '@pairwise/model';
 import { adapterParameters } from '@pairwise/training';
 import { afterAll } from 'vitest';
 import { sharedFolder, writeTinyModel } from '@pairwise/testing';
@@ -62,9 +62,9 @@ export async function openStories(): Promise<Stories> {
   const source = join(shared!, 'models/stories260K-eos1');
   const base = await modelFolder(source);
   const checkpoint = await readBaseModel(base);
-  const lora: LoraShape = {
+  const lora: LoraSettings = {
     r: 8,
-    alpha: 16,
+    loraAlpha: 16,
     targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
     useRslora: false,
   };

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import { loraLayout, loraScale, mergeLora } from '@pairwise/model';
-import type { BaseModel, LoraShape, ModelConfig } from '@pairwise/model';
+import type { BaseModel, LoraSettings, ModelConfig } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import { adapterTensors } from '@pairwise/training';
 import { decodeWeights } from './storage.ts';
@@ -16,7 +16,7 @@ export interface ExportWeights {
 
 /** A trained adapter. */
 export interface Adapter {
-  lora: LoraShape;
+  lora: LoraSettings;
   /** One flat vector per layer, with the layout of `loraLayout`. */
   parameters: readonly Float32Array[];
 }

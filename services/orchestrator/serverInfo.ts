@@ -1,7 +1,7 @@
 import type { GetServerInfoResponse } from '@pairwise/api';
-import { architectures } from '@pairwise/model';
+import { architectures, targetModules } from '@pairwise/model';
 import { maxMessageBytes, versionIn } from '@pairwise/rpc';
-import { engineVersion, lossTypes, schedulerTypes, targetModules } from '@pairwise/training';
+import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
 import { ggufTypes } from './spec.ts';
 
 /** The version of this build. */

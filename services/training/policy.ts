@@ -1,9 +1,9 @@
 import { FileInfo } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
-import { loraLayout, storedBaseModel, type LoraLayer, type LoraShape, type ModelConfig } from '@pairwise/model';
+import { loraLayout, storedBaseModel, type LoraLayer, type LoraSettings, type ModelConfig } from '@pairwise/model';
 import { openSession, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
-import { dpoGraph, policyGraph, type LoraSettings } from '@pairwise/training';
+import { dpoGraph, policyGraph } from '@pairwise/training';
 import { filesKey } from './inputs.ts';
 
 /** A policy on the accelerator: the training graph, and the forward graph for evaluation. */
@@ -15,11 +15,6 @@ export interface OpenPolicy {
 }
 
 export type Policies = ReturnType<typeof openPolicies>;
-
-/** The adapter's shape as the engine wants it. */
-export function loraShape({ r, loraAlpha, targetModules, useRslora }: LoraSettings): LoraShape {
-  return { r, alpha: loraAlpha, targetModules, useRslora };
-}
 
 /**
  * The policy that a worker has open. It stays open from segment to segment, since compiling its graphs takes seconds, and
@@ -36,14 +31,13 @@ export function openPolicies(blobs: BlobStore, { device, threads }: { device: De
 
   return {
     close,
-    async open(filesJson: readonly unknown[], settings: LoraSettings): Promise<OpenPolicy> {
-      const key = `${filesKey(filesJson)} ${JSON.stringify(settings)}`;
+    async open(filesJson: readonly unknown[], lora: LoraSettings): Promise<OpenPolicy> {
+      const key = `${filesKey(filesJson)} ${JSON.stringify(lora)}`;
       if (current?.key === key) return current.policy;
       await close();
       const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
       await using opening = new AsyncDisposableStack();
       const checkpoint = opening.use(await storedBaseModel(files, blobs));
-      const lora = loraShape(settings);
       const session = async (graph: ReturnType<typeof dpoGraph>) => {
         const opened = await openSession({ graph, folder: '/', device, threads });
         opening.defer(() => opened.close());

@@ -1,7 +1,15 @@
 /** One phase in a process of its own, so that its peak memory is its own: `phase.ts training|reference <pairs> <threads>`. */
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loraLayout, initialLora, readBaseModel, rowCount, type BaseModel, type LoraShape } from '@pairwise/model';
+import {
+  loraLayout,
+  initialLora,
+  readBaseModel,
+  rowCount,
+  targetModules,
+  type BaseModel,
+  type LoraSettings,
+} from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import {
   dpoGraph,
@@ -11,7 +19,6 @@ import {
   resolveHyperparameters,
   treeLogps,
   treeOf,
-  targetModules,
   uniformStream,
   type TrainingPair,
 } from '@pairwise/training';
@@ -28,7 +35,7 @@ export interface Figures {
   peakRssMb: number;
 }
 
-const lora: LoraShape = { r: 16, alpha: 32, targetModules, useRslora: false };
+const lora: LoraSettings = { r: 16, loraAlpha: 32, targetModules, useRslora: false };
 
 async function checkpointAt(folder: string): Promise<BaseModel> {
   const files = ['config.json', 'model.safetensors'].map(async (path) => {

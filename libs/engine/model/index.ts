@@ -11,7 +11,7 @@ export {
   mergeLora,
   type FlatEntry,
   type LoraLayer,
-  type LoraShape,
+  type LoraSettings,
 } from './lora.ts';
 export {
   packTrees,
@@ -30,6 +30,7 @@ export {
   linearName,
   linearShape,
   parameterCount,
+  targetModules,
   type LinearModule,
   type Weight,
 } from './tensors.ts';

@@ -13,7 +13,7 @@ const config = parseConfig({
   hidden_act: 'silu',
 });
 const all: LinearModule[] = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
-const lora = (targetModules: LinearModule[] = all) => ({ r: 2, alpha: 6, targetModules, useRslora: false });
+const lora = (targetModules: LinearModule[] = all) => ({ r: 2, loraAlpha: 6, targetModules, useRslora: false });
 
 test.each<LinearModule[][]>([[all], [['v_proj']], [['q_proj', 'up_proj', 'down_proj']]])(
   'the flat vectors hold each factor of %j once, without gaps',
@@ -53,8 +53,8 @@ test('a new adapter: A uniform within 1/sqrt(in), B zero, so that it changes not
 });
 
 test('the scale is alpha / r, or alpha / sqrt(r) where it is rank-stabilised', () => {
-  expect(loraScale({ r: 16, alpha: 32, targetModules: all, useRslora: false })).toBe(2);
-  expect(loraScale({ r: 16, alpha: 32, targetModules: all, useRslora: true })).toBe(8);
+  expect(loraScale({ r: 16, loraAlpha: 32, targetModules: all, useRslora: false })).toBe(2);
+  expect(loraScale({ r: 16, loraAlpha: 32, targetModules: all, useRslora: true })).toBe(8);
 });
 
 test('merging adds scale B A, to the whole weight or to rows of it', () => {

@@ -3,14 +3,14 @@ import type { ModelConfig } from './config.ts';
 import { frozenLinear, type Parameters } from './forward.ts';
 import { linearModules, linearShape, type LinearModule } from './tensors.ts';
 
-/** Shape of a low-rank adaptation. */
-export interface LoraShape {
-  /** Rank. */
+/** The settings of a LoRA adapter, with the names of the proto's `LoraConfig` and of PEFT. */
+export interface LoraSettings {
+  /** The rank. */
   r: number;
-  alpha: number;
-  /** In the model's order. */
-  targetModules: readonly LinearModule[];
-  /** Scale by alpha / sqrt(r) instead of alpha / r. */
+  loraAlpha: number;
+  /** The adapted layers, in the model's order. */
+  targetModules: LinearModule[];
+  /** Whether to scale by loraAlpha / sqrt(r) instead of loraAlpha / r. */
   useRslora: boolean;
 }
 
@@ -39,8 +39,8 @@ const inputGroups: readonly (readonly LinearModule[])[] = [
 ];
 
 /** Factor of B A x. */
-export function loraScale({ r, alpha, useRslora }: LoraShape): number {
-  return alpha / (useRslora ? Math.sqrt(r) : r);
+export function loraScale({ r, loraAlpha, useRslora }: LoraSettings): number {
+  return loraAlpha / (useRslora ? Math.sqrt(r) : r);
 }
 
 /** Name of a factor, as PEFT writes it. */
@@ -52,7 +52,7 @@ export function loraName(layer: number, module: LinearModule, factor: 'A' | 'B')
  * Where the factors lie in the flat vectors, a vector per layer: for each group of modules with one input all A `[r, in]`
  * and then all B `[out, r]`.
  */
-export function loraLayout(config: ModelConfig, lora: LoraShape): LoraLayer[] {
+export function loraLayout(config: ModelConfig, lora: LoraSettings): LoraLayer[] {
   return Array.from({ length: config.layerCount }, (_, layer) => {
     const entries: FlatEntry[] = [];
     let offset = 0;
@@ -68,7 +68,7 @@ export function loraLayout(config: ModelConfig, lora: LoraShape): LoraLayer[] {
   });
 }
 
-function adaptedGroups({ targetModules }: LoraShape): LinearModule[][] {
+function adaptedGroups({ targetModules }: LoraSettings): LinearModule[][] {
   return inputGroups
     .map((modules) => modules.filter((module) => targetModules.includes(module)))
     .filter((modules) => modules.length > 0);
@@ -78,7 +78,7 @@ function adaptedGroups({ targetModules }: LoraShape): LinearModule[][] {
 export function loraLinears(
   g: GraphBuilder,
   config: ModelConfig,
-  lora: LoraShape,
+  lora: LoraSettings,
   weight: Parameters['weight'],
 ): { inputs: Value[]; linears: Parameters['linears'] } {
   const { gemm, split } = ops(g);
@@ -109,7 +109,7 @@ export function loraLinears(
 }
 
 /** The A factors of each group together, by the group's first module, and the B factors one by one. */
-function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: LoraShape) {
+function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: LoraSettings) {
   const { reshape, split } = ops(g);
   const groups = adaptedGroups(lora);
   const inputSize = (module: LinearModule) => linearShape(config, module)[1];

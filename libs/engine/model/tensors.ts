@@ -18,6 +18,8 @@ export const linearModules = {
   down_proj: 'mlp.down_proj',
 } as const;
 export type LinearModule = keyof typeof linearModules;
+/** The same layers by name: what `target_modules` may list. */
+export const targetModules = Object.keys(linearModules) as LinearModule[];
 
 /** Shape `[out, in]` of a linear layer's weight. */
 export function linearShape(config: ModelConfig, module: LinearModule): [number, number] {
@@ -47,7 +49,7 @@ export function expectedTensors(config: ModelConfig): Map<string, number[]> {
   for (let layer = 0; layer < config.layerCount; layer++) {
     tensors.set(`model.layers.${layer}.input_layernorm.weight`, [hiddenSize]);
     tensors.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize]);
-    for (const module of Object.keys(linearModules) as LinearModule[]) {
+    for (const module of targetModules) {
       tensors.set(linearName(layer, module), linearShape(config, module));
     }
   }

@@ -13,7 +13,7 @@ import {
   targetCount,
   type Feed,
   type LinearModule,
-  type LoraShape,
+  type LoraSettings,
   type TokenTree,
 } from '@pairwise/model';
 import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
@@ -116,13 +116,13 @@ test('no token sees another pair, the other response or what follows it', async 
   for (const other of [0, 1, 4, 5]) expect(prompt[other]).toEqual(plain[other]);
 });
 
-test.each<[string, Partial<LoraShape>]>([
+test.each<[string, Partial<LoraSettings>]>([
   ['all layers', {}],
   ['some layers', { targetModules: ['k_proj', 'o_proj', 'up_proj'] }],
-  ['rank-stabilised', { useRslora: true, alpha: 5, r: 3 }],
+  ['rank-stabilised', { useRslora: true, loraAlpha: 5, r: 3 }],
 ])('an adapter applied on the way = merged into the weights: %s', async (name, change) => {
   const modules = Object.keys(linearModules) as LinearModule[];
-  const lora: LoraShape = { r: 4, alpha: 6, targetModules: modules, useRslora: false, ...change };
+  const lora: LoraSettings = { r: 4, loraAlpha: 6, targetModules: modules, useRslora: false, ...change };
   const { config } = tiny.base;
   const layout = loraLayout(config, lora);
   const uniform = uniformStream(2, name);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loraLayout, readBaseModel, type LoraShape } from '@pairwise/model';
+import { loraLayout, readBaseModel, targetModules, type LoraSettings } from '@pairwise/model';
 import { readSafetensors } from '@pairwise/safetensors';
 import { digestOf } from '@pairwise/fingerprint';
 import { Tokenizer } from 'tokenizers';
@@ -23,7 +23,6 @@ import {
   treeLogps,
   treeOf,
   sum,
-  targetModules,
   unpackState,
   type DpoTask,
   type OptimizerState,
@@ -33,7 +32,7 @@ import {
 // TRL's own trajectories; ../shared/goldens/README.md has their settings.
 
 const shared = sharedFolder();
-const lora: LoraShape = { r: 8, alpha: 16, targetModules, useRslora: false };
+const lora: LoraSettings = { r: 8, loraAlpha: 16, targetModules, useRslora: false };
 const maxLength = 128;
 
 interface GoldenStep {

@@ -8,7 +8,7 @@ import {
   tokenLogps,
   trainedWeights,
   type BaseModel,
-  type LoraShape,
+  type LoraSettings,
   type ModelConfig,
   type Parameters,
 } from '@pairwise/model';
@@ -27,7 +27,7 @@ export function referenceGraph(base: BaseModel): Graph {
 }
 
 /** Inputs: those of `packTrees`, and the adapter's `lora_<layer>`. Output: `token_logps` `[targets]`. */
-export function policyGraph(base: BaseModel, lora: LoraShape): Graph {
+export function policyGraph(base: BaseModel, lora: LoraSettings): Graph {
   const g = graphBuilder('policy');
   const weight = frozenWeights(g, base);
   const { config } = base;
@@ -43,7 +43,7 @@ export function policyGraph(base: BaseModel, lora: LoraShape): Graph {
  * `beta`, `label_smoothing` and `pair_weight`, by which each pair's loss counts. Outputs: `loss`, `chosen_logps` and
  * `rejected_logps` `[P, 1]`, and for each layer `gradient_<layer>`.
  */
-export function dpoGraph(base: BaseModel, lora: LoraShape): Graph {
+export function dpoGraph(base: BaseModel, lora: LoraSettings): Graph {
   const g = graphBuilder('dpo');
   const { add, matMul, mul, neg, reduceSum, reshape, softplus, sub } = ops(g);
   const weight = frozenWeights(g, base);

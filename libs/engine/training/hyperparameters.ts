@@ -1,4 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
+import { targetModules, type LoraSettings } from '@pairwise/model';
 
 /** What a caller may say of a training: structurally the proto's `TrainingSpec`, which documents units and ranges. */
 export interface HyperparameterInput {
@@ -33,9 +34,7 @@ export interface LoraInput {
 
 export const lossTypes = ['sigmoid'] as const;
 export const schedulerTypes = ['constant', 'linear', 'cosine'] as const;
-export const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 export type SchedulerType = (typeof schedulerTypes)[number];
-export type TargetModule = (typeof targetModules)[number];
 
 /** A training's settings with every default filled in; names and units as in the proto's `TrainingSpec`. */
 export interface Hyperparameters {
@@ -59,14 +58,6 @@ export interface Hyperparameters {
   saveTotalLimit: number;
   maxLength: number;
   tuning: { $case: 'lora'; value: LoraSettings };
-}
-
-export interface LoraSettings {
-  r: number;
-  loraAlpha: number;
-  /** In the model's order, `all-linear` spelled out. */
-  targetModules: TargetModule[];
-  useRslora: boolean;
 }
 
 /**

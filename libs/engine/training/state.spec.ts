@@ -1,4 +1,4 @@
-import { loraLayout, parseConfig } from '@pairwise/model';
+import { loraLayout, parseConfig, type LoraSettings } from '@pairwise/model';
 import { readMetadata, readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import { digestOf } from '@pairwise/fingerprint';
 import { expect, test } from 'vitest';
@@ -22,7 +22,12 @@ const config = parseConfig({
   max_position_embeddings: 64,
   hidden_act: 'silu',
 });
-const lora = { r: 2, alpha: 4, targetModules: ['q_proj', 'k_proj', 'o_proj', 'down_proj'] as const, useRslora: false };
+const lora: LoraSettings = {
+  r: 2,
+  loraAlpha: 4,
+  targetModules: ['q_proj', 'k_proj', 'o_proj', 'down_proj'],
+  useRslora: false,
+};
 const layout = loraLayout(config, lora);
 
 function someState(): OptimizerState {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { initialLora, loraLayout, readBaseModel, type BaseModel, type LoraShape } from '@pairwise/model';
+import { initialLora, loraLayout, readBaseModel, type BaseModel, type LoraSettings } from '@pairwise/model';
 import type { Graph } from '@pairwise/onnx';
 import { writeTinyModel } from '@pairwise/testing';
 import { folderAt } from '@pairwise/model/testing';
@@ -20,7 +20,12 @@ import {
   type TrainingPair,
 } from './index.ts';
 
-export const lora: LoraShape = { r: 4, alpha: 8, targetModules: ['q_proj', 'v_proj', 'down_proj'], useRslora: false };
+export const lora: LoraSettings = {
+  r: 4,
+  loraAlpha: 8,
+  targetModules: ['q_proj', 'v_proj', 'down_proj'],
+  useRslora: false,
+};
 
 /** For specs: a tiny model on disk, pairs with its logps as reference, and sessions that end with the spec. */
 export interface TinySetting {
