@@ -1,9 +1,9 @@
 import { FileInfo } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
-import { loraLayout, storedBaseModel, type LoraLayer, type LoraSettings, type ModelConfig } from '@pairwise/model';
-import { openSession, type Device, type Session } from '@pairwise/ort';
+import { loraLayout, storedBaseModel, type LoraLayer, type ModelConfig } from '@pairwise/model';
+import { openSession, type Device, type Session, type SessionSpec } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
-import { dpoGraph, policyGraph } from '@pairwise/training';
+import { dpoGraph, policyGraph, type Hyperparameters } from '@pairwise/training';
 import { filesKey } from './inputs.ts';
 
 /** A policy on the accelerator: the training graph, and the forward graph for evaluation. */
@@ -31,14 +31,16 @@ export function openPolicies(blobs: BlobStore, { device, threads }: { device: De
 
   return {
     close,
-    async open(filesJson: readonly unknown[], lora: LoraSettings): Promise<OpenPolicy> {
-      const key = `${filesKey(filesJson)} ${JSON.stringify(lora)}`;
+    async open(filesJson: readonly unknown[], { tuning, losses }: Hyperparameters): Promise<OpenPolicy> {
+      const { value: lora } = tuning;
+      const [{ type: lossType }] = losses;
+      const key = `${filesKey(filesJson)} ${JSON.stringify({ lora, lossType })}`;
       if (current?.key === key) return current.policy;
       await close();
       const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
       await using opening = new AsyncDisposableStack();
       const checkpoint = opening.use(await storedBaseModel(files, blobs));
-      const session = async (graph: ReturnType<typeof dpoGraph>) => {
+      const session = async (graph: SessionSpec['graph']) => {
         const opened = await openSession({ graph, folder: '/', device, threads });
         opening.defer(() => opened.close());
         return opened;
@@ -46,7 +48,7 @@ export function openPolicies(blobs: BlobStore, { device, threads }: { device: De
       const policy = {
         config: checkpoint.config,
         layout: loraLayout(checkpoint.config, lora),
-        training: await session(dpoGraph(checkpoint, lora)),
+        training: await session(dpoGraph(checkpoint, lora, lossType)),
         evaluation: await session(policyGraph(checkpoint, lora)),
       };
       current = { key, policy, holds: opening.move() };

@@ -14,6 +14,7 @@ import {
   nextBatch,
   packState,
   resolveHyperparameters,
+  startLoss,
   stepCount,
   tokenCount,
   uniformStream,
@@ -21,6 +22,7 @@ import {
   type DpoTask,
   type Hyperparameters,
   type Metrics,
+  type Objective,
   type OptimizerState,
   type TrainingPair,
 } from '@pairwise/training';
@@ -38,7 +40,7 @@ export interface Trainer {
   policies: Policies;
 }
 
-/** How far the first loss may be from ln 2 where policy and reference are the same model, in nats. */
+/** How far the first loss may be from what it is if policy and reference are the same model, in nats, for weight 1. */
 const firstLossTolerance = 1e-3;
 
 /**
@@ -100,7 +102,7 @@ async function prepare({ blobs, trainings, peers }: Trainer, name: string, attem
 async function openTask(trainer: Trainer, name: string, inputs: TrainingInputs) {
   const { request, training } = await trainer.trainings.get(name);
   const hyperparameters = hyperparametersOf(training.resolvedSpec);
-  const policy = await trainer.policies.open(inputs.files, hyperparameters.tuning.value);
+  const policy = await trainer.policies.open(inputs.files, hyperparameters);
   const { pairs, evalPairs } = await readPairs(trainer.blobs, inputs, fractionOf(request));
   const task: DpoTask = { config: policy.config, layout: policy.layout, pairs, hyperparameters };
   return { task, policy, evalPairs };
@@ -162,14 +164,14 @@ async function segment(
 }
 
 /**
- * A first loss other than ln 2, times the loss's weight, means that the reference logps are another model's, or were
- * computed otherwise. Throws VERIFICATION_FAILED.
+ * Checks that the first loss is that of a policy which equals the reference: ln 2 for sigmoid. Any other means that the
+ * reference logps belong to another model or were computed differently. Throws VERIFICATION_FAILED.
  */
-export function checkFirstLoss({ loss = NaN }: Metrics, { losses }: Pick<Hyperparameters, 'losses'>): void {
-  const weight = losses[0]?.weight ?? 1;
-  if (Math.abs(loss - weight * Math.LN2) <= firstLossTolerance * weight) return;
-  const wanted = weight === 1 ? 'ln 2' : `${weight} ln 2`;
-  const message = `the first loss is ${loss}, not ${wanted}: the reference logps do not belong to this model`;
+export function checkFirstLoss({ loss = NaN }: Metrics, objective: Objective): void {
+  const [{ weight }] = objective.losses;
+  const expected = startLoss(objective);
+  if (Math.abs(loss - expected) <= firstLossTolerance * weight) return;
+  const message = `the first loss is ${loss}, not ${expected}: the reference logps do not belong to this model`;
   throw new PairwiseError('VERIFICATION_FAILED', message);
 }
 

@@ -55,7 +55,7 @@ async function checkpointAt(folder: string): Promise<BaseModel> {
 /** One epoch in batches of 8 pairs, as `pairwise` would train with its defaults. */
 async function training(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
   const checkpoint = await checkpointAt(folder);
-  const session = await openSession({ graph: dpoGraph(checkpoint, lora), folder, threads });
+  const session = await openSession({ graph: dpoGraph(checkpoint, lora, 'sigmoid'), folder, threads });
   const layout = loraLayout(checkpoint.config, lora);
   const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'bench');
   const state = initialState(initialLora(layout, uniformStream(0, 'lora')));

@@ -21,7 +21,7 @@ let policy: Session;
 
 beforeAll(async () => {
   tiny = await tinySetting();
-  training = await tiny.open(dpoGraph(tiny.base, lora), 2);
+  training = await tiny.open(dpoGraph(tiny.base, lora, 'sigmoid'), 2);
   policy = await tiny.open(policyGraph(tiny.base, lora));
   return () => tiny.close();
 });
@@ -123,7 +123,7 @@ test('a training that is resumed at any step, in a new session with other thread
   };
   const straight = tinyState(tiny.task());
   await train(straight, 6, settings);
-  const other = await tiny.open(dpoGraph(tiny.base, lora), 1);
+  const other = await tiny.open(dpoGraph(tiny.base, lora, 'sigmoid'), 1);
   for (const at of [0, 1, 3, 5]) {
     const first = tinyState(tiny.task());
     await train(first, at, settings);

@@ -1,13 +1,14 @@
 import { PairwiseError } from '@pairwise/errors';
 import { packTrees, rowCount, type Feed, type LoraLayer, type ModelConfig, type TokenTree } from '@pairwise/model';
-import { batchMetrics, dpoLosses, type PairLogps } from '@pairwise/preference';
 import { batchOfStep, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
+import { meanLoss, type PairLogps } from './losses.ts';
+import { batchMetrics, type Metrics } from './metrics.ts';
 import { treeLogps, type StopCheck, type RunGraph } from './logps.ts';
 import { adamwStep, clipFactor, globalNorm, type OptimizerState } from './optimizer.ts';
 import { learningRateAt } from './schedule.ts';
 
-/** A pair as it is trained on: token ids, and the reference's summed logps in nats. */
+/** A pair to train on: token ids, and the reference's summed logps in nats. */
 export interface TrainingPair {
   prompt: Int32Array;
   chosen: Int32Array;
@@ -16,28 +17,25 @@ export interface TrainingPair {
   referenceRejected: number;
 }
 
-/** What a training step needs besides its state. */
+/** A training, apart from its state. */
 export interface DpoTask {
   config: ModelConfig;
   layout: readonly LoraLayer[];
   pairs: readonly TrainingPair[];
   hyperparameters: Hyperparameters;
-  /** Most rows of a micro-batch of several pairs: peak memory follows it. Default 1024. */
+  /** The most rows in a micro-batch of several pairs; peak memory follows it. @default 1024 */
   rowLimit?: number;
 }
 
-/** Figures of a step under the field's names. */
-export type Metrics = Record<string, number>;
-
-/** The adapter as feeds. */
+/** The feeds of an adapter. */
 export function adapterFeeds(layout: readonly LoraLayer[], parameters: readonly Float32Array[]): Record<string, Feed> {
   const feed = (data: Float32Array): Feed => ({ dtype: 'float32', dims: [data.length], data });
   return Object.fromEntries(layout.map(({ feed: name }, index) => [name, feed(parameters[index]!)]));
 }
 
 /**
- * The next optimizer step on the pairs that the step's number and the seed decide; changes `state` in place.
- * `run` runs the graph of `dpoGraph`. Throws NON_FINITE where loss or gradients are no numbers any more.
+ * Takes the next optimizer step, on the pairs that the step's number and the seed select, and updates `state` in place.
+ * `run` must run a `dpoGraph`. Throws NON_FINITE, with `state` unchanged, if the loss or a gradient is not finite.
  */
 export async function dpoStep(
   run: RunGraph,
@@ -48,13 +46,13 @@ export async function dpoStep(
   return dpoStepOn(run, task, state, nextBatch(task, state), stopCheck);
 }
 
-/** The pairs of the next optimizer step. */
+/** Selects the pairs of the next optimizer step. */
 export function nextBatch({ pairs, hyperparameters }: DpoTask, { step }: OptimizerState): TrainingPair[] {
   const { batchSize, seed } = hyperparameters;
   return [...batchOfStep(step, pairs.length, batchSize, seed)].map((index) => pairs[index]!);
 }
 
-/** The next optimizer step on a given batch. */
+/** Takes the next optimizer step on a given batch; otherwise like `dpoStep`. */
 export async function dpoStepOn(
   run: RunGraph,
   { config, layout, pairs, hyperparameters, rowLimit }: DpoTask,
@@ -99,7 +97,7 @@ export async function dpoStepOn(
   return { loss, ...batchMetrics(logps, hyperparameters.beta), grad_norm: gradNorm, learning_rate: learningRate };
 }
 
-/** Metrics of the policy on pairs that are not trained on, with the prefix `eval_`; `run` runs `policyGraph`. */
+/** Metrics of the policy on held-out pairs, with the prefix `eval_`. `run` must run a `policyGraph`. */
 export async function evaluateDpo(
   run: RunGraph,
   { config, layout, hyperparameters }: Omit<DpoTask, 'pairs'>,
@@ -110,25 +108,18 @@ export async function evaluateDpo(
   const trees = pairs.map(treeOf);
   const tokens = await treeLogps(run, config, trees, adapterFeeds(layout, parameters), stopCheck);
   const logps = pairs.map((pair, index) => pairLogps(pair, sum(tokens[index]![0]!), sum(tokens[index]![1]!)));
-  const { beta, labelSmoothing } = hyperparameters;
-  const losses = dpoLosses(logps, beta, labelSmoothing);
-  const loss = (lossWeight(hyperparameters) * losses.reduce((total, each) => total + each, 0)) / losses.length;
-  const metrics = { loss, ...batchMetrics(logps, beta) };
+  const metrics = { loss: meanLoss(logps, hyperparameters), ...batchMetrics(logps, hyperparameters.beta) };
   return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`eval_${name}`, value]));
 }
 
-/** A pair as a tree: its prompt with two branches, chosen first. */
+/** A pair as a token tree: its prompt with two branches, the chosen response first. */
 export function treeOf({ prompt, chosen, rejected }: Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>): TokenTree {
   return { prefix: prompt, branches: [chosen, rejected] };
 }
 
-/** Tokens that go through the model for pairs; a prompt counts once for both responses. */
+/** The number of tokens that go through the model; a prompt counts once for both of its responses. */
 export function tokenCount(pairs: readonly Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>[]): number {
   return pairs.reduce((total, pair) => total + rowCount(treeOf(pair)), 0);
-}
-
-function lossWeight({ losses }: Hyperparameters): number {
-  return losses[0]?.weight ?? 1;
 }
 
 function microBatchFeeds(
@@ -157,7 +148,7 @@ function microBatchFeeds(
     reference_rejected: column(pairs.map(({ referenceRejected }) => referenceRejected)),
     beta: scalar(hyperparameters.beta),
     label_smoothing: scalar(hyperparameters.labelSmoothing),
-    pair_weight: scalar(lossWeight(hyperparameters) / batchLength),
+    pair_weight: scalar(hyperparameters.losses[0].weight / batchLength),
   };
 }
 
@@ -170,7 +161,7 @@ function addTo(sum: Float32Array, values: Float32Array): void {
   for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
 }
 
-/** Sum in float64. */
+/** The sum, in float64. */
 export function sum(values: Float32Array): number {
   let total = 0;
   for (const value of values) total += value;

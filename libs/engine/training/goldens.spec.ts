@@ -61,7 +61,7 @@ describe.skipIf(shared === undefined)('40 LoRA steps of TRL', () => {
       referenceRejected: sum(logps[index]![1]!),
     }));
     batches = Array.from({ length: 40 }, (_, step) => trained.slice(step * 8, step * 8 + 8));
-    session = await openSession({ graph: dpoGraph(base, lora), folder, threads: 2 });
+    session = await openSession({ graph: dpoGraph(base, lora, 'sigmoid'), folder, threads: 2 });
     const hyperparameters = resolveHyperparameters({ learningRate: 2e-4, lrSchedulerType: 'constant' }, 'spec');
     task = { config, layout: loraLayout(config, lora), pairs: trained, hyperparameters };
     policy = await openSession({ graph: policyGraph(base, lora), folder, threads: 1 });

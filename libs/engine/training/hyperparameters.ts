@@ -1,7 +1,8 @@
-import { PairwiseError } from '@pairwise/errors';
 import { targetModules, type LoraSettings } from '@pairwise/model';
+import { fieldChecks, largestInt32, type FieldChecks } from './fieldChecks.ts';
+import { lossTypes, type Objective } from './losses.ts';
 
-/** What a caller may say of a training: structurally the proto's `TrainingSpec`, which documents units and ranges. */
+/** The settings that a caller may give: structurally the proto's `TrainingSpec`, which documents units and ranges. */
 export interface HyperparameterInput {
   learningRate?: number | undefined;
   duration?: { $case: 'numTrainEpochs'; value: number } | { $case: 'maxSteps'; value: number } | undefined;
@@ -32,12 +33,11 @@ export interface LoraInput {
   useRslora?: boolean | undefined;
 }
 
-export const lossTypes = ['sigmoid'] as const;
 export const schedulerTypes = ['constant', 'linear', 'cosine'] as const;
 export type SchedulerType = (typeof schedulerTypes)[number];
 
-/** A training's settings with every default filled in; names and units as in the proto's `TrainingSpec`. */
-export interface Hyperparameters {
+/** A training's settings with all defaults filled in; names and units are those of the proto's `TrainingSpec`. */
+export interface Hyperparameters extends Objective {
   learningRate: number;
   duration: { $case: 'numTrainEpochs'; value: number } | { $case: 'maxSteps'; value: number };
   lrSchedulerType: SchedulerType;
@@ -47,9 +47,6 @@ export interface Hyperparameters {
   adamBeta1: number;
   adamBeta2: number;
   adamEpsilon: number;
-  beta: number;
-  labelSmoothing: number;
-  losses: { type: (typeof lossTypes)[number]; weight: number }[];
   seed: number;
   batchSize: number;
   loggingSteps: number;
@@ -61,11 +58,11 @@ export interface Hyperparameters {
 }
 
 /**
- * Fills in the defaults and checks every range.
- * Throws INVALID_ARGUMENT with the field's path below `path`, such as `spec.training`.
+ * Fills in the defaults and checks every range. Throws INVALID_ARGUMENT with the field's path, which begins with `path`, such
+ * as `spec.training`.
  */
 export function resolveHyperparameters(input: HyperparameterInput, path: string): Hyperparameters {
-  const check = checker(path);
+  const check = fieldChecks(path);
   return {
     learningRate: check.real('learning_rate', input.learningRate ?? 1e-5, { above: 0, to: 1 }),
     duration: resolveDuration(input.duration, check),
@@ -90,12 +87,9 @@ export function resolveHyperparameters(input: HyperparameterInput, path: string)
   };
 }
 
-/** The API counts in int32, so the planned number of optimizer updates must be one. */
-const largestInt32 = 2 ** 31 - 1;
-
 /**
- * Refuses a training over `pairCount` pairs that would take more optimizer updates than can be counted.
- * Throws INVALID_ARGUMENT with the field's path below `path`.
+ * Refuses a training over `pairCount` pairs that would take more optimizer steps than fit into an int32. Throws
+ * INVALID_ARGUMENT with the field's path, which begins with `path`.
  */
 export function checkStepCount(pairCount: number, hyperparameters: Hyperparameters, path: string): void {
   const { batchSize, duration } = hyperparameters;
@@ -103,21 +97,21 @@ export function checkStepCount(pairCount: number, hyperparameters: Hyperparamete
   if (steps <= largestInt32) return;
   const updates = `${steps} optimizer updates over ${pairCount} pairs in batches of ${batchSize}`;
   const problem = `is ${duration.value}, which makes ${updates}; it must make at most ${largestInt32}`;
-  checker(path).refuse('num_train_epochs', problem);
+  fieldChecks(path).refuse('num_train_epochs', problem);
 }
 
-/** Optimizer updates of a training over `pairCount` pairs: a last batch that is not full counts as one. */
+/** The optimizer steps of a training over `pairCount` pairs; an incomplete last batch counts as one. */
 export function stepCount(pairCount: number, { batchSize, duration }: Hyperparameters): number {
   if (duration.$case === 'maxSteps') return duration.value;
   return Math.max(1, Math.ceil(Math.ceil(pairCount / batchSize) * duration.value));
 }
 
-/** Steps of linear warm-up; a ratio is rounded up, as transformers does. */
+/** The steps of linear warm-up. A ratio is rounded up, as transformers does. */
 export function warmupStepCount({ warmup }: Hyperparameters, steps: number): number {
   return warmup.$case === 'warmupSteps' ? warmup.value : Math.ceil(steps * warmup.value);
 }
 
-function resolveDuration(duration: HyperparameterInput['duration'], check: Checker): Hyperparameters['duration'] {
+function resolveDuration(duration: HyperparameterInput['duration'], check: FieldChecks): Hyperparameters['duration'] {
   if (duration?.$case === 'maxSteps') {
     return { $case: 'maxSteps', value: check.count('max_steps', duration.value, 1) };
   }
@@ -125,7 +119,7 @@ function resolveDuration(duration: HyperparameterInput['duration'], check: Check
   return { $case: 'numTrainEpochs', value: check.real('num_train_epochs', duration?.value ?? 1, epochs) };
 }
 
-function resolveWarmup(warmup: HyperparameterInput['warmup'], check: Checker): Hyperparameters['warmup'] {
+function resolveWarmup(warmup: HyperparameterInput['warmup'], check: FieldChecks): Hyperparameters['warmup'] {
   if (warmup?.$case === 'warmupRatio') {
     return { $case: 'warmupRatio', value: check.real('warmup_ratio', warmup.value, { from: 0, to: 1 }) };
   }
@@ -134,20 +128,22 @@ function resolveWarmup(warmup: HyperparameterInput['warmup'], check: Checker): H
 
 function resolveLosses(
   losses: readonly { type: string; weight?: number | undefined }[],
-  check: Checker,
+  check: FieldChecks,
 ): Hyperparameters['losses'] {
-  if (losses.length === 0) return [{ type: 'sigmoid', weight: 1 }];
-  if (losses.length > 1) check.refuse('losses', 'names several losses, and this version sums no losses: give one');
-  return losses.map(({ type, weight }, index) => ({
-    type: check.oneOf(`losses[${index}].type`, type, lossTypes),
-    weight: check.real(`losses[${index}].weight`, weight ?? 1, { above: 0, to: 1000 }),
-  }));
+  const [{ type, weight } = { type: 'sigmoid', weight: 1 }, ...others] = losses;
+  if (others.length > 0) check.refuse('losses', 'names several losses; this version supports only one');
+  return [
+    {
+      type: check.oneOf('losses[0].type', type, lossTypes),
+      weight: check.real('losses[0].weight', weight ?? 1, { above: 0, to: 1000 }),
+    },
+  ];
 }
 
-/** Most names of modules; more than there are says nothing more. */
+/** The most names in `target_modules`: a bound on the work, far above the number of modules. */
 const mostNames = 32;
 
-function resolveLora(lora: LoraInput, check: Checker): LoraSettings {
+function resolveLora(lora: LoraInput, check: FieldChecks): LoraSettings {
   const named = lora.targetModules ?? [];
   if (named.length > mostNames) {
     check.refuse('lora.target_modules', `has ${named.length} elements; it must have at most ${mostNames}`);
@@ -161,47 +157,5 @@ function resolveLora(lora: LoraInput, check: Checker): LoraSettings {
     loraAlpha: check.real('lora.lora_alpha', lora.loraAlpha ?? 32, { above: 0, to: 65_536 }),
     targetModules: targetModules.filter((name) => all || chosen.includes(name)),
     useRslora: lora.useRslora ?? false,
-  };
-}
-
-interface Range {
-  above?: number;
-  from?: number;
-  below?: number;
-  to?: number;
-}
-
-type Checker = ReturnType<typeof checker>;
-
-function checker(path: string) {
-  const refuse = (field: string, problem: string): never => {
-    const at = `${path}.${field}`;
-    throw new PairwiseError('INVALID_ARGUMENT', `${at} ${problem}`, { field: at });
-  };
-  return {
-    refuse,
-    real(field: string, value: number, { above, from, below, to }: Range): number {
-      const inside =
-        Number.isFinite(value) &&
-        (above === undefined || value > above) &&
-        (from === undefined || value >= from) &&
-        (below === undefined || value < below) &&
-        (to === undefined || value <= to);
-      const bounds = [
-        above === undefined ? [] : `above ${above}`,
-        from === undefined ? [] : `at least ${from}`,
-        below === undefined ? [] : `below ${below}`,
-        to === undefined ? [] : `at most ${to}`,
-      ].flat();
-      return inside ? value : refuse(field, `is ${value}; it must be ${bounds.join(' and ')}`);
-    },
-    count(field: string, value: number, from: number, to = largestInt32): number {
-      const inside = Number.isInteger(value) && value >= from && value <= to;
-      return inside ? value : refuse(field, `is ${value}; it must be a whole number from ${from} to ${to}`);
-    },
-    oneOf<Name extends string>(field: string, value: string, names: readonly Name[], ...others: string[]): Name {
-      const known = names.find((name) => name === value);
-      return known ?? refuse(field, `is '${value}'; it must be one of ${[...others, ...names].join(', ')}`);
-    },
   };
 }

@@ -9,11 +9,12 @@ export {
   sum,
   tokenCount,
   type DpoTask,
-  type Metrics,
   type TrainingPair,
 } from './dpo.ts';
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export * from './hyperparameters.ts';
+export { losses, lossTypes, startLoss, type Loss, type LossType, type Objective, type PairLogps } from './losses.ts';
+export { type Metrics } from './metrics.ts';
 export { treeLogps, type StopCheck, type RunGraph } from './logps.ts';
 export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
 export { shuffled, uniformStream } from './random.ts';

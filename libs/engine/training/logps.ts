@@ -1,15 +1,15 @@
 import { packTrees, type Feed, type ModelConfig, type TokenTree } from '@pairwise/model';
 import { planMicroBatches } from './batches.ts';
 
-/** Runs a compiled graph: feeds in, results out. A session of libs/engine/ort is one. */
+/** Runs a compiled graph, as the `run` of a session of libs/engine/ort does. */
 export type RunGraph = (feeds: Record<string, Feed>) => Promise<Readonly<Record<string, { data: unknown }>>>;
 
 /** Is called before every micro-batch; throws to stop. */
 export type StopCheck = () => void | Promise<void>;
 
 /**
- * Per-token logps of every branch of every tree, in nats, by a graph with the output `token_logps`; `constants` are
- * fed along with every micro-batch, such as an adapter.
+ * Per-token logps of every branch of every tree, in nats, from a graph with the output `token_logps`. `constants`, such as an
+ * adapter, are fed with every micro-batch.
  */
 export async function treeLogps(
   run: RunGraph,

@@ -1,5 +1,4 @@
 export * from './encode.ts';
-export * from './losses.ts';
 export * from './pair.ts';
 export { maxRowBytes, readRows, type ReadRow } from './reader.ts';
 export * from './report.ts';

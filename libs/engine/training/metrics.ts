@@ -1,0 +1,22 @@
+import { logratios, type PairLogps } from './losses.ts';
+
+/** Figures of a step by their usual names, such as `rewards/margins`. */
+export type Metrics = Record<string, number>;
+
+/** Means over a batch. Accuracy counts margins above 0; a tie does not count. */
+export function batchMetrics(pairs: readonly PairLogps[], beta: number): Metrics {
+  const mean = (value: (pair: PairLogps) => number) => pairs.reduce((sum, pair) => sum + value(pair), 0) / pairs.length;
+  const chosenReward = mean((pair) => beta * logratios(pair).chosenLogratio);
+  const rejectedReward = mean((pair) => beta * logratios(pair).rejectedLogratio);
+  return {
+    'rewards/chosen': chosenReward,
+    'rewards/rejected': rejectedReward,
+    'rewards/accuracies': mean((pair) => {
+      const { chosenLogratio, rejectedLogratio } = logratios(pair);
+      return chosenLogratio > rejectedLogratio ? 1 : 0;
+    }),
+    'rewards/margins': chosenReward - rejectedReward,
+    'logps/chosen': mean(({ policyChosen }) => policyChosen),
+    'logps/rejected': mean(({ policyRejected }) => policyRejected),
+  };
+}
