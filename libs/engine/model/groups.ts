@@ -1,15 +1,15 @@
-/** Padded attention blocks of a batch: at most so many, so that a graph can have one branch for each. */
+/** The number of padded attention blocks in a batch. It is fixed, so that a graph can have one branch for each. */
 export const groupCount = 4;
 
 /**
- * Sorts trees into at most `groupCount` groups of similar length, so that the cells of the padded score matrices,
- * count times longest squared, are fewest: dynamic programming over the sorted lengths.
- * Returns the trees' positions, longest first in each group.
+ * Puts trees into at most `groupCount` groups of similar length, such that the padded score matrices (count times longest
+ * length squared) have the fewest cells. It is dynamic programming over the sorted lengths.
+ * Returns the trees' positions, the longest first in each group.
  */
 export function groupByLength(lengths: readonly number[]): number[][] {
   const order = lengths.map((_, index) => index).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
   const count = order.length;
-  // cost[k][end]: least cost of the first `end` in k groups; cut[k][end]: where the last of them begins.
+  // cost[k][end] is the least cost of the first `end` trees in k groups; cut[k][end] is where the last of these groups begins.
   const cost = Array.from({ length: groupCount + 1 }, () => new Float64Array(count + 1).fill(Infinity));
   const cut = Array.from({ length: groupCount + 1 }, () => new Int32Array(count + 1));
   cost[0]![0] = 0;

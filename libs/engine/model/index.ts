@@ -13,15 +13,9 @@ export {
   type LoraLayer,
   type LoraSettings,
 } from './lora.ts';
-export {
-  packTrees,
-  rowCount,
-  targetCount,
-  type BranchTargets,
-  type Feed,
-  type PackedBatch,
-  type TokenTree,
-} from './pack.ts';
+export { type Feed } from './feed.ts';
+export { packTrees } from './pack.ts';
+export { rowCount, targetCount, type TokenTree } from './tokenTree.ts';
 export { rotaryFrequencies } from './rope.ts';
 export {
   checkTensors,

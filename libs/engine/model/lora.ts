@@ -14,23 +14,23 @@ export interface LoraSettings {
   useRslora: boolean;
 }
 
-/** A part of a flat vector that is a tensor of its own. */
+/** A tensor that is a part of a flat vector. */
 export interface FlatEntry {
-  /** PEFT's name. */
+  /** The name in PEFT. */
   name: string;
   shape: [number, number];
-  /** First element in the flat vector. */
+  /** Index of its first element in the flat vector. */
   offset: number;
 }
 
-/** The adapter of one layer of the model: everything in one flat float32 vector, fed and differentiated as a whole. */
+/** The adapter of one layer of the model: a flat float32 vector, fed and differentiated as a whole. */
 export interface LoraLayer {
   feed: string;
   size: number;
   entries: FlatEntry[];
 }
 
-/** Modules with the same input; their A factors lie together, so that one product serves them all. */
+/** Modules with the same input. Their A factors are adjacent, so that one product computes them all. */
 const inputGroups: readonly (readonly LinearModule[])[] = [
   ['q_proj', 'k_proj', 'v_proj'],
   ['o_proj'],
@@ -38,19 +38,19 @@ const inputGroups: readonly (readonly LinearModule[])[] = [
   ['down_proj'],
 ];
 
-/** Factor of B A x. */
+/** The factor of B A x. */
 export function loraScale({ r, loraAlpha, useRslora }: LoraSettings): number {
   return loraAlpha / (useRslora ? Math.sqrt(r) : r);
 }
 
-/** Name of a factor, as PEFT writes it. */
+/** The name of a factor in PEFT. */
 export function loraName(layer: number, module: LinearModule, factor: 'A' | 'B'): string {
   return `base_model.model.model.layers.${layer}.${linearModules[module]}.lora_${factor}.weight`;
 }
 
 /**
- * Where the factors lie in the flat vectors, a vector per layer: for each group of modules with one input all A `[r, in]`
- * and then all B `[out, r]`.
+ * Where each factor is in the flat vectors, one vector per layer: for each group of modules with the same input all
+ * A `[r, in]`, then all B `[out, r]`.
  */
 export function loraLayout(config: ModelConfig, lora: LoraSettings): LoraLayer[] {
   return Array.from({ length: config.layerCount }, (_, layer) => {
@@ -74,7 +74,7 @@ function adaptedGroups({ targetModules }: LoraSettings): LinearModule[][] {
     .filter((modules) => modules.length > 0);
 }
 
-/** Declares the adapter's inputs, a flat vector per layer, and makes linear layers with it: W x + scale B A x. */
+/** Declares the adapter's inputs, one flat vector per layer, and builds linear layers with it: W x + scale B A x. */
 export function loraLinears(
   g: GraphBuilder,
   config: ModelConfig,
@@ -108,7 +108,7 @@ export function loraLinears(
   };
 }
 
-/** The A factors of each group together, by the group's first module, and the B factors one by one. */
+/** The joined A factors of each group, keyed by the group's first module, and each B factor by its module. */
 function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: LoraSettings) {
   const { reshape, split } = ops(g);
   const groups = adaptedGroups(lora);
@@ -130,8 +130,8 @@ function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: 
 }
 
 /**
- * A new adapter's flat vectors, initialised as PEFT does: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero.
- * `uniform` gives the next random number in [0, 1).
+ * The flat vectors of a new adapter, initialised as in PEFT: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero.
+ * `uniform` returns the next random number in [0, 1).
  */
 export function initialLora(layout: readonly LoraLayer[], uniform: () => number): Float32Array[] {
   return layout.map(({ size, entries }) => {
@@ -145,7 +145,7 @@ export function initialLora(layout: readonly LoraLayer[], uniform: () => number)
   });
 }
 
-/** Adds scale B A to a weight `[out, in]`, or to rows of it with their rows of B, in place. The sums are in float64. */
+/** Adds scale B A to a weight `[out, in]` in place, or to some rows of it given the same rows of B. Sums in float64. */
 export function mergeLora(weight: Float32Array, a: Float32Array, b: Float32Array, r: number, scale: number): void {
   const inputs = a.length / r;
   const outputs = b.length / r;

@@ -19,7 +19,7 @@ const pair: TokenTree = {
 const single: TokenTree = { prefix: Int32Array.of(40), branches: [Int32Array.of(50)] };
 const numbers = (trees: TokenTree[], feed: string) => Array.from(packTrees(trees, config).feeds[feed]!.data, Number);
 
-test('rows are the tokens, save the last of each branch; targets are all tokens of the branches', () => {
+test('rows are the tokens without the last of each branch; targets are all tokens of the branches', () => {
   expect([rowCount(pair), targetCount(pair), rowCount(single), targetCount(single)]).toEqual([6, 5, 1, 1]);
   const packed = packTrees([pair, single], config);
   expect([packed.tokenCount, packed.targetCount]).toEqual([7, 6]);
@@ -32,13 +32,13 @@ test('rows are the tokens, save the last of each branch; targets are all tokens 
   ]);
 });
 
-test('the last row of a prompt predicts the first token of both responses; the inverses say so', () => {
+test('the last row of a prompt predicts the first token of both responses, and the inverses list both', () => {
   expect(numbers([pair, single], 'logit_rows')).toEqual([2, 3, 2, 4, 5, 6]);
   expect(numbers([pair, single], 'predicted_0')).toEqual([-1, -1, 0, 1, 3, 4, 5]);
   expect(numbers([pair, single], 'predicted_1')).toEqual([-1, -1, 2, -1, -1, -1, -1]);
 });
 
-test('positions begin anew behind the prompt for the second response', () => {
+test('the positions of both responses continue those of the prompt', () => {
   // sin of the highest frequency, 1, is sin(position).
   const sin = packTrees([pair], config).feeds['sin']!;
   const half = sin.dims[2]!;
@@ -46,7 +46,7 @@ test('positions begin anew behind the prompt for the second response', () => {
   positions.forEach((position, row) => expect(Number(sin.data[row * half])).toBeCloseTo(Math.sin(position), 6));
 });
 
-test('the prompt is causal; a response sees the prompt and what it has said itself', () => {
+test('the prompt is causal; a response sees the prompt and its own earlier tokens', () => {
   const mask = packTrees([pair], config).feeds['mask_0']!;
   expect(mask.dims).toEqual([1, 1, 1, 6, 6]);
   const seen = Array.from({ length: 6 }, (_, row) =>
@@ -62,7 +62,7 @@ test('the prompt is causal; a response sees the prompt and what it has said itse
   ]);
 });
 
-test('each head of each row goes to a cell of its own and back; padding comes from nowhere', () => {
+test('each head of each row has a cell of its own; padding is never gathered back', () => {
   const { feeds } = packTrees([pair, single, { ...single, prefix: Int32Array.of(1, 2) }], config);
   const ints = (name: string) => feeds[name]!.data as Int32Array;
   for (const [rows, cells] of [
@@ -78,12 +78,12 @@ test('each head of each row goes to a cell of its own and back; padding comes fr
 });
 
 test.each<[string, TokenTree[]]>([
-  ['no trees', []],
-  ['a prefix', [{ prefix: new Int32Array(0), branches: [Int32Array.of(1)] }]],
-  ['branches that are not empty', [{ prefix: Int32Array.of(1), branches: [Int32Array.of(1), new Int32Array(0)] }]],
+  ['no token trees', []],
+  ['an empty prefix or branch', [{ prefix: new Int32Array(0), branches: [Int32Array.of(1)] }]],
+  ['an empty prefix or branch', [{ prefix: Int32Array.of(1), branches: [Int32Array.of(1), new Int32Array(0)] }]],
   ['one or two', [{ prefix: Int32Array.of(1), branches: [] }]],
   ['one or two', [{ prefix: Int32Array.of(1), branches: [1, 2, 3].map((id) => Int32Array.of(id)) }]],
-])('%s: refused', (message, trees) => {
+])('refuses %s', (message, trees) => {
   const error = { reason: 'INVALID_ARGUMENT', message: expect.stringContaining(message) as string };
   expect(() => packTrees(trees, config)).toThrow(expect.objectContaining(error) as Error);
 });
