@@ -19,7 +19,7 @@ const base = {
 const llama3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 };
 const mistral = { ...base, architectures: ['MistralForCausalLM'] };
 
-/** The config with some fields changed; undefined takes a field out. */
+/** The config with some fields changed; undefined removes a field. */
 const parse = (changes: Record<string, unknown>) =>
   parseConfig(JSON.parse(JSON.stringify({ ...base, ...changes })) as unknown);
 
@@ -28,8 +28,8 @@ function expectRefused(changes: Record<string, unknown>, reason: string, field: 
   expect(() => parse(changes)).toThrow(expect.objectContaining(matching) as Error);
 }
 
-describe('how transformers writes it', () => {
-  test('4 and 5 agree', () => {
+describe('a config.json of transformers', () => {
+  test('reads the same in version 4 and 5', () => {
     const four = parse({
       rope_theta: 500000,
       rope_scaling: { rope_type: 'llama3', ...llama3 },
@@ -56,13 +56,13 @@ describe('how transformers writes it', () => {
     });
   });
 
-  test('default rope in both styles', () => {
+  test('may give the default rope in both styles', () => {
     const four = parse({ rope_theta: 20000, rope_scaling: null });
     expect(parse({ rope_parameters: { rope_theta: 20000, rope_type: 'default' } })).toEqual(four);
     expect(four).toMatchObject({ ropeTheta: 20000, ropeScaling: undefined });
   });
 
-  test('what may be missing has the defaults of LlamaConfig', () => {
+  test('has the defaults of LlamaConfig for missing fields', () => {
     const optional = ['num_key_value_heads', 'head_dim', 'rms_norm_eps', 'tie_word_embeddings'];
     expect(parse(Object.fromEntries(optional.map((field) => [field, undefined])))).toMatchObject({
       kvHeadCount: 8,
@@ -74,12 +74,12 @@ describe('how transformers writes it', () => {
     expect(parse({ head_dim: null, num_key_value_heads: null })).toMatchObject({ kvHeadCount: 8, headDim: 8 });
   });
 
-  test('heads need not add up to the hidden size', () => {
+  test('may have heads that do not add up to the hidden size', () => {
     expect(parse({ head_dim: 16 })).toMatchObject({ hiddenSize: 64, headCount: 8, headDim: 16 });
   });
 });
 
-test('what does not change the arithmetic passes', () => {
+test('fields that do not change the arithmetic are accepted', () => {
   const harmless = {
     attention_bias: false,
     attention_dropout: 0,
@@ -123,9 +123,9 @@ test.each<[string, unknown]>([
   expectRefused({ [field]: value }, 'UNSUPPORTED_CONFIG', field);
 });
 
-test('a field named __proto__ is a field like others', () => {
+test('a field named __proto__ is a field like any other', () => {
   const json = JSON.parse(JSON.stringify(base).replace('{', '{"__proto__":{"hidden_act":"gelu"},')) as unknown;
-  expect(() => parseConfig(json)).toThrow('__proto__ is an object; it is not known');
+  expect(() => parseConfig(json)).toThrow('__proto__ is an object; it is unknown');
 });
 
 test.each<[string, Record<string, unknown>, string]>([
@@ -159,11 +159,11 @@ test.each<[string, Record<string, unknown>, string]>([
   expectRefused(changes, 'INVALID_MODEL', field);
 });
 
-test('a sliding window limits the length, where it is shorter', () => {
+test('a sliding window limits the length if it is shorter', () => {
   expect(parse({ ...mistral, sliding_window: 16 }).maxLength).toBe(16);
   expect(parse({ ...mistral, sliding_window: 4096 }).maxLength).toBe(512);
   expect(parse({ ...mistral, sliding_window: null }).maxLength).toBe(512);
-  // MistralConfig has a window of 4096 where none is given, LlamaConfig has none.
+  // MistralConfig has a window of 4096 by default, LlamaConfig does not have one.
   expect(parse({ ...mistral, max_position_embeddings: 32768 }).maxLength).toBe(4096);
   expect(parse({ max_position_embeddings: 32768 }).maxLength).toBe(32768);
 });
@@ -198,7 +198,7 @@ test.each<[string, unknown]>([
   expectRefused({ [field]: value }, 'INVALID_MODEL', field);
 });
 
-test('a hidden size that the heads do not divide needs a head_dim', () => {
+test('a hidden size that is not a multiple of the heads needs a head_dim', () => {
   expectRefused({ hidden_size: 66, head_dim: undefined }, 'INVALID_MODEL', 'head_dim');
 });
 
@@ -210,11 +210,11 @@ test.each([undefined, null, 'LlamaForCausalLM', [], [['LlamaForCausalLM']], ['Ge
   },
 );
 
-test.each([null, [], 'config', 5])('%j is no config', (json) => {
+test.each([null, [], 'config', 5])('%j is not a config', (json) => {
   expect(() => parseConfig(json)).toThrow(expect.objectContaining({ reason: 'INVALID_MODEL' }) as Error);
 });
 
-test('values nested deeply or endlessly long make a short message', () => {
+test('deeply nested and very long values give a short message', () => {
   const deep = JSON.parse('['.repeat(1e6) + ']'.repeat(1e6)) as unknown;
   for (const field of ['architectures', 'hidden_act', 'hidden_size', 'rope_scaling', 'x'.repeat(1e6)]) {
     for (const value of [deep, 'y'.repeat(1e6)]) {
