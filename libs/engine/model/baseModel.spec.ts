@@ -23,7 +23,7 @@ function storedTensors(): TensorData[] {
   return [...tensors].map(([name, { shape, data }]) => ({ name, dtype: 'F32', shape, data }));
 }
 
-test('one file or several: the same tensors, and where they lie', async () => {
+test('one weight file or several give the same tensors, with their places', async () => {
   const whole = await read();
   const tensors = storedTensors();
   const parts = [tensors.slice(0, 5), tensors.slice(5)];
@@ -82,7 +82,7 @@ test.each<[string, (name: typeof path) => void, string, string]>([
   ['empty weights', (at) => truncateSync(at('model.safetensors'), 0), 'INVALID_FILE', 'has 0 bytes'],
   ['weights that go on', (at) => truncateSync(at('model.safetensors'), 2 ** 20), 'INVALID_FILE', 'belong to no tensor'],
   ['a tensor missing', (at) => writeFileSync(at('model.safetensors'), writeSafetensors([])), 'MISSING_TENSOR', 'embed'],
-])('%s: refused', async (_, damage, reason, text) => {
+])('%s is refused', async (_, damage, reason, text) => {
   damage(path);
   await expect(read()).rejects.toMatchObject({ reason, message: expect.stringContaining(text) as string });
 });

@@ -20,7 +20,7 @@ let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'pairwise-formats-'))));
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** The tensors of a checkpoint of the reference material, whose other files are copied into `folder`. */
+/** The tensors of a model of the reference material. Copies its other files into `folder`. */
 function tensorsOf(name: string): { name: string; shape: number[]; values: Float32Array }[] {
   const source = join(shared!, 'archs', name);
   cpSync(source, folder, { recursive: true, filter: (path) => !path.endsWith('.safetensors') });
@@ -36,9 +36,9 @@ function write(file: string, tensors: readonly TensorData[]): void {
 }
 
 describe.skipIf(shared === undefined)('one model in every form', () => {
-  test('float16: bfloat16 weights rewritten without loss give the golden logps', async () => {
+  test('float16: bfloat16 weights, converted without loss, give the golden logps', async () => {
     const tensors = tensorsOf('llama3-tied-bf16');
-    // 8 bits of mantissa fit into float16's 11; below 2^-14 float16 has absolute steps of 6e-8, which no logp notices.
+    // 8 bits of mantissa fit into float16's 11; below 2^-14 float16 has absolute steps of 6e-8, which do not show in any logp.
     write(
       'model.safetensors',
       tensors.map(({ name, shape, values }) => ({ name, shape, dtype: 'F16', data: float32ToFloat16(values) })),
@@ -63,7 +63,7 @@ describe.skipIf(shared === undefined)('one model in every form', () => {
     expect((await goldenLogps(folder)).got).toEqual(narrow);
   });
 
-  test('sharded, with tensors in any order, and a file beside them that the index does not name', async () => {
+  test('several weight files, with tensors in any order, and a file that the index does not name', async () => {
     const tensors = tensorsOf('llama3').reverse();
     const files = [0, 1, 2].map((part) => `model-0000${part + 1}-of-00003.safetensors`);
     const map: Record<string, string> = {};
@@ -80,7 +80,7 @@ describe.skipIf(shared === undefined)('one model in every form', () => {
     await expectGoldenLogps(folder);
   });
 
-  test('tied embeddings: a copy of the head that is stored all the same changes nothing', async () => {
+  test('tied embeddings: a stored copy of the head changes nothing', async () => {
     const tensors = tensorsOf('llama3-tied-bf16');
     const stored = ({ name, shape, values }: (typeof tensors)[number]): TensorData => ({
       name,

@@ -7,12 +7,12 @@ import { expectGoldenLogps, folderAt, largestDifference, logps, openForward } fr
 
 const shared = sharedFolder();
 
-describe.skipIf(shared === undefined)('logps of the field’s own tools', () => {
+describe.skipIf(shared === undefined)('logps of the reference implementations', () => {
   test.each(['llama3', 'llama3-tied-bf16', 'mistral'])('%s', async (name) => {
     await expectGoldenLogps(join(shared!, 'archs', name));
   });
 
-  test('stories260K: pairs, packed, against one sequence at a time in float64', async () => {
+  test('stories260K: packed pairs match one sequence at a time in float64', async () => {
     const { config, session } = await openForward(join(shared!, 'models/stories260K-eos1'));
     const golden = JSON.parse(readFileSync(join(shared!, 'goldens/ids_first64.json'), 'utf8')) as {
       pairs: Record<
@@ -28,7 +28,7 @@ describe.skipIf(shared === undefined)('logps of the field’s own tools', () => 
     const packed = await logps(session, config, trees);
     expect(largestDifference(packed, wanted)).toBeLessThan(2e-4);
 
-    // Packed or one by one, sharing the prompt or not: the same but for the order of additions in float32.
+    // Packed or one by one, with a shared prompt or not: only the order of additions in float32 differs.
     const few = trees.slice(0, 6);
     const alone = (await Promise.all(few.map((tree) => logps(session, config, [tree])))).flat();
     const apart = await logps(

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { groupByLength, groupCount } from './groups.ts';
 
-/** Cells of the padded score matrices of groups. */
+/** The number of cells in the padded score matrices of the groups. */
 function cells(lengths: readonly number[], groups: readonly number[][]): number {
   return groups.reduce((sum, group) => sum + group.length * Math.max(...group.map((index) => lengths[index]!)) ** 2, 0);
 }
 
-/** The fewest cells of any way to give each length one of the groups, by trying them all. */
+/** The fewest cells of any assignment of lengths to groups, by trying them all. */
 function fewestCells(lengths: readonly number[]): number {
   let best = Infinity;
   for (let code = 0; code < groupCount ** lengths.length; code++) {
@@ -41,6 +41,6 @@ test.each([
   }
 });
 
-test('equal lengths are one group', () => {
+test('equal lengths form one group', () => {
   expect(groupByLength([9, 9, 9, 9, 9])).toHaveLength(1);
 });

@@ -32,7 +32,7 @@ test.each<LinearModule[][]>([[all], [['v_proj']], [['q_proj', 'up_proj', 'down_p
   },
 );
 
-test('a new adapter: A uniform within 1/sqrt(in), B zero, so that it changes nothing', () => {
+test('in a new adapter A is uniform within 1/sqrt(in) and B is zero, so that it changes nothing', () => {
   let state = 0;
   const uniform = () => (state = (state + 0.6180339887) % 1);
   const layout = loraLayout(config, lora());
@@ -45,19 +45,19 @@ test('a new adapter: A uniform within 1/sqrt(in), B zero, so that it changes not
       }
       const bound = 1 / Math.sqrt(shape[1]);
       expect(values.every((value) => Math.abs(value) <= bound)).toBe(true);
-      // Evenly spread numbers come close to both ends: within a fifth of the range.
+      // Uniform numbers come close to both ends: within a fifth of the range.
       expect(Math.max(...values)).toBeGreaterThan(0.8 * bound);
       expect(Math.min(...values)).toBeLessThan(-0.8 * bound);
     }
   });
 });
 
-test('the scale is alpha / r, or alpha / sqrt(r) where it is rank-stabilised', () => {
+test('the scale is alpha / r, or alpha / sqrt(r) if rank-stabilised', () => {
   expect(loraScale({ r: 16, loraAlpha: 32, targetModules: all, useRslora: false })).toBe(2);
   expect(loraScale({ r: 16, loraAlpha: 32, targetModules: all, useRslora: true })).toBe(8);
 });
 
-test('merging adds scale B A, to the whole weight or to rows of it', () => {
+test('merging adds scale B A to the whole weight or to some of its rows', () => {
   const a = Float32Array.of(1, 2, 3, 4, 5, 6); // [2, 3]
   const b = Float32Array.of(1, 0, 0, 1, 1, 1, -1, 2); // [4, 2]
   const start = Float32Array.from({ length: 12 }, (_, index) => index);

@@ -1,8 +1,8 @@
 import type { ModelConfig } from './config.ts';
 
 /**
- * Rotary frequencies `[headDim / 2]`, in radians per position, rounded to float32 as transformers rounds them.
- * With Llama 3.1's scaling low frequencies are divided by `factor`, high ones stay, and those between are blended.
+ * Rotary frequencies `[headDim / 2]`, in radians per position, rounded to float32 like those of transformers. The scaling of
+ * Llama 3.1 divides low frequencies by `factor`, keeps high ones and blends those in between.
  */
 export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling }: ModelConfig): Float32Array {
   return Float32Array.from({ length: headDim / 2 }, (_, i) => {
@@ -17,7 +17,7 @@ export function rotaryFrequencies({ headDim, ropeTheta, ropeScaling }: ModelConf
   });
 }
 
-/** Cosine and sine of every position's angles: `[positions, headDim / 2]` each. */
+/** The cosines and sines of the angles of each position: `[positions, headDim / 2]` each. */
 export function rotaryTables(
   frequencies: Float32Array,
   positions: Int32Array,

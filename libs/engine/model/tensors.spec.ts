@@ -27,7 +27,7 @@ function weightsOf(config: typeof untied): Weight[] {
   }));
 }
 
-/** The weights with one of them changed, or taken out where `change` is undefined. */
+/** The weights with one of them changed, or removed if `change` is undefined. */
 function changed(name: string, change: Partial<Weight> | undefined): Weight[] {
   return weightsOf(untied).flatMap((weight) => {
     if (weight.name !== name) return [weight];
@@ -42,8 +42,8 @@ const refusal = (reason: string, text: string, tensor: string) =>
     metadata: { tensor },
   }) as Error;
 
-describe('the tensors that a config calls for', () => {
-  test('have transformers’ names and shapes, heads grouped', () => {
+describe('the tensors that a config requires', () => {
+  test('have the names and shapes of transformers, with grouped heads', () => {
     const tensors = expectedTensors(untied);
     expect(tensors.size).toBe(1 + 2 * 9 + 2);
     expect(Object.fromEntries([...tensors].filter(([name]) => !name.includes('layers.1')))).toEqual({
@@ -63,7 +63,7 @@ describe('the tensors that a config calls for', () => {
     expect(linearShape(untied, 'o_proj')).toEqual([8, 16]);
   });
 
-  test('are without lm_head where it is tied', () => {
+  test('do not include lm_head if the embeddings are tied', () => {
     expect(expectedTensors(tied).has('lm_head.weight')).toBe(false);
     expect(parameterCount(untied) - parameterCount(tied)).toBe(88);
     expect(parameterCount(tied)).toBe(88 + 2 * (2 * 8 + 2 * 128 + 2 * 64 + 3 * 96) + 8);
@@ -71,7 +71,7 @@ describe('the tensors that a config calls for', () => {
 });
 
 describe('a base model', () => {
-  test('that has them all is taken, in any order and mix of float dtypes', () => {
+  test('with all tensors is accepted, in any order and mix of float dtypes', () => {
     const weights = weightsOf(untied).reverse();
     weights[0]!.dtype = 'BF16';
     weights[1]!.dtype = 'F16';
@@ -109,7 +109,7 @@ describe('a base model', () => {
     'model.layers.0.self_attn.q_norm.weight',
     'model.layers.0.self_attn.q_proj.weight_scale',
     'constructor',
-  ])('with the stranger %s is refused', (name) => {
+  ])('with the unexpected tensor %s is refused', (name) => {
     const stranger: Weight = { ...weightsOf(untied)[0]!, name };
     const refused = refusal('INVALID_MODEL', 'of model.safetensors does not belong to a LlamaForCausalLM', name);
     expect(() => checkTensors(untied, [...weightsOf(untied), stranger])).toThrow(refused);
@@ -121,7 +121,7 @@ describe('a base model', () => {
     expect(() => checkTensors(untied, [first!, ...rest, { ...first!, file: 'other.safetensors' }])).toThrow(twice);
   });
 
-  test('whose head is tied may carry an lm_head and rotary frequencies that nobody reads', () => {
+  test('with a tied head may contain an unused lm_head and rotary frequencies', () => {
     const [embedding, ...rest] = weightsOf(tied);
     const head: Weight = { ...embedding!, name: 'lm_head.weight' };
     const rotary: Weight = { ...embedding!, name: 'model.layers.0.self_attn.rotary_emb.inv_freq', shape: [2] };
@@ -129,7 +129,7 @@ describe('a base model', () => {
     expect(checkTensors(tied, [embedding!, ...rest]).has('lm_head.weight')).toBe(false);
   });
 
-  test('whose config does not tie the head needs one', () => {
+  test('with an untied head needs an lm_head', () => {
     const missing = refusal('MISSING_TENSOR', 'lm_head.weight', 'lm_head.weight');
     expect(() => checkTensors(untied, weightsOf(tied))).toThrow(missing);
   });

@@ -58,7 +58,7 @@ export function largestDifference(got: Float32Array[], wanted: number[][]): numb
   return Math.max(...got.flatMap((row, i) => [...row].map((value, j) => Math.abs(value - wanted[i]![j]!))));
 }
 
-/** For specs: the logps of a folder's model on the texts of its `golden_logps.json`, and those that the file has. */
+/** For specs: the logps of a folder's model on the texts of its `golden_logps.json`, and those in the file. */
 export async function goldenLogps(path: string): Promise<{ got: Float32Array[]; wanted: number[][] }> {
   const golden = JSON.parse(await readFile(join(path, 'golden_logps.json'), 'utf8')) as {
     token_ids: number[][];
@@ -74,7 +74,7 @@ export async function goldenLogps(path: string): Promise<{ got: Float32Array[]; 
   return { got, wanted: golden.token_logps };
 }
 
-/** For specs: a folder's model gives the logps of its `golden_logps.json`. */
+/** For specs: expects a folder's model to give the logps of its `golden_logps.json`. */
 export async function expectGoldenLogps(path: string): Promise<void> {
   const { got, wanted } = await goldenLogps(path);
   // transformers' own float32 and float64 differ by about 1e-6; 1e-4 leaves room for another order of additions.

@@ -9,7 +9,7 @@ test('devices are read by name; anything else is refused', () => {
   }
 });
 
-test('the numerics profile tells apart what may change the last bits, and no more', () => {
+test('the numerics profile differs exactly where the last bits may differ', () => {
   const profiles = [
     numericsProfile('cpu'),
     numericsProfile('cpu', 'float16'),
@@ -17,7 +17,7 @@ test('the numerics profile tells apart what may change the last bits, and no mor
     numericsProfile('cuda:0'),
   ];
   expect(new Set(profiles).size).toBe(profiles.length);
-  // Which of the cards of a machine it was says nothing.
+  // Which card of a machine it was does not matter.
   expect(numericsProfile('cuda:1')).toBe(numericsProfile('cuda:0'));
   expect(numericsProfile('cpu')).toMatch(new RegExp(`^cpu/${process.arch}/onnxruntime-\\d+\\.\\d+\\.\\d+/float32$`));
 });

@@ -1,9 +1,9 @@
-// This import also loads the native library in the main thread; what only threads have loaded is unloaded with them.
+// This import also loads the native library in the main thread. If only threads loaded it, it would be unloaded with them.
 import { env } from 'onnxruntime-node';
 import { PairwiseError } from '@pairwise/errors';
 import type { Dtype } from '@pairwise/onnx';
 
-/** Where a graph runs: the processor, a CUDA device by number, or the WebGPU device of the machine. */
+/** The device that runs a graph: the processor, a CUDA device by number, or the machine's WebGPU device. */
 export type Device = 'cpu' | 'webgpu' | `cuda:${number}`;
 
 /** Reads `cpu`, `webgpu`, `cuda` (the first) or `cuda:<n>`. Throws `INVALID_ARGUMENT`. */
@@ -11,7 +11,7 @@ export function parseDevice(text: string): Device {
   if (text === 'cpu' || text === 'webgpu') return text;
   const match = /^cuda(?::(\d+))?$/.exec(text);
   if (match) return `cuda:${Number(match[1] ?? 0)}`;
-  throw new PairwiseError('INVALID_ARGUMENT', `the device ${text} is none of cpu, cuda, cuda:<n>, webgpu`);
+  throw new PairwiseError('INVALID_ARGUMENT', `the device is ${text}; it must be cpu, cuda, cuda:<n> or webgpu`);
 }
 
 /** The execution provider of the runtime that drives a device. */
@@ -20,9 +20,9 @@ export function executionProvider(device: Device): { name: string; deviceId?: nu
 }
 
 /**
- * Names everything outside a graph that may change the last bits of its results, for fingerprints: the kind of device,
- * the processor's architecture, the runtime's version and the type in which is computed. The number of threads is not
- * in it: it does not change results (session.spec.ts).
+ * Names everything outside a graph that may change the last bits of its results, for fingerprints: the kind of device, the
+ * processor's architecture, the runtime's version and the dtype of the arithmetic. The number of threads does not change
+ * results (session.spec.ts), so it is not included.
  */
 export function numericsProfile(device: Device, compute: Dtype = 'float32'): string {
   const kind = device.split(':')[0]!;

@@ -1,7 +1,7 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import type { Tensor } from './tensors.ts';
 
-/** What the thread of a session is started with. */
+/** The data that a session's thread starts with. */
 export interface ThreadData {
   readonly model: Uint8Array;
   readonly options: InferenceSession.SessionOptions;

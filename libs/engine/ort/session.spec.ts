@@ -44,7 +44,7 @@ test('every type of tensor passes through', async () => {
 });
 
 describe('a session', () => {
-  test('reads feeds from and writes results to shared memory, and computes only what is asked for', async () => {
+  test('reads feeds from shared memory, writes results to it, and computes only the requested results', async () => {
     const session = await openSession({ graph: doubling(), threads: 1 });
     const x = sharedTensor('float32', [3, 2]);
     x.data.set([1, 2, 3, 4, 5, 6]);
@@ -55,7 +55,7 @@ describe('a session', () => {
     await session.close();
   });
 
-  test('refuses feeds that do not fit, by name', async () => {
+  test('refuses feeds that do not fit and names them', async () => {
     const session = await openSession({ graph: doubling(), threads: 1 });
     const x = noise(1, [3, 2]);
     await expect(session.run({})).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', message: /input x is not fed/ });
@@ -69,7 +69,7 @@ describe('a session', () => {
     await session.close();
   });
 
-  test('one name in two shapes is one size', async () => {
+  test('requires one size for a name in two shapes', async () => {
     const g = graphBuilder('two');
     const { add } = ops(g);
     g.output('y', add(g.input('a', 'float32', ['T']), g.input('b', 'float32', ['T'])));
@@ -78,7 +78,7 @@ describe('a session', () => {
     await session.close();
   });
 
-  test('finishes its runs before it closes, then refuses more', async () => {
+  test('finishes its runs before it closes, and then refuses new ones', async () => {
     const session = await openSession({ graph: doubling(), threads: 1 });
     const runs = Promise.all([session.run({ x: noise(1, [3, 2]) }), session.run({ x: noise(2, [1, 2]) })]);
     await session.close();
@@ -90,7 +90,7 @@ describe('a session', () => {
     await session.close();
   });
 
-  test('runs on after it ran out of memory', async () => {
+  test('keeps working after it ran out of memory', async () => {
     const g = graphBuilder('large');
     const size = g.input('size', 'int64', [1]);
     g.output('zeros', g.node('ConstantOfShape', [size], {}, [{ dtype: 'float32', shape: ['N'] }])[0]!);
@@ -102,7 +102,7 @@ describe('a session', () => {
     await session.close();
   });
 
-  test('a graph that the runtime refuses is an error', async () => {
+  test('reports a graph that the runtime refuses', async () => {
     const g = graphBuilder('broken');
     g.output('y', g.node('NoSuchOperator', [g.input('x', 'float32', [1])], {}, [{ dtype: 'float32', shape: [1] }])[0]!);
     await expect(openSession({ graph: g.finish() })).rejects.toMatchObject({
@@ -112,7 +112,7 @@ describe('a session', () => {
   });
 });
 
-test('the same feeds give the same bits: run to run, session to session, with one thread and with two', async () => {
+test('the same feeds give the same bits in every run and session, with one thread or two', async () => {
   const g = graphBuilder('numerics');
   const { exp, gemm, matMul, mul, reduceMean, reduceSum, softmax, transpose } = ops(g);
   const x = g.input('x', 'float32', ['T', 192]);

@@ -14,43 +14,43 @@ import { placeWeights } from './weights.ts';
 
 export interface SessionSpec {
   readonly graph: Graph;
-  /** The folder that the locations of the graph's external data are relative to, default the working directory. */
+  /** The folder that locations of external data are relative to. @default the working directory */
   readonly folder?: string;
-  /** Default `cpu`. */
+  /** @default 'cpu' */
   readonly device?: Device;
-  /** Threads of the processor, default one per core that this process may use. */
+  /** The number of processor threads. @default one per core that this process may use */
   readonly threads?: number;
   /**
-   * Whether to keep a rearranged copy of the weights, default false: steps about 5 % faster, but opening takes seconds
-   * longer and the weights no longer stay in the mapped file.
+   * Whether to keep a rearranged copy of the weights: steps are about 5 % faster, but opening takes seconds longer, and the
+   * weights do not stay in the mapped file. @default false
    */
   readonly prepack?: boolean;
 }
 
 export interface RunOptions {
-  /** Names of the results to compute, default all. */
+  /** The names of the results to compute. @default all */
   readonly fetch?: readonly string[];
-  /** Tensors of the exact types and shapes, on shared memory, that results are written to instead of new ones. */
+  /** Tensors on shared memory, of the exact types and shapes, into which results are written. */
   readonly into?: Readonly<Record<string, Tensor>>;
 }
 
-/** A compiled graph in a thread of its own. */
+/** A compiled graph with a thread of its own. */
 export interface Session {
   /**
-   * Runs the graph once. Calls queue up in order. There is no way to stop one: cancel between runs.
-   * Feeds on shared memory must not change before the results are there.
+   * Runs the graph once. Calls wait for earlier ones. A run cannot be stopped: cancel between runs.
+   * Feeds on shared memory must not change before the results have arrived.
    * Errors: `INVALID_ARGUMENT` and `WRONG_SHAPE` for feeds, `OUT_OF_MEMORY`, `WRONG_STATE` once closed, `INTERNAL`.
    */
   run(feeds: Readonly<Record<string, Tensor>>, options?: RunOptions): Promise<Readonly<Record<string, Tensor>>>;
-  /** Waits for the runs that were asked for, frees the memory and ends the thread. */
+  /** Waits for all runs, frees the memory and ends the thread. */
   close(): Promise<void>;
 }
 
 /**
  * Compiles a graph. The same feeds give the same bits in every run, with any number of threads.
- * A process must not exit while a run is under way (the runtime then aborts it): close sessions first.
- * Errors: `INVALID_FILE` for weights that are not there, `UNAVAILABLE` for a device that is not, `OUT_OF_MEMORY`,
- * `INTERNAL` for a graph that the runtime refuses.
+ * Close all sessions before the process exits: the runtime aborts a process that exits during a run.
+ * Errors: `INVALID_FILE` for missing weights, `UNAVAILABLE` for a missing device, `OUT_OF_MEMORY`, `INTERNAL` for a graph that
+ * the runtime refuses.
  */
 export async function openSession(spec: SessionSpec): Promise<Session> {
   const { graph, folder, copies } = await placeWeights(spec.graph, spec.folder ?? '.');
@@ -75,17 +75,17 @@ function sessionOptions(
     executionMode: 'sequential',
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    // Patterns of memory use nearly double the memory from the second run on and gain no speed.
+    // Memory patterns nearly double the memory from the second run on, without any gain in speed.
     enableMemPattern: false,
-    // The runtime's own pool of memory is as fast, but with varying shapes it comes to hold a third more than is in use.
+    // The runtime's memory pool is not faster, and with varying shapes it holds a third more than is in use.
     enableCpuMemArena: false,
-    // Errors are thrown as well; the log would repeat them on stderr.
+    // Errors are thrown; the log would only repeat them on stderr.
     logSeverityLevel: 4,
     ...(copies.length > 0 && { externalData: [...copies] }),
     extra: {
       session: {
         disable_prepacking: prepack ? '0' : '1',
-        // Threads that wait by spinning take a third more processor time, and other processes' time where cores are shared.
+        // Spinning threads use a third more processor time, and take it from other processes on shared cores.
         intra_op: { allow_spinning: '0' },
         ...(folder !== undefined && { model_external_initializers_file_folder_path: folder }),
       },
@@ -122,7 +122,7 @@ function sessionOn(worker: Worker, graph: Graph): Session {
     for (const { reject } of pending.values()) reject(error);
     pending.clear();
   }
-  worker.on('error', (cause) => end(new PairwiseError('INTERNAL', 'the thread of a session broke down', { cause })));
+  worker.on('error', (cause) => end(new PairwiseError('INTERNAL', 'the thread of a session failed', { cause })));
   worker.on('exit', () => end(new PairwiseError('INTERNAL', 'the thread of a session ended')));
   worker.on('message', (reply: Reply) => {
     if (reply.kind !== 'result' && reply.kind !== 'failed') return;

@@ -1,7 +1,7 @@
 import type { Dtype, Value } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 
-/** float16 is carried as its bits, bool as 0 and 1. bfloat16 never leaves a graph: the runtime's binding cannot hold it. */
+/** The arrays that hold each dtype: float16 as its bits, bool as 0 and 1. The runtime's binding cannot hold bfloat16. */
 const arrays = {
   float32: Float32Array,
   float64: Float64Array,
@@ -32,17 +32,16 @@ interface Arrays {
   uint64: BigUint64Array;
 }
 
-export type TensorDtype = keyof Arrays;
-export type TensorData = Arrays[TensorDtype];
+type TensorDtype = keyof Arrays;
 
-/** A dense tensor, row by row. Data on a SharedArrayBuffer reaches the runtime without a copy; any other is copied once. */
+/** A dense tensor in row-major order. Data on a SharedArrayBuffer reaches the runtime without a copy, any other with one. */
 export interface Tensor<D extends TensorDtype = TensorDtype> {
   readonly dtype: D;
   readonly dims: readonly number[];
   readonly data: Arrays[D];
 }
 
-/** A tensor of zeros on shared memory: for feeds that are large or reused, and for results `into` which a run writes. */
+/** A tensor of zeros on shared memory: for feeds that are large or reused, and for the `into` of a run. */
 export function sharedTensor<D extends TensorDtype>(dtype: D, dims: readonly number[]): Tensor<D> {
   const array = arrays[dtype] as unknown as { new (buffer: SharedArrayBuffer): Arrays[D]; BYTES_PER_ELEMENT: number };
   const count = dims.reduce((a, b) => a * b, 1);
@@ -54,8 +53,8 @@ function isTensorDtype(dtype: Dtype): dtype is TensorDtype {
 }
 
 /**
- * Throws unless the feeds are exactly the graph's inputs, with their types and shapes; a named size must be the same
- * number in all of them. Reasons: `INVALID_ARGUMENT`, `WRONG_SHAPE`.
+ * Checks that the feeds are exactly the graph's inputs, with their types and shapes, and that each named size is the same
+ * number everywhere. Reasons: `INVALID_ARGUMENT`, `WRONG_SHAPE`.
  */
 export function checkFeeds(inputs: readonly Value[], feeds: Readonly<Record<string, Tensor>>): void {
   const sizes = new Map<string, number>();
@@ -65,8 +64,8 @@ export function checkFeeds(inputs: readonly Value[], feeds: Readonly<Record<stri
     checkFeed(input, feed, sizes);
   }
   const known = new Set(inputs.map(({ name }) => name));
-  const stranger = Object.keys(feeds).find((name) => !known.has(name));
-  if (stranger) throw new PairwiseError('INVALID_ARGUMENT', `the graph has no input ${stranger}`);
+  const unknown = Object.keys(feeds).find((name) => !known.has(name));
+  if (unknown) throw new PairwiseError('INVALID_ARGUMENT', `the graph has no input ${unknown}`);
 }
 
 function checkFeed({ name, dtype, shape }: Value, feed: Tensor, sizes: Map<string, number>): void {

@@ -50,7 +50,7 @@ test('weights behind links and in other folders', async () => {
   }
 });
 
-test('weights that are missing or cut off are refused', async () => {
+test('missing and truncated weights are refused', async () => {
   await expect(secondColumn('none.safetensors', 0)).rejects.toMatchObject({ reason: 'INVALID_FILE', message: /none/ });
   await expect(secondColumn(write('short.safetensors', 0, 15), 0)).rejects.toMatchObject({
     reason: 'INVALID_FILE',

@@ -4,27 +4,28 @@ import { dtypes } from '@pairwise/onnx';
 import type { External, Graph } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 
-/** A graph whose weights the runtime can find. */
+/** A graph with weights that the runtime can find. */
 export interface PlacedGraph {
   readonly graph: Graph;
-  /** The folder that the locations in the graph are relative to; undefined without external data. */
+  /** The folder that the graph's locations are relative to; undefined without external data. */
   readonly folder: string | undefined;
-  /** Tensors that were read into memory, by the location that the graph now gives for them. */
+  /** Tensors that were read into memory, and their new locations in the graph. */
   readonly copies: readonly { readonly path: string; readonly data: Uint8Array }[];
 }
 
 /**
- * Makes external data loadable by onnxruntime 1.30, which was found to
- * - memory-map float32 weights in place (no copy, with prepacking off) for a model given as bytes, relative to the folder
- *   of the session entry `model_external_initializers_file_folder_path`, so no file has to be written;
- * - follow symbolic links, but refuse a file whose real path lies outside that folder: the snapshot folders of the
- *   Hugging Face cache are such links, and so is nearly everything a user points at;
- * - refuse absolute locations and `..` out of the folder; accept hard links and sub-folders;
- * - load any offset, also ones where a float lies across its natural alignment.
- * So locations become real paths relative to the root of the file system. A tensor whose offset is no multiple of its
- * element size is read into memory instead: reading it in place is undefined behaviour in C++, whatever it does today.
+ * Makes external data loadable by onnxruntime 1.30. For a model given as bytes, it was found to
+ * - memory-map float32 weights in place (with prepacking off), relative to the folder in the session entry
+ *   `model_external_initializers_file_folder_path`, so that no file has to be written;
+ * - follow symbolic links, but refuse a file whose real path is outside that folder. The snapshot folders of the Hugging
+ *   Face cache consist of such links, and so may any folder of a user;
+ * - refuse absolute locations and `..` out of the folder, but accept hard links and sub-folders;
+ * - load any offset, even one that is not aligned to the size of a float.
  *
- * Throws `INVALID_FILE` where a file is missing or ends before its tensors do.
+ * So locations become real paths relative to the root of the file system. A tensor whose offset is not a multiple of its
+ * element size is read into memory instead, because reading it in place is undefined behaviour in C++.
+ *
+ * Throws `INVALID_FILE` if a file is missing or too short for its tensors.
  */
 export async function placeWeights(graph: Graph, folder: string): Promise<PlacedGraph> {
   if (graph.externals.length === 0) return { graph, folder: undefined, copies: [] };
@@ -71,10 +72,10 @@ async function read(path: string, offset: number, length: number): Promise<Uint8
   await using file = await open(path);
   const data = new Uint8Array(length);
   let done = 0;
-  // One read call returns at most 2 GiB.
+  // A read call returns at most 2 GiB.
   while (done < length) {
     const { bytesRead } = await file.read(data, done, Math.min(length - done, 2 ** 30), offset + done);
-    if (bytesRead === 0) throw new PairwiseError('INVALID_FILE', `${path} became shorter while it was read`);
+    if (bytesRead === 0) throw new PairwiseError('INVALID_FILE', `${path} was truncated while it was being read`);
     done += bytesRead;
   }
   return data;

@@ -6,14 +6,14 @@ import { shuffled, uniformStream } from './random.ts';
 const sorted = (numbers: Iterable<number>) => [...numbers].sort((a, b) => a - b);
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-test('a seed gives the same numbers for ever', () => {
-  // Written down once: another generator would make every past run impossible to repeat.
+test('a seed gives the same numbers forever', () => {
+  // Fixed values: a different generator would make past runs impossible to repeat.
   const uniform = uniformStream(42, 'epoch 0');
   expect([uniform(), uniform(), uniform()]).toEqual([0.45775937382131815, 0.9670634323265404, 0.6847813620697707]);
   expect([...shuffled(8, 42, 'epoch 0')]).toEqual([7, 1, 5, 0, 2, 4, 6, 3]);
 });
 
-test('numbers are uniform in [0, 1), and another seed or purpose gives others', () => {
+test('numbers are uniform in [0, 1), and each seed and purpose gives different ones', () => {
   const numbers = (seed: number, purpose: string) => {
     const uniform = uniformStream(seed, purpose);
     return Array.from({ length: 20_000 }, uniform);
@@ -22,7 +22,7 @@ test('numbers are uniform in [0, 1), and another seed or purpose gives others', 
   expect(Math.min(...own)).toBeGreaterThanOrEqual(0);
   expect(Math.max(...own)).toBeLessThan(1);
   const deciles = Array.from({ length: 10 }, (_, tenth) => own.filter((x) => Math.floor(x * 10) === tenth).length);
-  // 2000 expected in each, with a standard deviation of 42; six of them are beyond chance.
+  // 2000 expected in each, with a standard deviation of 42; six of these cannot be chance.
   for (const count of deciles) expect(Math.abs(count - 2000)).toBeLessThan(6 * 42);
   const others = [numbers(2, 'a'), numbers(1, 'b'), numbers(-1, 'a'), numbers(11, '')];
   const firsts = new Set([own, ...others].map(([first]) => first));
@@ -34,7 +34,7 @@ test.each([
   [8, 8],
   [3, 8],
   [1, 1],
-])('each epoch takes each of %i pairs once, in batches of %i, each epoch in an order of its own', (pairs, size) => {
+])('each epoch takes each of %i pairs once, in batches of %i, in its own order', (pairs, size) => {
   const steps = Math.ceil(pairs / size);
   const epoch = (number: number) => upTo(steps).map((step) => [...batchOfStep(number * steps + step, pairs, size, 5)]);
   for (const number of [0, 1, 2]) {
@@ -60,13 +60,13 @@ const trees = [30, 5, 200, 12, 12, 90, 1, 64].map((length): TokenTree => ({
 }));
 const config = (vocabularySize: number) => ({ vocabularySize }) as ModelConfig;
 
-test('micro-batches take every tree once, longest first, and keep to the rows', () => {
+test('micro-batches take every tree once, longest first, within the row limit', () => {
   for (const limit of [1, 50, 300, 1e6]) {
     const parts = planMicroBatches(trees, config(100), limit);
     expect(sorted(parts.flat())).toEqual(upTo(trees.length));
     for (const part of parts) {
       const rows = part.map((index) => rowCount(trees[index]!));
-      // One tree may be longer than the limit: then it goes alone.
+      // A tree that is longer than the limit is a micro-batch of its own.
       if (part.length > 1) expect(rows.reduce((a, b) => a + b)).toBeLessThanOrEqual(limit);
     }
     const lengths = parts.flat().map((index) => rowCount(trees[index]!));
@@ -76,7 +76,7 @@ test('micro-batches take every tree once, longest first, and keep to the rows', 
   expect(planMicroBatches(trees, config(100), 1e6)).toHaveLength(1);
 });
 
-test('a large vocabulary makes smaller micro-batches: logits are what is large then', () => {
+test('a large vocabulary gives smaller micro-batches, to bound the logits', () => {
   const vocabularySize = 128_256;
   const parts = planMicroBatches(trees, config(vocabularySize), 1e6);
   expect(parts.length).toBeGreaterThan(1);

@@ -2,8 +2,8 @@ import { rowCount, targetCount, type ModelConfig, type TokenTree } from '@pairwi
 import { shuffled } from './random.ts';
 
 /**
- * Positions of the pairs of an optimizer step, counted from 0: each epoch takes every pair once, in an order of its own
- * that the seed decides. The last batch of an epoch may be smaller.
+ * The positions of the pairs of an optimizer step; steps count from 0. Each epoch takes every pair once, in an order that
+ * depends on the seed and the epoch. The last batch of an epoch may be smaller.
  */
 export function batchOfStep(step: number, pairCount: number, batchSize: number, seed: number): Int32Array {
   const stepsPerEpoch = Math.ceil(pairCount / batchSize);
@@ -12,14 +12,14 @@ export function batchOfStep(step: number, pairCount: number, batchSize: number, 
   return shuffled(pairCount, seed, `epoch ${epoch}`).slice(start, start + batchSize);
 }
 
-/** Rows of a micro-batch: enough for efficient products, and little memory. One longer tree goes alone. */
-export const defaultRowLimit = 1024;
-/** Largest matrix of logits, in bytes; a few of them exist at the same time. */
+/** The most rows of a micro-batch: enough for efficient products with little memory. A longer tree is one of its own. */
+const defaultRowLimit = 1024;
+/** The most bytes of a matrix of logits; a few of these exist at the same time. */
 const logitBytesLimit = 64 * 1024 * 1024;
 
 /**
- * Parts of a batch that go through the graph one after the other, as positions in `trees`. Sorted by length, so that
- * attention pads little; cut by rows, since peak memory follows the largest micro-batch.
+ * Splits a batch into micro-batches, as lists of positions in `trees`. Trees are sorted by length, so that attention needs
+ * little padding, and cut by rows, since peak memory follows the largest micro-batch.
  */
 export function planMicroBatches(
   trees: readonly TokenTree[],

@@ -29,7 +29,7 @@ beforeAll(async () => {
 const digest = (state: OptimizerState) => digestOf(packState(state));
 const copy = ({ step, ...lists }: OptimizerState): OptimizerState => ({ step, ...structuredClone(lists) });
 
-/** Trains so many steps in `batches of 4`; the losses. */
+/** Trains some steps in batches of 4 and returns the losses. */
 async function train(
   state: OptimizerState,
   steps: number,
@@ -73,7 +73,7 @@ test.each([
     // The formula is evaluated in float64 on float32 logps, the graph in float32: 1e-6 for a loss of about 1.
     expect(Math.abs(loss! - (await at(start)))).toBeLessThan(3e-6 * weight);
     // Without momentum the first moments are the gradients. The slope along them, layer by layer, by a difference of h = 0.02:
-    // logps have an error of about 2e-6, so the slope one of 1e-4; h^2 times a third derivative of about 1 is no more.
+    // logps have an error of about 2e-6, so the slope has an error of 1e-4; h^2 times a third derivative of about 1 adds no more than that.
     for (const [layer, gradient] of state.firstMoments.entries()) {
       const length = Math.hypot(...gradient);
       const moved = (h: number) =>
@@ -84,11 +84,11 @@ test.each([
   },
 );
 
-test('micro-batches of one pair, of a few and of all give the same training', async () => {
+test('micro-batches of one pair, a few pairs or all pairs give the same training', async () => {
   const settings = {
     batchSize: 8,
     learningRate: 1e-3,
-    // So large that gradients that are nothing but rounding do not become whole steps.
+    // Large enough that gradients which are only rounding errors do not become whole steps.
     adamEpsilon: 1e-3,
   };
   const ends: Float32Array[][] = [];
@@ -111,8 +111,8 @@ test('micro-batches of one pair, of a few and of all give the same training', as
   }
 });
 
-test('a training that is resumed at any step, in a new session with other threads, ends with the same bytes', async () => {
-  // All that a step may depend on: two epochs of three batches, the last one smaller, warm-up, decay, clipping, momentum.
+test('a training that is resumed at any step, in a new session with another number of threads, ends with the same bytes', async () => {
+  // Everything that a step may depend on: two epochs of three batches, the last one smaller, warm-up, decay, clipping, momentum.
   const settings: HyperparameterInput = {
     duration: { $case: 'numTrainEpochs', value: 2 },
     warmup: { $case: 'warmupSteps', value: 2 },
@@ -133,7 +133,7 @@ test('a training that is resumed at any step, in a new session with other thread
   }
 });
 
-test('the seed decides: the same gives the same bytes, another gives others', async () => {
+test('the same seed gives the same bytes, and another seed gives different ones', async () => {
   const end = async (seed: number) => {
     const state = tinyState(tiny.task(), 0, seed);
     await train(state, 4, { seed });
@@ -168,7 +168,7 @@ test.each<[string, HyperparameterInput]>([
   expect(digest(changed)).not.toBe(digest(plain));
 });
 
-test('a loss that is no number ends the training by name, and the state stays as it was', async () => {
+test('a loss that is not finite ends the training with a clear error and leaves the state unchanged', async () => {
   const task = tiny.task();
   const state = tinyState(task);
   await dpoStep(training.run, task, state);
@@ -179,7 +179,7 @@ test('a loss that is no number ends the training by name, and the state stays as
   expect(digest(state)).toBe(digest(before));
 });
 
-test('a stop between micro-batches leaves the state as it was', async () => {
+test('a stop between micro-batches leaves the state unchanged', async () => {
   const task = { ...tiny.task(), rowLimit: 1 };
   const state = tinyState(task);
   const before = digest(state);

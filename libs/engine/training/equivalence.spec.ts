@@ -48,7 +48,7 @@ function largestDifference(a: readonly Float32Array[], b: readonly Float32Array[
   return Math.max(...a.flatMap((vector, i) => Array.from(vector, (value, j) => Math.abs(value - b[i]![j]!))));
 }
 
-/** Full gradients of the sum of -weight log p over trees that go through together. */
+/** Full gradients of the sum of -weight log p over trees that are packed together. */
 async function gradients(session: Session, list: readonly TokenTree[], weights: readonly number[]) {
   const { feeds, targetCount: count, branches } = packTrees(list, tiny.base.config);
   const tokenWeights = new Float32Array(count);
@@ -63,7 +63,7 @@ async function gradients(session: Session, list: readonly TokenTree[], weights: 
   return parameters.map(([name]) => results[`gradient/${name}`]!.data as Float32Array);
 }
 
-test('gradients of all parameters: packed = one by one, prompts shared = sequences apart', async () => {
+test('gradients of all parameters are the same packed or one by one, with shared or repeated prompts', async () => {
   const session = await tiny.open(crossEntropyGraph(tiny.base.config));
   const weights = trees.flatMap((_, index) => [0.1 * (index + 1), -0.05 * (index + 2)]);
   const packed = await gradients(session, trees, weights);
@@ -73,13 +73,13 @@ test('gradients of all parameters: packed = one by one, prompts shared = sequenc
     alone.forEach((vector, at) => vector.forEach((value, i) => (sum[at]![i]! += value)));
   }
   const largest = Math.max(...packed.map((vector) => Math.max(...vector.map(Math.abs))));
-  // Sums over some 200 tokens in another order: 200 roundings of float32 at the very most.
+  // Sums over about 200 tokens in a different order: at most 200 roundings of float32.
   const tolerance = 200 * 6e-8 * largest;
   expect(largestDifference(packed, sum)).toBeLessThan(tolerance);
   expect(largestDifference(packed, await gradients(session, apart(trees), weights))).toBeLessThan(tolerance);
 });
 
-test('logps: any packing, any order, prompts shared or not', async () => {
+test('logps are the same for any packing and order, with shared or repeated prompts', async () => {
   const session = await tiny.open(referenceGraph(tiny.base));
   const { config } = tiny.base;
   const logps = async (list: readonly TokenTree[]) => (await treeLogps(session.run, config, list)).flat();
@@ -98,7 +98,7 @@ test('logps: any packing, any order, prompts shared or not', async () => {
   expect(largestDifference(turned, packed)).toBeLessThan(tolerance);
 });
 
-test('no token sees another pair, the other response or what follows it', async () => {
+test('no token sees another pair, the other response or a later token', async () => {
   const session = await tiny.open(referenceGraph(tiny.base));
   const { config } = tiny.base;
   const [first, second, third] = trees.slice(0, 3) as [TokenTree, TokenTree, TokenTree];
@@ -107,7 +107,7 @@ test('no token sees another pair, the other response or what follows it', async 
   const [chosen, rejected] = second.branches as [Int32Array, Int32Array];
   const last = rejected.length - 1;
   const changed = await logps({ ...second, branches: [chosen, rejected.with(last, (rejected[last]! + 1) % 256)] });
-  // The same places in the same matrices: bit for bit, up to the one token that changed.
+  // The positions in the matrices are the same, so the bits are too, up to the one token that changed.
   expect(changed[3]!.slice(0, last)).toEqual(plain[3]!.slice(0, last));
   expect(changed[3]![last]).not.toBe(plain[3]![last]);
   for (const other of [0, 1, 2, 4, 5]) expect(changed[other]).toEqual(plain[other]);
@@ -120,7 +120,7 @@ test.each<[string, Partial<LoraSettings>]>([
   ['all layers', {}],
   ['some layers', { targetModules: ['k_proj', 'o_proj', 'up_proj'] }],
   ['rank-stabilised', { useRslora: true, loraAlpha: 5, r: 3 }],
-])('an adapter applied on the way = merged into the weights: %s', async (name, change) => {
+])('an adapter gives the same logps applied or merged into the weights: %s', async (name, change) => {
   const modules = Object.keys(linearModules) as LinearModule[];
   const lora: LoraSettings = { r: 4, loraAlpha: 6, targetModules: modules, useRslora: false, ...change };
   const { config } = tiny.base;
@@ -157,6 +157,6 @@ test.each<[string, Partial<LoraSettings>]>([
   const plain = await tiny.open(referenceGraph(tiny.base));
   const untouched = (await treeLogps(plain.run, config, trees)).flat();
   expect(largestDifference(untouched, applied)).toBeGreaterThan(0.05);
-  // Merged weights are rounded to float32 once more: 6e-8 of each product, summed over two layers of up to 64 inputs.
+  // Merging rounds the weights to float32 once more: 6e-8 of each product, summed over two layers of up to 64 inputs.
   expect(largestDifference(fused, applied)).toBeLessThan(2e-5);
 });

@@ -29,7 +29,7 @@ import {
   type TrainingPair,
 } from './index.ts';
 
-// TRL's own trajectories; ../shared/goldens/README.md has their settings.
+// Trajectories computed by TRL; their settings are in ../shared/goldens/README.md.
 
 const shared = sharedFolder();
 const lora: LoraSettings = { r: 8, loraAlpha: 16, targetModules, useRslora: false };
@@ -92,7 +92,7 @@ describe.skipIf(shared === undefined)('40 LoRA steps of TRL', () => {
     }
   });
 
-  test('a resumed training goes on bit for bit', async () => {
+  test('a resumed training continues bit for bit', async () => {
     const straight = goldenState(task);
     for (let step = 0; step < 4; step++) await dpoStep(session.run, task, straight);
     const first = goldenState(task);
@@ -102,14 +102,14 @@ describe.skipIf(shared === undefined)('40 LoRA steps of TRL', () => {
     expect(digestOf(packState(resumed))).toBe(digestOf(packState(straight)));
   });
 
-  test('evaluation by the forward graph gives what the training graph says of the same state', async () => {
+  test('the forward graph evaluates a state to the same metrics as the training graph', async () => {
     const state = goldenState(task);
     await dpoStepOn(session.run, task, state, batches[0]!);
     const parameters = state.parameters.map((each) => each.slice());
     const trained = await dpoStepOn(session.run, task, state, batches[1]!);
     const evaluated = await evaluateDpo(policy.run, task, parameters, batches[1]!);
     for (const name of ['loss', 'rewards/margins', 'logps/chosen', 'logps/rejected']) {
-      // The same float32 arithmetic in another order of additions, summed over up to 128 tokens.
+      // The same float32 arithmetic with another order of additions, summed over up to 128 tokens.
       expect(Math.abs(evaluated[`eval_${name}`]! - trained[name]!), name).toBeLessThan(1e-4);
     }
   });
@@ -146,6 +146,6 @@ function expectStep(metrics: Record<string, number>, wanted: GoldenStep, step: n
   for (const name of ['rewards/chosen', 'rewards/rejected', 'rewards/margins']) {
     expect(Math.abs(metrics[name]! - wanted[name]!), `${name} at ${step}`).toBeLessThan(1e-3);
   }
-  // At the first step every margin is 0 but for rounding, whose sign means nothing.
+  // At the first step every margin is 0 up to rounding, so its sign is meaningless.
   if (step > 1) expect(metrics['rewards/accuracies'], `accuracies at ${step}`).toBe(wanted['rewards/accuracies']);
 }

@@ -9,7 +9,7 @@ import {
 
 const resolve = (input: HyperparameterInput) => resolveHyperparameters(input, 'spec.training');
 
-test('defaults are the documented ones', () => {
+test('the defaults are those in the documentation', () => {
   expect(resolve({})).toMatchObject({
     learningRate: 1e-5,
     duration: { $case: 'numTrainEpochs', value: 1 },
@@ -23,7 +23,7 @@ test('defaults are the documented ones', () => {
   expect(resolve({}).tuning.value.targetModules).toHaveLength(7);
 });
 
-test('what is resolved resolves to itself', () => {
+test('resolved hyperparameters resolve to themselves', () => {
   const once = resolve({ beta: 0.3, tuning: { $case: 'lora', value: { targetModules: ['v_proj', 'q_proj'] } } });
   expect(once.tuning.value.targetModules).toEqual(['q_proj', 'v_proj']);
   expect(resolve(once)).toEqual(once);
@@ -80,7 +80,7 @@ test.each<[string, (value: number) => HyperparameterInput, number[], number[]]>(
     [0.5, 65_536],
     [0, -1, 65_537, NaN],
   ],
-])('%s: its ends are taken, and what lies outside is refused by name', (field, input, inside, outside) => {
+])('%s: both ends are accepted, and values outside are refused by name', (field, input, inside, outside) => {
   for (const value of inside) expect(() => resolve(input(value))).not.toThrow();
   for (const value of outside) {
     const refused = { reason: 'INVALID_ARGUMENT', field: `spec.training.${field}` };
@@ -88,19 +88,19 @@ test.each<[string, (value: number) => HyperparameterInput, number[], number[]]>(
   }
 });
 
-test('so many names of modules are refused before they are looked at', () => {
+test('a very long list of modules is refused as a whole', () => {
   const targetModules = Array.from({ length: 33 }, () => 'q_proj');
   expect(() => resolve({ tuning: { $case: 'lora', value: { targetModules } } })).toThrow(
     'spec.training.lora.target_modules has 33 elements; it must have at most 32',
   );
 });
 
-test('several losses are refused: nothing would sum them', () => {
+test('several losses are refused, since only one is supported', () => {
   const losses = [{ type: 'sigmoid' }, { type: 'sigmoid' }];
   expect(() => resolve({ losses })).toThrow('spec.training.losses names several losses');
 });
 
-test('a training of more updates than can be counted is refused', () => {
+test('a training with more steps than an int32 can count is refused', () => {
   const long = resolve({ duration: { $case: 'numTrainEpochs', value: 10_000 }, batchSize: 1 });
   expect(() => checkStepCount(214_748, long, 'spec')).not.toThrow();
   expect(() => checkStepCount(214_749, long, 'spec')).toThrow(
@@ -110,7 +110,7 @@ test('a training of more updates than can be counted is refused', () => {
   expect(() => checkStepCount(2 ** 31 - 1, most, 'spec')).not.toThrow();
 });
 
-test('steps and warm-up', () => {
+test('steps and warm-up are counted as documented', () => {
   const epochs = (value: number) => resolve({ duration: { $case: 'numTrainEpochs', value } });
   expect(stepCount(1000, epochs(1))).toBe(125);
   expect(stepCount(1001, epochs(1))).toBe(126);

@@ -1,4 +1,3 @@
-export { batchOfStep, planMicroBatches } from './batches.ts';
 export {
   adapterFeeds,
   dpoStep,
@@ -13,10 +12,10 @@ export {
 } from './dpo.ts';
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export * from './hyperparameters.ts';
-export { losses, lossTypes, startLoss, type Loss, type LossType, type Objective, type PairLogps } from './losses.ts';
+export { lossTypes, startLoss, type Objective } from './losses.ts';
 export { type Metrics } from './metrics.ts';
-export { treeLogps, type StopCheck, type RunGraph } from './logps.ts';
+export { treeLogps, type RunGraph } from './logps.ts';
 export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
 export { shuffled, uniformStream } from './random.ts';
-export { learningRateAt, type Schedule } from './schedule.ts';
+export { learningRateAt } from './schedule.ts';
 export { adapterParameters, adapterTensors, packState, unpackState } from './state.ts';

@@ -118,7 +118,7 @@ describe.each(lossTypes)('the loss %s', (type) => {
     [0, 0.1, 0.45].map((labelSmoothing) => ({ beta, labelSmoothing })),
   );
 
-  test('is the same as graph and as number, for all margins, betas and smoothings', async () => {
+  test('has the same value as graph and as number, for all margins, betas and smoothings', async () => {
     const g = graphBuilder('loss');
     const input = (name: string, shape: (string | number)[]) => g.input(name, 'float32', shape);
     const [chosenLogratio, rejectedLogratio] = [input('chosen', ['P', 1]), input('rejected', ['P', 1])];

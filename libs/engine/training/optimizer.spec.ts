@@ -4,7 +4,7 @@ import { uniformStream } from './random.ts';
 
 const settings: AdamW = { learningRate: 1e-2, weightDecay: 0.1, adamBeta1: 0.9, adamBeta2: 0.99, adamEpsilon: 1e-8 };
 
-/** AdamW as the paper writes it (Algorithm 2 of arXiv 1711.05101), one parameter, in float64. */
+/** AdamW of one parameter as in the paper (Algorithm 2 of arXiv 1711.05101), in float64. */
 function paper(start: number, gradients: number[], { learningRate, weightDecay, ...adam }: AdamW): number {
   let [parameter, first, second] = [start, 0, 0];
   gradients.forEach((gradient, index) => {
@@ -18,7 +18,7 @@ function paper(start: number, gradients: number[], { learningRate, weightDecay, 
   return parameter;
 }
 
-/** Vectors of two lengths that each step gives new gradients. */
+/** Trains vectors of two lengths, with new random gradients at each step. */
 function train(changes: Partial<AdamW>, steps: number, factor = 1) {
   const uniform = uniformStream(7, 'gradients');
   const numbers = (length: number) => Float32Array.from({ length }, () => uniform() - 0.5);
@@ -34,7 +34,7 @@ test.each<[string, Partial<AdamW>]>([
   ['no decay', { weightDecay: 0 }],
   ['no momentum', { adamBeta1: 0 }],
   ['a large epsilon', { adamEpsilon: 0.1 }],
-])('ten steps as in the paper: %s', (_, changes) => {
+])('ten steps match the paper: %s', (_, changes) => {
   const { state, start, history } = train(changes, 10);
   expect(state.step).toBe(10);
   state.parameters.forEach((vector, list) =>
@@ -47,7 +47,7 @@ test.each<[string, Partial<AdamW>]>([
   );
 });
 
-test('the factor scales the gradients before the moments see them', () => {
+test('the factor scales the gradients before they enter the moments', () => {
   const { state } = train({}, 1, 0.5);
   const { history } = train({}, 1);
   history[0]![1]!.forEach((gradient, i) => {
@@ -62,7 +62,7 @@ test('the norm is over all vectors, in float64', () => {
   expect(globalNorm([Float32Array.of(1, ...new Float32Array(1e5).fill(1e-4))])).toBeCloseTo(Math.sqrt(1.001), 8);
 });
 
-test('gradients are clipped to the maximum, as torch does it, and never made larger', () => {
+test('gradients are clipped to the maximum as in torch, and never scaled up', () => {
   expect(clipFactor(4, 1)).toBe(1 / (4 + 1e-6));
   expect(clipFactor(0.5, 1)).toBe(1);
   expect(clipFactor(0, 1)).toBe(1);

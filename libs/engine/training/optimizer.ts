@@ -1,6 +1,6 @@
-/** Trained vectors and AdamW's moments of them, each list with the same sizes. */
+/** The trained vectors and their AdamW moments; all lists have the same sizes. */
 export interface OptimizerState {
-  /** Optimizer updates so far. */
+  /** The number of optimizer steps so far. */
   step: number;
   parameters: Float32Array[];
   firstMoments: Float32Array[];
@@ -15,27 +15,27 @@ export interface AdamW {
   adamEpsilon: number;
 }
 
-/** State before the first step. */
+/** The state before the first step. */
 export function initialState(parameters: Float32Array[]): OptimizerState {
   const zeros = () => parameters.map(({ length }) => new Float32Array(length));
   return { step: 0, parameters, firstMoments: zeros(), secondMoments: zeros() };
 }
 
-/** L2 norm over all gradients, summed in float64. */
+/** The L2 norm of all gradients together, summed in float64. */
 export function globalNorm(gradients: readonly Float32Array[]): number {
   let sum = 0;
   for (const gradient of gradients) for (let i = 0; i < gradient.length; i++) sum += gradient[i]! ** 2;
   return Math.sqrt(sum);
 }
 
-/** Factor by which torch's clip_grad_norm_ scales gradients of a norm; a maximum of 0 turns clipping off. */
+/** The factor by which torch's clip_grad_norm_ would scale gradients with this norm. A maximum of 0 disables clipping. */
 export function clipFactor(norm: number, maxNorm: number): number {
   return maxNorm === 0 ? 1 : Math.min(1, maxNorm / (norm + 1e-6));
 }
 
 /**
- * One update of AdamW (arXiv 1711.05101) in place, as torch does it: decoupled decay, bias correction, float32 state.
- * The gradients are scaled by `factor` first.
+ * Takes one AdamW step (arXiv 1711.05101) in place, like torch: decoupled weight decay, bias correction, float32 state. The
+ * gradients are multiplied by `factor` first.
  */
 export function adamwStep(
   state: OptimizerState,

@@ -1,7 +1,7 @@
 /**
- * A stream of uniform numbers in [0, 1) that is the same everywhere for the same seed and purpose: Mulberry32, whose 32
- * bits of state are enough for shuffling and initial weights. Streams for different purposes do not overlap in practice:
- * their states begin far apart, by an FNV-1a hash of seed and purpose.
+ * A stream of uniform numbers in [0, 1), the same on every machine for the same seed and purpose. It is Mulberry32; 32 bits of
+ * state are enough for shuffling and initial weights. The initial state is an FNV-1a hash of seed and purpose, so streams for
+ * different purposes do not overlap in practice.
  */
 export function uniformStream(seed: number, purpose: string): () => number {
   let state = 0x811c9dc5;
@@ -14,7 +14,7 @@ export function uniformStream(seed: number, purpose: string): () => number {
   };
 }
 
-/** The numbers 0 to count - 1 in an order that seed and purpose decide (Fisher-Yates). */
+/** The numbers 0 to count - 1 in a random order that depends on seed and purpose (Fisher-Yates). */
 export function shuffled(count: number, seed: number, purpose: string): Int32Array {
   const order = Int32Array.from({ length: count }, (_, index) => index);
   const uniform = uniformStream(seed, purpose);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { learningRateAt, type Schedule } from './schedule.ts';
 
-/** The rates of all steps, as parts of the peak. */
+/** The rates of all steps, relative to the peak. */
 function rates(schedule: Omit<Schedule, 'learningRate'>): number[] {
   return Array.from(
     { length: schedule.stepCount },
@@ -9,15 +9,15 @@ function rates(schedule: Omit<Schedule, 'learningRate'>): number[] {
   );
 }
 
-// The values are those of transformers' get_linear_schedule_with_warmup and so on; 12 digits are float64's rounding.
+// The values are those of transformers' schedulers, such as get_linear_schedule_with_warmup; 12 digits allow for rounding.
 test.each<[string, Omit<Schedule, 'learningRate'>, number[]]>([
   ['constant', { type: 'constant', warmupSteps: 0, stepCount: 3 }, [1, 1, 1]],
-  ['constant behind a warm-up', { type: 'constant', warmupSteps: 2, stepCount: 4 }, [0, 0.5, 1, 1]],
+  ['constant after a warm-up', { type: 'constant', warmupSteps: 2, stepCount: 4 }, [0, 0.5, 1, 1]],
   ['linear', { type: 'linear', warmupSteps: 0, stepCount: 4 }, [1, 0.75, 0.5, 0.25]],
-  ['linear behind a warm-up', { type: 'linear', warmupSteps: 2, stepCount: 6 }, [0, 0.5, 1, 0.75, 0.5, 0.25]],
+  ['linear after a warm-up', { type: 'linear', warmupSteps: 2, stepCount: 6 }, [0, 0.5, 1, 0.75, 0.5, 0.25]],
   ['cosine', { type: 'cosine', warmupSteps: 0, stepCount: 4 }, [1, (2 + Math.SQRT2) / 4, 0.5, (2 - Math.SQRT2) / 4]],
   [
-    'cosine behind a warm-up',
+    'cosine after a warm-up',
     { type: 'cosine', warmupSteps: 2, stepCount: 6 },
     [0, 0.5, 1, (2 + Math.SQRT2) / 4, 0.5, (2 - Math.SQRT2) / 4],
   ],

@@ -2,15 +2,15 @@ import type { SchedulerType } from './hyperparameters.ts';
 
 export interface Schedule {
   type: SchedulerType;
-  /** Peak. */
+  /** The peak. */
   learningRate: number;
   warmupSteps: number;
   stepCount: number;
 }
 
 /**
- * Learning rate of an optimizer step, counted from 1, by the formulas of transformers' schedulers: linear warm-up from
- * 0, which is the first step's rate, then constant, linear to 0, or half a cosine to 0.
+ * The learning rate of an optimizer step; steps count from 1. The formulas are those of transformers' schedulers: a linear
+ * warm-up from 0 (the rate of the first step), then constant, linear to 0, or half a cosine to 0.
  */
 export function learningRateAt(step: number, { type, learningRate, warmupSteps, stepCount }: Schedule): number {
   const done = step - 1;

@@ -36,7 +36,7 @@ function someState(): OptimizerState {
   return { step: 17, parameters: vectors(), firstMoments: vectors(), secondMoments: vectors() };
 }
 
-test('what is packed is read again bit for bit, and the same state gives the same bytes', () => {
+test('a packed state unpacks bit for bit, and the same state gives the same bytes', () => {
   const state = someState();
   // Numbers that a detour through text or float64 arithmetic would lose.
   state.parameters[0]!.set([-0, 1e-45, 3.4e38, 0.1]);
@@ -46,7 +46,7 @@ test('what is packed is read again bit for bit, and the same state gives the sam
   expect(packState(unpackState(bytes, layout))).toEqual(bytes);
 });
 
-test('each part of the state is in the bytes', () => {
+test('every part of the state changes the bytes', () => {
   const digests = new Set([digestOf(packState(someState()))]);
   const changes: ((state: OptimizerState) => void)[] = [
     (state) => (state.step += 1),
@@ -62,7 +62,7 @@ test('each part of the state is in the bytes', () => {
   expect(digests.size).toBe(1 + changes.length);
 });
 
-test('a checkpoint of another adapter or model, or of another format, is refused', () => {
+test('a checkpoint of another adapter, model or format is refused', () => {
   const bytes = packState(someState());
   const refused = (reason: string) => expect.objectContaining({ reason }) as Error;
   expect(() => unpackState(bytes, loraLayout(config, { ...lora, r: 3 }))).toThrow(refused('WRONG_SHAPE'));
@@ -84,7 +84,7 @@ test('a checkpoint of another adapter or model, or of another format, is refused
   expect(() => unpackState(bytes.subarray(0, bytes.length - 4), layout)).toThrow(refused('INVALID_FILE'));
 });
 
-test('an adapter has the names and shapes of PEFT, and comes back from them', () => {
+test('an adapter has the names and shapes of PEFT and is restored from them', () => {
   const { parameters } = someState();
   const tensors = adapterTensors(layout, parameters);
   expect(tensors.slice(0, 2).map(({ name, shape }) => [name, shape])).toEqual([
@@ -98,5 +98,5 @@ test('an adapter has the names and shapes of PEFT, and comes back from them', ()
   read.set(first!.name, { shape: [24, 2], data: first!.data });
   expect(() => adapterParameters(layout, read)).toThrow('is not a float32 tensor of [2, 24]');
   read.delete(first!.name);
-  expect(() => adapterParameters(layout, read)).toThrow(`the adapter lacks ${first!.name}`);
+  expect(() => adapterParameters(layout, read)).toThrow(`the adapter does not contain ${first!.name}`);
 });

@@ -7,8 +7,8 @@ const format = 'pairwise-checkpoint-1';
 const lists = ['parameters', 'firstMoments', 'secondMoments'] as const;
 
 /**
- * A checkpoint as safetensors: for each layer the flat vectors `parameters.<layer>`, `firstMoments.<layer>` and
- * `secondMoments.<layer>`; metadata: the format and the step. The position in the data follows from step and seed.
+ * Encodes a checkpoint as safetensors: the flat vectors `parameters.<layer>`, `firstMoments.<layer>` and
+ * `secondMoments.<layer>` of each layer, with the format and the step as metadata. Step and seed give the position in the data.
  */
 export function packState(state: OptimizerState): Uint8Array {
   const tensors = lists.flatMap((list) =>
@@ -22,12 +22,12 @@ export function packState(state: OptimizerState): Uint8Array {
   return writeSafetensors(tensors, { format, step: String(state.step) });
 }
 
-/** Reads a checkpoint for a layout. Throws INVALID_FILE, and WRONG_SHAPE where it belongs to another adapter or model. */
+/** Decodes a checkpoint. Throws INVALID_FILE, and WRONG_SHAPE if it belongs to another adapter or model. */
 export function unpackState(bytes: Uint8Array, layout: readonly LoraLayer[]): OptimizerState {
   const metadata = readMetadata(bytes, 'the checkpoint');
   const step = Number(metadata['step']);
   if (metadata['format'] !== format || !/^\d+$/.test(metadata['step'] ?? '') || !Number.isSafeInteger(step)) {
-    throw new PairwiseError('INVALID_FILE', `the checkpoint is not of the format ${format}`);
+    throw new PairwiseError('INVALID_FILE', `the checkpoint does not have the format ${format}`);
   }
   const tensors = readSafetensors(bytes, 'the checkpoint');
   if (tensors.size !== lists.length * layout.length) {
@@ -59,7 +59,7 @@ export function adapterTensors(layout: readonly LoraLayer[], parameters: readonl
   return tensors.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** An adapter in PEFT's tensors as flat vectors. Throws MISSING_TENSOR and WRONG_SHAPE. */
+/** Reads an adapter's flat vectors from PEFT's tensors. Throws MISSING_TENSOR and WRONG_SHAPE. */
 export function adapterParameters(
   layout: readonly LoraLayer[],
   tensors: ReadonlyMap<string, { shape: readonly number[]; data: unknown }>,
@@ -68,7 +68,7 @@ export function adapterParameters(
     const flat = new Float32Array(new SharedArrayBuffer(size * 4));
     for (const { name, shape, offset } of entries) {
       const tensor = tensors.get(name);
-      if (tensor === undefined) throw new PairwiseError('MISSING_TENSOR', `the adapter lacks ${name}`);
+      if (tensor === undefined) throw new PairwiseError('MISSING_TENSOR', `the adapter does not contain ${name}`);
       if (tensor.shape.join() !== shape.join() || !(tensor.data instanceof Float32Array)) {
         throw new PairwiseError(
           'WRONG_SHAPE',

@@ -27,7 +27,7 @@ export const lora: LoraSettings = {
   useRslora: false,
 };
 
-/** For specs: a tiny model on disk, pairs with its logps as reference, and sessions that end with the spec. */
+/** For specs: a tiny model on disk, pairs with its logps as reference, and sessions that `close` ends. */
 export interface TinySetting {
   folder: string;
   base: BaseModel;
@@ -79,7 +79,7 @@ function tinyTexts(count: number): Pick<TrainingPair, 'prompt' | 'chosen' | 'rej
   return Array.from({ length: count }, () => ({ prompt: ids(), chosen: ids(), rejected: ids() }));
 }
 
-/** A new adapter; with `moved` its B factors are no longer zero, so that the policy is not the reference. */
+/** A new adapter; with `moved` its B factors are no longer zero, so that the policy differs from the reference. */
 export function tinyState({ layout }: DpoTask, moved = 0, seed = 1): OptimizerState {
   const uniform = uniformStream(seed, 'lora');
   const parameters = initialLora(layout, uniform);
