@@ -15,6 +15,8 @@ const tagged = (...tags) =>
     .filter(({ tag }) => tags.includes(tag))
     .map(({ path }) => path)
     .join('|')})/`;
+// Durable execution is tables in Postgres: it shares pools, transactions and errors with the database library.
+const foundations = { 'libs/platform/durable': ['libs/platform/database'] };
 const paths = projects.map(({ path }) => path).join('|');
 // What tests share lies in `testing.ts`; the rule `testing-is-for-specs` keeps it out of everything else.
 const specs = '(\\.spec|/testing)\\.ts$';
@@ -47,10 +49,14 @@ module.exports = {
       .filter(({ tag }) => tag === 'effect')
       .map(({ path }) => ({
         name: `effects-meet-in-main (${path})`,
-        comment: "An effect imports no other effect: a service's main.ts passes one to another.",
+        comment:
+          "An effect imports no other effect (but those it stands on): a service's main.ts passes one to another.",
         severity: 'error',
         from: { path: `^${path}/`, pathNot: specs },
-        to: { path: tagged('effect', 'service', 'tool'), pathNot: `^${path}/` },
+        to: {
+          path: tagged('effect', 'service', 'tool'),
+          pathNot: [path, ...(foundations[path] ?? [])].map((one) => `^${one}/`),
+        },
       })),
     ...projects
       .filter(({ tag }) => tag === 'service')

@@ -1,6 +1,5 @@
 import { readEnvironment } from '@pairwise/config';
-import { migrate, openDatabase } from '@pairwise/database';
-import { migrateDurable } from '@pairwise/durable';
+import { migrateService } from '@pairwise/durable';
 import { logCrashes, probe } from '@pairwise/lifecycle';
 import { startTelemetry } from '@pairwise/telemetry';
 import { migrations } from './migrations.ts';
@@ -8,9 +7,5 @@ import { migrations } from './migrations.ts';
 logCrashes('dataset-migrate');
 const { log, stop: stopTelemetry } = await startTelemetry('dataset-migrate');
 const { DATABASE_URL: url } = readEnvironment(process.env, ['DATABASE_URL'], probe);
-const database = openDatabase({ url, schema: 'dataset' });
-await migrate(database, migrations);
-await migrateDurable({ url, schema: database.schema, log });
-log.info({ schema: database.schema, migration: migrations.at(-1)?.id }, 'the schema is up to date');
-await database.close();
+await migrateService({ url, schema: 'dataset', log }, migrations);
 await stopTelemetry();

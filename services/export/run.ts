@@ -1,5 +1,5 @@
 import { ExportState } from '@pairwise/api';
-import { thrice, type Attempt } from '@pairwise/durable';
+import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
@@ -38,11 +38,11 @@ export async function runExport(deps: ExporterDeps, name: string, { step, fence 
       return request.targets.map((target) => ({ name: target.name, isGguf: target.format?.$case === 'gguf' }));
     });
     for (const target of targets) {
-      await step(`make ${target.name}`, (signal) => thrice(signal, () => make(run, target.name, signal)));
+      await step(`make ${target.name}`, (signal) => retryKilled(signal, () => make(run, target.name, signal)));
     }
     await step('made', () => enter(ExportState.VERIFYING));
     for (const target of targets.filter(({ isGguf }) => isGguf)) {
-      await step(`verify ${target.name}`, (signal) => thrice(signal, () => verify(run, target.name, signal)));
+      await step(`verify ${target.name}`, (signal) => retryKilled(signal, () => verify(run, target.name, signal)));
     }
     await step('succeed', () => enter(ExportState.SUCCEEDED));
   } catch (error) {

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PairwiseError, asPairwiseError, isConflict, isConnectionLoss } from '@pairwise/errors';
+import { PairwiseError } from '@pairwise/errors';
 import pg from 'pg';
+import { asPairwiseError, isConflict, isConnectionLoss } from './failures.ts';
+import { openPool } from './pool.ts';
 
 /** What can be asked of a database or inside a transaction. Parameters are `$1`, `$2`, ...; int8 arrives as bigint. */
 export interface Queries {
@@ -80,19 +82,14 @@ export function openDatabase(options: {
   const schema = schemaName(options.schema);
   const persist = <T>(attempt: () => Promise<T>, again: (error: unknown) => boolean) =>
     persistFor(options.patienceMs ?? defaultPatienceMs, attempt, again);
-  const pool = new pg.Pool({
+  const pool = openPool({
     connectionString: options.url,
     max: options.maxConnections ?? 8,
     // A frozen process must not keep its locks.
     options: `-c search_path=${schema} -c idle_in_transaction_session_timeout=20000`,
     connectionTimeoutMillis: 10_000,
-    keepAlive: true,
     types,
   });
-  // A connection that dies while idle is replaced by the next query, and one that is lent fails the query as well; without
-  // listeners it would end the process. They are there from the first moment: a server may die within its greeting.
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => client.on('error', () => undefined));
 
   /** Lends a connection; one that failed in a way that leaves it unusable is not given back to the pool. */
   async function lend<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import { PairwiseError } from '@pairwise/errors';
 import pg from 'pg';
 import { type Cluster, openCluster, user } from './cluster.ts';
 import { type Guard, openGuard } from './guard.ts';
-import { claim, endBackends, stopOrphan } from './leftovers.ts';
+import { claim, endBackends, stopOrphan } from './staleServer.ts';
 
 export interface EmbeddedPostgresOptions {
   /** Made if missing; holds the cluster, the password (mode 0600) and the port. */

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DBOS } from '@dbos-inc/dbos-sdk';
 import { type Context, SpanStatusCode, context as contexts, trace } from '@opentelemetry/api';
-import { PairwiseError, isConnectionLoss } from '@pairwise/errors';
+import { isConnectionLoss } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
 import type { Log } from './log.ts';
 import { type KeptError, keep, revive } from './failures.ts';

@@ -2,7 +2,7 @@ import type { DBOSConfig } from '@dbos-inc/dbos-sdk';
 import { DBOSExecutor } from '@dbos-inc/dbos-sdk/internal/dbos-executor';
 import { dbRetryConfig } from '@dbos-inc/dbos-sdk/internal/utils';
 import { workflowTimeoutConfig } from '@dbos-inc/dbos-sdk/internal/workflow_management';
-import type { Carrier } from './carrier.ts';
+import type { Carrier } from './traceContext.ts';
 import type { KeptError } from './failures.ts';
 import type { Log } from './log.ts';
 

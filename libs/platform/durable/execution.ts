@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DBOS } from '@dbos-inc/dbos-sdk';
 import { currentOwnerXid } from '@dbos-inc/dbos-sdk/internal/context';
-import { PairwiseError, isConnectionLoss } from '@pairwise/errors';
+import { isConnectionLoss } from '@pairwise/database';
+import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
 import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
-import { taken } from './carrier.ts';
+import { taken } from './traceContext.ts';
 import {
   type Envelope,
   type Result,

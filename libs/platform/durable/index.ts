@@ -1,7 +1,7 @@
 export type { Attempt, StepOptions, Transaction } from './attempt.ts';
 export type { Body, Durable, QueueState, WorkState } from './durable.ts';
 export type { Log } from './log.ts';
-export { migrateDurable, type DurableDatabase } from './migrate.ts';
+export { migrateDurable, migrateService, type DurableDatabase } from './migrate.ts';
 export { startDurable, type DurableOptions } from './start.ts';
-export { thrice } from './thrice.ts';
+export { retryKilled } from './retryKilled.ts';
 export { work, type Work } from './work.ts';

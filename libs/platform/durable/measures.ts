@@ -1,5 +1,5 @@
 import { type Attributes, metrics } from '@opentelemetry/api';
-import { asPairwiseError } from '@pairwise/errors';
+import { asPairwiseError } from '@pairwise/database';
 import type pg from 'pg';
 import { durableSchemaOf } from './dbos.ts';
 import type { QueueState } from './durable.ts';

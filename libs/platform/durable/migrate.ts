@@ -1,35 +1,46 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureSystemDatabase } from '@dbos-inc/dbos-sdk/internal/system_database';
 import { GlobalLogger } from '@dbos-inc/dbos-sdk/internal/telemetry/logs';
-import pg from 'pg';
+import { type Migration, migrate, openDatabase, openPool } from '@pairwise/database';
 import { durableSchemaOf, pollMs, quietLogger } from './dbos.ts';
 import { tables } from './executors.ts';
 import type { Log } from './log.ts';
 
-/** Where durable execution keeps its tables. */
+/** The database of a service. */
 export interface DurableDatabase {
-  /** Postgres; the same database as the service's own, so that writes can be fenced. */
+  /** Postgres; one database for the service's own tables and those of durable execution, so that writes can be fenced. */
   url: string;
-  /** The service's schema; what belongs to durable execution lies in `<schema>_durable`. */
+  /** The service's schema. The tables of durable execution are in `<schema>_durable`. */
   schema: string;
   log: Log;
 }
 
 /**
- * Makes DBOS's tables and ours, or brings them up to date; one process at a time, since DBOS does not expect that several
- * start together. The role needs nothing but CREATE on the database.
+ * Creates or updates all tables of a service: its own, and those of durable execution. For the program that a deployment
+ * runs before the new version starts.
+ */
+export async function migrateService(options: DurableDatabase, migrations: readonly Migration[]): Promise<void> {
+  const { schema, log } = options;
+  const database = openDatabase(options);
+  await migrate(database, migrations);
+  await database.close();
+  await migrateDurable(options);
+  log.info({ schema, migration: migrations.at(-1)?.id }, 'the schema is up to date');
+}
+
+/**
+ * Creates or updates DBOS's tables and ours; one process at a time, since DBOS does not expect several to start together.
+ * The role needs nothing but CREATE on the database.
  */
 export async function migrateDurable({ url, schema, log }: DurableDatabase): Promise<void> {
   const durableSchema = durableSchemaOf(schema);
   const lock = `hashtextextended('pairwise durable ${durableSchema}', 0)`;
-  const pool = new pg.Pool({ connectionString: url, max: 2, keepAlive: true, connectionTimeoutMillis: 5000 });
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  const pool = openPool({ connectionString: url, max: 2 });
   try {
     const client = await pool.connect();
     try {
-      // Asked for again and again: who waits inside a statement holds a snapshot, for whose end DBOS's `create index
-      // concurrently` would wait.
+      // Polled, because a process that waits inside a statement holds a snapshot, and DBOS's `create index concurrently`
+      // waits for all of those to end.
       while (!(await client.query<{ mine: boolean }>(`select pg_try_advisory_lock(${lock}) as mine`)).rows[0]!.mine) {
         await sleep(pollMs);
       }
@@ -37,7 +48,7 @@ export async function migrateDurable({ url, schema, log }: DurableDatabase): Pro
       await ensureSystemDatabase(url, new GlobalLogger(undefined, { logger: quietLogger(log) }), pool, durableSchema);
       await client.query(tables(durableSchema));
     } finally {
-      // Closes the connection, and with it gives up the lock.
+      // Closing the connection releases the lock.
       client.release(true);
     }
   } finally {

@@ -1,8 +1,8 @@
 import { DBOSClient } from '@dbos-inc/dbos-sdk';
-import { asPairwiseError } from '@pairwise/errors';
+import { asPairwiseError } from '@pairwise/database';
 import type pg from 'pg';
 import type { Transaction } from './attempt.ts';
-import { sending } from './carrier.ts';
+import { sending } from './traceContext.ts';
 import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
 import type { Durable, WorkState } from './durable.ts';
 import { revive } from './failures.ts';

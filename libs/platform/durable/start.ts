@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import pg from 'pg';
+import { openPool } from '@pairwise/database';
 import type { Body, Durable } from './durable.ts';
 import { openExecution } from './execution.ts';
 import { frozenLeases } from './executors.ts';
@@ -21,11 +21,7 @@ export interface DurableOptions extends DurableDatabase {
  */
 export async function startDurable({ url, schema, log, leaseMs = 5000 }: DurableOptions): Promise<Durable> {
   await migrateDurable({ url, schema, log });
-  const pool = new pg.Pool({ connectionString: url, max: 4, keepAlive: true, connectionTimeoutMillis: 5000 });
-  // A connection that dies while idle is replaced by the next query, and one that is lent fails the query as well; without
-  // listeners it would end the process.
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  const pool = openPool({ connectionString: url, max: 4 });
   const queue = await openQueue(url, schema, pool, log);
   const id = `${hostname()}-${process.pid}-${randomUUID()}`;
   const execution = openExecution({ url, schema, id, leaseMs, pool, log, tries: (workId) => queue.tries(workId) });

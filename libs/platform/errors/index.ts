@@ -1,5 +1,4 @@
 export { asDiskFull } from './diskFull.ts';
 export { PairwiseError, reasons } from './error.ts';
 export type { PairwiseErrorDetails, Reason } from './error.ts';
-export { asPairwiseError, isConflict, isConnectionLoss } from './postgres.ts';
 export { shown } from './shown.ts';

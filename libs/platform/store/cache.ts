@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestOfStream, hexOf } from '@pairwise/fingerprint';
 import { blobPath, chunkBytes, codeOf, fromDisk, write } from './content.ts';
-import { enter, isAlive } from './presence.ts';
-import { makeRoom } from './room.ts';
+import { enter, isAlive } from './heartbeat.ts';
+import { makeRoom } from './diskSpace.ts';
 import type { LocalBlob } from './store.ts';
 
 /** Where an S3 store keeps copies on this machine. */

@@ -1,5 +1,5 @@
 import { ModelState, TruncationMode, type Encoding, type EncodeVersionRequest, type Model } from '@pairwise/api';
-import { thrice } from '@pairwise/durable';
+import { retryKilled } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { hexOf } from '@pairwise/fingerprint';
 import { inField, parseName } from '@pairwise/rpc';
@@ -36,7 +36,7 @@ export function openEncoder({ blobs, encodings, models, versions }: EncoderDeps)
     const found = await encodings.find(name);
     if (found !== undefined) return found;
     return shared.run(name, signal, async (stop) => {
-      const encoded = await thrice(stop, () => encodeVersion(blobs, version, model, settings, stop));
+      const encoded = await retryKilled(stop, () => encodeVersion(blobs, version, model, settings, stop));
       await encodings.create(name, version.name, { ...encoded, name });
       return encodings.get(name);
     });

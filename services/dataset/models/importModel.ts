@@ -1,5 +1,5 @@
 import { ModelState, type FileInfo } from '@pairwise/api';
-import { thrice, work, type Attempt } from '@pairwise/durable';
+import { retryKilled, work, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOfFiles, type Digest } from '@pairwise/fingerprint';
 import type { LocalModel, ModelLocation, OpenedModel } from '@pairwise/hub';
@@ -50,7 +50,7 @@ async function copyAndCheck(
   const local = await download(models, name, before.opened, signal);
   const files = await storeFiles(blobs, local, signal);
   if ((await openSource(sources, location)).signature !== signature) throw changed();
-  const description = await thrice(signal, () => checkModel(storedFolder(files, blobs), signal));
+  const description = await retryKilled(signal, () => checkModel(storedFolder(files, blobs), signal));
   await models.change(name, ({ model }) => {
     const ready = { state: ModelState.READY, digest: digestOfFiles(files), receivedSizeBytes: model.totalSizeBytes };
     Object.assign(model, description, ready, { files });

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import { expect, test } from 'vitest';
-import { thrice } from './index.ts';
+import { retryKilled } from './index.ts';
 
 test('work whose process is killed is done three times at most; other failures are final', async () => {
   const { signal } = new AbortController();
@@ -12,10 +12,10 @@ test('work whose process is killed is done three times at most; other failures a
       return tries > times ? Promise.resolve('done') : Promise.reject(new PairwiseError(reason, 'no'));
     };
   };
-  expect(await thrice(signal, failing('INTERNAL', 2))).toBe('done');
-  await expect(thrice(signal, failing('INTERNAL', 3))).rejects.toMatchObject({ reason: 'INTERNAL' });
+  expect(await retryKilled(signal, failing('INTERNAL', 2))).toBe('done');
+  await expect(retryKilled(signal, failing('INTERNAL', 3))).rejects.toMatchObject({ reason: 'INTERNAL' });
   expect(tries).toBe(3);
-  await expect(thrice(signal, failing('INVALID_MODEL', 1))).rejects.toMatchObject({ reason: 'INVALID_MODEL' });
-  await expect(thrice(AbortSignal.abort(), failing('INTERNAL', 1))).rejects.toMatchObject({ reason: 'INTERNAL' });
+  await expect(retryKilled(signal, failing('INVALID_MODEL', 1))).rejects.toMatchObject({ reason: 'INVALID_MODEL' });
+  await expect(retryKilled(AbortSignal.abort(), failing('INTERNAL', 1))).rejects.toMatchObject({ reason: 'INTERNAL' });
   expect(tries).toBe(1);
 });

@@ -1,4 +1,4 @@
-import { PairwiseError } from './error.ts';
+import { PairwiseError } from '@pairwise/errors';
 
 /** SQLSTATE or errno of an error that came from `pg`, else undefined. */
 function codeOf(error: unknown): string | undefined {

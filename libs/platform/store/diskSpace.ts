@@ -2,7 +2,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 import { codeOf } from './content.ts';
-import { livingFolders } from './presence.ts';
+import { livingFolders } from './heartbeat.ts';
 
 /** A file in a cache. */
 interface Held {

@@ -1,0 +1,18 @@
+import { PairwiseError } from '@pairwise/errors';
+
+const maxAttempts = 3;
+
+/**
+ * Does work that runs in a child process (llama.cpp, a tokenizer) again if that process was killed, which is INTERNAL: up to
+ * three attempts. Other errors are rethrown, and so is any error once `signal` is aborted.
+ */
+export async function retryKilled<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      const killed = error instanceof PairwiseError && error.reason === 'INTERNAL';
+      if (!killed || attempt === maxAttempts || signal.aborted) throw error;
+    }
+  }
+}
