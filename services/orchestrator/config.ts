@@ -1,9 +1,7 @@
 import { type Look, readEnvironment } from '@pairwise/config';
 import { accessVariables } from '@pairwise/rpc';
 
-export type Config = ReturnType<typeof readConfig>;
-
-/** Reads the orchestrator's configuration. Throws INVALID_ARGUMENT with every problem at once. */
+/** Reads the orchestrator's configuration. Throws INVALID_ARGUMENT with all problems at once. */
 export function readConfig(environment: Record<string, string | undefined>, look?: Look) {
   return readEnvironment(
     { PAIRWISE_LISTEN: '127.0.0.1:7415', ...environment },

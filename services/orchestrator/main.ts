@@ -7,13 +7,13 @@ import { logCrashes, probe, untilStopped } from '@pairwise/lifecycle';
 import { startTelemetry, withRun } from '@pairwise/telemetry';
 import { engineVersion } from '@pairwise/training';
 import { readConfig } from './config.ts';
-import { patienceMs } from './driver.ts';
 import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
 import { openDiagnostics, openPeers } from './peers.ts';
 import { openRuns } from './runs.ts';
 import { version } from './serverInfo.ts';
 import { orchestratorService } from './service.ts';
+import { patienceMs } from './stages/context.ts';
 import { driveRun, runWork, workId } from './workflow.ts';
 
 logCrashes('orchestrator');
@@ -30,7 +30,7 @@ const runs = openRuns(database, (name, { type, message }) => {
 const security = clientSecurity(config, log);
 const peers = openPeers(config, security);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers, patienceMs }, name, attempt));
-// A run mostly waits for others, so a process drives many.
+// A run mostly waits for its peers, so one process drives many.
 await durable.launch({ [runWork.queue]: 100 }, { version, engineVersion });
 const unobserve = observeRuns(database);
 
@@ -43,7 +43,7 @@ const server = await startServer({
       database,
       runs,
       peers,
-      // The run's name goes along to every span and log line of every process that works on it.
+      // Puts the run's name on every span and log line of every process that works on it.
       enqueue: (run, tx) => withRun(run.name, () => durable.enqueue(runWork, workId(run), { name: run.name }, tx)),
       cancel: (run, tx) => durable.cancel(workId(run), tx),
       traceId: () => trace.getActiveSpan()?.spanContext().traceId ?? '',

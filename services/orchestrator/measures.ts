@@ -6,10 +6,13 @@ const names = ['pairwise.runs', 'pairwise.run.progress'] as const;
 
 const states = Object.values(RunState).filter((state) => state !== RunState.UNSPECIFIED);
 
-/** As the attribute has it: `RUNNING`. */
-const brief = (state: RunState) => state.replace('RUN_STATE_', '');
+/** A state as an attribute, such as `RUNNING`. */
+const shortName = (state: RunState) => state.replace('RUN_STATE_', '');
 
-/** Has runs by state, and the progress of those under way, read whenever metrics are exported. Returns what ends this. */
+/**
+ * Registers gauges for the runs by state and for the progress of active runs. They are read whenever metrics are exported.
+ * Returns a function that unregisters them.
+ */
 export function observeRuns(database: Database): () => void {
   return observe<(typeof names)[number]>(names, async () => [
     ...(await countRuns(database)),
@@ -19,7 +22,7 @@ export function observeRuns(database: Database): () => void {
 
 type Observed = Observation<(typeof names)[number]>;
 
-/** Every state, so that one that no run is in any more is told as 0. */
+/** Counts every state, so that a state without runs is exported as 0. */
 async function countRuns(database: Database): Promise<Observed[]> {
   const rows = await database.rows<{ state: string; count: bigint }>(
     "select document ->> 'state' as state, count(*) from runs where delete_time is null group by 1",
@@ -28,15 +31,15 @@ async function countRuns(database: Database): Promise<Observed[]> {
   return states.map((state) => ({
     name: 'pairwise.runs',
     value: counts.get(state) ?? 0,
-    attributes: { 'pairwise.run.state': brief(state) },
+    attributes: { 'pairwise.run.state': shortName(state) },
   }));
 }
 
 async function readProgress(database: Database): Promise<Observed[]> {
-  const underWay = [RunState.RUNNING, RunState.CANCELLING];
+  const active = [RunState.RUNNING, RunState.CANCELLING];
   const rows = await database.rows<{ document: unknown }>(
     "select document from runs where delete_time is null and document ->> 'state' = any ($1)",
-    [underWay],
+    [active],
   );
   return rows.flatMap(({ document }) => {
     const { name, stages } = Run.fromJSON(document);

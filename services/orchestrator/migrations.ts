@@ -1,6 +1,6 @@
 import { documentTable, requestTable } from '@pairwise/database';
 
-/** The orchestrator's tables. A run is a document; its log is the ordered record that watches replay. */
+/** The orchestrator's tables. A run is a document; its log is what `WatchRun` replays. */
 export const migrations = [
   {
     id: '0001-runs',

@@ -6,13 +6,28 @@ import {
   ReferenceServiceService,
   TrainingServiceService,
 } from '@pairwise/api';
-import { openClient, type Security } from '@pairwise/rpc';
-import type { Config } from './config.ts';
+import { openClient, type Client, type Security } from '@pairwise/rpc';
 
-export type Peers = ReturnType<typeof openPeers>;
+/** Addresses of the services that a run goes through, `host:port` each. */
+export interface PeerAddresses {
+  PAIRWISE_DATASET_ADDRESS: string;
+  PAIRWISE_REFERENCE_ADDRESS: string;
+  PAIRWISE_TRAINING_ADDRESS: string;
+  PAIRWISE_EXPORT_ADDRESS: string;
+}
 
 /** Clients of the services that a run goes through. */
-export function openPeers(config: Config, security: Security) {
+export interface Peers {
+  dataset: Client<typeof DatasetServiceService>;
+  /** Models are served by the dataset service's process. */
+  model: Client<typeof ModelServiceService>;
+  reference: Client<typeof ReferenceServiceService>;
+  training: Client<typeof TrainingServiceService>;
+  export: Client<typeof ExportServiceService>;
+}
+
+/** Opens a client for each service that a run goes through. */
+export function openPeers(config: PeerAddresses, security: Security): Peers {
   const dataset = { security, address: config.PAIRWISE_DATASET_ADDRESS };
   return {
     dataset: openClient(DatasetServiceService, dataset),
@@ -23,8 +38,11 @@ export function openPeers(config: Config, security: Security) {
   };
 }
 
-/** Clients by which the services behind this one are asked how they are, by the name of their process. */
-export function openDiagnostics(config: Config, security: Security) {
+/** Opens clients for the diagnostics of the same services, keyed by process name. */
+export function openDiagnostics(
+  config: PeerAddresses,
+  security: Security,
+): Record<string, Client<typeof DiagnosticsServiceService>> {
   const at = (address: string) => openClient(DiagnosticsServiceService, { security, address });
   return {
     dataset: at(config.PAIRWISE_DATASET_ADDRESS),

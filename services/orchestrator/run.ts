@@ -1,55 +1,67 @@
-import { Progress, RunOutputs, type Run, type RunSpec, type Stage } from '@pairwise/api';
+import { Progress, RunOutputs, RunState, StageState, type Run, type Stage } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import type { Happening, StageName } from './runs.ts';
 
-/** `projects/{project}` of a run. */
+/** The stages of every run, in order. */
+export const stageNames = ['validate', 'reference', 'train', 'export', 'verify'] as const;
+export type StageName = (typeof stageNames)[number];
+
+const ended: readonly RunState[] = [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED];
+
+/** Whether a run is over. Only a retry can change it then. */
+export function hasEnded({ state }: Run): boolean {
+  return ended.includes(state);
+}
+
+/** The run's project, `projects/{project}`. */
 export function parentOf({ name }: Run): string {
   return name.split('/').slice(0, 2).join('/');
 }
 
-/** Last segment of a run's name. */
+/** The run's id: the part of its name after `runs/`. */
 export function idOf({ name }: Run): string {
   return name.split('/').at(-1) ?? '';
 }
 
-/** One stage of a run. */
+/** One stage of a run. Altering it alters the run. */
 export function stageOf(run: Run, name: StageName): Stage {
   const stage = run.stages.find((candidate) => candidate.name === name);
   if (stage === undefined) throw new PairwiseError('INTERNAL', `the run has no stage ${name}`);
   return stage;
 }
 
-/** The resolved spec, which every stored run has. */
-export function resolvedSpecOf({ resolvedSpec }: Run): RunSpec {
-  if (resolvedSpec === undefined) throw new PairwiseError('INTERNAL', 'the run has no resolved spec');
-  return resolvedSpec;
-}
-
-/** The run's outputs, to be read or altered. */
+/** The run's outputs. Altering them alters the run. */
 export function outputsOf(run: Run): RunOutputs {
   run.outputs ??= RunOutputs.create({});
   return run.outputs;
 }
 
-/** Notes how far a stage has come. Undefined, which changes nothing, where that is known. */
-export function progress(
-  run: Run,
-  stage: StageName,
-  completed: number,
-  total: number,
-  unit: string,
-): Happening[] | undefined {
-  const before = stageOf(run, stage).progress;
-  const now = Progress.create({ completedCount: BigInt(completed), totalCount: BigInt(total), unit });
-  if (before?.completedCount === now.completedCount && before.totalCount === now.totalCount) return undefined;
-  stageOf(run, stage).progress = now;
-  return [];
+/** How far a stage has come, such as 3 of 10 `steps`. */
+export interface StageProgress {
+  completed: number;
+  total: number;
+  unit: string;
 }
 
-/** Refuses a run whose inputs are not those that its spec was pinned to. An empty pin holds nothing. */
-export function checkPin(pinned: string | undefined, actual: string, pin: string): void {
-  if (pinned === undefined || pinned === '' || pinned === actual) return;
-  const field = `spec.pins.${pin}`;
-  const message = `${field} is ${pinned}, but it is ${actual} now; leave pins out to run on what there is`;
-  throw new PairwiseError('DIGEST_MISMATCH', message, { field });
+/** Sets how far a stage has come. Returns whether that changed the run. */
+export function setProgress(run: Run, name: StageName, { completed, total, unit }: StageProgress): boolean {
+  const stage = stageOf(run, name);
+  const before = stage.progress;
+  const now = Progress.create({ completedCount: BigInt(completed), totalCount: BigInt(total), unit });
+  if (before?.completedCount === now.completedCount && before.totalCount === now.totalCount) return false;
+  stage.progress = now;
+  return true;
+}
+
+/**
+ * The stages of a run that is about to start or to be retried: stages that succeeded are kept. Export and verify work on
+ * one resource, so an export is kept only if it was verified as well.
+ */
+export function pendingStages(stages: readonly Stage[] = []): Stage[] {
+  const succeeded = (name: StageName) => stages.some((it) => it.name === name && it.state === StageState.SUCCEEDED);
+  return stageNames.map((name) => {
+    const before = stages.find((stage) => stage.name === name);
+    if (before !== undefined && succeeded(name) && (name !== 'export' || succeeded('verify'))) return before;
+    const state = StageState.PENDING;
+    return { name, state, startTime: undefined, endTime: undefined, progress: undefined, error: undefined };
+  });
 }

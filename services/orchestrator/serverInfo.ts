@@ -2,12 +2,12 @@ import type { GetServerInfoResponse } from '@pairwise/api';
 import { architectures, targetModules } from '@pairwise/model';
 import { maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
-import { ggufTypes } from './spec.ts';
+import { ggufTypes } from './spec/targets.ts';
 
 /** The version of this build. */
 export const version = versionIn(new URL('package.json', import.meta.url));
 
-/** What this server is and can do. */
+/** What this build supports. */
 export function serverInfo(): GetServerInfoResponse {
   return {
     version,

@@ -7,7 +7,8 @@ import { clientSecurity, openClient, startServer, type Client, type RunningServe
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
-import { openRuns, pendingStages, stageNames, type Runs } from './runs.ts';
+import { pendingStages, stageNames } from './run.ts';
+import { openRuns, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
 import { runWork, workId } from './workflow.ts';
 
@@ -19,10 +20,10 @@ let [database, durable, runs, server, client] = [] as unknown as [
   RunningServer,
   Client<typeof OrchestratorServiceService>,
 ];
-const told: string[] = [];
+const logged: string[] = [];
 let databaseFails = false;
 
-// The work of the runs is enqueued but never executed, and no peer is there.
+// The work of the runs is enqueued but never executed, and no peer is running.
 beforeAll(async () => {
   const { url } = await testDatabase();
   database = openDatabase({ url, schema: 'orchestrator' });
@@ -30,18 +31,16 @@ beforeAll(async () => {
   const silent = () => undefined;
   const log = { debug: silent, info: silent, warn: silent, error: console.error };
   durable = await startDurable({ url, schema: 'orchestrator', log });
-  runs = openRuns(database, (name, { message }) => told.push(`${name}: ${message}`));
+  runs = openRuns(database, (name, { message }) => logged.push(`${name}: ${message}`));
   const nowhere = '127.0.0.1:1';
   const nowherePeers = {
-    PAIRWISE_LISTEN: '',
-    DATABASE_URL: url,
     PAIRWISE_DATASET_ADDRESS: nowhere,
     PAIRWISE_REFERENCE_ADDRESS: nowhere,
     PAIRWISE_TRAINING_ADDRESS: nowhere,
     PAIRWISE_EXPORT_ADDRESS: nowhere,
-  } as Parameters<typeof openPeers>[0];
-  const peers = openPeers(nowherePeers, clientSecurity(nowherePeers, log));
-  const parts = {
+  };
+  const peers = openPeers(nowherePeers, clientSecurity({}, log));
+  const deps = {
     database,
     runs,
     peers,
@@ -55,7 +54,7 @@ beforeAll(async () => {
   server = await startServer({
     address: '127.0.0.1:0',
     log: { ...log, error: silent },
-    services: [orchestratorService(parts)],
+    services: [orchestratorService(deps)],
   });
   client = openClient(OrchestratorServiceService, server);
 }, 120_000);
@@ -77,7 +76,7 @@ async function stored(id: string, state: RunState): Promise<Run> {
   return runs.get(name);
 }
 
-test('a retry takes place once for its request id, whole or not at all', async () => {
+test('a retry happens once per request id, completely or not at all', async () => {
   const run = await stored('failed', RunState.FAILED);
   const { name } = run;
   databaseFails = true;
@@ -90,14 +89,14 @@ test('a retry takes place once for its request id, whole or not at all', async (
   for (const { run: again } of both)
     expect(again).toMatchObject({ state: RunState.QUEUED, attempt: 2, traceId: 'trace' });
   expect(await durable.state(workId({ ...run, attempt: 2 }))).toBe('QUEUED');
-  expect(told.filter((text) => text === `${name}: Attempt 2 began.`)).toHaveLength(1);
+  expect(logged.filter((text) => text === `${name}: Attempt 2 started.`)).toHaveLength(1);
   await expect(client.retryRun({ name, requestId: 'two' })).rejects.toMatchObject({
     reason: 'WRONG_STATE',
     field: 'name',
   });
 });
 
-test('a request id that came before with another run is refused', async () => {
+test('a request id that was used for another run is refused', async () => {
   const [first, other] = [await stored('first', RunState.CANCELLED), await stored('other', RunState.CANCELLED)];
   await client.retryRun({ name: first.name, requestId: 'three' });
   const reused = client.retryRun({ name: other.name, requestId: 'three' });
@@ -105,19 +104,19 @@ test('a request id that came before with another run is refused', async () => {
   expect((await runs.get(other.name)).attempt).toBe(1);
 });
 
-test('a run is deleted only as the caller knows it, once it has ended, and with all that belongs to it', async () => {
+test('a run is deleted only if its etag matches, it has ended, and its export and training can be deleted', async () => {
   const { name, etag } = await stored('done', RunState.SUCCEEDED);
   const stale = client.deleteRun({ name, etag: `${etag}0`, requestId: '' });
   await expect(stale).rejects.toMatchObject({ reason: 'ETAG_MISMATCH', field: 'etag' });
   const queued = await stored('queued', RunState.QUEUED);
   const early = client.deleteRun({ name: queued.name, etag: '', requestId: '' });
   await expect(early).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
-  // Its export cannot be deleted, since the peer is away, so it stays.
+  // Its export cannot be deleted while the peer is away, so the run stays.
   await expect(client.deleteRun({ name, etag, requestId: 'four' })).rejects.toMatchObject({ reason: 'UNAVAILABLE' });
   expect((await client.getRun({ name })).run).toMatchObject({ name, etag });
 }, 60_000);
 
-test('cancelling is a request of its own, which may be repeated', async () => {
+test('cancelling can be repeated, with any request id', async () => {
   const { name } = await stored('moving', RunState.QUEUED);
   for (const requestId of ['five', 'five', '']) {
     expect((await client.cancelRun({ name, requestId })).run?.state).toBe(RunState.CANCELLING);
@@ -127,7 +126,7 @@ test('cancelling is a request of its own, which may be repeated', async () => {
   expect(unchanged).toMatchObject({ state: RunState.FAILED, etag: ended.etag });
 });
 
-test('a repeated creation returns its run, though what the run was made of is gone', async () => {
+test('a repeated creation returns its run, even if its inputs are gone', async () => {
   const spec = RunSpec.fromPartial({
     model: { source: { $case: 'model', value: `${parent}/models/gone` } },
     datasetVersion: `${parent}/datasets/gone/versions/1`,
@@ -160,7 +159,7 @@ test.each(offences('OrchestratorService', good))('$method refuses $field of $val
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });
 
-test('a caller who does not wait any longer is not worked for', async () => {
+test('a call stops when its deadline has passed', async () => {
   const spec = RunSpec.fromPartial({
     model: { source: { $case: 'model', value: `${parent}/models/m` } },
     datasetVersion: `${parent}/datasets/d/versions/1`,
@@ -172,7 +171,7 @@ test('a caller who does not wait any longer is not worked for', async () => {
   expect(Date.now() - began).toBeLessThan(1000);
 });
 
-test('what is over stays over in a retry, save an export that was not verified', () => {
+test('a retry keeps the stages that succeeded, except an export that was not verified', () => {
   const stages = (ended: number) =>
     stageNames.map((name, index) => {
       const state = index < ended ? StageState.SUCCEEDED : StageState.CANCELLED;

@@ -10,35 +10,34 @@ import {
 import { callOf, once, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseName, readPage, service, type Service } from '@pairwise/rpc';
-import { createRun, type Creation } from './create.ts';
-import { hasEnded, pendingStages, type LogEntry, type Runs } from './runs.ts';
-import { idOf, parentOf } from './run.ts';
+import { createRun, type CreateDeps } from './create.ts';
+import { hasEnded, idOf, parentOf, pendingStages } from './run.ts';
+import { changed, unchanged, type Alteration, type Runs } from './runs.ts';
 import { serverInfo } from './serverInfo.ts';
 import { watchRun } from './watch.ts';
 
-/** What the handlers work with. */
-export interface OrchestratorParts extends Creation {
-  /** Asks for the work of a run's attempt to be cancelled when the transaction is committed. */
+export interface OrchestratorDeps extends CreateDeps {
+  /** Cancels the work of a run's attempt, as part of the transaction. */
   cancel: (run: Run, tx: Queries) => Promise<void>;
 }
 
 const pattern = 'projects/{project}/runs/{run}';
 
 /** OrchestratorService; `proto/pairwise/v1/orchestrator.proto` documents each method. */
-export function orchestratorService(parts: OrchestratorParts): Service {
-  const { runs } = parts;
+export function orchestratorService(deps: OrchestratorDeps): Service {
+  const { runs } = deps;
   return service(OrchestratorServiceService, {
-    createRun: async (request, context) => ({ run: await createRun(parts, request, context) }),
+    createRun: async (request, context) => ({ run: await createRun(deps, request, context) }),
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');
       const page = await readPage(request, (limit, offset) => runs.list(request.parent, limit, offset));
       return { runs: page.items, nextPageToken: page.nextPageToken };
     },
-    cancelRun: async ({ name }) => ({ run: await cancelRun(parts, named(name)) }),
-    retryRun: async (request) => ({ run: await retryRun(parts, request) }),
+    cancelRun: async ({ name }) => ({ run: await cancelRun(deps, named(name)) }),
+    retryRun: async (request) => ({ run: await retryRun(deps, request) }),
     deleteRun: async (request) => {
-      await deleteRun(parts, request);
+      await deleteRun(deps, request);
       return {};
     },
     watchRun: ({ name, resumeToken }, { signal }) => watchRun(runs, named(name), resumeToken, signal),
@@ -59,19 +58,19 @@ function named(name: string): string {
   return name;
 }
 
-function cancelRun({ runs, cancel }: OrchestratorParts, name: string): Promise<Run> {
+function cancelRun({ runs, cancel }: OrchestratorDeps, name: string): Promise<Run> {
   return runs.change(name, async (run, tx) => {
-    if (hasEnded(run) || run.state === RunState.CANCELLING) return undefined;
+    if (hasEnded(run) || run.state === RunState.CANCELLING) return unchanged;
     run.state = RunState.CANCELLING;
     await cancel(run, tx);
-    return [{ type: 'run.cancelling', message: 'The run is being cancelled.' }];
+    return changed({ type: 'run.cancelling', message: 'The run is being cancelled.' });
   });
 }
 
-async function retryRun(parts: OrchestratorParts, request: RetryRunRequest): Promise<Run> {
-  const { database, runs, enqueue, traceId } = parts;
+async function retryRun(deps: OrchestratorDeps, request: RetryRunRequest): Promise<Run> {
+  const { database, runs, enqueue, traceId } = deps;
   const name = named(request.name);
-  const again = async (run: Run, tx: Queries) => {
+  const again: Alteration = async (run, tx) => {
     if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
       const state = run.state.replace('RUN_STATE_', '').toLowerCase();
       const message = `name: '${name}' is ${state}; only a failed or cancelled run can be retried`;
@@ -84,7 +83,7 @@ async function retryRun(parts: OrchestratorParts, request: RetryRunRequest): Pro
     run.attempt += 1;
     run.traceId = traceId();
     await enqueue(run, tx);
-    return [{ type: 'run.retried', message: `Attempt ${run.attempt} began.` }];
+    return changed({ type: 'run.retried', message: `Attempt ${run.attempt} started.` });
   };
   await once(database, callOf('RetryRun', RetryRunRequest, request), async (tx) => {
     return (await runs.change(name, again, tx)).name;
@@ -92,10 +91,10 @@ async function retryRun(parts: OrchestratorParts, request: RetryRunRequest): Pro
   return runs.get(name);
 }
 
-async function deleteRun({ database, runs, peers }: OrchestratorParts, request: DeleteRunRequest): Promise<void> {
+async function deleteRun({ database, runs, peers }: OrchestratorDeps, request: DeleteRunRequest): Promise<void> {
   const name = named(request.name);
-  // What belongs to the run goes while its row is locked, so that no retry takes it up again in between, and goes first,
-  // so that a call which is cut short can be repeated.
+  // What belongs to the run is deleted while its row is locked, so that no retry can use it in between, and before the run,
+  // so that an interrupted call can be repeated.
   const removeBelongings = async (run: Run) => {
     if (!hasEnded(run)) {
       throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
@@ -111,8 +110,8 @@ async function deleteRun({ database, runs, peers }: OrchestratorParts, request: 
 }
 
 /**
- * A run may have ended before it came to a stage, or an earlier deletion have got that far. What could not be stopped when
- * the run ended, and still goes on, is left to its service.
+ * Deletes a resource that may not exist: the run may have ended before the stage that creates it, or an earlier deletion
+ * may have been interrupted. One that could not be stopped when the run ended, and is still active, is left to its service.
  */
 async function ifPossible(remove: () => Promise<unknown>): Promise<void> {
   try {
@@ -130,5 +129,5 @@ async function readLog(
   parseName(pattern, request.parent, 'parent');
   await runs.get(request.parent);
   const page = await readPage(request, (limit, offset) => runs.log(request.parent, kind, limit, offset));
-  return { ...page, items: page.items.map(({ payload }: LogEntry) => payload.value) };
+  return { ...page, items: page.items.map(({ payload }) => payload.value) };
 }

@@ -28,30 +28,32 @@ import {
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
-import { openRuns, pendingStages, type Runs } from './runs.ts';
+import { pendingStages } from './run.ts';
+import { openRuns, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
 import { driveRun, runWork, workId } from './workflow.ts';
 
-// Runs on other services that answer in their own ways, over real sockets.
+// Runs against peers that misbehave in different ways, over real sockets.
 
 const parent = 'projects/default';
 let [database, durable, runs] = [] as unknown as [Database, Durable, Runs];
 let [peer, server, client] = [] as unknown as [RunningServer, RunningServer, Client<typeof OrchestratorServiceService>];
 
 const never = ({ signal }: CallContext) =>
-  new Promise<never>((_tell, refuse) => {
-    signal.addEventListener('abort', () => refuse(signal.reason as Error), { once: true });
+  new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
 const refusal = (reason: 'INTERNAL' | 'INVALID_ARGUMENT' | 'PERMISSION_DENIED' | 'UNAVAILABLE') => () =>
   Promise.reject(new PairwiseError(reason, 'the peer says no'));
 const inState = (name: string, state: TrainingState) => Promise.resolve({ training: Training.create({ name, state }) });
 
-/** How the training service starts and cancels the training of a run, by the run's id. */
-interface Ways {
+/** How the training service answers when it starts and cancels a run's training. */
+interface Behaviour {
   start?: (context: CallContext) => Promise<never>;
   cancel: (context: CallContext, calls: number) => Promise<unknown>;
 }
-const ways: Record<string, Ways> = {
+/** By the run's id. */
+const behaviours: Record<string, Behaviour> = {
   healthy: {
     cancel: (_context, calls) => inState('', calls < 3 ? TrainingState.CANCELLING : TrainingState.CANCELLED),
   },
@@ -65,14 +67,14 @@ const ways: Record<string, Ways> = {
   'silent-start': { start: never, cancel: () => inState('', TrainingState.CANCELLED) },
 };
 const calls = new Map<string, number>();
-const started = new Map(Object.keys(ways).map((id) => [id, Promise.withResolvers<undefined>()]));
+const started = new Map(Object.keys(behaviours).map((id) => [id, Promise.withResolvers<undefined>()]));
 const idOf = (name: string) => name.split('/').at(-1)!;
 const deleted: string[] = [];
 
 const training = {
   startTraining: async ({ trainingId }: { trainingId: string }, context: CallContext) => {
     started.get(trainingId)!.resolve(undefined);
-    await ways[trainingId]!.start?.(context);
+    await behaviours[trainingId]!.start?.(context);
     return inState(`${parent}/trainings/${trainingId}`, TrainingState.RUNNING);
   },
   async *watchTraining(_request: object, context: CallContext) {
@@ -80,7 +82,7 @@ const training = {
   },
   cancelTraining: ({ name }: { name: string }, context: CallContext) => {
     calls.set(name, (calls.get(name) ?? 0) + 1);
-    return ways[idOf(name)]!.cancel(context, calls.get(name)!);
+    return behaviours[idOf(name)]!.cancel(context, calls.get(name)!);
   },
   deleteTraining: ({ name }: { name: string }) => {
     if (!['healthy', 'silent-start'].includes(idOf(name))) {
@@ -94,7 +96,7 @@ const exporting = {
   deleteExport: () => Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is none', { field: 'name' })),
 };
 
-/** More pairs than any data set has. */
+/** More pairs than any dataset has. */
 const dataset = {
   getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
 };
@@ -118,14 +120,14 @@ beforeAll(async () => {
     PAIRWISE_REFERENCE_ADDRESS: peer.address,
     PAIRWISE_TRAINING_ADDRESS: peer.address,
     PAIRWISE_EXPORT_ADDRESS: peer.address,
-  } as Parameters<typeof openPeers>[0];
-  const peers = openPeers(addresses, clientSecurity(addresses, log));
+  };
+  const peers = openPeers(addresses, clientSecurity({}, log));
   durable.execute(runWork, ({ name }, attempt) => {
     const patienceMs = idOf(name) === 'healthy' ? 60_000 : 1000;
     return driveRun({ runs, peers, patienceMs }, name, attempt);
   });
   await durable.launch({ [runWork.queue]: 100 });
-  const parts = {
+  const deps = {
     database,
     runs,
     peers,
@@ -134,7 +136,7 @@ beforeAll(async () => {
     cancel: (run: Run, tx: Parameters<Durable['cancel']>[1]) => durable.cancel(workId(run), tx),
     traceId: () => 'trace',
   };
-  server = await startServer({ address: '127.0.0.1:0', log, services: [orchestratorService(parts)] });
+  server = await startServer({ address: '127.0.0.1:0', log, services: [orchestratorService(deps)] });
   client = openClient(OrchestratorServiceService, server);
 });
 
@@ -146,8 +148,8 @@ afterAll(async () => {
   await database.close();
 });
 
-/** A run that trains next. */
-async function begun(id: string): Promise<string> {
+/** Creates a run whose next stage is `train`, and waits until that has started. */
+async function startedRun(id: string): Promise<string> {
   const spec = RunSpec.create({ training: {} });
   const stages = pendingStages().map((stage) => ({
     ...stage,
@@ -180,10 +182,10 @@ test.each<[string, string | undefined]>([
   ['defect', 'serializing'],
   ['away', 'its service is away'],
   ['silent', 'its service is away'],
-  ['endless', 'it was still going on'],
+  ['endless', 'it was still active'],
   ['silent-start', undefined],
 ])('a run whose training service is %s is cancelled and can be deleted', async (id, problem) => {
-  const name = await begun(id);
+  const name = await startedRun(id);
   expect((await client.cancelRun({ name, requestId: '' })).run?.state).toBe(RunState.CANCELLING);
   const events: { type: string; message: string }[] = [];
   let last: Run | undefined;
@@ -192,11 +194,11 @@ test.each<[string, string | undefined]>([
     if (payload?.$case === 'run') last = payload.value;
   }
   expect(last?.state).toBe(RunState.CANCELLED);
-  const left = events.filter(({ type }) => type === 'work.not_stopped').map(({ message }) => message);
-  expect(left).toHaveLength(problem === undefined ? 0 : 1);
+  const notStopped = events.filter(({ type }) => type === 'work.not_stopped').map(({ message }) => message);
+  expect(notStopped).toHaveLength(problem === undefined ? 0 : 1);
   if (problem !== undefined) {
-    expect(left[0]).toContain(`${parent}/trainings/${id} could not be stopped: `);
-    expect(left[0]).toContain(problem);
+    expect(notStopped[0]).toContain(`${parent}/trainings/${id} could not be stopped: `);
+    expect(notStopped[0]).toContain(problem);
   }
   await client.deleteRun({ name, etag: '', requestId: '' });
   await expect(client.getRun({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
@@ -204,7 +206,7 @@ test.each<[string, string | undefined]>([
 });
 
 test.each([true, false])(
-  'a run of more steps than can be counted is refused, validate_only: %s',
+  'a run with more steps than an int32 holds is refused, validate_only: %s',
   async (validateOnly) => {
     const spec = RunSpec.fromPartial({
       model: { source: { $case: 'model', value: `${parent}/models/m` } },

@@ -2,16 +2,16 @@ import { RunState, StageState, type Run } from '@pairwise/api';
 import { work, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { statusOf } from '@pairwise/rpc';
-import type { Driver, StageWork } from './driver.ts';
-import { stageOf } from './run.ts';
-import { hasEnded, type StageName } from './runs.ts';
+import { hasEnded, stageOf, type StageName } from './run.ts';
+import { changed, unchanged } from './runs.ts';
 import { cancelPeers } from './stages/cancel.ts';
+import { stageContext, type RunDeps, type StageWork } from './stages/context.ts';
 import { exportArtifacts, verify } from './stages/export.ts';
 import { reference } from './stages/reference.ts';
 import { train } from './stages/train.ts';
 import { validate } from './stages/validate.ts';
 
-/** One attempt of a run, as it lies in the queue. */
+/** The work of one attempt of a run. */
 export const runWork = work<{ name: string }>('run', 'runs');
 
 /** The id of the work of a run's attempt. */
@@ -27,56 +27,59 @@ const stages: [StageName, StageWork][] = [
   ['verify', verify],
 ];
 
-/** Takes a run through its stages, each a durable step. */
-export async function driveRun(driver: Driver, name: string, { step }: Attempt): Promise<void> {
+/** Takes a run through its stages, each a durable step, and ends it. */
+export async function driveRun(deps: RunDeps, name: string, { step }: Attempt): Promise<void> {
   try {
     for (const [stage, stageWork] of stages) {
-      await step(stage, (signal) => inStage(driver, name, stage, stageWork, signal));
+      await step(stage, (signal) => execute(deps, name, stage, stageWork, signal));
     }
-    await step('succeed', () => succeed(driver, name));
+    await step('succeed', () => succeed(deps, name));
   } catch (error) {
-    await step('fail', (signal) => fail(driver, name, error, signal), { evenIfCancelled: true });
+    await step('fail', (signal) => fail(deps, name, error, signal), { evenIfCancelled: true });
   }
 }
 
-async function inStage(driver: Driver, name: string, stage: StageName, stageWork: StageWork, signal: AbortSignal) {
-  const run = await driver.runs.change(name, (changing) => {
+/** Executes one stage, unless an earlier attempt of the run completed it. */
+async function execute(deps: RunDeps, name: string, stage: StageName, stageWork: StageWork, signal: AbortSignal) {
+  const run = await deps.runs.change(name, (changing) => {
     const own = stageOf(changing, stage);
-    if (own.state === StageState.SUCCEEDED || own.state === StageState.RUNNING) return undefined;
+    if (own.state === StageState.SUCCEEDED || own.state === StageState.RUNNING) return unchanged;
     own.state = StageState.RUNNING;
     own.startTime = new Date();
     if (changing.state === RunState.QUEUED) changing.state = RunState.RUNNING;
-    return [{ type: 'stage.started', stage, message: `The stage ${stage} began.` }];
+    return changed({ type: 'stage.started', stage, message: `The stage ${stage} started.` });
   });
   if (stageOf(run, stage).state === StageState.SUCCEEDED) return;
-  await stageWork(driver, run, signal);
-  await driver.runs.change(name, (changing) => {
+  await stageWork(stageContext(deps, run, stage, signal));
+  await deps.runs.change(name, (changing) => {
     const own = stageOf(changing, stage);
     own.state = StageState.SUCCEEDED;
     own.endTime = new Date();
-    return [{ type: 'stage.succeeded', stage, message: `The stage ${stage} succeeded.` }];
+    return changed({ type: 'stage.succeeded', stage, message: `The stage ${stage} succeeded.` });
   });
 }
 
-const cancellation = { type: 'run.cancelled', message: 'The run was cancelled.' };
-
-async function succeed({ runs }: Driver, name: string) {
+async function succeed({ runs }: RunDeps, name: string) {
   await runs.change(name, (run) => {
-    if (hasEnded(run)) return undefined;
+    if (hasEnded(run)) return unchanged;
     run.state = RunState.SUCCEEDED;
     run.endTime = new Date();
-    return [{ type: 'run.succeeded', message: 'The run succeeded.' }];
+    return changed({ type: 'run.succeeded', message: 'The run succeeded.' });
   });
 }
 
-async function fail(driver: Driver, name: string, error: unknown, signal: AbortSignal) {
+async function fail(deps: RunDeps, name: string, error: unknown, signal: AbortSignal) {
   const reason = error instanceof PairwiseError ? error.reason : 'INTERNAL';
   const cancelled = reason === 'CANCELLED';
-  // Whatever ended the run: nobody waits any more for what it has under way. Unless that has its name, but is another's.
-  const left = reason === 'ALREADY_EXISTS' ? [] : await cancelPeers(driver, await driver.runs.get(name), signal);
+  // Whatever ended the run, nothing needs its work at the peers any more. After ALREADY_EXISTS there is none: the
+  // resource merely has the run's name and belongs to something else.
+  const notStopped = reason === 'ALREADY_EXISTS' ? [] : await cancelPeers(deps, await deps.runs.get(name), signal);
   const status = statusOf(error);
-  await driver.runs.change(name, (run) => {
-    if (hasEnded(run)) return undefined;
+  const end = cancelled
+    ? { type: 'run.cancelled', message: 'The run was cancelled.' }
+    : { type: 'run.failed', message: status.message };
+  await deps.runs.change(name, (run) => {
+    if (hasEnded(run)) return unchanged;
     run.state = cancelled ? RunState.CANCELLED : RunState.FAILED;
     run.endTime = new Date();
     run.error = cancelled ? undefined : status;
@@ -86,6 +89,6 @@ async function fail(driver: Driver, name: string, error: unknown, signal: AbortS
       stage.endTime = run.endTime;
       stage.error = run.error;
     }
-    return [...left, cancelled ? cancellation : { type: 'run.failed', message: status.message }];
+    return changed(...notStopped, end);
   });
 }

@@ -1,40 +1,68 @@
 import { CoverageState, ExportState, TrainingState, type Run } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { statusOf } from '@pairwise/rpc';
-import type { Driver } from '../driver.ts';
-import { pause } from '../follow.ts';
+import { statusOf, type CallOptions } from '@pairwise/rpc';
+import type { Peers } from '../peers.ts';
+import { pause } from '../poll.ts';
 import { outputsOf } from '../run.ts';
-import type { Happening } from '../runs.ts';
+import type { NewEvent } from '../runLog.ts';
+import type { RunDeps } from './context.ts';
 
 /**
- * Stops what a run that has ended has under way at its peers, and waits until it has stopped. A model that is being
- * imported is left alone: other runs may wait for it. So are coverages that were begun before the run; a later run that
- * waits for one of this run's begins it again. Work that cannot be stopped keeps no run from its end: what is returned
- * says which, for the run's log.
+ * Cancels the work that a run has started at its peers, and waits until it has stopped. A model that is being imported is
+ * left alone, since other runs may wait for it. So is a coverage that is older than the run; if a later run waits for one
+ * that this run started, that run starts it again. Work that cannot be stopped does not keep the run from ending: the
+ * events that are returned name it.
  */
-export async function cancelPeers({ peers, patienceMs }: Driver, run: Run, signal: AbortSignal): Promise<Happening[]> {
-  const { export: exporting, training, coverage, evalCoverage } = outputsOf(run);
-  const options = { signal, deadline: new Date(Date.now() + patienceMs) };
-  const cancelCoverage = async (name: string) => {
-    const { coverage: now } = await peers.reference.getCoverage({ name }, options);
-    if (now!.createTime! < run.createTime!) return CoverageState.CANCELLED;
-    return (await peers.reference.cancelCoverage({ name }, options)).coverage!.state;
-  };
-  const cancelTraining = async (name: string) =>
-    (await peers.training.cancelTraining({ name }, options)).training!.state;
-  const cancelExport = async (name: string) => (await peers.export.cancelExport({ name }, options)).export!.state;
-  const underWay: [string, (name: string) => Promise<string>][] = [
-    [exporting, cancelExport],
-    [training, cancelTraining],
-    [coverage, cancelCoverage],
-    [evalCoverage, cancelCoverage],
-  ];
-  const begun = underWay.filter(([name]) => name !== '');
-  return (await Promise.all(begun.map(([name, cancel]) => stop(name, cancel, options)))).flat();
+export async function cancelPeers({ peers, patienceMs }: RunDeps, run: Run, signal: AbortSignal): Promise<NewEvent[]> {
+  const deadline = new Date(Date.now() + patienceMs);
+  const started = startedWork(peers, run, { signal, deadline });
+  const outcomes = await Promise.all(
+    started.map(async (work) => ({ name: work.name, outcome: await stop(work, signal, deadline) })),
+  );
+  const events: NewEvent[] = [];
+  for (const { name, outcome } of outcomes) {
+    if (outcome.stopped) continue;
+    events.push({ type: 'work.not_stopped', message: `${name} could not be stopped: ${outcome.problem}` });
+  }
+  return events;
 }
 
-/** The states in which something moves. */
-const moving: readonly string[] = [
+/** Work at a peer that can be cancelled. */
+interface PeerWork {
+  name: string;
+  /** Asks for the work to be cancelled, which may be repeated. Returns its state. */
+  cancel: () => Promise<string>;
+}
+
+function startedWork({ export: exports, training: trainings, reference }: Peers, run: Run, options: CallOptions) {
+  const outputs = outputsOf(run);
+  const coverage = (name: string): PeerWork => ({
+    name,
+    cancel: async () => {
+      const { coverage: now } = await reference.getCoverage({ name }, options);
+      if (now!.createTime! < run.createTime!) return CoverageState.CANCELLED;
+      return (await reference.cancelCoverage({ name }, options)).coverage!.state;
+    },
+  });
+  const training = (name: string): PeerWork => ({
+    name,
+    cancel: async () => (await trainings.cancelTraining({ name }, options)).training!.state,
+  });
+  const exporting = (name: string): PeerWork => ({
+    name,
+    cancel: async () => (await exports.cancelExport({ name }, options)).export!.state,
+  });
+  const all = [
+    exporting(outputs.export),
+    training(outputs.training),
+    coverage(outputs.coverage),
+    coverage(outputs.evalCoverage),
+  ];
+  return all.filter(({ name }) => name !== '');
+}
+
+/** The states of work that has not stopped. */
+const active: readonly string[] = [
   ExportState.QUEUED,
   ExportState.RUNNING,
   ExportState.VERIFYING,
@@ -45,29 +73,27 @@ const moving: readonly string[] = [
   CoverageState.COMPUTING,
 ];
 
-/** Of a peer that is away, or whose disk is full: it may soon cancel. */
-const passing: readonly string[] = ['UNAVAILABLE', 'DISK_FULL'];
+/** Errors of a peer that is away or has a full disk, and may be able to cancel soon. */
+const transient: readonly string[] = ['UNAVAILABLE', 'DISK_FULL'];
 
-/** Cancels, which may be repeated, until nothing moves, the peer says that it cannot, or the deadline has passed. */
-async function stop(
-  name: string,
-  cancel: (name: string) => Promise<string>,
-  { signal, deadline }: { signal: AbortSignal; deadline: Date },
-): Promise<Happening[]> {
-  let problem = 'it was still going on';
+type Outcome = { stopped: true } | { stopped: false; problem: string };
+
+/** Cancels work again and again until it has stopped, its peer refuses for good, or the deadline has passed. */
+async function stop({ cancel }: PeerWork, signal: AbortSignal, deadline: Date): Promise<Outcome> {
+  let problem = 'it was still active';
   do {
     try {
-      if (!moving.includes(await cancel(name))) return [];
+      if (!active.includes(await cancel())) return { stopped: true };
     } catch (error) {
-      // This process is stopping; another one goes on.
+      // This process is stopping; another one continues.
       signal.throwIfAborted();
       const reason = error instanceof PairwiseError ? error.reason : 'INTERNAL';
-      if (reason === 'NOT_FOUND') return [];
+      if (reason === 'NOT_FOUND') return { stopped: true };
       const { message } = statusOf(error);
-      problem = passing.includes(reason) ? `its service is away: ${message}` : message;
-      if (!passing.includes(reason)) break;
+      if (!transient.includes(reason)) return { stopped: false, problem: message };
+      problem = `its service is away: ${message}`;
     }
     await pause(signal);
   } while (Date.now() < deadline.getTime());
-  return [{ type: 'work.not_stopped', message: `${name} could not be stopped: ${problem}` }];
+  return { stopped: false, problem };
 }

@@ -1,67 +1,67 @@
-import { ExportState, type Export, type Run } from '@pairwise/api';
+import { ExportState, type Artifact, type Export } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import type { Driver } from '../driver.ts';
-import { follow } from '../follow.ts';
-import { idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
-import type { StageName } from '../runs.ts';
+import { untilEnded } from '../poll.ts';
+import { idOf, outputsOf, parentOf } from '../run.ts';
+import { changed, type RunChange } from '../runs.ts';
+import type { StageContext } from './context.ts';
 
 const ends: readonly ExportState[] = [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED];
 
-/** Has the artifacts made; their verification is a stage of its own. */
-export async function exportArtifacts(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
+/** Exports the artifacts. Verifying them is a stage of its own. */
+export async function exportArtifacts(context: StageContext): Promise<void> {
+  const { run, spec, peers, change, startDeadline } = context;
   const { checkpoint, encoding } = outputsOf(run);
   const name = `${parentOf(run)}/exports/${idOf(run)}`;
-  // Noted before it is begun, and begun whatever happens meanwhile, so that a cancellation finds it.
-  await driver.runs.change(run.name, (changing) => {
+  // The name is stored before the call, which ignores the signal, so that a cancellation always finds the export.
+  await change((changing) => {
     outputsOf(changing).export = name;
-    return [];
+    return changed();
   });
   const request = {
     parent: parentOf(run),
     exportId: idOf(run),
     source: { $case: 'checkpoint' as const, value: checkpoint },
-    targets: resolvedSpecOf(run).exportTargets,
+    targets: spec.exportTargets,
     baseName: '',
     encoding,
   };
-  await driver.peers.export.startExport(request, { deadline: new Date(Date.now() + driver.patienceMs) });
-  await followExport(driver, run, 'export', name, ({ state }) => state === ExportState.VERIFYING, signal);
+  await peers.export.startExport(request, { deadline: startDeadline() });
+  await exportUntil(context, name, [ExportState.VERIFYING, ...ends]);
 }
 
-/** Waits until llama.cpp has reproduced the policy, and puts the artifacts with their figures on the run. */
-export async function verify(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
-  const { artifacts } = await followExport(driver, run, 'verify', outputsOf(run).export, () => false, signal);
-  await driver.runs.change(run.name, (changing) => {
+/** Waits until llama.cpp has reproduced the policy, and stores the artifacts with their figures on the run. */
+export async function verify(context: StageContext): Promise<void> {
+  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, ends);
+  await context.change((changing): RunChange => {
     outputsOf(changing).artifacts = artifacts;
-    return artifacts.map(({ name, verification }) => ({
-      type: 'artifact.finished',
-      stage: 'verify',
-      message:
-        verification === undefined
-          ? `${name} is finished.`
-          : `${name} is finished; its logps differ by at most ${verification.maxAbsLogpDiff.toExponential(2)} nats.`,
-    }));
+    return changed(
+      ...artifacts.map((artifact) => ({
+        type: 'artifact.finished',
+        stage: 'verify' as const,
+        message: describe(artifact),
+      })),
+    );
   });
 }
 
-async function followExport(
-  { peers, runs }: Driver,
-  run: Run,
-  stage: StageName,
+function describe({ name, verification }: Artifact): string {
+  if (verification === undefined) return `${name} is finished.`;
+  return `${name} is finished; its logps differ by at most ${verification.maxAbsLogpDiff.toExponential(2)} nats.`;
+}
+
+/** Follows an export until it is in one of `states`. Throws its error, and CANCELLED if it was cancelled. */
+async function exportUntil(
+  { peers, signal, report }: StageContext,
   name: string,
-  until: (now: Export) => boolean,
-  signal: AbortSignal,
+  states: readonly ExportState[],
 ): Promise<Export> {
-  const ended = await follow(
+  const ended = await untilEnded(
     {
       read: async () => (await peers.export.getExport({ name }, { signal })).export!,
-      ended: (now) => until(now) || ends.includes(now.state),
+      ended: ({ state }) => states.includes(state),
       error: ({ error }) => error,
-      changed: async ({ artifacts, targetCount }) => {
-        await runs.change(run.name, (changing) =>
-          progress(changing, stage, artifacts.length, targetCount, 'artifacts'),
-        );
-      },
+      changed: ({ artifacts, targetCount }) =>
+        report({ completed: artifacts.length, total: targetCount, unit: 'artifacts' }),
     },
     signal,
   );

@@ -1,57 +1,46 @@
-import { CoverageState, type Coverage, type Run } from '@pairwise/api';
-import type { Driver } from '../driver.ts';
-import { follow } from '../follow.ts';
-import { outputsOf, parentOf, progress } from '../run.ts';
+import { CoverageState, type Coverage } from '@pairwise/api';
+import { untilEnded } from '../poll.ts';
+import { outputsOf, parentOf } from '../run.ts';
+import { changed } from '../runs.ts';
+import type { StageContext } from './context.ts';
 
-/** Sees to the reference logps of training and evaluation pairs. */
-export async function reference(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
+/** Makes sure that the reference logps of the training and the evaluation pairs are in the store. */
+export async function reference(context: StageContext): Promise<void> {
+  const { run, change } = context;
   const { evalEncoding, encoding } = outputsOf(run);
-  const training = await cover(driver, run, encoding, 'coverage', signal);
-  const evaluation = evalEncoding === '' ? [] : [await cover(driver, run, evalEncoding, 'evalCoverage', signal)];
-  await driver.runs.change(run.name, (changing) => {
-    // A coverage that began before the run was computed for another one.
-    const all = [training, ...evaluation];
-    const own = all.filter(({ createTime }) => createTime! >= run.createTime!);
+  const coverages = [await cover(context, encoding, 'coverage')];
+  if (evalEncoding !== '') coverages.push(await cover(context, evalEncoding, 'evalCoverage'));
+  await change((changing) => {
+    // A coverage that is older than the run was computed for another run.
+    const own = coverages.filter(({ createTime }) => createTime! >= run.createTime!);
     const computed = own.reduce((sum, { computedCount }) => sum + computedCount, 0);
-    const reused = all.reduce((sum, { responseCount }) => sum + responseCount, 0) - computed;
+    const reused = coverages.reduce((sum, { responseCount }) => sum + responseCount, 0) - computed;
     outputsOf(changing).referenceComputedCount = computed;
     outputsOf(changing).referenceReusedCount = reused;
-    const message = `${computed} reference logps were computed, ${reused} were in the store.`;
-    return [{ type: 'reference.complete', stage: 'reference', message }];
+    const message = `${computed} reference logps were computed, ${reused} were in the store already.`;
+    return changed({ type: 'reference.complete', stage: 'reference', message });
   });
 }
 
-async function cover(
-  driver: Driver,
-  run: Run,
-  encoding: string,
-  output: 'coverage' | 'evalCoverage',
-  signal: AbortSignal,
-): Promise<Coverage> {
-  const { peers, runs, patienceMs } = driver;
-  const { model } = outputsOf(run);
-  const { coverage } = await peers.reference.ensureLogps(
-    { parent: parentOf(run), model, encoding },
-    { deadline: new Date(Date.now() + patienceMs) },
-  );
+async function cover(context: StageContext, encoding: string, output: 'coverage' | 'evalCoverage'): Promise<Coverage> {
+  const { run, peers, signal, change, report, startDeadline } = context;
+  const request = { parent: parentOf(run), model: outputsOf(run).model, encoding };
+  const { coverage } = await peers.reference.ensureLogps(request, { deadline: startDeadline() });
   const { name } = coverage!;
-  await runs.change(run.name, (changing) => {
+  await change((changing) => {
     outputsOf(changing)[output] = name;
-    return [];
+    return changed();
   });
-  const ended = await follow(
+  const ended = await untilEnded(
     {
       read: async () => (await peers.reference.getCoverage({ name }, { signal })).coverage!,
       ended: ({ state }) => state !== CoverageState.COMPUTING,
       error: ({ error }) => error,
-      changed: async ({ reusedCount, computedCount, responseCount }) => {
-        await runs.change(run.name, (changing) =>
-          progress(changing, 'reference', reusedCount + computedCount, responseCount, 'responses'),
-        );
-      },
+      changed: ({ reusedCount, computedCount, responseCount }) =>
+        report({ completed: reusedCount + computedCount, total: responseCount, unit: 'responses' }),
     },
     signal,
   );
-  // The run that had begun it was cancelled: this one still needs it.
-  return ended.state === CoverageState.CANCELLED ? cover(driver, run, encoding, output, signal) : ended;
+  // The run that started it was cancelled, but this run still needs it.
+  return ended.state === CoverageState.CANCELLED ? cover(context, encoding, output) : ended;
 }

@@ -1,64 +1,67 @@
-import { TrainingState, type Run, type Training } from '@pairwise/api';
+import { TrainingState, type Training } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf } from '@pairwise/rpc';
-import type { Driver } from '../driver.ts';
-import { checkPin, idOf, outputsOf, parentOf, progress, resolvedSpecOf } from '../run.ts';
+import { idOf, outputsOf, parentOf } from '../run.ts';
+import { changed } from '../runs.ts';
+import { checkPin } from '../spec/pins.ts';
+import type { StageContext } from './context.ts';
 
-/** Trains the policy, copying the metric points into the run's log as they come. */
-export async function train(driver: Driver, run: Run, signal: AbortSignal): Promise<void> {
-  const { name } = await start(driver, run);
-  const ended = await watch(driver, run.name, name, signal);
+const ends: readonly TrainingState[] = [TrainingState.SUCCEEDED, TrainingState.FAILED, TrainingState.CANCELLED];
+
+/** Trains the policy and copies the training's metric points into the run's log as they arrive. */
+export async function train(context: StageContext): Promise<void> {
+  const { peers, signal, change } = context;
+  const { name } = await start(context);
+  const ended = await watch(context, name);
   if (ended.error !== undefined) throw errorOf(ended.error);
   if (ended.state === TrainingState.CANCELLED) throw new PairwiseError('CANCELLED', `${name} was cancelled`);
-  const { checkpoint } = await driver.peers.training.getCheckpoint({ name: ended.latestCheckpoint }, { signal });
-  await driver.runs.change(run.name, (changing) => {
+  const { checkpoint } = await peers.training.getCheckpoint({ name: ended.latestCheckpoint }, { signal });
+  await change((changing) => {
     outputsOf(changing).checkpoint = checkpoint!.name;
     outputsOf(changing).adapterDigest = checkpoint!.adapterDigest;
-    return [{ type: 'training.finished', stage: 'train', message: `The last checkpoint is ${checkpoint!.name}.` }];
+    return changed({
+      type: 'training.finished',
+      stage: 'train',
+      message: `The last checkpoint is ${checkpoint!.name}.`,
+    });
   });
 }
 
-async function start({ peers, runs, patienceMs }: Driver, run: Run): Promise<Training> {
+async function start({ run, spec, peers, change, startDeadline }: StageContext): Promise<Training> {
   const { model, encoding, evalEncoding, coverage, evalCoverage } = outputsOf(run);
-  const spec = resolvedSpecOf(run);
   const evaluation =
     spec.evaluation?.$case === 'evalDatasetVersion'
       ? { $case: 'evalEncoding' as const, value: evalEncoding }
       : spec.evaluation;
   const inputs = { model, encoding, evaluation, coverage, evalCoverage, spec: spec.training };
   const request = { parent: parentOf(run), trainingId: idOf(run), ...inputs };
-  // Noted before it is begun, and begun whatever happens meanwhile, so that a cancellation finds it.
-  await runs.change(run.name, (changing) => {
+  // The name is stored before the call, which ignores the signal, so that a cancellation always finds the training.
+  await change((changing) => {
     outputsOf(changing).training = `${parentOf(run)}/trainings/${idOf(run)}`;
-    return [];
+    return changed();
   });
-  const { training } = await peers.training.startTraining(request, { deadline: new Date(Date.now() + patienceMs) });
+  const { training } = await peers.training.startTraining(request, { deadline: startDeadline() });
   const { numericsProfile, engineVersion } = training!;
-  checkPin(spec.pins?.numericsProfile, numericsProfile, 'numerics_profile');
-  checkPin(spec.pins?.engineVersion, engineVersion, 'engine_version');
-  await runs.change(run.name, (changing) => {
+  checkPin(spec, 'numericsProfile', numericsProfile);
+  checkPin(spec, 'engineVersion', engineVersion);
+  await change((changing) => {
     changing.resolvedSpec = { ...spec, pins: { ...spec.pins!, numericsProfile, engineVersion } };
-    return [];
+    return changed();
   });
   return training!;
 }
 
-/** Follows the stream of a training to its end; what the run has already is not sent again. */
-async function watch({ runs, peers }: Driver, runName: string, name: string, signal: AbortSignal): Promise<Training> {
-  const afterSequence = await runs.metricsSequence(runName);
+/** Follows a training's stream to its end, from the last metric point that the run has. Throws UNAVAILABLE if it stops. */
+async function watch({ run, runs, peers, signal, report }: StageContext, name: string): Promise<Training> {
+  const afterSequence = await runs.metricsPosition(run.name);
   for await (const { payload, sequence } of peers.training.watchTraining({ name, afterSequence }, { signal })) {
     if (payload?.$case === 'metrics') {
-      await runs.addMetrics(runName, sequence, payload.value);
+      await runs.addMetrics(run.name, sequence, payload.value);
     } else if (payload?.$case === 'training') {
       const training = payload.value;
-      const { step, stepCount } = training;
-      await runs.change(runName, (changing) => progress(changing, 'train', step, stepCount, 'steps'));
-      if (hasEnded(training)) return training;
+      await report({ completed: training.step, total: training.stepCount, unit: 'steps' });
+      if (ends.includes(training.state)) return training;
     }
   }
-  throw new PairwiseError('UNAVAILABLE', `the watch of ${name} ended before the training did`);
-}
-
-function hasEnded({ state }: Training): boolean {
-  return state === TrainingState.SUCCEEDED || state === TrainingState.FAILED || state === TrainingState.CANCELLED;
+  throw new PairwiseError('UNAVAILABLE', `the stream of ${name} ended before the training did`);
 }

@@ -1,22 +1,22 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Status } from '@pairwise/api';
 import { errorOf } from '@pairwise/rpc';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 const pollMs = 250;
 
-/** How a resource of a peer is followed to its end. */
-export interface Following<Resource> {
+/** A resource of a peer that ends by itself. */
+export interface Ending<Resource> {
   read: () => Promise<Resource>;
   ended: (resource: Resource) => boolean;
   /** Why it failed, if it did. */
   error: (resource: Resource) => Status | undefined;
-  /** Called with every reading. */
+  /** Called with every reading. Default: nothing. */
   changed?: (resource: Resource) => Promise<void>;
 }
 
-/** Polls a resource of a peer until it has ended; throws its error, or the signal's reason once that is aborted. */
-export async function follow<Resource>(
-  { read, ended, error, changed }: Following<Resource>,
+/** Polls a resource until it has ended. Throws its error, or the signal's reason once the signal is aborted. */
+export async function untilEnded<Resource>(
+  { read, ended, error, changed }: Ending<Resource>,
   signal: AbortSignal,
 ): Promise<Resource> {
   for (;;) {
@@ -31,7 +31,7 @@ export async function follow<Resource>(
   }
 }
 
-/** Waits a moment between two readings. Throws the signal's reason once that is aborted. */
+/** Waits 250 ms, the time between two readings. Throws the signal's reason once the signal is aborted. */
 export async function pause(signal: AbortSignal): Promise<void> {
   try {
     await sleep(pollMs, undefined, { signal });

@@ -1,17 +1,17 @@
 import { RunSpec, TrainingSpec } from '@pairwise/api';
 import { expect, test } from 'vitest';
-import { resolveSpec } from './spec.ts';
+import { resolveSpec } from './resolve.ts';
 
 const dataset = 'projects/default/datasets/concise/versions';
-const least = {
+const minimal = {
   model: { source: { $case: 'uri' as const, value: 'file:///models/tiny' } },
   datasetVersion: `${dataset}/1`,
 };
 
 test('defaults are filled in, and resolving again changes nothing', () => {
-  const resolved = resolveSpec(RunSpec.create(least));
+  const resolved = resolveSpec(RunSpec.create(minimal));
   expect(resolved.exportTargets.map(({ name }) => name)).toEqual(['adapter', 'gguf-f16']);
-  expect(TrainingSpec.toJSON(resolved.training!)).toEqual({
+  expect(TrainingSpec.toJSON(resolved.training)).toEqual({
     learningRate: 1e-5,
     numTrainEpochs: 1,
     lrSchedulerType: 'linear',
@@ -63,7 +63,7 @@ test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
   ],
   ['spec.export_targets[0] has no format', { exportTargets: [{ name: 'x' }] }],
   [
-    "spec.export_targets[1].name is 'adapter', like an earlier",
+    "spec.export_targets[1].name is 'adapter', which is an earlier target's name",
     {
       exportTargets: [{ format: { $case: 'adapter', value: {} } }, { format: { $case: 'adapter', value: {} } }],
     },
@@ -79,5 +79,5 @@ test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
     { exportTargets: [{ name: '../x', format: { $case: 'adapter', value: {} } }] },
   ],
 ])('%s', (message, change) => {
-  expect(() => resolveSpec(RunSpec.fromPartial({ ...least, ...change }))).toThrow(message);
+  expect(() => resolveSpec(RunSpec.fromPartial({ ...minimal, ...change }))).toThrow(message);
 });

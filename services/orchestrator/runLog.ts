@@ -1,0 +1,83 @@
+import { MetricPoint, RunEvent } from '@pairwise/api';
+import type { Queries } from '@pairwise/database';
+import type { StageName } from './run.ts';
+
+/** An event to add to a run's log, which gives it its sequence and its time. */
+export interface NewEvent {
+  type: string;
+  stage?: StageName;
+  message: string;
+}
+
+/** One entry of a run's log. */
+export interface LogEntry {
+  sequence: bigint;
+  payload: { $case: 'event'; value: RunEvent } | { $case: 'metrics'; value: MetricPoint };
+}
+
+interface LogRow {
+  sequence: bigint;
+  event: unknown;
+  metrics: unknown;
+}
+
+/** Adds events to a run's log. The caller holds the run's row lock, so the sequence has no gaps. */
+export async function appendEvents(tx: Queries, run: string, events: readonly NewEvent[]): Promise<void> {
+  for (const { type, stage, message } of events) {
+    const event = RunEvent.create({ type, stage: stage ?? '', message, time: new Date() });
+    await tx.run(
+      `insert into run_log (run, sequence, event)
+       select $1, coalesce(max(sequence), 0) + 1, $2 from run_log where run = $1`,
+      [run, JSON.stringify(RunEvent.toJSON(event))],
+    );
+  }
+}
+
+/** Adds a metric point unless the log has it: `position` is its sequence in the training. Needs the run's row lock. */
+export async function appendMetrics(tx: Queries, run: string, position: bigint, point: MetricPoint): Promise<void> {
+  await tx.run(
+    `insert into run_log (run, sequence, metrics, metrics_sequence)
+     select $1, coalesce(max(sequence), 0) + 1, $2, $3 from run_log where run = $1
+     on conflict (run, metrics_sequence) do nothing`,
+    [run, JSON.stringify(MetricPoint.toJSON(point)), position],
+  );
+}
+
+/** The position in the training of the last metric point in the log, 0 if there is none. */
+export async function lastMetricsPosition(database: Queries, run: string): Promise<bigint> {
+  const sql = 'select coalesce(max(metrics_sequence), 0) as last from run_log where run = $1';
+  return (await database.row<{ last: bigint }>(sql, [run]))?.last ?? 0n;
+}
+
+/** Up to `limit` entries with a sequence above `after`, oldest first. */
+export async function entriesAfter(database: Queries, run: string, after: bigint, limit: number): Promise<LogEntry[]> {
+  const rows = await database.rows<LogRow>(
+    'select sequence, event, metrics from run_log where run = $1 and sequence > $2 order by sequence limit $3',
+    [run, after, limit],
+  );
+  return rows.map(toEntry);
+}
+
+/** Up to `limit` entries of one kind from `offset` on, oldest first. */
+export async function entriesOf(
+  database: Queries,
+  run: string,
+  kind: 'event' | 'metrics',
+  limit: number,
+  offset: number,
+): Promise<LogEntry[]> {
+  const rows = await database.rows<LogRow>(
+    `select sequence, event, metrics from run_log where run = $1 and ${kind} is not null
+     order by sequence limit $2 offset $3`,
+    [run, limit, offset],
+  );
+  return rows.map(toEntry);
+}
+
+function toEntry({ sequence, event, metrics }: LogRow): LogEntry {
+  const payload: LogEntry['payload'] =
+    event === null
+      ? { $case: 'metrics', value: MetricPoint.fromJSON(metrics) }
+      : { $case: 'event', value: { ...RunEvent.fromJSON(event), sequence } };
+  return { sequence, payload };
+}

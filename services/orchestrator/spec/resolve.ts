@@ -1,0 +1,62 @@
+import { TruncationMode, type ModelSource, type RunSpec, type TrainingSpec } from '@pairwise/api';
+import { refuseLongList, refuseUnknownFields } from '@pairwise/rpc';
+import { resolveHyperparameters } from '@pairwise/training';
+import { refuse } from './refuse.ts';
+import type { ResolvedSource, ResolvedSpec, ResolvedTraining } from './resolved.ts';
+import { resolveTargets } from './targets.ts';
+
+/** Most export targets of a run, the same as for `StartExport`. */
+const maxTargets = 32;
+
+/**
+ * Fills in every default that does not depend on the data or the model, and checks every field that is given.
+ * Resolving a resolved spec changes nothing. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the field's path.
+ */
+export function resolveSpec(spec: RunSpec): ResolvedSpec {
+  refuseLongList(spec.exportTargets, maxTargets, 'spec.export_targets');
+  refuseUnknownFields(spec, 'spec');
+  return {
+    model: resolveModel(spec.model),
+    datasetVersion: checkVersionName(spec.datasetVersion, 'spec.dataset_version'),
+    evaluation: resolveEvaluation(spec.evaluation),
+    training: resolveTraining(spec.training),
+    exportTargets: resolveTargets(spec.exportTargets),
+    pins: spec.pins,
+  };
+}
+
+function resolveModel(model: ModelSource | undefined): ResolvedSource {
+  const source = model?.source;
+  if (source === undefined) refuse('spec.model', 'is not set; give hub, uri or model');
+  if (source.$case === 'hub') {
+    if (!/^[\w.-]+\/[\w.-]+$/.test(source.value.repoId)) {
+      refuse('spec.model.hub.repo_id', `is '${source.value.repoId}'; it must be organisation/name`);
+    }
+    return { source: { $case: 'hub', value: { ...source.value, revision: source.value.revision ?? 'main' } } };
+  }
+  if (source.value === '') refuse(`spec.model.${source.$case}`, 'is empty');
+  return { source };
+}
+
+function checkVersionName(name: string, field: string): string {
+  if (/^projects\/[^/]+\/datasets\/[^/]+\/versions\/[1-9]\d*$/.test(name)) return name;
+  return refuse(field, `is '${name}'; it must be projects/{project}/datasets/{dataset}/versions/{number}`);
+}
+
+function resolveEvaluation(evaluation: RunSpec['evaluation']): RunSpec['evaluation'] {
+  if (evaluation?.$case === 'evalDatasetVersion') {
+    return { $case: 'evalDatasetVersion', value: checkVersionName(evaluation.value, 'spec.eval_dataset_version') };
+  }
+  if (evaluation?.$case !== 'evalFraction') return undefined;
+  const { value } = evaluation;
+  if (!(value >= 0 && value < 1)) refuse('spec.eval_fraction', `is ${value}; it must be at least 0 and below 1`);
+  return evaluation;
+}
+
+function resolveTraining(training: TrainingSpec | undefined): ResolvedTraining {
+  const given = training?.truncationMode ?? TruncationMode.UNSPECIFIED;
+  return {
+    ...resolveHyperparameters(training ?? {}, 'spec.training'),
+    truncationMode: given === TruncationMode.UNSPECIFIED ? TruncationMode.REFUSE : given,
+  };
+}

@@ -1,0 +1,34 @@
+import type { ExportTarget, ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
+import type { Hyperparameters } from '@pairwise/training';
+
+/** A `RunSpec` with every default filled in. A run stores it as `resolved_spec`, and its stages read nothing else. */
+export interface ResolvedSpec extends RunSpec {
+  model: ResolvedSource;
+  training: ResolvedTraining;
+  /** At least one, each with a name of its own. */
+  exportTargets: ResolvedTarget[];
+}
+
+/** A source that is set; one on the hub names a revision. */
+export interface ResolvedSource extends ModelSource {
+  source: NonNullable<ModelSource['source']>;
+}
+
+/** Every hyperparameter. `maxLength` is what the caller gave or 1024 until `validate` pins what the model allows. */
+export interface ResolvedTraining extends Hyperparameters {
+  /** Never UNSPECIFIED. */
+  truncationMode: TruncationMode;
+}
+
+/** A target with a format and a name. */
+export interface ResolvedTarget extends ExportTarget {
+  format: NonNullable<ExportTarget['format']>;
+}
+
+/** The resolved spec of a stored run. */
+export function resolvedSpecOf({ resolvedSpec }: Run): ResolvedSpec {
+  if (resolvedSpec === undefined) throw new PairwiseError('INTERNAL', 'the run has no resolved spec');
+  // `CreateRun` stores nothing but what `resolveSpec` returned.
+  return resolvedSpec as ResolvedSpec;
+}
