@@ -7,7 +7,7 @@ import { unitPairs } from './cover.ts';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import { missingPairs, responsesOf } from './plan.ts';
-import type { Reference } from './referenceModel.ts';
+import type { ReferenceModel } from './referenceModel.ts';
 import type { ResponseLogps } from './shard.ts';
 import type { ComputeInput } from './work.ts';
 
@@ -16,7 +16,7 @@ export interface Computing {
   blobs: BlobStore;
   coverages: Coverages;
   logps: Logps;
-  reference: Reference;
+  reference: ReferenceModel;
   log: Log;
 }
 

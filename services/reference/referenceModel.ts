@@ -2,58 +2,46 @@ import { FileInfo } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { storedBaseModel, type ModelConfig } from '@pairwise/model';
-import { openSession, type Device, type Session } from '@pairwise/ort';
+import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { referenceGraph, treeLogps, treeOf } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
 
-export type Reference = ReturnType<typeof openReference>;
+/** The one reference model that a worker has open; it stays open from unit to unit. */
+export interface ReferenceModel {
+  /**
+   * Logps of both responses of each pair under a model, given its files as proto JSON, in nats per token. Throws the
+   * signal's reason between micro-batches, and NON_FINITE.
+   */
+  logps(filesJson: readonly unknown[], pairs: readonly EncodedPair[], signal: AbortSignal): Promise<ResponseLogps[]>;
+  /** Closes the model that is open. */
+  close(): Promise<void>;
+}
 
-/**
- * The model that a worker has on its accelerator. It is opened for the first unit that needs it and stays until a unit
- * needs another one: units of one coverage come one after the other.
- */
-export function openReference(blobs: BlobStore, { device, threads }: { device: Device; threads: number }) {
-  let opened: { key: Digest; config: ModelConfig; session: Session; holds: AsyncDisposableStack } | undefined;
-
-  async function close(): Promise<void> {
-    const last = opened;
-    opened = undefined;
-    await last?.holds.disposeAsync();
-  }
-
-  async function open(filesJson: readonly unknown[]) {
-    const key = digestOf(Buffer.from(JSON.stringify(filesJson)));
-    if (opened?.key === key) return opened;
-    await close();
-    const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
-    await using opening = new AsyncDisposableStack();
-    const checkpoint = opening.use(await storedBaseModel(files, blobs));
-    const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', device, threads });
-    opening.defer(() => session.close());
-    opened = { key, config: checkpoint.config, session, holds: opening.move() };
-    return opened;
-  }
-
+/** Opens reference models from the blob store. `threads` are the CPU threads of a session. */
+export function openReferenceModel(blobs: BlobStore, options: { device: Device; threads: number }): ReferenceModel {
+  const holder = sessionHolder<{ config: ModelConfig; session: Session }>(options);
+  const open = (filesJson: readonly unknown[]) =>
+    holder.open(digestOf(Buffer.from(JSON.stringify(filesJson))), async ({ use, session }) => {
+      const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
+      const model = use(await storedBaseModel(files, blobs));
+      return { config: model.config, session: await session(referenceGraph(model)) };
+    });
   return {
-    /** Logps of both responses of each pair, in nats per token. Throws the signal's reason between micro-batches. */
-    async logps(
-      files: readonly unknown[],
-      pairs: readonly EncodedPair[],
-      signal: AbortSignal,
-    ): Promise<ResponseLogps[]> {
-      const { config, session } = await open(files);
-      const segments = pairs.map(treeOf);
-      const logps = await treeLogps(session.run, config, segments, {}, () => signal.throwIfAborted());
+    close: holder.close,
+    logps: async (filesJson, pairs, signal) => {
+      const { config, session } = await open(filesJson);
+      const stopCheck = () => signal.throwIfAborted();
+      const logps = await treeLogps(session.run, config, pairs.map(treeOf), {}, stopCheck);
       const entries = pairs.flatMap(({ chosenDigest, rejectedDigest }, index) => [
         { response: chosenDigest, tokenLogps: logps[index]![0]! },
         { response: rejectedDigest, tokenLogps: logps[index]![1]! },
       ]);
-      const broken = entries.find(({ tokenLogps }) => !tokenLogps.every(Number.isFinite));
-      if (broken === undefined) return entries;
-      throw new PairwiseError('NON_FINITE', `the model gives the response ${broken.response} a logp that is no number`);
+      const nonFinite = entries.find(({ tokenLogps }) => !tokenLogps.every(Number.isFinite));
+      if (nonFinite === undefined) return entries;
+      const message = `the model's logps of the response ${nonFinite.response} are not finite; check the model's weights`;
+      throw new PairwiseError('NON_FINITE', message);
     },
-    close,
   };
 }

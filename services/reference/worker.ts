@@ -11,7 +11,7 @@ import { readWorkerConfig } from './config.ts';
 import { openCoverages } from './coverages.ts';
 import { openLogps } from './logps.ts';
 import { migrations } from './migrations.ts';
-import { openReference } from './referenceModel.ts';
+import { openReferenceModel } from './referenceModel.ts';
 import { computeWork } from './work.ts';
 
 logCrashes('reference-worker');
@@ -24,7 +24,7 @@ const durable = await startDurable({ url: config.DATABASE_URL, schema: database.
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const device = parseDevice(config.PAIRWISE_DEVICE);
-const reference = openReference(blobs, { device, threads: config.PAIRWISE_THREADS });
+const reference = openReferenceModel(blobs, { device, threads: config.PAIRWISE_THREADS });
 durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference, log }, input, attempt));
 // One unit at a time: each uses the whole accelerator.
 await durable.launch(

@@ -1,58 +1,48 @@
 import { FileInfo } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, type LoraLayer, type ModelConfig } from '@pairwise/model';
-import { openSession, type Device, type Session, type SessionSpec } from '@pairwise/ort';
+import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
 import { dpoGraph, policyGraph, type Hyperparameters } from '@pairwise/training';
 import { filesKey } from './inputs.ts';
 
-/** A policy on the accelerator: the training graph, and the forward graph for evaluation. */
+/** A policy that is open on the accelerator. */
 export interface OpenPolicy {
   config: ModelConfig;
   layout: LoraLayer[];
+  /** Forward, loss and backward, for training. */
   training: Session;
+  /** Forward only, for evaluation. */
   evaluation: Session;
 }
 
-export type Policies = ReturnType<typeof openPolicies>;
+/** The one policy that a worker has open; it stays open from segment to segment. */
+export interface Policies {
+  /** The policy of a model, given its files as proto JSON, for these adapter and loss settings. Closes any other first. */
+  open(filesJson: readonly unknown[], settings: Hyperparameters): Promise<OpenPolicy>;
+  /** Closes the policy that is open. */
+  close(): Promise<void>;
+}
 
-/**
- * The policy that a worker has open. It stays open from segment to segment, since compiling its graphs takes seconds, and
- * makes room for the next one when that has another model or another shape of adapter.
- */
-export function openPolicies(blobs: BlobStore, { device, threads }: { device: Device; threads: number }) {
-  let current: { key: string; policy: OpenPolicy; holds: AsyncDisposableStack } | undefined;
-
-  async function close(): Promise<void> {
-    const last = current;
-    current = undefined;
-    await last?.holds.disposeAsync();
-  }
-
+/** Opens policies from models in the blob store. `threads` are the CPU threads of a session. */
+export function openPolicies(blobs: BlobStore, options: { device: Device; threads: number }): Policies {
+  const holder = sessionHolder<OpenPolicy>(options);
   return {
-    close,
-    async open(filesJson: readonly unknown[], { tuning, losses }: Hyperparameters): Promise<OpenPolicy> {
+    close: holder.close,
+    open: (filesJson, { tuning, losses }) => {
       const { value: lora } = tuning;
       const [{ type: lossType }] = losses;
       const key = `${filesKey(filesJson)} ${JSON.stringify({ lora, lossType })}`;
-      if (current?.key === key) return current.policy;
-      await close();
-      const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
-      await using opening = new AsyncDisposableStack();
-      const checkpoint = opening.use(await storedBaseModel(files, blobs));
-      const session = async (graph: SessionSpec['graph']) => {
-        const opened = await openSession({ graph, folder: '/', device, threads });
-        opening.defer(() => opened.close());
-        return opened;
-      };
-      const policy = {
-        config: checkpoint.config,
-        layout: loraLayout(checkpoint.config, lora),
-        training: await session(dpoGraph(checkpoint, lora, lossType)),
-        evaluation: await session(policyGraph(checkpoint, lora)),
-      };
-      current = { key, policy, holds: opening.move() };
-      return policy;
+      return holder.open(key, async ({ use, session }) => {
+        const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
+        const model = use(await storedBaseModel(files, blobs));
+        return {
+          config: model.config,
+          layout: loraLayout(model.config, lora),
+          training: await session(dpoGraph(model, lora, lossType)),
+          evaluation: await session(policyGraph(model, lora)),
+        };
+      });
     },
   };
 }

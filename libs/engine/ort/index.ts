@@ -1,3 +1,5 @@
+export { sessionHolder } from './sessionHolder.ts';
+export type { Opening, SessionHolder } from './sessionHolder.ts';
 export { openSession } from './session.ts';
 export type { Session, SessionSpec } from './session.ts';
 export { sharedTensor } from './tensors.ts';

@@ -1,0 +1,53 @@
+import type { Graph } from '@pairwise/onnx';
+import { openSession, type Session, type SessionSpec } from './session.ts';
+
+/** Opens what belongs to one model. All of it is closed when the holder moves to another model, or if opening fails. */
+export interface Opening {
+  /** Closes a resource together with the sessions. */
+  use<R extends AsyncDisposable>(resource: R): R;
+  /** Compiles a graph whose external data has absolute paths. Errors as for `openSession`. */
+  session(graph: Graph): Promise<Session>;
+}
+
+/** What a worker has open on its accelerator: the sessions of one model at a time. */
+export interface SessionHolder<Opened> {
+  /**
+   * What is open under `key`; anything else is closed first, then `openAll` opens it. Calls must not overlap.
+   */
+  open(key: string, openAll: (opening: Opening) => Promise<Opened>): Promise<Opened>;
+  /** Closes what is open. */
+  close(): Promise<void>;
+}
+
+/**
+ * Keeps the sessions of one model open between units of work, since compiling a graph takes seconds, and closes them when
+ * a unit needs another model, since an accelerator rarely has memory for two.
+ */
+export function sessionHolder<Opened>(options: Pick<SessionSpec, 'device' | 'threads'>): SessionHolder<Opened> {
+  let current: { key: string; opened: Opened; resources: AsyncDisposableStack } | undefined;
+
+  async function close(): Promise<void> {
+    const last = current;
+    current = undefined;
+    await last?.resources.disposeAsync();
+  }
+
+  return {
+    close,
+    open: async (key, openAll) => {
+      if (current?.key === key) return current.opened;
+      await close();
+      await using opening = new AsyncDisposableStack();
+      const opened = await openAll({
+        use: (resource) => opening.use(resource),
+        session: async (graph) => {
+          const session = await openSession({ ...options, graph, folder: '/' });
+          opening.defer(() => session.close());
+          return session;
+        },
+      });
+      current = { key, opened, resources: opening.move() };
+      return opened;
+    },
+  };
+}
