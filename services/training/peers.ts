@@ -1,15 +1,22 @@
 import { DatasetServiceService, ModelServiceService, ReferenceServiceService } from '@pairwise/api';
-import { type PeerVariables, clientSecurity, openClient } from '@pairwise/rpc';
+import { type Client, type PeerVariables, clientSecurity, openClient } from '@pairwise/rpc';
+import type { Log } from '@pairwise/telemetry';
 
-export type Peers = ReturnType<typeof openPeers>;
+/** Clients of the services that hold the inputs of a training. */
+export interface Peers {
+  dataset: Client<typeof DatasetServiceService>;
+  /** Models are served by the dataset service's process. */
+  model: Client<typeof ModelServiceService>;
+  reference: Client<typeof ReferenceServiceService>;
+}
 
 interface PeerConfig extends PeerVariables {
   PAIRWISE_DATASET_ADDRESS: string;
   PAIRWISE_REFERENCE_ADDRESS: string;
 }
 
-/** Clients of the services that hold what a training works on. */
-export function openPeers(config: PeerConfig, log: Parameters<typeof clientSecurity>[1]) {
+/** Opens a client for each service that holds inputs of a training. */
+export function openPeers(config: PeerConfig, log: Log): Peers {
   const security = clientSecurity(config, log);
   const dataset = { security, address: config.PAIRWISE_DATASET_ADDRESS };
   return {
