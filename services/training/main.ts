@@ -10,7 +10,7 @@ import { readConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { trainingService } from './service.ts';
-import { openTrainings } from './trainings.ts';
+import { openTrainings } from './trainings/trainings.ts';
 import { trainWork, workId } from './work.ts';
 
 logCrashes('training');

@@ -19,20 +19,21 @@ import { openClient, startServer, type Client, type RunningServer } from '@pairw
 import { openFolder } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
-import { openPolicies } from './policy.ts';
-import { trainingService } from './service.ts';
+import { trainingService, type TrainingDeps } from './service.ts';
 import { names, requestFor, tinyPeers } from './testing.ts';
-import { train, type Trainer } from './train.ts';
-import { openTrainings } from './trainings.ts';
+import type { TrainDeps } from './train/deps.ts';
+import { openPolicies } from './train/policy.ts';
+import { train } from './train/train.ts';
+import { openTrainings } from './trainings/trainings.ts';
 import { trainWork, workId } from './work.ts';
 
 // The service and a worker on a real Postgres, over a socket, with the real engine on a model of random weights.
 
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 let folder: string;
-/** A step that a worker begins, and then waits in until its training is cancelled. */
+/** A step in which a worker waits until its training is cancelled. */
 let held = '';
-let [database, durable, trainer] = [] as unknown as [Database, Durable, Trainer & { policies: { close(): unknown } }];
+let [database, durable, deps] = [] as unknown as [Database, Durable, TrainDeps];
 let [server, client] = [] as unknown as [RunningServer, Client<typeof TrainingServiceService>];
 
 beforeAll(async () => {
@@ -45,7 +46,7 @@ beforeAll(async () => {
   durable = await startDurable({ url, schema: 'training', log: silent });
   const trainings = openTrainings(database);
   const policies = openPolicies(blobs, { device: parseDevice('cpu'), threads: 1 });
-  trainer = { blobs, trainings, peers, policies };
+  deps = { blobs, trainings, peers, policies };
   durable.execute(trainWork, ({ training }, attempt) => {
     const step: Attempt['step'] = (name, work, options) =>
       attempt.step(
@@ -56,29 +57,29 @@ beforeAll(async () => {
         },
         options,
       );
-    return train(trainer, training, { ...attempt, step });
+    return train(deps, training, { ...attempt, step });
   });
   await durable.launch({ [trainWork.queue]: 1 });
-  const parts: Parameters<typeof trainingService>[0] = {
+  const serviceDeps: TrainingDeps = {
     trainings,
     peers,
     numericsProfile: 'test',
     enqueue: ({ training: { name }, attempt }) => durable.enqueue(trainWork, workId(name, attempt), { training: name }),
     cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
   };
-  server = await startServer({ address: '127.0.0.1:0', log: silent, services: [trainingService(parts)] });
+  server = await startServer({ address: '127.0.0.1:0', log: silent, services: [trainingService(serviceDeps)] });
   client = openClient(TrainingServiceService, server);
 });
 afterAll(async () => {
   client.close();
   await server.drain();
   await durable.stop();
-  await trainer.policies.close();
+  await deps.policies.close();
   await database.close();
   rmSync(folder, { recursive: true });
 });
 
-/** Follows a training to its end; what it said on the way goes to `seen`. */
+/** Follows a training to its end. `seen` gets the metric points on the way. */
 async function untilEnded(name: string, seen: (point: MetricPoint, sequence: bigint) => unknown = () => undefined) {
   let last: Training | undefined;
   for await (const { payload, sequence } of client.watchTraining({ name, afterSequence: 0n })) {
@@ -94,7 +95,7 @@ const checkpoints = async (parent: string) =>
 const spec = { duration: { $case: 'maxSteps' as const, value: 8 }, saveSteps: 2, learningRate: 1e-2, batchSize: 4 };
 const straight = { name: '', points: [] as MetricPoint[] };
 
-test('a training begins at ln 2, says every step once and in order, and keeps its last checkpoints', async () => {
+test('a training starts at ln 2, sends every step once and in order, and keeps its last checkpoints', async () => {
   const started = (await client.startTraining(requestFor('straight', spec))).training!;
   straight.name = started.name;
   const sequences: bigint[] = [];
@@ -120,9 +121,9 @@ test('a training begins at ln 2, says every step once and in order, and keeps it
   expect(rest).toEqual(straight.points.slice(7).map(({ step }) => step));
 });
 
-test('one that was cancelled keeps its checkpoint and goes on to the same bytes and the same figures', async () => {
+test('a cancelled training keeps its checkpoint and continues to the same bytes and the same metrics', async () => {
   const request = requestFor('interrupted', spec);
-  // Its eight steps may take less time than the cancellation is on its way.
+  // All eight steps may be quicker than the cancellation.
   held = `${request.parent}/trainings/${request.trainingId} segment 6`;
   const { name } = (await client.startTraining(request)).training!;
   const stopped = await untilEnded(name, async ({ step, values }) => {
@@ -142,28 +143,28 @@ test('one that was cancelled keeps its checkpoint and goes on to the same bytes 
   expect(figures(points)).toEqual(figures(straight.points));
 });
 
-/** A training that no worker has been told of. */
+/** A stored training whose work is not enqueued. */
 async function queue(request: StartTrainingRequest) {
-  const { training } = await trainer.trainings.get(straight.name);
+  const { training } = await deps.trainings.get(straight.name);
   const name = `${request.parent}/trainings/${request.trainingId}`;
   const resolvedSpec = { ...training.resolvedSpec!, ...request.spec! };
   const queued = { ...training, name, resolvedSpec, state: TrainingState.QUEUED, step: 0, latestCheckpoint: '' };
-  return trainer.trainings.ensure(queued, request);
+  return deps.trainings.ensure(queued, request);
 }
 
-test('one that is stopped within a segment goes on from where it was', async () => {
+test('a training that is stopped within a segment continues from there', async () => {
   const request = requestFor('within', { ...spec, saveSteps: 100, evalSteps: 2 });
   const { name } = (await queue(request)).training;
   const stopping = new AbortController();
   let writes = 0;
-  // While the figures of the second step are written, which is before its evaluation.
+  // While the metrics of the second step are written, which is before its evaluation.
   const fence = () => {
     writes += 1;
     if (writes === 5) stopping.abort(new PairwiseError('CANCELLED', 'it was cancelled'));
     return Promise.resolve();
   };
   const attempt: Attempt = { id: 'within', step: (_name, work) => work(stopping.signal), fence };
-  await train(trainer, name, attempt);
+  await train(deps, name, attempt);
   expect((await checkpoints(name)).map(({ step }) => step)).toEqual([0, 2]);
   const points: MetricPoint[] = [];
   await client.startTraining(request);
@@ -174,31 +175,31 @@ test('one that is stopped within a segment goes on from where it was', async () 
   expect(losses(points)).toEqual(losses(straight.points));
 });
 
-test('the same request is the same training; other inputs are refused', async () => {
+test('the same request starts the same training, and other inputs are refused', async () => {
   const { training } = await client.getTraining({ name: straight.name });
   expect((await client.startTraining(requestFor('straight', spec))).training).toEqual(training);
   const other = client.startTraining(requestFor('straight', { ...spec, beta: 0.2 }));
   await expect(other).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
 });
 
-test('a worker that was given up for dead writes nothing', async () => {
+test('a worker whose work was given to another one writes nothing', async () => {
   const before = await queue(requestFor('stale', spec));
   const { name } = before.training;
-  const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
+  const stale = new PairwiseError('STALE_ATTEMPT', 'the work belongs to another process');
   for (const ownedUntil of [0, 1, 2, 2]) {
     let writes = 0;
     const fence = () => ((writes += 1) > ownedUntil ? Promise.reject(stale) : Promise.resolve());
     const attempt: Attempt = { id: 'stale', step: (_name, work) => work(new AbortController().signal), fence };
-    await expect(train(trainer, name, attempt)).rejects.toBe(stale);
+    await expect(train(deps, name, attempt)).rejects.toBe(stale);
   }
-  // What it wrote while the work was its own: the beginning, a checkpoint, an evaluation.
-  const { state, step, latestCheckpoint } = (await trainer.trainings.get(name)).training;
+  // What it wrote while it owned the work: the start, a checkpoint, an evaluation.
+  const { state, step, latestCheckpoint } = (await deps.trainings.get(name)).training;
   expect([before.training.state, state, step]).toEqual([TrainingState.QUEUED, TrainingState.RUNNING, 0]);
   expect(latestCheckpoint).toBe(`${name}/checkpoints/checkpoint-0`);
-  expect((await trainer.trainings.points(name, 0n, 10)).map(({ point }) => point.step)).toEqual([0]);
+  expect((await deps.trainings.points(name, 0n, 10)).map(({ point }) => point.step)).toEqual([0]);
 });
 
-test('a training is deleted once it has ended, with its checkpoints', async () => {
+test('an ended training is deleted with its checkpoints', async () => {
   const { name } = (await client.startTraining(requestFor('deleted', spec))).training!;
   await expect(client.deleteTraining({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
   const { latestCheckpoint } = await untilEnded(name);

@@ -1,42 +1,38 @@
-import { TrainingServiceService, TrainingState, type Training, type WatchTrainingResponse } from '@pairwise/api';
+import { TrainingServiceService, TrainingState, type Training } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseName, readPage, service, type Service } from '@pairwise/rpc';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Peers } from './peers.ts';
 import { startTraining } from './start.ts';
-import { hasEnded, type TrainingRecord, type Trainings } from './trainings.ts';
+import { hasEnded, type TrainingRecord } from './trainings/record.ts';
+import type { Trainings } from './trainings/trainings.ts';
+import { watchTraining } from './trainings/watch.ts';
 
-/** What the handlers work with. */
-export interface TrainingParts {
+export interface TrainingDeps {
   trainings: Trainings;
   peers: Peers;
   numericsProfile: string;
-  /** Enqueues the work of a training's attempt; doing so again changes nothing. */
+  /** Enqueues the work of a training's attempt unless it is enqueued. */
   enqueue: (record: TrainingRecord) => Promise<void>;
-  /** Asks for the work of a training's attempt to be cancelled when the transaction is committed. */
+  /** Cancels the work of a training's attempt, as part of the transaction. */
   cancel: (record: TrainingRecord, tx: Queries) => Promise<void>;
 }
 
 const pattern = 'projects/{project}/trainings/{training}';
-const pollMs = 200;
-const quietMs = 15_000;
-/** Metric points read at a time. */
-const pageSize = 500;
 
 /** TrainingService; `proto/pairwise/v1/training.proto` documents each method. */
-export function trainingService(parts: TrainingParts): Service {
-  const { trainings } = parts;
+export function trainingService(deps: TrainingDeps): Service {
+  const { trainings } = deps;
   return service(TrainingServiceService, {
     startTraining: async (request, context) => {
-      const record = await startTraining(parts, request, context);
-      if (!hasEnded(record.training)) await parts.enqueue(record);
+      const record = await startTraining(deps, request, context);
+      if (!hasEnded(record.training)) await deps.enqueue(record);
       return { training: record.training };
     },
     getTraining: async ({ name }) => ({ training: (await trainings.get(named(name))).training }),
     watchTraining: ({ name, afterSequence }, { signal }) =>
-      watch(trainings, named(name), positionOf(afterSequence), signal),
-    cancelTraining: async ({ name }) => ({ training: await cancel(parts, named(name)) }),
+      watchTraining(trainings, named(name), positionOf(afterSequence), signal),
+    cancelTraining: async ({ name }) => ({ training: await cancel(deps, named(name)) }),
     deleteTraining: async ({ name }) => {
       await trainings.remove(named(name));
       return {};
@@ -65,7 +61,7 @@ function positionOf(afterSequence: bigint): bigint {
   throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'after_sequence' });
 }
 
-async function cancel({ trainings, cancel: cancelWork }: TrainingParts, name: string): Promise<Training> {
+async function cancel({ trainings, cancel: cancelWork }: TrainingDeps, name: string): Promise<Training> {
   const changed = await trainings.change(name, async (record, tx) => {
     if (hasEnded(record.training) || record.training.state === TrainingState.CANCELLING) return false;
     record.training.state = TrainingState.CANCELLING;
@@ -74,32 +70,4 @@ async function cancel({ trainings, cancel: cancelWork }: TrainingParts, name: st
     return true;
   });
   return changed.training;
-}
-
-/** Every metric point after `after` in order, and the training whenever it has changed, the ended one last. */
-async function* watch(
-  trainings: Trainings,
-  name: string,
-  after: bigint,
-  signal: AbortSignal,
-): AsyncGenerator<WatchTrainingResponse> {
-  let sequence = after;
-  let seen = '';
-  let saidAt = 0;
-  while (!signal.aborted) {
-    // The training is read before its points, so that those of an ended one are complete.
-    const { training, etag } = await trainings.get(name);
-    const points = await trainings.points(name, sequence, pageSize);
-    for (const { sequence: position, point } of points) {
-      sequence = position;
-      yield { payload: { $case: 'metrics', value: point }, sequence };
-    }
-    if (points.length === pageSize) continue;
-    if (etag !== seen || Date.now() - saidAt > quietMs) {
-      [seen, saidAt] = [etag, Date.now()];
-      yield { payload: { $case: 'training', value: training }, sequence };
-    }
-    if (hasEnded(training)) return;
-    await sleep(pollMs);
-  }
 }

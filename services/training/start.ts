@@ -11,9 +11,10 @@ import { PairwiseError } from '@pairwise/errors';
 import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
 import { checkStepCount, engineVersion, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
-import type { TrainingRecord, Trainings } from './trainings.ts';
+import type { TrainingRecord } from './trainings/record.ts';
+import type { Trainings } from './trainings/trainings.ts';
 
-/** Checks a request and stores the training, or queues the one that failed or was cancelled again. */
+/** Checks a request and stores its training, or queues it again if it failed or was cancelled. Throws as the API says. */
 export async function startTraining(
   { trainings, peers, numericsProfile }: { trainings: Trainings; peers: Peers; numericsProfile: string },
   request: StartTrainingRequest,
@@ -30,12 +31,12 @@ export async function startTraining(
   }
   await inField('model', peers.model.getModel({ name: request.model }, options));
   const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
-  // Of these pairs some may be held out, which makes no more steps.
+  // An upper bound: pairs that are held out only make fewer steps.
   checkStepCount(encoding!.pairCount, hyperparameters, 'spec');
-  await needComplete(peers, 'coverage', request.coverage, options);
+  await checkComplete(peers, 'coverage', request.coverage, options);
   if (evaluation?.$case === 'evalEncoding') {
     await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
-    await needComplete(peers, 'eval_coverage', request.evalCoverage, options);
+    await checkComplete(peers, 'eval_coverage', request.evalCoverage, options);
   }
   const now = new Date();
   const training = Training.create({
@@ -50,10 +51,10 @@ export async function startTraining(
   return trainings.ensure(training, { ...request, trainingId: id });
 }
 
-async function needComplete(peers: Peers, field: string, name: string, options: CallOptions): Promise<void> {
+async function checkComplete(peers: Peers, field: string, name: string, options: CallOptions): Promise<void> {
   const { coverage } = await inField(field, peers.reference.getCoverage({ name }, options));
   if (coverage!.state === CoverageState.COMPLETE) return;
-  const message = `${field}: '${name}' is not complete; EnsureLogps computes what it lacks`;
+  const message = `${field}: '${name}' is not complete; call EnsureLogps and wait until it is`;
   throw new PairwiseError('MISSING_LOGPS', message, { field, metadata: { name } });
 }
 

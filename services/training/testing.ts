@@ -23,14 +23,14 @@ const parent = 'projects/default';
 export const names = {
   model: `${parent}/models/tiny`,
   encoding: `${parent}/encodings/pairs`,
-  /** One of more pairs than any data set has. */
+  /** An encoding with more pairs than any dataset has. */
   endless: `${parent}/encodings/endless`,
   coverage: `${parent}/coverages/whole`,
-  /** One that is still being computed. */
+  /** A coverage that is still being computed. */
   begun: `${parent}/coverages/begun`,
 };
 
-/** A request for a training on the tiny setting. */
+/** A request for a training of the tiny model. */
 export function requestFor(trainingId: string, spec: Parameters<typeof TrainingSpec.fromPartial>[0] = {}) {
   const { model, encoding, coverage } = names;
   const evaluation = { $case: 'evalFraction' as const, value: 0.2 };
@@ -45,7 +45,7 @@ function tinyPair(_: unknown, n: number): EncodedPair {
   return { pairDigest: digestOf(Buffer.from(`pair ${n}`)), prompt, chosen, rejected, ...digests };
 }
 
-/** What takes the place of the other services: a tiny model in the store, pairs, and their logps under that model. */
+/** Stand-ins for the other services: a tiny model in the store, pairs, and their logps under that model. */
 export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers> {
   writeTinyModel(folder);
   const files = await Promise.all(

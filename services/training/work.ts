@@ -1,6 +1,6 @@
 import { work } from '@pairwise/durable';
 
-/** One attempt of a training; executed by a worker, which owns an accelerator. */
+/** One attempt of a training. Workers execute it, since they own the accelerators. */
 export const trainWork = work<{ training: string }>('train', 'accelerator');
 
 /** The id of the work of a training's attempt. */

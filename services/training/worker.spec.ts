@@ -10,12 +10,12 @@ import { trainWork } from './work.ts';
 
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 
-test('a worker that is to exit when idle does what is queued and then ends in good order', async () => {
+test('with PAIRWISE_EXIT_WHEN_IDLE a worker does what is queued and then stops gracefully', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-worker-'));
   const { url } = await testDatabase();
   const durable = await startDurable({ url, schema: 'training', log: silent });
   const ids = ['first', 'second'];
-  // There are no such trainings: each ends by saying so.
+  // These trainings do not exist, so each work fails.
   for (const id of ids) await durable.enqueue(trainWork, id, { training: `projects/default/trainings/${id}` });
   const environment = { DATABASE_URL: url, PAIRWISE_DATA: folder, PAIRWISE_EXIT_WHEN_IDLE: 'true' };
   const worker = spawn(process.execPath, [join(import.meta.dirname, 'worker.ts')], {

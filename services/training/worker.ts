@@ -9,9 +9,9 @@ import { engineVersion } from '@pairwise/training';
 import { readWorkerConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
-import { openPolicies } from './policy.ts';
-import { train } from './train.ts';
-import { openTrainings } from './trainings.ts';
+import { openPolicies } from './train/policy.ts';
+import { train } from './train/train.ts';
+import { openTrainings } from './trainings/trainings.ts';
 import { trainWork } from './work.ts';
 
 logCrashes('training-worker');

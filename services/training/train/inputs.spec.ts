@@ -10,9 +10,9 @@ import { openClient, service, startServer, type CallContext } from '@pairwise/rp
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { gatherInputs, isHeldOut, readPairs } from './inputs.ts';
-import type { Peers } from './peers.ts';
 import type { Objective } from '@pairwise/training';
-import { checkFirstLoss } from './train.ts';
+import type { Peers } from '../peers.ts';
+import { checkFirstLoss } from './firstLoss.ts';
 
 let folder: string;
 let blobs: BlobStore;
@@ -27,7 +27,7 @@ const pairs = Array.from({ length: 40 }, (_, n): EncodedPair => {
   const digests = { chosenDigest: responseDigest(prompt, chosen), rejectedDigest: responseDigest(prompt, rejected) };
   return { pairDigest: digestOf(Buffer.from(`pair ${n}`)), prompt, chosen, rejected, ...digests };
 });
-/** Logps that say which response they belong to. */
+/** Logps from which the response can be recognized. */
 const logpsOf = (pair: EncodedPair) => [
   { responseDigest: pair.chosenDigest, tokenLogps: [-pair.prompt[0]!, -0.25] },
   { responseDigest: pair.rejectedDigest, tokenLogps: [-pair.prompt[0]!, -0.5, -0.25] },
@@ -40,7 +40,7 @@ async function gather(covered: readonly EncodedPair[], evalFraction = 0) {
     model: { getModel: () => Promise.resolve({ model: { files: [] } }) },
     dataset: { getEncoding: () => Promise.resolve({ encoding: { shardDigests: shards } }) },
     reference: {
-      // In an order of its own: what belongs together is told by the digests.
+      // In another order than the pairs: only digests say what belongs together.
       async *readLogps() {
         yield* await Promise.resolve(covered.flatMap(logpsOf).reverse());
       },
@@ -65,7 +65,7 @@ test('each response gets the reference logps of its own digest', async () => {
   });
 });
 
-test('a response that the coverage lacks is an error, never computed on the side', async () => {
+test('a response that the coverage lacks is an error, and is not computed here', async () => {
   await expect(gather(pairs.slice(1))).rejects.toMatchObject({ reason: 'MISSING_LOGPS' });
 });
 
@@ -74,13 +74,13 @@ test('the digest of a pair decides whether it is held out, whatever else is in t
   const held = pairs.filter(({ pairDigest }) => isHeldOut(pairDigest, 0.25));
   expect(read.evalPairs.map(({ prompt }) => prompt[0])).toEqual(held.map(({ prompt }) => prompt[0]));
   expect(read.pairs.length + read.evalPairs.length).toBe(40);
-  // Of 4000 digests a quarter, with a standard deviation of 27; six of them are beyond chance.
+  // A quarter of 4000 digests, with a standard deviation of 27: six of those cannot be chance.
   const many = Array.from({ length: 4000 }, (_, n) => isHeldOut(digestOf(Buffer.from(`${n}`)), 0.25));
   expect(Math.abs(many.filter(Boolean).length - 1000)).toBeLessThan(6 * 27);
   expect(pairs.some(({ pairDigest }) => isHeldOut(pairDigest, 0))).toBe(false);
 });
 
-test('holding out everything leaves nothing to train on, and says so', async () => {
+test('holding out every pair is an error', async () => {
   await expect(gather(pairs, 1)).rejects.toMatchObject({ reason: 'EMPTY_DATASET', field: 'encoding' });
 });
 

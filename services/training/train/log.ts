@@ -1,8 +1,8 @@
-import type { Metrics } from '@pairwise/training';
 import { activeRun, record } from '@pairwise/telemetry';
+import type { Metrics } from '@pairwise/training';
 
-/** Exports the figures of a step or an evaluation as gauges of the run; a training that belongs to no run has none. */
-export function tell(split: 'train' | 'eval', values: Metrics): void {
+/** Exports the metrics of a step or an evaluation as gauges of the active run. Outside of a run it does nothing. */
+export function logMetrics(split: 'train' | 'eval', values: Metrics): void {
   const run = activeRun();
   if (run === undefined) return;
   const prefix = split === 'eval' ? 'eval_' : '';

@@ -1,0 +1,11 @@
+import type { BlobStore } from '@pairwise/store';
+import type { Peers } from '../peers.ts';
+import type { Trainings } from '../trainings/trainings.ts';
+import type { Policies } from './policy.ts';
+
+export interface TrainDeps {
+  blobs: BlobStore;
+  trainings: Trainings;
+  peers: Peers;
+  policies: Policies;
+}

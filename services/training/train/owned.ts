@@ -1,0 +1,37 @@
+import type { Checkpoint, TrainingState } from '@pairwise/api';
+import type { Queries } from '@pairwise/database';
+import type { Attempt } from '@pairwise/durable';
+import type { TrainingRecord } from '../trainings/record.ts';
+import type { Trainings } from '../trainings/trainings.ts';
+
+/** A training in the hands of one attempt. Once the work belongs to another attempt, every write throws STALE_ATTEMPT. */
+export interface OwnedTraining {
+  name: string;
+  read(): Promise<TrainingRecord>;
+  /** Changes the training and its update time. `alter` returns false where there is nothing to change. */
+  change(alter: (record: TrainingRecord, tx: Queries) => Promise<boolean> | boolean): Promise<void>;
+  /** Ends the training unless it has ended. */
+  end(state: TrainingState, error?: unknown): Promise<void>;
+  /** A checkpoint by its resource name. Throws NOT_FOUND. */
+  checkpoint(name: string): Promise<Checkpoint>;
+}
+
+/** The training `name` in the hands of `attempt`. */
+export function ownTraining(trainings: Trainings, name: string, { fence }: Attempt): OwnedTraining {
+  return {
+    name,
+    read: () => trainings.get(name),
+    change: async (alter) => {
+      await trainings.change(name, async (record, tx) => {
+        await fence(tx);
+        if (!(await alter(record, tx))) return false;
+        record.training.updateTime = new Date();
+        return true;
+      });
+    },
+    end: async (state, error) => {
+      await trainings.end(name, state, error, fence);
+    },
+    checkpoint: (checkpoint) => trainings.checkpoint(checkpoint),
+  };
+}

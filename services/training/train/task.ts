@@ -1,0 +1,110 @@
+import { Checkpoint, MetricPoint } from '@pairwise/api';
+import { digestOf, type Digest } from '@pairwise/fingerprint';
+import { writeSafetensors } from '@pairwise/safetensors';
+import {
+  adapterTensors,
+  packState,
+  stepCount,
+  unpackState,
+  type DpoTask,
+  type Metrics,
+  type OptimizerState,
+  type TrainingPair,
+} from '@pairwise/training';
+import type { Split } from '../trainings/points.ts';
+import { heldOutFraction, hyperparametersOf } from '../trainings/record.ts';
+import type { TrainDeps } from './deps.ts';
+import { readPairs, type TrainingInputs } from './inputs.ts';
+import { logMetrics } from './log.ts';
+import type { OwnedTraining } from './owned.ts';
+import type { OpenPolicy } from './policy.ts';
+
+/** The step that a training has reached: a durable step's result. */
+export interface Reached {
+  step: number;
+}
+
+/** A training that is ready to continue: its pairs are in memory and its policy is on the accelerator. */
+export interface Task {
+  dpo: DpoTask;
+  policy: OpenPolicy;
+  evalPairs: readonly TrainingPair[];
+  /** Optimizer steps of the whole training. */
+  total: number;
+  /** The state of the last checkpoint. */
+  load(): Promise<OptimizerState>;
+  /** Saves a state as a checkpoint. */
+  save(state: OptimizerState): Promise<Reached>;
+  /** Whether a step has metrics of a split. */
+  hasMetrics(split: Split, step: number): Promise<boolean>;
+  /** Stores the metrics of a step at once, so that watchers see them; a repeated segment stores none twice. */
+  recordMetrics(split: Split, step: number, values: Metrics): Promise<void>;
+}
+
+/** Opens the policy of a training and reads its pairs. */
+export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: TrainingInputs): Promise<Task> {
+  const { request, training } = await owned.read();
+  const hyperparameters = hyperparametersOf(training);
+  const policy = await deps.policies.open(inputs.files, hyperparameters);
+  const { pairs, evalPairs } = await readPairs(deps.blobs, inputs, heldOutFraction(request));
+  const { config, layout } = policy;
+  const dpo: DpoTask = { config, layout, pairs, hyperparameters };
+  return {
+    dpo,
+    policy,
+    evalPairs,
+    total: stepCount(pairs.length, hyperparameters),
+    load: async () => {
+      const { latestCheckpoint } = (await owned.read()).training;
+      const { digest } = await owned.checkpoint(latestCheckpoint);
+      return unpackState(await deps.blobs.get(digest as Digest), layout);
+    },
+    save: (state) => saveCheckpoint(deps, owned, dpo, state),
+    hasMetrics: (split, step) => deps.trainings.hasPoint(owned.name, split, step),
+    recordMetrics: (split, step, values) => recordMetrics(deps, owned, dpo, { split, step, values }),
+  };
+}
+
+async function saveCheckpoint(
+  { blobs, trainings }: TrainDeps,
+  { name, change }: OwnedTraining,
+  { layout, hyperparameters }: DpoTask,
+  state: OptimizerState,
+): Promise<Reached> {
+  const { digest, sizeBytes } = await blobs.put(packState(state));
+  const adapterDigest = digestOf(writeSafetensors(adapterTensors(layout, state.parameters)));
+  await change(async ({ training, request }, tx) => {
+    const checkpoint = Checkpoint.create({
+      name: `${name}/checkpoints/checkpoint-${state.step}`,
+      step: state.step,
+      digest,
+      sizeBytes: BigInt(sizeBytes),
+      adapterDigest,
+      model: request.model,
+      lora: hyperparameters.tuning.value,
+      encoding: request.encoding,
+      createTime: new Date(),
+    });
+    await trainings.addCheckpoint(tx, name, checkpoint, hyperparameters.saveTotalLimit);
+    training.latestCheckpoint = checkpoint.name;
+    return true;
+  });
+  return { step: state.step };
+}
+
+async function recordMetrics(
+  { trainings }: TrainDeps,
+  { name, change }: OwnedTraining,
+  { pairs, hyperparameters }: DpoTask,
+  { split, step, values }: { split: Split; step: number; values: Metrics },
+): Promise<void> {
+  // Counted in steps, not pairs, since the last batch of an epoch may be smaller.
+  const epoch = step / Math.ceil(pairs.length / hyperparameters.batchSize);
+  const point = MetricPoint.create({ step, epoch, time: new Date(), values });
+  await change(async ({ training }, tx) => {
+    await trainings.addPoint(tx, name, split, point);
+    training.step = Math.max(training.step, step);
+    return true;
+  });
+  logMetrics(split, values);
+}
