@@ -4,7 +4,7 @@ import { storeVariables } from '@pairwise/store';
 
 const common = ['DATABASE_URL', ...storeVariables, 'PAIRWISE_DEVICE'] as const;
 
-/** Reads the configuration of the process that serves. Throws INVALID_ARGUMENT with every problem at once. */
+/** Reads the configuration of the service. Throws INVALID_ARGUMENT with all problems at once. */
 export function readConfig(environment: Record<string, string | undefined>, look?: Look) {
   return readEnvironment(
     { PAIRWISE_LISTEN: '127.0.0.1:7412', ...environment },
@@ -13,7 +13,7 @@ export function readConfig(environment: Record<string, string | undefined>, look
   );
 }
 
-/** Reads the configuration of a worker. Throws INVALID_ARGUMENT with every problem at once. */
+/** Reads the configuration of a worker. Throws INVALID_ARGUMENT with all problems at once. */
 export function readWorkerConfig(environment: Record<string, string | undefined>, look?: Look) {
   return readEnvironment(environment, [...common, 'PAIRWISE_HEALTH_LISTEN', 'PAIRWISE_THREADS'], look);
 }

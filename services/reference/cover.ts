@@ -1,17 +1,16 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
 import type { Attempt, Durable } from '@pairwise/durable';
 import type { Digest } from '@pairwise/fingerprint';
-import { unpackPairs, type EncodedPair } from '@pairwise/preference';
+import { unpackPairs } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
-import type { Coverages } from './coverages.ts';
+import type { CoverageRecord, Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { planUnits, responsesOf, type Unit } from './plan.ts';
 import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
 
-/** What the workflow of a coverage works with. */
-export interface Covering {
+export interface CoverDeps {
   blobs: BlobStore;
   coverages: Coverages;
   logps: Logps;
@@ -19,65 +18,68 @@ export interface Covering {
   durable: Durable;
 }
 
-/** Sees a coverage through: plans its units, has the workers compute them, and ends it. */
-export async function cover(covering: Covering, input: CoverInput, { step }: Attempt): Promise<void> {
-  const { coverages, durable } = covering;
-  const end = async (state: CoverageState, error?: unknown) => {
-    await coverages.end(input.coverage, state, { error, attempt: input.attempt });
-  };
+/** Takes a coverage to its end: plans its units, waits until the workers have computed them, and ends it. */
+export async function cover(deps: CoverDeps, input: CoverInput, { step }: Attempt): Promise<void> {
+  const { coverages, durable } = deps;
+  const { coverage: name, attempt } = input;
   try {
-    const ids = await step('plan', () => planCoverage(covering, input));
+    const ids = await step('plan', () => planCoverage(deps, input));
     await step('compute', async (signal) => {
       for (const id of ids) {
         signal.throwIfAborted();
         await durable.result(computeWork, id);
       }
     });
-    await step('complete', () => end(CoverageState.COMPLETE));
+    await step('complete', async () => {
+      await coverages.end(name, { state: CoverageState.COMPLETE, attempt });
+    });
   } catch (error) {
-    await step('fail', () => end(CoverageState.FAILED, error), { evenIfCancelled: true });
+    const fail = async () => {
+      await coverages.end(name, { state: CoverageState.FAILED, error, attempt });
+    };
+    await step('fail', fail, { evenIfCancelled: true });
   }
 }
 
-/** Counts what is there and enqueues a unit of work for what is not; returns the units' ids. */
-async function planCoverage(covering: Covering, { coverage: name, attempt }: CoverInput): Promise<string[]> {
-  const { blobs, coverages, logps, peers, durable } = covering;
+/** Counts the responses that are in the store, and enqueues units for the rest. Returns the ids of the units' work. */
+async function planCoverage(deps: CoverDeps, { coverage: name, attempt }: CoverInput): Promise<string[]> {
+  const { coverages, peers, durable } = deps;
   const record = await coverages.get(name);
   const { model } = await peers.model.getModel({ name: record.coverage.model });
-  const fingerprint = record.coverage.referenceFingerprint as Digest;
-  const responses = new Set<Digest>();
-  const present = new Set<Digest>();
-  const units: Unit[] = [];
-  for (const shard of record.shards) {
-    const pairs = unpackPairs(await blobs.get(shard));
-    const own = responsesOf(pairs);
-    for (const response of own) responses.add(response);
-    for (const response of await logps.present(fingerprint, own)) present.add(response);
-    units.push(...planUnits(shard, pairs, present, Number(model!.parameterCount)));
-  }
-  await coverages.change(name, ({ coverage, attempt: now }) => {
-    // It may have been cancelled and begun again.
-    if (now !== attempt) return false;
-    coverage.responseCount = responses.size;
-    coverage.reusedCount = present.size;
+  const { units, responseCount, presentCount } = await plan(deps, record, Number(model!.parameterCount));
+  await coverages.change(name, ({ coverage, attempt: current }) => {
+    // The coverage may have been cancelled and started again.
+    if (current !== attempt) return false;
+    coverage.responseCount = responseCount;
+    coverage.reusedCount = presentCount;
     coverage.computedCount = 0;
     coverage.updateTime = new Date();
     return true;
   });
-  count('pairwise.reference.hits', present.size, {});
-  count('pairwise.reference.misses', responses.size - present.size, {});
+  count('pairwise.reference.hits', presentCount, {});
+  count('pairwise.reference.misses', responseCount - presentCount, {});
   const files = model!.files.map((file) => FileInfo.toJSON(file));
+  const referenceFingerprint = record.coverage.referenceFingerprint as Digest;
   return Promise.all(
     units.map(async (unit) => {
       const id = `${name}/${attempt}/${unit.shard}/${unit.start}`;
-      const input: ComputeInput = { coverage: name, referenceFingerprint: fingerprint, files, unit };
+      const input: ComputeInput = { coverage: name, referenceFingerprint, files, unit };
       await durable.enqueue(computeWork, id, input);
       return id;
     }),
   );
 }
 
-/** The pairs of a unit. */
-export async function unitPairs(blobs: BlobStore, { shard, start, end: to }: Unit): Promise<EncodedPair[]> {
-  return unpackPairs(await blobs.get(shard)).slice(start, to);
+async function plan({ blobs, logps }: CoverDeps, { coverage, shards }: CoverageRecord, parameterCount: number) {
+  const responses = new Set<Digest>();
+  const present = new Set<Digest>();
+  const units: Unit[] = [];
+  for (const shard of shards) {
+    const pairs = unpackPairs(await blobs.get(shard));
+    const own = responsesOf(pairs);
+    for (const response of own) responses.add(response);
+    for (const response of await logps.present(coverage.referenceFingerprint as Digest, own)) present.add(response);
+    units.push(...planUnits(shard, pairs, present, parameterCount));
+  }
+  return { units, responseCount: responses.size, presentCount: present.size };
 }

@@ -29,7 +29,7 @@ const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const peers = openPeers(config, log);
 durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
-// A coverage mostly waits for its units, so this process sees many through.
+// A coverage mostly waits for its units, so one process executes many.
 await durable.launch({ [coverWork.queue]: 20 }, { version, engineVersion });
 
 const server = await startServer({
@@ -43,7 +43,7 @@ const server = await startServer({
       logps,
       peers,
       numericsProfile: profile,
-      begin: ({ coverage: { name }, attempt }) =>
+      enqueue: ({ coverage: { name }, attempt }) =>
         durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt }),
     }),
     diagnosticsService({

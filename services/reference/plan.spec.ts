@@ -6,7 +6,7 @@ import { somePairs } from './testing.ts';
 const shard = digestOf(Buffer.from('shard'));
 const none: ReadonlySet<Digest> = new Set();
 
-test('units hold every pair once, in order, and no more than so many', () => {
+test('units hold every pair once, in order, and at most 256 each', () => {
   const pairs = somePairs(0, 1000);
   const units = planUnits(shard, pairs, none, 1);
   expect(units.map(({ start, end }) => [start, end])).toEqual([
@@ -17,15 +17,15 @@ test('units hold every pair once, in order, and no more than so many', () => {
   ]);
 });
 
-test('the larger the model, the smaller the units; a pair that is too much alone is a unit of its own', () => {
+test('a larger model makes smaller units, and a pair that exceeds the limit alone is a unit', () => {
   const pairs = somePairs(0, 10);
-  // Six tokens a pair, and 1e12 multiply-adds a unit.
+  // A pair has 6 tokens, and a unit at most 1e12 multiply-adds.
   expect(planUnits(shard, pairs, none, 1e12 / 18).map(({ start, end }) => end - start)).toEqual([3, 3, 3, 1]);
   expect(planUnits(shard, pairs, none, 1e12)).toHaveLength(10);
   expect(planUnits(shard, [], none, 1)).toEqual([]);
 });
 
-test('units without anything missing are left out; the others keep their bounds', () => {
+test('units whose responses are all present are left out, and the others keep their bounds', () => {
   const pairs = somePairs(0, 600);
   const present = new Set(responsesOf(pairs.slice(256, 600)));
   expect(planUnits(shard, pairs, present, 1).map(({ start, end }) => [start, end])).toEqual([[0, 256]]);

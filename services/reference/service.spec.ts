@@ -18,14 +18,14 @@ import type { EncodedPair } from '@pairwise/preference';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { compute, type Computing } from './compute.ts';
+import { compute, type ComputeDeps } from './compute.ts';
 import { cover } from './cover.ts';
 import { openCoverages } from './coverages.ts';
 import { openLogps } from './logps.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';
 import { responsesOf } from './plan.ts';
-import { referenceService } from './service.ts';
+import { referenceService, type ReferenceDeps } from './service.ts';
 import { logpsOf, someEncoding, someModel, somePairs } from './testing.ts';
 import { computeWork, coverWork } from './work.ts';
 
@@ -35,9 +35,9 @@ const parent = 'projects/default';
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 const resources = new Map<string, Model | Encoding>();
 let folder: string;
-let [blobs, database, durable, computing] = [] as unknown as [BlobStore, Database, Durable, Computing];
+let [blobs, database, durable, deps] = [] as unknown as [BlobStore, Database, Durable, ComputeDeps];
 let [server, client] = [] as unknown as [RunningServer, Client<typeof ReferenceServiceService>];
-/** The pairs that the stand-in was asked for, and what it does first. */
+/** The pairs that the stand-in for the model was asked for, and what it does before it answers. */
 let asked: EncodedPair[] = [];
 let before: () => Promise<void> = () => Promise.resolve();
 
@@ -66,13 +66,13 @@ beforeAll(async () => {
     },
     close: () => Promise.resolve(),
   };
-  computing = { blobs, coverages, logps, reference, log: silent as unknown as Computing['log'] };
+  deps = { blobs, coverages, logps, reference, log: silent as unknown as ComputeDeps['log'] };
   durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
-  durable.execute(computeWork, (input, attempt) => compute(computing, input, attempt));
+  durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
   await durable.launch({ [coverWork.queue]: 20, [computeWork.queue]: 2 });
-  const begin: Parameters<typeof referenceService>[0]['begin'] = ({ coverage: { name }, attempt }) =>
+  const enqueue: ReferenceDeps['enqueue'] = ({ coverage: { name }, attempt }) =>
     durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt });
-  const services = [referenceService({ blobs, coverages, logps, peers, numericsProfile: 'test', begin })];
+  const services = [referenceService({ blobs, coverages, logps, peers, numericsProfile: 'test', enqueue })];
   server = await startServer({ address: '127.0.0.1:0', log: silent, services });
   client = openClient(ReferenceServiceService, server);
 });
@@ -124,7 +124,7 @@ test('every response is computed once, whichever encodings it is in, and read in
   expect((await read(other)).map(([response]) => response)).toEqual(responsesOf(second));
 });
 
-test('what is complete is not begun again; under another model it is another coverage', async () => {
+test('a complete coverage is not computed again, and another model makes another coverage', async () => {
   const request = await requestFor('again', [somePairs(0, 4)]);
   const complete = await untilEnded((await client.ensureLogps(request)).coverage!);
   expect((await client.ensureLogps(request)).coverage).toEqual(complete);
@@ -133,7 +133,7 @@ test('what is complete is not begun again; under another model it is another cov
   expect(under.name).not.toBe(complete.name);
 });
 
-test('pairs that share responses ask for each once', async () => {
+test('a response that several pairs share is computed once', async () => {
   const [pair, turned] = [somePairs(7, 8)[0]!, somePairs(7, 8)[0]!];
   [turned.chosen, turned.rejected] = [pair.rejected, pair.chosen];
   [turned.chosenDigest, turned.rejectedDigest] = [pair.rejectedDigest, pair.chosenDigest];
@@ -141,12 +141,12 @@ test('pairs that share responses ask for each once', async () => {
   expect(await untilEnded(coverage!)).toMatchObject({ responseCount: 2, computedCount: 2, computedTokenCount: 5n });
 });
 
-test('a cancelled coverage keeps what is computed, says what is missing, and is begun again on demand', async () => {
+test('a cancelled coverage keeps what is computed, reports what is missing, and starts again on demand', async () => {
   const started = Promise.withResolvers<undefined>();
-  const goOn = Promise.withResolvers<undefined>();
+  const proceed = Promise.withResolvers<undefined>();
   before = () => {
     started.resolve(undefined);
-    return goOn.promise;
+    return proceed.promise;
   };
   const request = await requestFor('cancelled', [somePairs(0, 10)]);
   const { coverage } = await client.ensureLogps(request);
@@ -154,44 +154,44 @@ test('a cancelled coverage keeps what is computed, says what is missing, and is 
   expect((await client.cancelCoverage({ name: coverage!.name })).coverage?.state).toBe(CoverageState.CANCELLED);
   expect(await untilEnded(coverage!)).toMatchObject({ state: CoverageState.CANCELLED });
   await expect(read(coverage!)).rejects.toMatchObject({ reason: 'MISSING_LOGPS' });
-  goOn.resolve(undefined);
+  proceed.resolve(undefined);
   const again = await untilEnded((await client.ensureLogps(request)).coverage!);
   expect(again).toMatchObject({ name: coverage!.name, state: CoverageState.COMPLETE, responseCount: 20 });
   expect(again.computedCount + again.reusedCount).toBe(20);
   expect((await client.cancelCoverage({ name: again.name })).coverage?.state).toBe(CoverageState.COMPLETE);
 });
 
-test('a model that gives no numbers fails the coverage, with the reason', async () => {
-  before = () => Promise.reject(new PairwiseError('NON_FINITE', 'the model gives no numbers'));
+test('a model whose logps are not finite fails the coverage, with the reason', async () => {
+  before = () => Promise.reject(new PairwiseError('NON_FINITE', 'the logps are not finite'));
   const request = await requestFor('broken', [somePairs(0, 2)]);
   const failed = await untilEnded((await client.ensureLogps(request)).coverage!);
   expect(failed.state).toBe(CoverageState.FAILED);
-  expect(failed.error?.message).toBe('the model gives no numbers');
+  expect(failed.error?.message).toBe('the logps are not finite');
   before = () => Promise.resolve();
   expect((await untilEnded((await client.ensureLogps(request)).coverage!)).state).toBe(CoverageState.COMPLETE);
 });
 
-test('a worker that was given up for dead writes nothing', async () => {
+test('a worker whose work was given to another one writes nothing', async () => {
   const pairs = somePairs(0, 3);
   const request = await requestFor('stale', [pairs]);
-  const coverage = await computing.coverages.ensure(
+  const coverage = await deps.coverages.ensure({
     parent,
-    resources.get(request.model) as Model,
-    resources.get(request.encoding) as Encoding,
-    'test',
-  );
+    model: resources.get(request.model) as Model,
+    encoding: resources.get(request.encoding) as Encoding,
+    numericsProfile: 'test',
+  });
   const { name, referenceFingerprint } = coverage.coverage;
   const unit = { shard: coverage.shards[0]!, start: 0, end: 3 };
   const input = { coverage: name, referenceFingerprint: referenceFingerprint as Digest, files: [], unit };
   const attempt: Attempt = {
     id: 'stale',
     step: (_name, work) => work(new AbortController().signal),
-    fence: () => Promise.reject(new PairwiseError('STALE_ATTEMPT', 'it was given to another process')),
+    fence: () => Promise.reject(new PairwiseError('STALE_ATTEMPT', 'the work belongs to another process')),
   };
-  await expect(compute(computing, input, attempt)).rejects.toMatchObject({ reason: 'STALE_ATTEMPT' });
+  await expect(compute(deps, input, attempt)).rejects.toMatchObject({ reason: 'STALE_ATTEMPT' });
   expect(asked).toHaveLength(3);
-  expect(await computing.coverages.get(name)).toEqual(coverage);
-  expect(await computing.logps.present(input.referenceFingerprint, responsesOf(pairs))).toEqual(new Set());
+  expect(await deps.coverages.get(name)).toEqual(coverage);
+  expect(await deps.logps.present(input.referenceFingerprint, responsesOf(pairs))).toEqual(new Set());
 });
 
 test.each<[string, string, object, string]>([
@@ -206,7 +206,7 @@ test.each<[string, string, object, string]>([
   await expect(refused).rejects.toMatchObject({ reason, field, message: expect.stringContaining(text) as string });
 });
 
-test('a coverage that is not there is NOT_FOUND in every call', async () => {
+test('a coverage that does not exist is NOT_FOUND in every call', async () => {
   const name = `${parent}/coverages/none`;
   const missing = { reason: 'NOT_FOUND', field: 'name' };
   await expect(client.getCoverage({ name })).rejects.toMatchObject(missing);

@@ -1,50 +1,56 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { inField, parseName, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { CoverageRecord, Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { responsesOf } from './plan.ts';
 
-/** What the handlers work with. */
-export interface ReferenceParts {
+export interface ReferenceDeps {
   blobs: BlobStore;
   coverages: Coverages;
   logps: Logps;
   peers: Peers;
   numericsProfile: string;
-  /** Starts the workflow of a coverage's attempt; doing so again changes nothing. */
-  begin: (record: CoverageRecord) => Promise<void>;
+  /** Enqueues the work of a coverage's attempt unless it is enqueued. */
+  enqueue: (record: CoverageRecord) => Promise<void>;
 }
 
 const pollMs = 250;
+/** A coverage that has not changed is sent again after this time, so that connections stay open. */
 const quietMs = 15_000;
 
 /** ReferenceService; `proto/pairwise/v1/reference.proto` documents each method. */
-export function referenceService(parts: ReferenceParts): Service {
-  const { coverages, peers } = parts;
+export function referenceService(deps: ReferenceDeps): Service {
+  const { coverages, peers } = deps;
   return service(ReferenceServiceService, {
     ensureLogps: async ({ parent, model: modelName, encoding: encodingName }, context) => {
       parseName('projects/{project}', parent, 'parent');
       const { model } = await inField('model', peers.model.getModel({ name: modelName }, context));
       const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, context));
-      const record = await coverages.ensure(parent, model!, encoding!, parts.numericsProfile);
-      if (record.coverage.state === CoverageState.COMPUTING) await parts.begin(record);
-      // What is planned is counted there.
-      if (record.coverage.state === CoverageState.COMPLETE)
+      const record = await coverages.ensure({
+        parent,
+        model: model!,
+        encoding: encoding!,
+        numericsProfile: deps.numericsProfile,
+      });
+      if (record.coverage.state === CoverageState.COMPUTING) await deps.enqueue(record);
+      // The plan of an attempt counts its own hits and misses.
+      if (record.coverage.state === CoverageState.COMPLETE) {
         count('pairwise.reference.hits', record.coverage.responseCount, {});
+      }
       return { coverage: record.coverage };
     },
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
     watchCoverage: ({ name }, { signal }) => watch(coverages, named(name), signal),
     cancelCoverage: async ({ name }) => ({
-      coverage: (await coverages.end(named(name), CoverageState.CANCELLED)).coverage,
+      coverage: (await coverages.end(named(name), { state: CoverageState.CANCELLED })).coverage,
     }),
-    readLogps: ({ name }) => readLogps(parts, named(name)),
+    readLogps: ({ name }) => readLogps(deps, named(name)),
   });
 }
 
@@ -53,13 +59,14 @@ function named(name: string): string {
   return name;
 }
 
+/** Streams a coverage whenever it has changed, until it has ended. Throws NOT_FOUND. */
 async function* watch(coverages: Coverages, name: string, signal: AbortSignal): AsyncGenerator<{ coverage: Coverage }> {
   let seen = '';
-  let saidAt = 0;
+  let sentAt = 0;
   while (!signal.aborted) {
     const { coverage, etag } = await coverages.get(name);
-    if (etag !== seen || Date.now() - saidAt > quietMs) {
-      [seen, saidAt] = [etag, Date.now()];
+    if (etag !== seen || Date.now() - sentAt > quietMs) {
+      [seen, sentAt] = [etag, Date.now()];
       yield { coverage };
     }
     if (coverage.state !== CoverageState.COMPUTING) return;
@@ -67,10 +74,7 @@ async function* watch(coverages: Coverages, name: string, signal: AbortSignal): 
   }
 }
 
-async function* readLogps(
-  { blobs, coverages, logps }: ReferenceParts,
-  name: string,
-): AsyncGenerator<ReadLogpsResponse> {
+async function* readLogps({ blobs, coverages, logps }: ReferenceDeps, name: string): AsyncGenerator<ReadLogpsResponse> {
   const { coverage, shards } = await coverages.get(name);
   for (const shard of shards) {
     const responses = [...new Set(responsesOf(unpackPairs(await blobs.get(shard))))];

@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { digestBytes, type Digest } from '@pairwise/fingerprint';
 import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 
 /** log p of each token of a response under the reference, in nats. */
@@ -9,8 +9,8 @@ export interface ResponseLogps {
 }
 
 /**
- * A shard as safetensors: `token_logps` F32 [tokens], one response after the other, and, so that a shard can be read
- * without the index, `counts` I32 [responses] and `responses` U8 [responses, 32], their digests.
+ * A shard as safetensors: `token_logps` F32 [tokens], response after response. `counts` I32 [responses] and `responses`
+ * U8 [responses, 32], the digests, make a shard readable without the index.
  */
 export function packShard(entries: readonly ResponseLogps[]): Uint8Array {
   const tokenLogps = new Float32Array(entries.reduce((sum, entry) => sum + entry.tokenLogps.length, 0));
@@ -19,7 +19,7 @@ export function packShard(entries: readonly ResponseLogps[]): Uint8Array {
   entries.forEach((entry, index) => {
     tokenLogps.set(entry.tokenLogps, at);
     at += entry.tokenLogps.length;
-    digests.set(Buffer.from(entry.response.slice('sha256:'.length), 'hex'), index * 32);
+    digests.set(digestBytes(entry.response), index * 32);
   });
   const counts = Int32Array.from(entries, (entry) => entry.tokenLogps.length);
   return writeSafetensors([
@@ -29,7 +29,7 @@ export function packShard(entries: readonly ResponseLogps[]): Uint8Array {
   ]);
 }
 
-/** The values of a shard, response after response. Throws INVALID_FILE. */
+/** The `token_logps` of a shard. Throws INVALID_FILE. */
 export function unpackShard(bytes: Uint8Array): Float32Array {
   const values = readSafetensors(bytes).get('token_logps')?.data;
   if (values instanceof Float32Array) return values;

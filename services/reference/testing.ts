@@ -1,5 +1,5 @@
 import { Encoding, Model, ModelState } from '@pairwise/api';
-import { digestOf, type Digest } from '@pairwise/fingerprint';
+import { digestOf, hexOf, type Digest } from '@pairwise/fingerprint';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import type { ResponseLogps } from './shard.ts';
@@ -14,7 +14,7 @@ export function somePairs(from: number, to: number): EncodedPair[] {
   });
 }
 
-/** What takes the model's place: logps that tell which response they are of. */
+/** Stand-in for the model: logps from which the response can be recognized. */
 export function logpsOf({ prompt: [n], chosenDigest, rejectedDigest }: EncodedPair): ResponseLogps[] {
   return [
     { response: chosenDigest, tokenLogps: Float32Array.of(-n!, -0.25) },
@@ -22,16 +22,20 @@ export function logpsOf({ prompt: [n], chosenDigest, rejectedDigest }: EncodedPa
   ];
 }
 
-/** A model as the model service tells of it. */
+/** A model as the model service returns it. */
 export function someModel(id: string, state: ModelState = ModelState.READY): Model {
   const files = [{ path: 'model.safetensors', digest: digestOf(Buffer.from(id)), sizeBytes: 1n }];
   return Model.create({ name: `projects/default/models/${id}`, state, files, parameterCount: 1n });
 }
 
-/** An encoding of pairs as the dataset service tells of it, its shards in the store. */
+/** An encoding as the dataset service returns it, with its shards in the store. */
 export async function someEncoding(blobs: BlobStore, shards: readonly EncodedPair[][]): Promise<Encoding> {
   const shardDigests: Digest[] = [];
   for (const pairs of shards) shardDigests.push((await blobs.put(packPairs(pairs))).digest);
   const fingerprint = digestOf(Buffer.from(shardDigests.join()));
-  return Encoding.create({ name: `projects/default/encodings/${fingerprint.slice(7, 20)}`, fingerprint, shardDigests });
+  return Encoding.create({
+    name: `projects/default/encodings/${hexOf(fingerprint).slice(0, 13)}`,
+    fingerprint,
+    shardDigests,
+  });
 }
