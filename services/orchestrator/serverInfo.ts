@@ -4,7 +4,6 @@ import { maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
 import { ggufTypes } from './spec/targets.ts';
 
-/** The version of this build. */
 export const version = versionIn(new URL('package.json', import.meta.url));
 
 /** What this build supports. */

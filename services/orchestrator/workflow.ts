@@ -71,7 +71,7 @@ async function succeed({ runs }: RunDeps, name: string) {
 async function fail(deps: RunDeps, name: string, error: unknown, signal: AbortSignal) {
   const reason = error instanceof PairwiseError ? error.reason : 'INTERNAL';
   const cancelled = reason === 'CANCELLED';
-  // Whatever ended the run, nothing needs its work at the peers any more. After ALREADY_EXISTS there is none: the
+  // Whatever ended the run, nothing needs its work at the peers any more. After ALREADY_EXISTS nothing is cancelled: the
   // resource merely has the run's name and belongs to something else.
   const notStopped = reason === 'ALREADY_EXISTS' ? [] : await cancelPeers(deps, await deps.runs.get(name), signal);
   const status = statusOf(error);

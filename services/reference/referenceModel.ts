@@ -15,7 +15,7 @@ export interface ReferenceModel {
    * signal's reason between micro-batches, and NON_FINITE.
    */
   logps(filesJson: readonly unknown[], pairs: readonly EncodedPair[], signal: AbortSignal): Promise<ResponseLogps[]>;
-  /** Closes the model that is open. */
+  /** Closes the model that is open, if any. */
   close(): Promise<void>;
 }
 

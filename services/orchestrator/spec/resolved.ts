@@ -2,7 +2,7 @@ import type { ExportTarget, ModelSource, Run, RunSpec, TruncationMode } from '@p
 import { PairwiseError } from '@pairwise/errors';
 import type { Hyperparameters } from '@pairwise/training';
 
-/** A `RunSpec` with every default filled in. A run stores it as `resolved_spec`, and its stages read nothing else. */
+/** A `RunSpec` with every default filled in. A run stores it as `resolved_spec`, and its stages read it. */
 export interface ResolvedSpec extends RunSpec {
   model: ResolvedSource;
   training: ResolvedTraining;

@@ -20,7 +20,7 @@ export interface OpenPolicy {
 export interface Policies {
   /** The policy of a model, given its files as proto JSON, for these adapter and loss settings. Closes any other first. */
   open(filesJson: readonly unknown[], settings: Hyperparameters): Promise<OpenPolicy>;
-  /** Closes the policy that is open. */
+  /** Closes the policy that is open, if any. */
   close(): Promise<void>;
 }
 
