@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { add, graphBuilder } from '@pairwise/onnx';
+import { graphBuilder, ops } from '@pairwise/onnx';
 import { sessionHolder, type Opening, type Session } from './index.ts';
 
 function adding(amount: number) {
   const g = graphBuilder(`adding ${amount}`);
-  g.output('sum', add(g, g.input('x', 'float32', ['N']), amount));
+  g.output('sum', ops(g).add(g.input('x', 'float32', ['N']), amount));
   return g.finish();
 }
 
