@@ -35,7 +35,8 @@ export async function migrateService(options: DurableDatabase, migrations: reado
 export async function migrateDurable({ url, schema, log }: DurableDatabase): Promise<void> {
   const durableSchema = durableSchemaOf(schema);
   const lock = `hashtextextended('pairwise durable ${durableSchema}', 0)`;
-  const pool = openPool({ connectionString: url, max: 2 });
+  // DBOS's migrations are a hundred small transactions, which need not wait for the disk one by one.
+  const pool = openPool({ connectionString: url, max: 2, options: '-c synchronous_commit=off' });
   try {
     const client = await pool.connect();
     try {
@@ -47,6 +48,8 @@ export async function migrateDurable({ url, schema, log }: DurableDatabase): Pro
       // Not by DBOS.migrate, which writes to standard output and looks into the database `postgres`.
       await ensureSystemDatabase(url, new GlobalLogger(undefined, { logger: quietLogger(log) }), pool, durableSchema);
       await client.query(tables(durableSchema));
+      // One transaction that writes and waits for the disk: by then all before it are on the disk too.
+      await client.query("set synchronous_commit = on; select pg_logical_emit_message(true, 'pairwise', 'migrated')");
     } finally {
       // Closing the connection releases the lock.
       client.release(true);
