@@ -5,6 +5,7 @@ import { letPostgresPass, openDatabase, startEmbeddedPostgres, type EmbeddedPost
 import { PairwiseError } from '@pairwise/errors';
 import { type Access, checkAccess, openSecurity, openTokens, startFront } from '@pairwise/rpc';
 import { defaultAddress } from '../address.ts';
+import { compileAhead } from './compileAhead.ts';
 import { type Surroundings, environmentOf, healthAddress, listeners, servers } from './environment.ts';
 import { openLiveness, untilReady } from './health.ts';
 import type { LogLine } from './lines.ts';
@@ -150,8 +151,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       letPostgresPass(dataFolder);
       const logPostgres = (msg: string) =>
         log({ time: new Date().toISOString(), level: 'info', service: 'postgres', msg });
+      const compiling = compileAhead(dataFolder, options.environment ?? process.env);
       postgres = await startEmbeddedPostgres({ folder: join(dataFolder, 'postgres'), log: logPostgres });
       undo.defer(() => postgres?.stop());
+      await compiling;
       databaseUrl = postgres.url;
     } else {
       await checkDatabase(databaseUrl);
