@@ -9,7 +9,7 @@ import {
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
-import { checkStepCount, engineVersion, resolveHyperparameters } from '@pairwise/training';
+import { checkHeldOutFraction, checkStepCount, engineVersion, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import type { TrainingRecord } from './trainings/record.ts';
 import type { Trainings } from './trainings/trainings.ts';
@@ -25,10 +25,7 @@ export async function startTraining(
   const id = newId(request.trainingId, 'training', 'training_id');
   refuseUnknownFields(request.spec, 'spec');
   const hyperparameters = resolveHyperparameters(request.spec ?? {}, 'spec');
-  if (evaluation?.$case === 'evalFraction' && !(evaluation.value >= 0 && evaluation.value < 1)) {
-    const message = `eval_fraction is ${evaluation.value}; it must be at least 0 and below 1`;
-    throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'eval_fraction' });
-  }
+  if (evaluation?.$case === 'evalFraction') checkHeldOutFraction(evaluation.value, 'eval_fraction');
   await inField('model', peers.model.getModel({ name: request.model }, options));
   const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
   // An upper bound: pairs that are held out only make fewer steps.

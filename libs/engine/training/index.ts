@@ -11,6 +11,7 @@ export {
   type TrainingPair,
 } from './dpo.ts';
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
+export { checkHeldOutFraction } from './heldOut.ts';
 export * from './hyperparameters.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
 export { type Metrics } from './metrics.ts';

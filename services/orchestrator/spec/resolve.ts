@@ -1,6 +1,6 @@
 import { TruncationMode, type ModelSource, type RunSpec, type TrainingSpec } from '@pairwise/api';
 import { refuseLongList, refuseUnknownFields } from '@pairwise/rpc';
-import { resolveHyperparameters } from '@pairwise/training';
+import { checkHeldOutFraction, resolveHyperparameters } from '@pairwise/training';
 import { refuse } from './refuse.ts';
 import type { ResolvedSource, ResolvedSpec, ResolvedTraining } from './resolved.ts';
 import { resolveTargets } from './targets.ts';
@@ -48,8 +48,7 @@ function resolveEvaluation(evaluation: RunSpec['evaluation']): RunSpec['evaluati
     return { $case: 'evalDatasetVersion', value: checkVersionName(evaluation.value, 'spec.eval_dataset_version') };
   }
   if (evaluation?.$case !== 'evalFraction') return undefined;
-  const { value } = evaluation;
-  if (!(value >= 0 && value < 1)) refuse('spec.eval_fraction', `is ${value}; it must be at least 0 and below 1`);
+  checkHeldOutFraction(evaluation.value, 'spec.eval_fraction');
   return evaluation;
 }
 

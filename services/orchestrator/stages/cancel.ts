@@ -1,4 +1,4 @@
-import { CoverageState, ExportState, TrainingState, type Run } from '@pairwise/api';
+import { CoverageState, type ExportState, type Run, type TrainingState } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { statusOf, type CallOptions } from '@pairwise/rpc';
 import type { Peers } from '../peers.ts';
@@ -6,6 +6,7 @@ import { pause } from '../poll.ts';
 import { outputsOf } from '../run.ts';
 import type { NewEvent } from '../runLog.ts';
 import type { RunDeps } from './context.ts';
+import { isEnd } from './ended.ts';
 
 /**
  * Cancels the work that a run has started at its peers, and waits until it has stopped. A model that is being imported is
@@ -31,7 +32,7 @@ export async function cancelPeers({ peers, patienceMs }: RunDeps, run: Run, sign
 interface PeerWork {
   name: string;
   /** Asks for the work to be cancelled, which may be repeated. Returns its state. */
-  cancel: () => Promise<string>;
+  cancel: () => Promise<CoverageState | TrainingState | ExportState>;
 }
 
 function startedWork({ export: exports, training: trainings, reference }: Peers, run: Run, options: CallOptions) {
@@ -61,18 +62,6 @@ function startedWork({ export: exports, training: trainings, reference }: Peers,
   return all.filter(({ name }) => name !== '');
 }
 
-/** The states of work that has not stopped. */
-const active: readonly string[] = [
-  ExportState.QUEUED,
-  ExportState.RUNNING,
-  ExportState.VERIFYING,
-  ExportState.CANCELLING,
-  TrainingState.QUEUED,
-  TrainingState.RUNNING,
-  TrainingState.CANCELLING,
-  CoverageState.COMPUTING,
-];
-
 /** Errors of a peer that is away or has a full disk, and may be able to cancel soon. */
 const transient: readonly string[] = ['UNAVAILABLE', 'DISK_FULL'];
 
@@ -83,7 +72,7 @@ async function stop({ cancel }: PeerWork, signal: AbortSignal, deadline: Date): 
   let problem = 'it was still active';
   do {
     try {
-      if (!active.includes(await cancel())) return { stopped: true };
+      if (isEnd(await cancel())) return { stopped: true };
     } catch (error) {
       // This process is stopping; another one continues.
       signal.throwIfAborted();

@@ -4,8 +4,7 @@ import { untilEnded } from '../poll.ts';
 import { idOf, outputsOf, parentOf } from '../run.ts';
 import { changed, type RunChange } from '../runs.ts';
 import type { StageContext } from './context.ts';
-
-const ends: readonly ExportState[] = [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED];
+import { isEnd } from './ended.ts';
 
 /** Exports the artifacts. Verifying them is a stage of its own. */
 export async function exportArtifacts(context: StageContext): Promise<void> {
@@ -26,12 +25,12 @@ export async function exportArtifacts(context: StageContext): Promise<void> {
     encoding,
   };
   await peers.export.startExport(request, { deadline: startDeadline() });
-  await exportUntil(context, name, [ExportState.VERIFYING, ...ends]);
+  await exportUntil(context, name, (state) => state === ExportState.VERIFYING || isEnd(state));
 }
 
 /** Waits until llama.cpp has reproduced the policy, and stores the artifacts with their figures on the run. */
 export async function verify(context: StageContext): Promise<void> {
-  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, ends);
+  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, isEnd);
   await context.change((changing): RunChange => {
     outputsOf(changing).artifacts = artifacts;
     return changed(
@@ -49,16 +48,16 @@ function describe({ name, verification }: Artifact): string {
   return `${name} is finished; its logps differ by at most ${verification.maxAbsLogpDiff.toExponential(2)} nats.`;
 }
 
-/** Follows an export until it is in one of `states`. Throws its error, and CANCELLED if it was cancelled. */
+/** Follows an export until a state is `awaited`. Throws its error, and CANCELLED if it was cancelled. */
 async function exportUntil(
   { peers, signal, report }: StageContext,
   name: string,
-  states: readonly ExportState[],
+  awaited: (state: ExportState) => boolean,
 ): Promise<Export> {
   const ended = await untilEnded(
     {
       read: async () => (await peers.export.getExport({ name }, { signal })).export!,
-      ended: ({ state }) => states.includes(state),
+      ended: ({ state }) => awaited(state),
       error: ({ error }) => error,
       changed: ({ artifacts, targetCount }) =>
         report({ completed: artifacts.length, total: targetCount, unit: 'artifacts' }),

@@ -5,8 +5,7 @@ import { idOf, outputsOf, parentOf } from '../run.ts';
 import { changed } from '../runs.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { StageContext } from './context.ts';
-
-const ends: readonly TrainingState[] = [TrainingState.SUCCEEDED, TrainingState.FAILED, TrainingState.CANCELLED];
+import { isEnd } from './ended.ts';
 
 /** Trains the policy and copies the training's metric points into the run's log as they arrive. */
 export async function train(context: StageContext): Promise<void> {
@@ -60,7 +59,7 @@ async function watch({ run, runs, peers, signal, report }: StageContext, name: s
     } else if (payload?.$case === 'training') {
       const training = payload.value;
       await report({ completed: training.step, total: training.stepCount, unit: 'steps' });
-      if (ends.includes(training.state)) return training;
+      if (isEnd(training.state)) return training;
     }
   }
   throw new PairwiseError('UNAVAILABLE', `the stream of ${name} ended before the training did`);
