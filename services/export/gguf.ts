@@ -11,7 +11,7 @@ import {
   ropeFactorsName,
   writeGguf,
 } from '@pairwise/gguf';
-import type { ChatFormat, GgufTokenizer, LlamaTensor, TensorToWrite, TokenizerFiles } from '@pairwise/gguf';
+import type { ChatFormat, GgufTokenizer, LlamaTensor, TensorToWrite, GgufTokenizerSource } from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
@@ -29,7 +29,7 @@ export interface GgufModel {
   name: string;
   config: ModelConfig;
   weights: ExportWeights;
-  tokenizer: Omit<TokenizerFiles, 'vocabSize' | 'chatBeginsWithBos'>;
+  tokenizer: Omit<GgufTokenizerSource, 'vocabSize' | 'chatBeginsWithBos'>;
   /** Undefined for a model without a chat template. */
   chat: ChatTexts | undefined;
   /** Texts of the tokens that end a turn. */

@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { TokenizerFiles } from '@pairwise/gguf';
+import type { GgufTokenizerSource } from '@pairwise/gguf';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
 
 /**
@@ -8,7 +8,7 @@ import { readJson, type ModelFolder } from '@pairwise/safetensors';
  */
 export async function readGgufTokenizerFiles(
   base: ModelFolder,
-): Promise<Pick<TokenizerFiles, 'tokenizer' | 'tokenizerConfig' | 'bosTokenId' | 'eosTokenId'>> {
+): Promise<Pick<GgufTokenizerSource, 'tokenizer' | 'tokenizerConfig' | 'bosTokenId' | 'eosTokenId'>> {
   const tokenizer = await readJson(base, 'tokenizer.json');
   if (tokenizer === undefined) {
     throw new PairwiseError('INVALID_MODEL', 'tokenizer.json is missing', { field: 'tokenizer.json' });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ggufTokenizer, tokenType } from './index.ts';
-import type { TokenizerFiles } from './index.ts';
+import type { GgufTokenizerSource } from './index.ts';
 
 const added = (id: number, content: string, special = true, more: object = {}) => ({ id, content, special, ...more });
 
@@ -41,7 +41,7 @@ function nested(depth: number) {
 const replaceSpaces = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
 const tokenizerConfig = { bos_token: '<s>', eos_token: { content: '</s>' }, pad_token: null };
 
-function converted(tokenizer: unknown, more: Partial<TokenizerFiles> = {}) {
+function converted(tokenizer: unknown, more: Partial<GgufTokenizerSource> = {}) {
   const { metadata, ...rest } = ggufTokenizer({ tokenizer, tokenizerConfig, vocabSize: 10, ...more });
   return { ...rest, value: (key: string) => metadata.get(`tokenizer.${key}`)?.value };
 }

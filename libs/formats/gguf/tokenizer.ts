@@ -7,7 +7,7 @@ import { bool, text, u32 } from './values.ts';
 import type { GgufValue } from './values.ts';
 import type { GgufTokenizer } from './vocabulary.ts';
 
-export interface TokenizerFiles {
+export interface GgufTokenizerSource {
   /** `tokenizer.json`, parsed. */
   tokenizer: unknown;
   /** `tokenizer_config.json`, parsed; undefined where the model has none. */
@@ -34,7 +34,7 @@ export interface TokenizerFiles {
  * Throws `UNSUPPORTED_FORMAT` for tokenizers that llama.cpp cannot follow, `INVALID_MODEL` for broken files and those
  * without an eos token, where llama.cpp would take some token of its own for it.
  */
-export function ggufTokenizer(files: TokenizerFiles): GgufTokenizer {
+export function ggufTokenizer(files: GgufTokenizerSource): GgufTokenizer {
   const tokenizer = parseBpeTokenizer(files.tokenizer);
   const config = record(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
   const fitted = fitVocabulary(tokenizer, files.vocabSize);
@@ -95,7 +95,7 @@ function refuseDuplicates(tokens: readonly string[]): void {
 function specialTokens(
   tokenizer: BpeTokenizer,
   config: Readonly<Record<string, unknown>>,
-  files: TokenizerFiles,
+  files: GgufTokenizerSource,
 ): { metadata: Map<string, GgufValue>; bosAdded: string | undefined } {
   const ids = new Map([...tokenizer.tokens].map(([id, token]) => [token, id]));
   const named = (field: string) => {

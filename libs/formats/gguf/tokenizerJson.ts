@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 
-export interface AddedToken {
+export interface GgufAddedToken {
   id: number;
   content: string;
   special: boolean;
@@ -13,7 +13,7 @@ export interface BpeTokenizer {
   /** Token by id, added tokens included; ids without a token are missing. */
   tokens: ReadonlyMap<number, string>;
   merges: readonly (readonly [string, string])[];
-  addedTokens: ReadonlyMap<number, AddedToken>;
+  addedTokens: ReadonlyMap<number, GgufAddedToken>;
   unkToken: string | undefined;
   byteFallback: boolean;
   ignoreMerges: boolean;
@@ -79,7 +79,7 @@ function splitMerge(merge: string): string[] {
   return space < 0 ? [] : [merge.slice(0, space), merge.slice(space + 1)];
 }
 
-function addedToken(value: unknown, index: number): [number, AddedToken] {
+function addedToken(value: unknown, index: number): [number, GgufAddedToken] {
   const token = record(value, `tokenizer.json: added_tokens[${index}]`);
   const { content } = token;
   if (typeof content !== 'string' || content === '') throw broken(`added_tokens[${index}].content is not a text`);

@@ -67,8 +67,8 @@ export function openAdmission(access: Access, log: ReloadLog): Admission | undef
         start: (next) => {
           next({
             onReceiveMetadata: (metadata, goOn) => {
-              const identity = identityOf(call.getAuthContext().sslPeerCertificate);
               try {
+                const identity = identityOf(call.getAuthContext().sslPeerCertificate);
                 if (!method.path.startsWith('/grpc.health.v1.')) {
                   const given = metadata.get('authorization').map(String)[0];
                   admitted.set(

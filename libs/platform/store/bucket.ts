@@ -21,8 +21,23 @@ const partsAtOnce = 4;
 /** Connections in a row that may break without a byte before a download is given up. */
 const mostBreaks = 4;
 
-/** The blobs under a prefix of an S3 bucket. */
-export type Bucket = Awaited<ReturnType<typeof openBucket>>;
+/** The blobs under a prefix of an S3 bucket. All methods throw UNAVAILABLE if the server cannot be reached. */
+export interface Bucket {
+  /** `s3://bucket/prefix`, for messages. */
+  readonly place: string;
+  /** The size of a blob's object; undefined if there is none. */
+  stat(digest: Digest): Promise<{ sizeBytes: number } | undefined>;
+  /** Bytes `start` to `end` (exclusive) of a blob, unchecked. A broken connection is resumed. Throws NOT_FOUND. */
+  bytes(digest: Digest, start: number, end: number): AsyncGenerator<Buffer, void>;
+  /**
+   * Stores a blob's bytes. The server checks each part by its sha256, which it cannot do for the whole; so the whole is
+   * checked here before the parts become an object. No object appears if that fails.
+   */
+  put(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<void>;
+  /** Deletes a blob's object, if there is one. */
+  delete(digest: Digest): Promise<void>;
+  close(): void;
+}
 
 /** Where the server is. */
 export interface S3Place {
@@ -37,7 +52,10 @@ export interface S3Place {
  * tried up to five times with growing pauses (the SDK's standard mode); what fails then is UNAVAILABLE. Throws INVALID_ARGUMENT
  * where no region is to be found.
  */
-export async function openBucket(url: string, { endpoint, region = endpoint && 'us-east-1' }: S3Place) {
+export async function openBucket(
+  url: string,
+  { endpoint, region = endpoint && 'us-east-1' }: S3Place,
+): Promise<Bucket> {
   const { hostname: name, pathname } = new URL(url);
   const prefix = pathname.split('/').filter((part) => part !== '');
   const client = new S3Client({
@@ -56,7 +74,7 @@ export async function openBucket(url: string, { endpoint, region = endpoint && '
   });
   const place = [`s3://${name}`, ...prefix].join('/');
   const objectOf = (digest: Digest) => ({ Bucket: name, Key: [...prefix, blobPath(digest)].join('/') });
-  const told = (error: unknown): never => {
+  const rethrow = (error: unknown): never => {
     throw fromS3(error, place);
   };
 
@@ -70,21 +88,19 @@ export async function openBucket(url: string, { endpoint, region = endpoint && '
 
   return {
     place,
-    /** The size of a blob's object, or undefined where there is none. */
     async stat(digest: Digest): Promise<{ sizeBytes: number } | undefined> {
       try {
         const { ContentLength } = await client.send(new HeadObjectCommand(objectOf(digest)));
         return { sizeBytes: ContentLength! };
       } catch (error) {
-        if (!isMissing(error)) return told(error);
+        if (!isMissing(error)) return rethrow(error);
         // The answer is the same where there is not even the bucket, and nobody may take that for a blob that is gone.
-        if (!bucketSeen) await client.send(new HeadBucketCommand({ Bucket: name })).catch(told);
+        if (!bucketSeen) await client.send(new HeadBucketCommand({ Bucket: name })).catch(rethrow);
         bucketSeen = true;
         return undefined;
       }
     },
 
-    /** Bytes of a blob as they come, unchecked; a connection that breaks is taken up where it broke. */
     async *bytes(digest: Digest, start: number, end: number): AsyncGenerator<Buffer, void> {
       for (let [at, breaks] = [start, 0]; at < end;) {
         try {
@@ -103,10 +119,6 @@ export async function openBucket(url: string, { endpoint, region = endpoint && '
       }
     },
 
-    /**
-     * Stores a blob's bytes. The server checks what it receives by sha256, part by part; the whole is checked here again
-     * before the parts become an object, since it cannot be there. Where that fails, no object appears.
-     */
     async put(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<void> {
       try {
         if (sizeBytes <= partBytes) {
@@ -123,13 +135,12 @@ export async function openBucket(url: string, { endpoint, region = endpoint && '
         });
         await upload.done();
       } catch (error) {
-        told(error);
+        rethrow(error);
       }
     },
 
-    /** Deletes a blob's object; nothing happens where there is none. */
     async delete(digest: Digest): Promise<void> {
-      await client.send(new DeleteObjectCommand(objectOf(digest))).catch(told);
+      await client.send(new DeleteObjectCommand(objectOf(digest))).catch(rethrow);
     },
 
     close: () => client.destroy(),

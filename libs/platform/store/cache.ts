@@ -17,7 +17,17 @@ export interface CacheOptions {
   capBytes: number;
 }
 
-export type Cache = Awaited<ReturnType<typeof openCache>>;
+/** Verified copies of blobs on this machine. */
+export interface Cache {
+  /**
+   * A blob as a file: the copy that is there, verified, or a new copy of `content`, which must detect damage itself.
+   * Throws DISK_FULL, and UNAVAILABLE if copies that other processes use leave no space.
+   */
+  local(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<LocalBlob>;
+  /** Provides a path for a file that exists until `use` has ended. Throws as `use` does, and DISK_FULL. */
+  spool<T>(use: (path: string) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
 
 const waitMs = 100;
 
@@ -26,7 +36,7 @@ const waitMs = 100;
  * own folder for as long as it uses it: what has another link is not evicted, and what is evicted all the same, by a
  * process that thinks this one dead, stays readable for whoever has it open.
  */
-export async function openCache({ folder: root, capBytes }: CacheOptions) {
+export async function openCache({ folder: root, capBytes }: CacheOptions): Promise<Cache> {
   for (const name of ['sha256', 'fetching']) await mkdir(join(root, name), { recursive: true, mode: 0o700 });
   const { id, folder, leave } = await enter(root);
 
@@ -80,10 +90,6 @@ export async function openCache({ folder: root, capBytes }: CacheOptions) {
   }
 
   return {
-    /**
-     * A blob as a file: the copy that is there, checked, or a new one of `content`, which tells a damaged one by itself.
-     * Throws DISK_FULL, UNAVAILABLE where other processes leave no room now.
-     */
     async local(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<LocalBlob> {
       const own = join(folder, 'open', randomUUID());
       const claimed = join(root, 'fetching', hexOf(digest));
@@ -103,7 +109,6 @@ export async function openCache({ folder: root, capBytes }: CacheOptions) {
       return { path: own, [Symbol.asyncDispose]: () => rm(own, { force: true }) };
     },
 
-    /** Path for a file that is there while `use` needs it. Throws as `use` does, and DISK_FULL. */
     async spool<T>(use: (path: string) => Promise<T>): Promise<T> {
       const path = join(folder, 'outgoing', randomUUID());
       try {
