@@ -29,7 +29,7 @@ export function modelfile({ gguf, chat, bosAddedByModel = '', stops }: Modelfile
 
 /**
  * A chat format as an Ollama template. Nothing is trimmed: every character outside of an action is the model's. An
- * assistant message at the end is left open, for the model to go on with.
+ * assistant message at the end is left open, for the model to continue.
  */
 export function ollamaTemplate(format: ChatFormat, bosAddedByModel: string): string {
   const { user, assistant } = format;

@@ -4,7 +4,7 @@ import type { TensorType } from './tensorTypes.ts';
 import { elementBytes, valueTypeIds } from './values.ts';
 import type { ElementType, GgufValue, Scalar, ValueType } from './values.ts';
 
-/** A tensor of a file: where it lies (`offset` from the start of the file, in bytes) and how it is stored. */
+/** A tensor of a file: where it starts (`offset` from the start of the file, in bytes) and how it is stored. */
 export interface TensorInfo {
   name: string;
   /** Fastest dimension first, the reverse of Hugging Face's order. */
@@ -40,7 +40,7 @@ const maxAlignment = 1 << 20;
 /**
  * Reads the header of a GGUF file (versions 2 and 3), trusting nothing in it: every count is held against the bytes
  * that are there before anything is allocated, and every tensor must lie inside the file and apart from the others.
- * Throws `INVALID_FILE` for a file that is broken or lies, `UNSUPPORTED_FORMAT` for versions and types it does not know.
+ * Throws `INVALID_FILE` for a damaged or inconsistent file, `UNSUPPORTED_FORMAT` for unknown versions and types.
  */
 export async function readGguf(file: RangeReader): Promise<GgufHeader> {
   for (let length = 1 << 20; ; length *= 4) {
@@ -52,7 +52,7 @@ export async function readGguf(file: RangeReader): Promise<GgufHeader> {
   }
 }
 
-/** The header in the first bytes of a file of `sizeBytes` bytes, or 'truncated' where it goes on past `prefix`. */
+/** The header in the first bytes of a file of `sizeBytes` bytes, or 'truncated' if it continues past `prefix`. */
 export function parseGguf(prefix: Uint8Array, sizeBytes: bigint): GgufHeader | 'truncated' {
   try {
     return parse(cursorOver(prefix, sizeBytes), sizeBytes);
@@ -166,7 +166,7 @@ const getters: Record<Exclude<ElementType, 'string'>, (cell: DataView) => Scalar
 type Cursor = ReturnType<typeof cursorOver>;
 
 /** A private signal to parseGguf, never seen outside. */
-const truncated = new Error('the header goes on past these bytes');
+const truncated = new Error('the header continues past these bytes');
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 

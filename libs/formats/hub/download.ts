@@ -29,7 +29,7 @@ const running = new Map<string, Promise<void>>();
 
 /**
  * Fetches a file to `place`, which is there with the right content afterwards or not at all. What an earlier attempt
- * left is gone on from, also that of a process that died. `onReceived` is told how many bytes of the file are here.
+ * left is gone on from, also that of a process that died. `onReceived` is called with the bytes of the file that are here.
  * Throws DOWNLOAD_FAILED, DIGEST_MISMATCH, DISK_FULL, NOT_FOUND, PERMISSION_DENIED.
  */
 export async function downloadFile(

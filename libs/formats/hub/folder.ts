@@ -7,7 +7,7 @@ import type { LocalModel, ModelFile, OpenedModel } from './opened.ts';
 
 const chunkBytes = 1024 * 1024;
 
-/** A file of a folder, with the place where it really lies. */
+/** A file of a folder, with its path after resolving links. */
 interface PlacedFile extends ModelFile {
   place: string;
 }
@@ -25,7 +25,7 @@ export async function openFolder(path: string, roots: readonly string[]): Promis
   }
   const realRoots: string[] = [];
   for (const root of roots) realRoots.push(await realpath(root).catch(() => resolve(root)));
-  // Before the file system is asked: what lies outside is not told apart from what does not exist.
+  // Checked before the file system is read, so that callers cannot find out what exists outside of the roots.
   if (![...roots, ...realRoots].some((root) => isBelow(resolve(path), resolve(root)))) throw denied(path);
   const place = await placeOf(path, realRoots);
   if (!(await stat(place)).isDirectory()) {

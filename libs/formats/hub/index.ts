@@ -16,7 +16,7 @@ export type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './open
 export { openRepository } from './repository.ts';
 export type { HubOptions } from './request.ts';
 
-/** Opens a model wherever it lies; folders must lie below one of `roots`. Throws as `openFolder` and `openRepository`. */
+/** Opens a model in a folder below one of `roots`, or on the hub. Throws as `openFolder` and `openRepository`. */
 export function openModel(location: ModelLocation, hub: HubOptions, roots: readonly string[]): Promise<OpenedModel> {
   return location.kind === 'folder' ? openFolder(location.path, roots) : openRepository(hub, location);
 }

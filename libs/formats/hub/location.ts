@@ -19,7 +19,7 @@ export interface FolderLocation {
 export type ModelLocation = RepositoryLocation | FolderLocation;
 
 /**
- * Where a model lies: an absolute path, `file:///absolute/path` or `hf://organisation/name[@revision]` (default `main`).
+ * Where a model is: an absolute path, `file:///absolute/path` or `hf://organisation/name[@revision]` (default `main`).
  * `field` is the path of the field that gave it. Throws INVALID_ARGUMENT.
  */
 export function parseModelUri(uri: string, field: string): ModelLocation {

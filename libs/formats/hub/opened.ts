@@ -1,7 +1,7 @@
 import type { ModelFolder } from '@pairwise/safetensors';
 
 export interface ModelFile {
-  /** Plain name: files of subfolders are no part of a model. */
+  /** A name without a folder: files in subfolders are not part of a model. */
   path: string;
   sizeBytes: number;
   /** What its content must hash to, where the hub says so (all weights, no small files). */

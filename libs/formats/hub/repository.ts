@@ -115,7 +115,7 @@ async function readJson(response: Response, alive: () => void): Promise<unknown>
   }
 }
 
-/** Size and digest of a file: what the endpoint itself says, before it redirects to where the content lies. */
+/** Size and digest of a file: what the endpoint itself says, before it redirects to the content. */
 async function remoteFile(hub: HubOptions, repoId: string, commit: string, path: string): Promise<RemoteFile> {
   const [organisation = '', name = ''] = repoId.split('/');
   const url = hubUrl(hub, organisation, name, 'resolve', commit, path);

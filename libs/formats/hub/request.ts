@@ -91,7 +91,7 @@ async function reach(url: URL, init: RequestInit): Promise<Response> {
 
 /**
  * Does `work` again after failures that may pass, with growing pauses. `progressed` tells whether something was reached
- * since the last failure: then patience begins anew. Throws DOWNLOAD_FAILED at last.
+ * since the last failure: then the count of attempts starts again. Finally throws DOWNLOAD_FAILED.
  */
 export async function patiently<T>(
   work: (signal: AbortSignal, alive: () => void) => Promise<T>,

@@ -90,7 +90,7 @@ function explained(problem: string, complaint: string): string {
   return complaint === '' ? problem : `${problem}: ${complaint}`;
 }
 
-/** The first line that tells of trouble: those after it follow from it. */
+/** The first line that reports a problem: the lines after it are consequences. */
 function complaintIn(said: string): string {
   const lines = said.split('\n').map((line) => line.trim());
   return lines.find((line) => /error|fail|assert|abort/i.test(line)) ?? '';

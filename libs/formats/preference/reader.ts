@@ -9,8 +9,8 @@ export const maxRowBytes = 4 * 1024 * 1024;
 export type ReadRow = { line: number; pair: PreferencePair } | { line: number; error: RowError };
 
 /**
- * Reads the rows of a JSONL file or of a JSON array, told apart by the first character, from chunks of its bytes.
- * Never holds more than a row. A row that is no pair is yielded with its error; what cannot be parsed any further throws
+ * Reads the rows of a JSONL file or a JSON array (the first character decides which) from chunks of its bytes.
+ * Never holds more than a row. A row that is not a pair is yielded with its error; what cannot be parsed any further throws
  * INVALID_FILE: an array that is broken or truncated, or a file that is neither.
  */
 export async function* readRows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ReadRow> {

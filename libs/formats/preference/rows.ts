@@ -1,6 +1,6 @@
 import type { Message, PreferencePair, Turn } from './pair.ts';
 
-/** Why a row is no usable pair. */
+/** Why a row is not a usable pair. */
 export const refusals = [
   'BROKEN_JSON',
   'ROW_TOO_LARGE',
@@ -121,7 +121,7 @@ function checked(pair: PreferencePair): PreferencePair {
   return pair;
 }
 
-/** White space alone is no text to learn from. */
+/** Whether there is nothing but white space, which cannot be learned from. */
 function isEmpty(turn: Turn): boolean {
   return typeof turn === 'string' ? turn.trim() === '' : turn.every(({ content }) => content.trim() === '');
 }

@@ -36,7 +36,7 @@ export function packPairs(pairs: readonly EncodedPair[]): Uint8Array {
   ]);
 }
 
-/** The pairs of a shard. Throws INVALID_FILE for bytes that are no such shard. */
+/** The pairs of a shard. Throws INVALID_FILE for other bytes. */
 export function unpackPairs(bytes: Uint8Array): EncodedPair[] {
   const tensors = readSafetensors(bytes, 'the shard');
   const integers = (name: string) => {

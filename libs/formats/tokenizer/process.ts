@@ -58,7 +58,7 @@ export function startProcess(limits: Limits, signal?: AbortSignal): TokenizerPro
     waiting.clear();
     child.kill('SIGKILL');
   };
-  // Templates block the process, while tokenizing goes on in threads: what still renders is what the others wait for.
+  // A template blocks the process while tokenizing continues in threads, so the others wait for whatever still renders.
   const watch = () => {
     clearTimeout(overdue);
     if (waiting.size === 0) return;

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 
-/** The texts of a model's tokenizer files, as they lie in its folder. */
+/** The texts of a model's tokenizer files. */
 export interface TokenizerFiles {
   /** `tokenizer.json` */
   tokenizerJson: string;

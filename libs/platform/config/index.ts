@@ -59,7 +59,7 @@ export const variables = {
   /** Folder for everything that is kept outside of Postgres. */
   PAIRWISE_DATA: text,
   /**
-   * Postgres, `postgres://user:password@host:port/database`. Everything lies in this one database; the role needs CREATE on
+   * Postgres, `postgres://user:password@host:port/database`. Everything is in this one database; the role needs CREATE on
    * it and nothing more. For TLS append `?sslmode=verify-full`, and `&sslrootcert=/file` for a private authority.
    */
   DATABASE_URL: postgresUrl,
@@ -90,7 +90,7 @@ export const variables = {
   /**
    * PEM files of this process's certificate chain and key: as a server, and as the client that it is to its peers. In
    * the names of a server must be those by which it is called; the URI `spiffe://pairwise/<process>` is who it is to its
-   * peers. These and the files below are read anew when they change.
+   * peers. These and the files below are read again when they change.
    */
   PAIRWISE_TLS_CERT: text.optional(),
   PAIRWISE_TLS_KEY: text.optional(),

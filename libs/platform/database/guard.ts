@@ -11,7 +11,7 @@ export interface Guard {
   dismiss(): void;
 }
 
-// Reads which server runs now, until nobody holds the other end of its input any more; then ends it in good order.
+// Reads which server runs now, until nobody holds the other end of its input any more; then stops it gracefully.
 const script = 'while read -r pid; do server=$pid; done; [ -z "$server" ] || kill -INT "$server"';
 
 /**

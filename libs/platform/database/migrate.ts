@@ -19,7 +19,7 @@ interface Applied {
 }
 
 /**
- * The migrations that are still to be applied. What a newer version has applied beyond the list is no obstacle, since
+ * The migrations that are still to be applied. What a newer version has applied beyond the list does no harm, since
  * migrations only add. Throws WRONG_STATE where the recorded history and the list part.
  */
 function pending(schema: string, migrations: readonly Migration[], applied: readonly Applied[]): readonly Migration[] {

@@ -6,7 +6,7 @@ import { PairwiseError } from '@pairwise/errors';
 
 const linux = process.platform === 'linux';
 
-function told<T>(ask: () => T): T | undefined {
+function unlessGone<T>(ask: () => T): T | undefined {
   try {
     return ask();
   } catch {
@@ -15,23 +15,23 @@ function told<T>(ask: () => T): T | undefined {
 }
 
 const ps = (pid: number, column: string) =>
-  told(() => execFileSync('ps', ['-o', `${column}=`, '-p', String(pid)], { encoding: 'utf8' }).trim());
+  unlessGone(() => execFileSync('ps', ['-o', `${column}=`, '-p', String(pid)], { encoding: 'utf8' }).trim());
 
 function commandOf(pid: number): string | undefined {
   if (!linux) return ps(pid, 'command');
-  return told(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
+  return unlessGone(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
 }
 
-/** When the process started, in whatever form the system tells it: with the pid it names a process for ever. */
+/** When the process started, in the system's own form: with the pid it identifies a process permanently. */
 function startOf(pid: number): string | undefined {
   if (!linux) return ps(pid, 'lstart');
-  const stat = told(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  const stat = unlessGone(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
   return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
   // It may just have ended.
-  told(() => process.kill(pid, name));
+  unlessGone(() => process.kill(pid, name));
 }
 
 /** Records this process as the owner of a database folder; throws IN_USE while another living process is. */
@@ -47,12 +47,12 @@ export function claim(folder: string): void {
 
 /** The pid of the server that runs on a cluster although nobody looks after it, if there is one. */
 function orphanOf(cluster: string): number | undefined {
-  const pid = Number(told(() => readFileSync(join(cluster, 'postmaster.pid'), 'utf8'))?.split('\n')[0]);
+  const pid = Number(unlessGone(() => readFileSync(join(cluster, 'postmaster.pid'), 'utf8'))?.split('\n')[0]);
   // The file outlives a killed server, and its pid may since be anybody's.
   return pid > 0 && commandOf(pid)?.includes(cluster) === true ? pid : undefined;
 }
 
-/** Ends a server that was left running when its owner was killed: in good order, and after 10 s by force. */
+/** Stops a server that was left running when its owner was killed: gracefully, and after 10 s by force. */
 export async function stopOrphan(cluster: string): Promise<void> {
   const pid = orphanOf(cluster);
   if (pid === undefined) return;
@@ -74,7 +74,7 @@ export function endBackends(cluster: string): void {
   for (const pid of readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)) {
-    const works = told(() => readlinkSync(`/proc/${pid}/cwd`)) === cluster;
+    const works = unlessGone(() => readlinkSync(`/proc/${pid}/cwd`)) === cluster;
     if (works && commandOf(pid)?.startsWith('postgres:') === true) signal(pid, 'SIGQUIT');
   }
 }

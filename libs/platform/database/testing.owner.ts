@@ -1,4 +1,4 @@
-// A process for embedded.spec.ts that owns an embedded server until it is told, or made, to end; and another one that
+// A process for embedded.spec.ts that owns an embedded server until it is asked or forced to end; and another one that
 // needs the server.
 import { spawn } from 'node:child_process';
 import { startEmbeddedPostgres } from './embedded.ts';

@@ -77,7 +77,7 @@ const longestPauseMs = 10_000;
 
 const never = new Promise<never>(() => undefined);
 
-/** Counts tries anew where the work got on since. */
+/** Starts counting tries again if the work has progressed since. */
 async function countTries(options: AttemptOptions): Promise<void> {
   if (options.tries === 1 || !options.gotOn) return;
   const { id, owner, schema, pool } = options;
@@ -116,7 +116,7 @@ function passes(error: unknown, { evenIfCancelled = false }: StepOptions): boole
   return error.reason === 'UNAVAILABLE' || (evenIfCancelled && error.reason === 'DISK_FULL');
 }
 
-/** Runs a step until its outcome is settled. Never returns where nothing may be kept, since others go on with the work. */
+/** Runs a step until its outcome is settled. Never returns if nothing may be kept, since another process continues the work. */
 async function settle<T>(
   options: AttemptOptions,
   name: string,

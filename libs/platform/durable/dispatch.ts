@@ -23,7 +23,7 @@ export interface Dispatcher {
 }
 
 /**
- * Pulls work from queues, `queues[name]` pieces at a time: at once when it is told of some, and every 200 ms as long as
+ * Pulls work from queues, `queues[name]` pieces at a time: at once when it is notified of some, and every 200 ms as long as
  * `isBusy` says that there is some, waiting or at work.
  */
 export async function startDispatch(

@@ -25,11 +25,11 @@ export interface Durable {
   execute<Input, Output>(work: Work<Input, Output>, body: Body<Input, Output>): void;
   /**
    * Begins to pull work from queues, `queues[name]` pieces at a time in this process. Needed only where work is
-   * executed, and only once in a process. A process that enqueues alone leaves it out. `about` is what `queues` tells of
+   * executed, and only once in a process. A process that only enqueues leaves it out. `about` is what `queues` reports about
    * it; default: nothing.
    */
   launch(queues: Record<string, number>, about?: About): Promise<void>;
-  /** Every queue of the service that was ever launched, or in which something lies. Throws UNAVAILABLE. */
+  /** Every queue of the service that was ever launched or holds work. Throws UNAVAILABLE. */
   queues(): Promise<QueueState[]>;
   /**
    * Enqueues work under an id, unless there is, or was, work of this id. Inside a transaction of the same database it
@@ -49,7 +49,7 @@ export interface Durable {
   forget(id: string): Promise<void>;
   /**
    * Whether this process still shows that it is alive, or tries to while Postgres is away; true as long as it has not
-   * been launched. False means that it is stuck and should be started anew.
+   * been launched. False means that it is stuck and should be restarted.
    */
   lives(): boolean;
   /**

@@ -27,9 +27,9 @@ export const tables = (schema: string) => `
  * has work. Without any there is nothing to lose, and it beats once a lease; it is told when work comes.
  */
 const beatMs = 1000;
-/** A process that holds its lock but does not beat for so many leases is frozen, or cut off. */
+/** A process that holds its lock but sends no heartbeat for this many leases is frozen or cut off. */
 export const frozenLeases = 6;
-/** A process that has neither beaten nor tried to connect for so long is stuck, perhaps on a connection that is no more. */
+/** A process that has neither sent a heartbeat nor tried to connect for this long is stuck, perhaps on a dead connection. */
 const stuckMs = 30_000;
 
 const lockOf = (id: string) => `hashtextextended('pairwise executor ' || ${id}, 0)`;
@@ -64,7 +64,7 @@ const reap = (schema: string) => `
 export interface Executor {
   /** Whether it beats, or tries to connect again. */
   lives(): boolean;
-  /** Whether the service has work, waiting or being executed anywhere, as far as this process has been told. */
+  /** Whether the service has work, waiting or being executed anywhere, as far as this process knows. */
   isBusy(): boolean;
   /** Gives this process's work back, for others to take at once, and ends the beats. */
   retire(): Promise<void>;
@@ -110,8 +110,8 @@ interface Pulse {
   /** When it beat or tried to, last; Infinity while it rests between two beats. */
   moved: number;
   busy: boolean;
-  /** Times that it was told of work. */
-  told: number;
+  /** How often it was notified of work. */
+  notifications: number;
   bell: Bell;
   /** Tells it of work. */
   work(): void;
@@ -122,13 +122,13 @@ async function beatOn(client: pg.Client, membership: Membership, pulse: Pulse, s
   const { service, schema, id, leaseMs, log } = membership;
   while (!signal.aborted) {
     pulse.moved = Date.now();
-    const told = pulse.told;
+    const { notifications } = pulse;
     await beat(client, membership);
     const looked = await client.query<{ expired: number; given: string[]; busy: boolean }>(reap(schema), [id, leaseMs]);
     const { expired, given, busy } = looked.rows[0]!;
     if (busy && !pulse.busy) membership.onWork();
-    // What it was told of since may have come after the look.
-    pulse.busy = busy || pulse.told > told;
+    // Work that it was notified of since may have come after the query.
+    pulse.busy = busy || pulse.notifications > notifications;
     if (expired > 0) countExpiries(service, expired);
     for (const workflow of given) {
       log.info({ workflow }, `${workflow} goes back to its queue: the process that had it is gone`);
@@ -154,10 +154,10 @@ export async function join(membership: Membership): Promise<Executor> {
   const pulse: Pulse = {
     moved: Date.now(),
     busy: true,
-    told: 0,
+    notifications: 0,
     bell: openBell(),
     work: () => {
-      pulse.told += 1;
+      pulse.notifications += 1;
       if (!pulse.busy) pulse.bell.ring();
       pulse.busy = true;
       membership.onWork();
@@ -185,7 +185,7 @@ export async function join(membership: Membership): Promise<Executor> {
       const give = `
         update "${schema}".workflow_status
         set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null,
-            -- A process that stops in good order has not failed at it.
+            -- A process that stops gracefully has not failed at it.
             recovery_attempts = greatest(recovery_attempts - 1, 0),
             updated_at = (extract(epoch from now()) * 1000)::bigint
         where status = 'PENDING' and executor_id = $1`;

@@ -23,7 +23,7 @@ interface QueueRow {
   age: number;
 }
 
-/** Every queue that a process has registered or in which something lies, also when it is empty. Times are Postgres's. */
+/** Every queue that a process has registered or that holds work, also if it is empty. Times are Postgres's. */
 const queuesOf = (schema: string) => `
   with live as (
     select queue_name as queue, status <> 'PENDING' as waits, updated_at
@@ -64,7 +64,7 @@ const workersOf = (schema: string) => `
   select unnest(queues) as queue, id, about from "${schema}".executors
   where beat_time > now() - $1 * interval '1 ms' order by id`;
 
-/** Every queue of a service, with the processes that have shown life in so many milliseconds. Throws UNAVAILABLE. */
+/** Every queue of a service, with the processes that sent a heartbeat within `lifeMs` milliseconds. Throws UNAVAILABLE. */
 export async function readQueues(service: string, pool: pg.Pool, lifeMs: number): Promise<QueueState[]> {
   const schema = durableSchemaOf(service);
   try {

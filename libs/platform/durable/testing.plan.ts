@@ -1,6 +1,6 @@
 import { type Log, work } from './index.ts';
 
-/** So many steps of so many milliseconds. */
+/** How many steps, and how long each takes in milliseconds. */
 export interface Plan {
   steps: number;
   ms: number;

@@ -1,4 +1,4 @@
-// A process for durable.spec.ts that executes work until it is killed, or told to stop by SIGTERM. It tells its parent
+// A process for durable.spec.ts that executes work until it is killed, or stopped by SIGTERM. It tells its parent
 // of every step's beginning, and writes every step's end into the table `ends`, behind the fence; one that is stopped
 // takes its time over it.
 import { setTimeout as sleep } from 'node:timers/promises';

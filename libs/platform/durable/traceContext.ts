@@ -11,7 +11,7 @@ const attributesOf = (queue: string, id: string) => ({
 
 const tracer = () => trace.getTracer('pairwise.durable');
 
-/** Puts work into a queue as a producer span; `put` gets the carrier that is to lie beside the work. */
+/** Puts work into a queue as a producer span; `put` gets the carrier to store beside the work. */
 export async function sending(queue: string, id: string, put: (carrier: Carrier) => Promise<unknown>): Promise<void> {
   const span = tracer().startSpan(`send ${queue}`, { kind: SpanKind.PRODUCER, attributes: attributesOf(queue, id) });
   const carrier: Carrier = {};

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { PairwiseError } from '@pairwise/errors';
 import type { TlsFiles } from './tls.ts';
 
-/** How a server may be reached, and by whom. All files are read anew when they change. */
+/** How a server may be reached, and by whom. All files are read again when they change. */
 export interface Access {
   /** `host:port`; port 0 takes any free one. */
   address: string;

@@ -48,8 +48,8 @@ export function checkPermission(caller: Caller, path: string, message: unknown):
   if (needed === 'anyone' || covers(caller.roles['*'], needed)) return;
   const subject = subjectOf(message);
   if (subject === undefined) {
-    const told = `${path.slice(1)}: the request names no project; name or parent must begin with projects/{project}`;
-    throw new PairwiseError('INVALID_ARGUMENT', told);
+    const problem = `${path.slice(1)}: the request names no project; name or parent must begin with projects/{project}`;
+    throw new PairwiseError('INVALID_ARGUMENT', problem);
   }
   checkRole(caller, path, needed, subject);
   for (const project of projectsIn(message)) checkRole(caller, path, 'reader', project);

@@ -14,7 +14,7 @@ import type { Client } from './client.ts';
 import { statusOf } from './failures.ts';
 import { service, type Service } from './serve.ts';
 
-/** A queue as `libs/platform/durable` tells of it. */
+/** A queue as `libs/platform/durable` reports it. */
 interface Queue {
   name: string;
   waiting: number;

@@ -8,7 +8,7 @@ export interface HealthOptions {
    * speak no TLS and show no token. Default: none.
    */
   healthAddress?: string | undefined;
-  /** Whether the process does what it lives for; false tells `liveness` that it should be started anew. Default: it does. */
+  /** Whether the process still does its work; false makes `liveness` ask for a restart. Default: it always does. */
   lives?: (() => boolean) | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface RunningHealth {
 const livenessMs = 1000;
 
 /**
- * Begins to tell of the process by grpc.health.v1: readiness (`""` and each of the services), `liveness` and `startup`.
+ * Reports the health of the process by grpc.health.v1: readiness (`""` and each of the services), `liveness` and `startup`.
  * It is ready and started from now on, so this comes last. Throws UNAVAILABLE for an address that is taken.
  */
 export async function startHealth(

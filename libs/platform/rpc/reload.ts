@@ -5,7 +5,7 @@ export interface ReloadLog {
   error(fields: object, message: string): void;
 }
 
-/** How long what was read from files is good. Kubernetes replaces files by turning links around, which no watch tells of. */
+/** How long a value that was read from files is used. Kubernetes replaces files by switching links, which no watch reports. */
 const lookMs = 1000;
 
 function read(path: string): Buffer {
@@ -18,15 +18,15 @@ function read(path: string): Buffer {
 }
 
 /**
- * What files hold, read anew once they have changed; they are looked at when the value is asked for, at most once a
- * second. New contents that `parse` does not take are told to the log once, and the value stays what it was. Throws at
+ * What files hold, read again once they have changed; they are checked when the value is asked for, at most once a
+ * second. New contents that `parse` refuses are logged once, and the value stays as it was. Throws at
  * first what `parse` throws, and INVALID_ARGUMENT for a file that cannot be read.
  */
 export function reloaded<T>(files: readonly string[], parse: (contents: Buffer[]) => T, log: ReloadLog): () => T {
   let seen = files.map(read);
   let value = parse(seen);
   let looked = Date.now();
-  let told = '';
+  let logged = '';
   return () => {
     if (Date.now() - looked < lookMs) return value;
     looked = Date.now();
@@ -36,11 +36,11 @@ export function reloaded<T>(files: readonly string[], parse: (contents: Buffer[]
       // Pairs that are replaced in between do not fit; the next look sees both.
       value = parse(now);
       seen = now;
-      told = '';
+      logged = '';
     } catch (error) {
       const { message } = error as Error;
-      if (message !== told) log.error({ err: error, files }, `what was read before stays in use: ${message}`);
-      told = message;
+      if (message !== logged) log.error({ err: error, files }, `what was read before stays in use: ${message}`);
+      logged = message;
     }
     return value;
   };

@@ -30,7 +30,7 @@ export interface RunningServer {
   /** Of the port that tells health alone, if there is one. */
   healthAddress: string | undefined;
   /**
-   * Stops in good order: not ready, no new connections, streams end with UNAVAILABLE, single calls go on to their end,
+   * Stops gracefully: not ready, no new connections, streams end with UNAVAILABLE, single calls run to their end,
    * or to the deadline (milliseconds from now; default 10 s), where they are cut off.
    */
   drain(deadlineMs?: number): Promise<void>;
@@ -80,7 +80,7 @@ function openCalls() {
   };
 }
 
-/** Waits for a promise, but not longer than so many milliseconds. */
+/** Waits for a promise, but no longer than `ms` milliseconds. */
 async function unlessLater(promise: Promise<unknown>, ms: number): Promise<void> {
   const enough = new AbortController();
   await Promise.race([promise, sleep(ms, undefined, { signal: enough.signal }).catch(() => undefined)]);

@@ -57,7 +57,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
         .then((done) => file.sync().then(() => done))
         .finally(() => file.close());
       const path = pathOf(written.digest);
-      // It is mapped into memory where it lies, so nobody may write to it.
+      // It is mapped into memory in place, so nobody may write to it.
       await chmod(temporary, 0o400);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await rename(temporary, path);

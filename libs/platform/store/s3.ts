@@ -49,7 +49,7 @@ export async function openS3(url: string, place: S3Place, cacheOptions: CacheOpt
       await bucket.put(known.digest, known.sizeBytes, () => once(content));
       return known;
     }
-    // The digest, under which it is sent, is known at a stream's end: until then it lies in a file.
+    // The digest, under which it is sent, is known at a stream's end: until then it is kept in a file.
     return cache.spool(async (path) => {
       await using file = await open(path, 'wx', 0o600);
       const written = await write(file, content, options);

@@ -41,7 +41,7 @@ export interface BlobStore {
   /** Deletes a blob; nothing happens where there is none. */
   delete(digest: Digest): Promise<void>;
   /**
-   * The blob for code that maps files into memory: where it lies, unchecked, or as a verified copy in the local cache.
+   * The blob for code that maps files into memory: in place, unchecked, or as a verified copy in the local cache.
    * Throws as `get` does, and DISK_FULL where the cache is too small for what this process has open.
    */
   local(digest: Digest): Promise<LocalBlob>;

@@ -20,7 +20,7 @@ function whereabouts(): Record<string, string> {
 /** Where lines go: a terminal gets readable ones, anything else JSON. */
 function output() {
   const lines = destination({ fd: 1, sync: true });
-  // Whoever read the lines may have died; that is no reason to die as well.
+  // Whoever read the lines may have died, which must not end this process.
   lines.on('error', () => undefined);
   if (!process.stdout.isTTY) return lines;
   const ignore = 'pid,hostname,service,trace_id,span_id';

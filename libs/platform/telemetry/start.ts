@@ -28,9 +28,9 @@ function startTracing(): void {
 export async function startTelemetry(service: string): Promise<Telemetry> {
   const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
   const log = openLog(service, { sends });
-  const told = (message: string) => log.warn(`OpenTelemetry: ${message}`);
+  const warn = (message: string) => log.warn(`OpenTelemetry: ${message}`);
   const silent = () => undefined;
-  diag.setLogger({ error: told, warn: told, info: silent, debug: silent, verbose: silent }, DiagLogLevel.WARN);
+  diag.setLogger({ error: warn, warn: warn, info: silent, debug: silent, verbose: silent }, DiagLogLevel.WARN);
   if (!sends) {
     startTracing();
     return { log, stop: () => Promise.resolve() };
