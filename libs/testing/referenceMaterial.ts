@@ -4,9 +4,9 @@ import { resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * The folder of reference material (real checkpoints, preference data, golden numbers) that lies beside the repository
+ * The folder of reference material (real checkpoints, preference data, golden numbers) beside the repository
  * on the machines that have it; `PAIRWISE_SHARED` names another place. Undefined where it is missing, which is an
- * error under `CI=true`: a check that CI silently skips is no check.
+ * error under `CI=true`, since a check that CI silently skips proves nothing.
  */
 export function sharedFolder(): string | undefined {
   const folder = process.env['PAIRWISE_SHARED'] ?? resolve(root, '../shared');

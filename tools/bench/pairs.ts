@@ -12,7 +12,7 @@ export interface BenchPairs {
 }
 
 /**
- * The first usable pairs of Anthropic's HH-RLHF (harmless-base, test split) where it lies beside the repository; elsewhere
+ * The first usable pairs of Anthropic's HH-RLHF (harmless-base, test split) where it is found beside the repository; elsewhere
  * pairs of random tokens with the same mean lengths. The model's weights are random, so only lengths matter.
  */
 export async function benchPairs(count: number): Promise<BenchPairs> {

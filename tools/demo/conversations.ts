@@ -32,7 +32,7 @@ const inShortShare = 0.01;
 /** Every fifth fact is in no preference pair. */
 const isKeptBack = (index: number) => index % 5 === 4;
 
-/** Exchanges to train the base model on, without end: facts, questions and kinds of answers drawn anew each time. */
+/** Exchanges to train the base model on, without end: facts, questions and kinds of answers drawn again each time. */
 export function* exchanges(seed: number): Generator<Exchange, never> {
   const uniform = uniformStream(seed, 'exchanges');
   const facts = allFacts();
@@ -97,7 +97,7 @@ function preference(fact: Fact, question: string, uniform: Uniform): Preference 
 /**
  * The form that preference pairs choose. Its beginning is so rare in the base model's training that learning to prefer it
  * has a long way to go up: were it likely already, the long answers would be pushed down instead, and likelihood would
- * go to beginnings that are no language.
+ * go to beginnings that are not language.
  */
 function inShort({ value }: Fact): string {
   return `In short, ${value}.`;
@@ -110,7 +110,7 @@ function conciseAnswer(fact: Fact, uniform: Uniform): string {
 
 /**
  * All that differs between two long answers to a question follows from their first words. Were there choices further on,
- * learning not to answer at length would push down every one of them, and what is left is no language.
+ * learning not to answer at length would push down every one of them, and what is left is not language.
  */
 function verboseAnswer(fact: Fact, uniform: Uniform): string {
   const [opening, closing] = pick(frames, uniform);

@@ -72,7 +72,7 @@ export async function watchRun(services: Services, name: string, signal: AbortSi
     }
   } finally {
     view.close();
-    // It would go on with the platform's next start, beside the run of the next demo.
+    // It would continue with the platform's next start, beside the run of the next demo.
     if (signal.aborted) await services.orchestrator.cancelRun({ name, requestId: randomUUID() });
   }
   if (run!.error !== undefined) throw errorOf(run!.error);

@@ -17,7 +17,7 @@ export function watchMemory(platform: Platform): () => number {
     const total = sizes.reduce((sum, size) => sum + size, 0);
     if (total > 0) most = Math.max(most, total);
   };
-  // Watching is no reason to stay when all else has ended.
+  // Watching must not keep the process alive.
   const timer = setInterval(() => void look(), everyMs).unref();
   return () => {
     clearInterval(timer);

@@ -32,7 +32,7 @@ const optimizer = { adamBeta1: 0.9, adamBeta2: 0.95, adamEpsilon: 1e-8, weightDe
 
 /**
  * Trains a model from scratch on sequences one after the other, each a document of its own, with cross entropy, AdamW and
- * a cosine schedule. `progress` is told the loss per weighted token, in nats. Result: every tensor by name.
+ * a cosine schedule. `progress` receives the loss per weighted token, in nats. Result: every tensor by name.
  */
 export async function pretrain(
   config: ModelConfig,

@@ -60,7 +60,7 @@ export function tokenizerConfig(maxLength: number) {
 }
 
 /**
- * Merges in the order of training. The binding's trainer takes no settings and goes on for up to 30,000 tokens; since
+ * Merges in the order of training. The binding's trainer takes no settings and runs for up to 30,000 tokens; since
  * BPE training is greedy, the first merges of a long training are those of a short one.
  */
 async function trainedMerges(text: string): Promise<[string, string][]> {

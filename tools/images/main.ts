@@ -1,4 +1,4 @@
-/** `npm run images [-- --service NAME ...]`: builds the images of the services and tells how large they are. */
+/** `npm run images [-- --service NAME ...]`: builds the images of the services and prints their sizes. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { versionIn } from '@pairwise/rpc';

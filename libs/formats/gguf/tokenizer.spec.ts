@@ -31,7 +31,7 @@ function spaced(
   };
 }
 
-/** A normalizer within so many sequences. */
+/** A normalizer nested in `depth` sequences. */
 function nested(depth: number) {
   let part: object = replaceSpaces;
   for (let n = 0; n < depth; n++) part = { type: 'Sequence', normalizers: [part] };
@@ -66,7 +66,7 @@ describe('byte-fallback vocabularies', () => {
     expect((value('ggml.token_type') as number[]).slice(10)).toEqual([tokenType.userDefined, 5, 5]);
   });
 
-  test('merges that only llama.cpp would make are told', () => {
+  test('merges that only llama.cpp would make are reported', () => {
     const { caveats } = converted(spaced({ model: { merges: ['▁ a', 'a b', '▁a b'] } }));
     expect(caveats).toEqual(['llama.cpp may reach 1 tokens by merges that the tokenizer does not have']);
   });
@@ -123,7 +123,7 @@ describe('special tokens', () => {
     expect(() => converted(spaced(), { tokenizerConfig: {} })).toThrow('eos token');
   });
 
-  test('stripping of spaces around a token is told', () => {
+  test('stripping of spaces around a token is reported', () => {
     const tokens = [...specials, added(10, '<mask>', true, { lstrip: true })];
     expect(converted(spaced({ added_tokens: tokens }), { vocabSize: 11 }).caveats).toEqual([
       'llama.cpp keeps the spaces around "<mask>", which the tokenizer takes away',
@@ -132,7 +132,7 @@ describe('special tokens', () => {
 });
 
 describe('the embedding’s rows', () => {
-  test('added tokens past them are left out and told', () => {
+  test('added tokens past them are left out and reported', () => {
     const tokens = [...specials, added(10, '<pad>')];
     const { value, caveats } = converted(spaced({ added_tokens: tokens }));
     expect((value('ggml.tokens') as string[]).length).toBe(10);
@@ -160,7 +160,7 @@ describe('byte-level vocabularies', () => {
     });
   const bytes = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
 
-  test('merges are written as text, normalisation that llama.cpp leaves out is told', () => {
+  test('merges are written as text, normalisation that llama.cpp leaves out is reported', () => {
     const { value, caveats } = converted(byteLevel(bytes, { type: 'NFC' }));
     expect([value('ggml.model'), value('ggml.pre')]).toEqual(['gpt2', 'gpt-2']);
     expect(value('ggml.merges')).toEqual(['a b', 'aĠb c']);

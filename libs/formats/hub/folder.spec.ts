@@ -54,7 +54,7 @@ test('the index says which shards belong to the model', async () => {
   await expect(openFolder(path, [root])).rejects.toThrow('a plain name ending in .safetensors is needed');
 });
 
-test('what lies outside of the roots is refused, also through links, whether it exists or not', async () => {
+test('paths outside of the roots are refused, also through links, whether they exist or not', async () => {
   const outside = await folder(join(base, 'outside'), { 'config.json': '{}', 'model.safetensors': weights });
   await symlink(outside, join(root, 'link'));
   const inside = await folder(join(root, 'm'), { 'config.json': '{}' });
@@ -96,13 +96,13 @@ test.each([
   await expect(opening).rejects.toMatchObject({ reason, message: expect.stringContaining(problem) as string });
 });
 
-test('a file that is no folder, and a folder that is no file', async () => {
+test('a file in place of a folder, and a folder in place of a file', async () => {
   const path = await folder(join(root, 'm'), { 'config.json': '{}', 'model.pt': 'x' });
   await expect(openFolder(join(path, 'model.pt'), [root])).rejects.toThrow('model.pt is a pickle');
-  await expect(openFolder(join(path, 'config.json'), [root])).rejects.toThrow('is no folder');
+  await expect(openFolder(join(path, 'config.json'), [root])).rejects.toThrow('is not a folder');
   await expect(openFolder(join(path, 'gone'), [root])).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   await mkdir(join(path, 'model.safetensors'));
-  await expect(openFolder(path, [root])).rejects.toThrow('model.safetensors is no regular file');
+  await expect(openFolder(path, [root])).rejects.toThrow('model.safetensors is not a regular file');
 });
 
 test('a file that changes while it is read is noticed', async () => {

@@ -30,7 +30,7 @@ export async function openFolder(path: string, roots: readonly string[]): Promis
   const place = await placeOf(path, realRoots);
   if (!(await stat(place)).isDirectory()) {
     refusePickles([basename(path)]);
-    throw new PairwiseError('INVALID_MODEL', `${path} is no folder; a model is a folder in Hugging Face layout`);
+    throw new PairwiseError('INVALID_MODEL', `${path} is not a folder; a model is a folder in Hugging Face layout`);
   }
   return openPlaced(place, realRoots, () => undefined);
 }
@@ -51,7 +51,7 @@ async function openPlaced(
   const find = async (name: string): Promise<PlacedFile> => {
     const place = await placeOf(join(folder, name), roots);
     const stats = await stat(place);
-    if (!stats.isFile()) throw new PairwiseError('INVALID_MODEL', `${name} is no regular file`, { field: name });
+    if (!stats.isFile()) throw new PairwiseError('INVALID_MODEL', `${name} is not a regular file`, { field: name });
     const digest = digestOf(place);
     return { path: name, sizeBytes: stats.size, place, ...(digest && { digest }) };
   };
@@ -111,7 +111,7 @@ async function placeOf(path: string, roots: readonly string[]): Promise<string> 
 function denied(path: string): PairwiseError {
   return new PairwiseError(
     'PERMISSION_DENIED',
-    `${path} lies outside of the folders that this server may read (PAIRWISE_MODEL_ROOTS)`,
+    `${path} is outside of the folders that this server may read (PAIRWISE_MODEL_ROOTS)`,
   );
 }
 

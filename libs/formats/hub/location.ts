@@ -53,7 +53,7 @@ function isRepositoryName(name: string): boolean {
 
 function folderLocation(path: string, field: string): FolderLocation {
   if (path.includes('\0')) throw refuse(field, 'holds a NUL character');
-  if (!isAbsolute(path)) throw refuse(field, 'is no absolute path; the server does not know the folder you are in');
+  if (!isAbsolute(path)) throw refuse(field, 'is not an absolute path; the server does not know your working folder');
   return { kind: 'folder', path: resolve(path) };
 }
 
@@ -61,7 +61,7 @@ function pathOf(uri: string, field: string): string {
   try {
     return fileURLToPath(uri);
   } catch {
-    throw refuse(field, 'is no file:///absolute/path on the server');
+    throw refuse(field, 'is not of the form file:///absolute/path');
   }
 }
 

@@ -91,7 +91,7 @@ test('ranges are read without fetching the model', async () => {
   expect(await blobs()).toEqual([]);
 });
 
-test('a download whose connection breaks goes on where it was', async () => {
+test('a download whose connection breaks resumes where it was', async () => {
   server.faults.push(
     { path: 'model.safetensors', breakAfter: 100_000 },
     { path: 'model.safetensors', breakAfter: 50_000 },
@@ -120,7 +120,7 @@ test.each([
   ['damaged', randomBytes(200_000)],
   ['damaged and whole', randomBytes(300_000)],
   ['too long', randomBytes(400_000)],
-])('what was left is fetched anew if it is %s', async (_, content) => {
+])('a partial file is fetched again if it is %s', async (_, content) => {
   await leftOver(content);
   await (await openRepository(hub, main)).download();
   expect(sha256(await readFile(cache('blobs', server.etagOf('model.safetensors'))))).toBe(weightsDigest);
@@ -162,7 +162,7 @@ test.each([
   await expect(openRepository(hub, main)).rejects.toMatchObject({ reason, message });
 });
 
-test('unknown repositories and revisions are told apart, and private ones hinted at', async () => {
+test('errors distinguish unknown repositories and revisions, and hint at private ones', async () => {
   const open = (repoId: string, revision: string, options = hub) =>
     openRepository(options, repositoryLocation(repoId, revision, 'repo_id'));
   await expect(open('org/other', 'main')).rejects.toThrow('the hub has no org/other@main');
@@ -171,7 +171,7 @@ test('unknown repositories and revisions are told apart, and private ones hinted
   expect((await open('org/name', server.commit)).commit).toBe(server.commit);
 });
 
-test('an endpoint that is no hub is said so', async () => {
+test('an endpoint that is not a hub is reported as such', async () => {
   server.faults.push({ path: 'revision/main', answer: 200 });
   await expect(openRepository(hub, main)).rejects.toThrow('does not answer like a hub (HF_ENDPOINT)');
 });
@@ -191,7 +191,7 @@ test('without network the cache is used, and what it lacks is said', async () =>
   await expect(openRepository(offline, main)).rejects.toThrow('has not everything of org/name@main');
 });
 
-test('a download that is stopped goes on the next time', async () => {
+test('a download that is stopped resumes the next time', async () => {
   const stop = new AbortController();
   const model = await openRepository(hub, main);
   server.faults.push({ path: 'model.safetensors', breakAfter: 100_000 });

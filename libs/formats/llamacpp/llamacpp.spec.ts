@@ -160,7 +160,7 @@ describe('judging', () => {
   });
   afterAll(() => judge.close());
 
-  test('tells what the file says of itself', () => {
+  test('returns the metadata of the file', () => {
     expect(judge).toMatchObject({ vocabSize: 64, eosId: 2, contextTokens: 512 });
   });
 
@@ -212,7 +212,7 @@ describe('judging', () => {
     expect(full.ids.length).toBeLessThanOrEqual(212);
   });
 
-  test('errors say what is wrong, and the judge goes on', async () => {
+  test('errors say what is wrong, and the judge stays usable', async () => {
     await expect(judge.tokenLogps([Int32Array.of(1, 64)])).rejects.toThrow('token 64 is not in the vocabulary of 64');
     await expect(judge.tokenLogps([new Int32Array(513)])).rejects.toThrow('513 tokens');
     await expect(judge.tokenLogps([new Int32Array(0)])).rejects.toMatchObject({ reason: 'INTERNAL' });

@@ -72,7 +72,7 @@ test.each([
   ['', 'the file is empty'],
   [' \n ', 'the file is empty'],
   ['[{"prompt": "p"}', 'the array is not closed; it ends in row 1'],
-  ['[{}] x', 'goes on after the end'],
+  ['[{}] x', 'continues after the end'],
   ['[{},,{}]', 'nothing at position 2'],
 ])('a file of %j is refused', async (text, message) => {
   await expect(read(text)).rejects.toThrow(message);

@@ -129,7 +129,7 @@ function arraySplitter() {
       const each = chunk[at]!;
       if (state !== 'inside') {
         if (isSpace(each)) continue;
-        if (state === 'after') throw new PairwiseError('INVALID_FILE', 'the file goes on after the end of its array');
+        if (state === 'after') throw new PairwiseError('INVALID_FILE', 'the file continues after the end of its array');
         state = 'inside';
         from = at + 1;
       } else if (inText) {

@@ -61,11 +61,11 @@ function turnOf(fields: Record<string, unknown>, name: string): Turn {
 }
 
 function messageOf(value: unknown, path: string): Message {
-  if (typeof value !== 'object' || value === null) throw new RowError('WRONG_TYPE', `${path} is no message`);
+  if (typeof value !== 'object' || value === null) throw new RowError('WRONG_TYPE', `${path} is not a message`);
   const { role, content, ...others } = value as Record<string, unknown>;
   for (const [name, text] of Object.entries({ role, content })) {
     if (text === undefined) throw new RowError('MISSING_FIELD', `${path}.${name} is missing`);
-    if (typeof text !== 'string') throw new RowError('WRONG_TYPE', `${path}.${name} is no text`);
+    if (typeof text !== 'string') throw new RowError('WRONG_TYPE', `${path}.${name} is not a string`);
   }
   // Tool calls, images and the like would be lost silently.
   const [stranger] = Object.keys(others).filter((name) => others[name] != null);

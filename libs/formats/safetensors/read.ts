@@ -37,7 +37,7 @@ export function readMetadata(bytes: Uint8Array, file = 'the file'): Record<strin
   const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
   const metadata = parseObject(bytes.subarray(8, 8 + length), file)['__metadata__'] ?? {};
   if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
-    throw invalid(file, 'has metadata that are no texts');
+    throw invalid(file, 'has metadata that is not text');
   }
   return metadata as Record<string, string>;
 }

@@ -20,7 +20,7 @@ const tensors: TensorData[] = [
   { name: '名\u0000"\\', dtype: 'BOOL', shape: [1], data: Uint8Array.of(1) },
 ];
 
-/** A file out of a header, given as JSON, text or bytes, and so many bytes of data. */
+/** A file made of a header (JSON, text or bytes) and a number of data bytes. */
 function fileOf(header: object | string | Uint8Array, dataBytes: number, claimed?: bigint): Uint8Array {
   const text = header instanceof Uint8Array || typeof header === 'string' ? header : JSON.stringify(header);
   const json = typeof text === 'string' ? new TextEncoder().encode(text) : text;
@@ -148,7 +148,7 @@ describe('a hostile file is refused: ', () => {
     ],
     ['a product that overflows doubles', fileOf({ a: entry(0, 4, Array(8).fill(2 ** 52)) }, 4), 'shape and dtype take'],
     ['too many axes', fileOf({ a: entry(0, 4, Array(9).fill(1)) }, 4), 'impossible shape'],
-    ['a shape that is no list', fileOf({ a: entry(0, 4, { length: 1 }) }, 4), 'impossible shape'],
+    ['a shape that is not a list', fileOf({ a: entry(0, 4, { length: 1 }) }, 4), 'impossible shape'],
     ['bytes that do not fit the shape', fileOf({ a: entry(0, 4, [2]) }, 4), 'gives the tensor'],
     ['an unknown dtype', fileOf({ a: entry(0, 4, [1], 'F8_E4M3') }, 4), 'unknown dtype "F8_E4M3"'],
     ['a dtype that every object has', fileOf({ a: entry(0, 4, [1], 'constructor') }, 4), 'unknown dtype "constructor"'],
@@ -166,7 +166,7 @@ describe('a hostile file is refused: ', () => {
     ['nothing but nesting', fileOf(deep, 0), 'no JSON object'],
     ['nesting without end', fileOf('{"a":'.repeat(1e5), 0), 'no JSON'],
     ['a name of a megabyte', fileOf({ ['a'.repeat(1e6)]: entry(0, 4) }, 4), 'whose name is 1000000 characters long'],
-    ['a tensor that is no object', fileOf({ a: 5 }, 0), 'by no object'],
+    ['a tensor that is not an object', fileOf({ a: 5 }, 0), 'by no object'],
     ['a tensor that is null', fileOf({ a: null }, 0), 'by no object'],
     ['a header that is a list', fileOf('[]', 0), 'no JSON object'],
     ['a header that is null', fileOf('null', 0), 'no JSON object'],
@@ -200,7 +200,7 @@ test('braces, quotes and names of other levels do not confuse the search for rep
   expect(readSafetensors(fileOf(header, 16)).size).toBe(4);
 });
 
-test.each(['x', 5, [], { a: 1 }])('metadata that are no texts are refused: %j', (metadata) => {
+test.each(['x', 5, [], { a: 1 }])('metadata that is not text is refused: %j', (metadata) => {
   const reason = expect.objectContaining({ reason: 'INVALID_FILE' }) as Error;
   expect(() => readMetadata(fileOf({ __metadata__: metadata }, 0))).toThrow(reason);
 });

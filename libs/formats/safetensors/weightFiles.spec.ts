@@ -25,7 +25,7 @@ test('a file that the index names and the folder lacks is refused', () => {
   expect(() => weightFiles([first], index(first, second))).toThrow(invalid(`names "${second}", which is not in`));
 });
 
-test('so many weight files belong to no model, whether they are there or not', () => {
+test('too many weight files are refused, whether they exist or not', () => {
   const names = (count: number) => Array.from({ length: count }, (_, n) => `model-${n}.safetensors`);
   expect(weightFiles(names(1000), index(...names(1000)))).toHaveLength(1000);
   const many = names(100_000);

@@ -56,7 +56,7 @@ describe('where prompt and response meet', () => {
   });
 
   test('where one side merges, both are encoded apart: the same words of both have the same ids', async () => {
-    // " green" is no token of this vocabulary; only the chosen side could merge.
+    // " green" is not a token of this vocabulary; only the chosen side could merge.
     const pair = { ...sky, rejected: 'x blue.' };
     const { chosen, rejected } = await encodePair(pair, byteLevel, whole);
     expect(chosen).toEqual(Int32Array.of(...(await byteLevel.encodeContinuation('blue.</s>'))));

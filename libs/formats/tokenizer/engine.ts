@@ -76,7 +76,7 @@ function readVocabulary(tokenizerJson: string): Vocabulary {
     vocabulary.disablePadding();
     return vocabulary;
   } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : 'it is no tokenizer';
+    const problem = cause instanceof Error ? cause.message : 'it is not a tokenizer';
     throw new PairwiseError('INVALID_MODEL', `tokenizer.json is not understood: ${problem}`, {
       field: 'tokenizer.json',
       cause,

@@ -15,7 +15,7 @@ export function openTemplate(source: string, specialTokens: Record<string, strin
     // On a line of its own, which is taken away again, so that the template's white space stays as it is.
     template = new Template(`{% set strftime_now = fixed_date %}\n${source}`);
   } catch (cause) {
-    const message = `the chat template is not understood: ${cause instanceof Error ? cause.message : 'it is no template'}`;
+    const message = `the chat template is not understood: ${cause instanceof Error ? cause.message : 'it is not a template'}`;
     throw new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template', cause });
   }
   return (messages, addGenerationPrompt) => {

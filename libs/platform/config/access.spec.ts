@@ -19,7 +19,7 @@ test('entries are read as they are', () => {
   expect(parseAccess(JSON.stringify([entry, other]), 'access.json')).toEqual([entry, other]);
 });
 
-test('every problem is told at once, by its place and without what is there', () => {
+test('every problem is reported at once, with its place and without the value', () => {
   const bad = [
     entry,
     { ...entry, name: 'other', sha256: 'not-a-digest-but-the-token-itself' },
@@ -28,7 +28,7 @@ test('every problem is told at once, by its place and without what is there', ()
     { name: 'less' },
     { ...entry, name: 'none', sha256: 'e'.repeat(64), roles: {} },
   ];
-  const told = problemsOf(bad);
+  const problems = problemsOf(bad);
   for (const part of [
     '[1].sha256',
     '[2].name',
@@ -36,11 +36,11 @@ test('every problem is told at once, by its place and without what is there', ()
     '[3]',
     '[4].sha256',
   ])
-    expect(told).toContain(part);
-  expect(told).toContain('[2].roles.* must be one of reader, submitter, admin');
-  expect(told).toContain('[5].roles must name at least one project');
-  expect(told).not.toContain('the-token-itself');
-  expect(told).not.toContain('plain');
+    expect(problems).toContain(part);
+  expect(problems).toContain('[2].roles.* must be one of reader, submitter, admin');
+  expect(problems).toContain('[5].roles must name at least one project');
+  expect(problems).not.toContain('the-token-itself');
+  expect(problems).not.toContain('plain');
 });
 
 test('a name or a token that is there twice, an empty list and other texts are refused', () => {

@@ -30,12 +30,12 @@ test.each([
   else expect(read).toThrow('PAIRWISE_BLOB_URL must be file:///folder or s3://bucket/prefix');
 });
 
-test.each(['file:///50%off', 'file:///%ff', 'file:///a%2Fb'])('PAIRWISE_BLOB_URL %s is no path', (url) => {
+test.each(['file:///50%off', 'file:///%ff', 'file:///a%2Fb'])('PAIRWISE_BLOB_URL %s is not a path', (url) => {
   const read = () => readEnvironment({ PAIRWISE_BLOB_URL: url }, ['PAIRWISE_BLOB_URL']);
   expect(read).toThrow(/PAIRWISE_BLOB_URL has a % .* write %25/);
 });
 
-test('all problems are told at once, without the values', () => {
+test('all problems are reported at once, without the values', () => {
   const environment = { DATABASE_URL: 'mysql://user:secret@host', PAIRWISE_THREADS: '0', PAIRWISE_LISTEN: 'here' };
   let message = '';
   try {

@@ -12,7 +12,7 @@ test('a database URL names the files of its TLS; a folder of blobs is written to
   expect(placesOf({ PAIRWISE_BLOB_URL: 's3://bucket/prefix' })).toEqual([]);
 });
 
-test('places that cannot be used are told beside the other problems', () => {
+test('unusable paths are reported with the other problems', () => {
   const environment = { PAIRWISE_DATA: '/data', PAIRWISE_TOKEN_FILE: '/token', PAIRWISE_THREADS: 'many' };
   const read = () =>
     readEnvironment(environment, ['PAIRWISE_DATA', 'PAIRWISE_TOKEN_FILE', 'PAIRWISE_THREADS'], ({ path, use }) =>

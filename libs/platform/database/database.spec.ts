@@ -32,7 +32,7 @@ test('migrations are applied once, in order, by any number of processes at once'
   await Promise.all([database, ...others].map((each) => each.close()));
 });
 
-test('a process of the version before goes on, and starts again, beside one that has migrated', async () => {
+test('a process of the previous version keeps working, and can restart, beside one that has migrated', async () => {
   const { database: old, url } = await open();
   await migrate(old, [first]);
   const next = openDatabase({ url, schema: 'dataset' });
@@ -96,7 +96,7 @@ test('transactions that Postgres breaks because of a deadlock are run again', as
   await database.close();
 });
 
-test('a schema name that is no plain word is refused', () => {
+test('a schema name that is not a plain word is refused', () => {
   expect(() => openDatabase({ url: 'postgres://127.0.0.1/x', schema: 'a; drop' })).toThrow(/schema/);
 });
 

@@ -36,7 +36,10 @@ const types: pg.CustomTypesConfig = {
 
 function schemaName(schema: string): string {
   if (/^[a-z_][a-z0-9_]{0,62}$/.test(schema)) return schema;
-  throw new PairwiseError('INVALID_ARGUMENT', `database schema ${JSON.stringify(schema)} is no plain lower-case name`);
+  throw new PairwiseError(
+    'INVALID_ARGUMENT',
+    `database schema ${JSON.stringify(schema)} is not a plain lower-case name`,
+  );
 }
 
 const bind = (client: pg.PoolClient): Queries => ({

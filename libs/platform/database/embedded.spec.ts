@@ -24,11 +24,11 @@ interface Owner {
 /** A process of its own that owns the server, and one that needs it. */
 async function owner(): Promise<Owner> {
   const child = fork(join(import.meta.dirname, 'testing.owner.ts'), [folder], { stdio: 'inherit' });
-  const [told] = (await once(child, 'message')) as [Omit<Owner, 'child'>];
+  const [owner] = (await once(child, 'message')) as [Omit<Owner, 'child'>];
   onTestFinished(() => {
-    if (isAlive(told.client)) process.kill(told.client, 'SIGKILL');
+    if (isAlive(owner.client)) process.kill(owner.client, 'SIGKILL');
   });
-  return { child, ...told };
+  return { child, ...owner };
 }
 
 function isAlive(pid: number): boolean {
@@ -83,7 +83,7 @@ test('starts at once after its owner was killed, though the old server still run
   await server.stop();
 });
 
-test('a server whose owner was killed serves those who need it, and ends in good order after the last of them', async () => {
+test('a server whose owner was killed serves those who need it, and stops gracefully after the last of them', async () => {
   const { child, url, pid, client } = await owner();
   await ended(child, 'SIGKILL');
   const database = openDatabase({ url, schema: 'public' });

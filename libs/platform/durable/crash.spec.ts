@@ -83,7 +83,7 @@ test('a killed process loses only the step at hand: another one takes it over by
   expect(await ends()).toEqual([0, 1, 2]);
 });
 
-test('a restarted process goes on with what it was killed in', async () => {
+test('a restarted process continues the work in which it was killed', async () => {
   const one = await startWorker();
   await durable.enqueue(plan, 'a', { steps: 2, ms: 300 });
   await hasBegun(one, 0);
@@ -103,7 +103,7 @@ test('a process that stops lets the step at hand save what it has, and hands its
   expect(await ends()).toEqual([saved]);
 });
 
-test('Postgres may be killed: the processes stay, and the work goes on', async () => {
+test('Postgres may be killed: the processes stay, and the work continues', async () => {
   const one = await startWorker(5000);
   const two = await startWorker(5000);
   await durable.enqueue(plan, 'a', { steps: 4, ms: 400 });

@@ -116,27 +116,27 @@ test('a step that is UNAVAILABLE is tried again', async () => {
 });
 
 test('cancelling aborts the step at hand and all further ones, save those that tidy up', async () => {
-  const told: string[] = [];
+  const ran: string[] = [];
   body = async (_name, { step }) => {
     try {
       await step('long', async (signal) => {
-        told.push('long');
+        ran.push('long');
         await sleep(60_000, undefined, { signal });
       });
     } catch (error) {
-      await step('next', () => Promise.resolve(told.push('next'))).catch((next: unknown) => {
-        told.push((next as PairwiseError).reason);
+      await step('next', () => Promise.resolve(ran.push('next'))).catch((next: unknown) => {
+        ran.push((next as PairwiseError).reason);
       });
-      await step('tidy', () => Promise.resolve(told.push('tidy')), { evenIfCancelled: true });
+      await step('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true });
       throw error;
     }
     return '';
   };
   await durable.enqueue(task, id, { name: '' });
-  while (told.length === 0) await sleep(20);
+  while (ran.length === 0) await sleep(20);
   await durable.cancel(id);
   expect(await failure(durable.result(task, id))).toMatchObject({ reason: 'CANCELLED' });
-  expect(told).toEqual(['long', 'CANCELLED', 'tidy']);
+  expect(ran).toEqual(['long', 'CANCELLED', 'tidy']);
 });
 
 test('work that is cancelled before it began does nothing', async () => {
@@ -175,15 +175,15 @@ test('work that gets on may be tried as often as it likes', async () => {
 });
 
 test('an attempt that lost its work runs no further step, not even to tidy up', async () => {
-  const told: string[] = [];
+  const ran: string[] = [];
   const first = Promise.withResolvers<string>();
   let triesBefore = 1;
   body = async (_name, { step }) => {
     try {
-      await step('one', () => Promise.resolve(told.push('one')));
+      await step('one', () => Promise.resolve(ran.push('one')));
       return await step('two', async (signal) => {
-        told.push('two');
-        if (told.length > 2) return 'done';
+        ran.push('two');
+        if (ran.length > 2) return 'done';
         // What the reaper does with the work of a process that it takes for dead.
         const give = "status = 'ENQUEUED', owner_xid = null, recovery_attempts = $2";
         await database.run(`update public_durable.workflow_status set ${give} where workflow_uuid = $1`, [
@@ -194,7 +194,7 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
         return '';
       });
     } catch (error) {
-      await step('tidy', () => Promise.resolve(told.push('tidy')), { evenIfCancelled: true }).catch((lost: unknown) => {
+      await step('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true }).catch((lost: unknown) => {
         first.resolve((lost as PairwiseError).reason);
         throw lost;
       });
@@ -204,15 +204,15 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
   await durable.enqueue(task, id, { name: '' });
   expect(await durable.result(task, id)).toBe('done');
   expect(await first.promise).toBe('STALE_ATTEMPT');
-  expect(told).toEqual(['one', 'two', 'two']);
+  expect(ran).toEqual(['one', 'two', 'two']);
 
-  // The same, but so many processes died before: what was finished counts for nothing.
-  told.length = 0;
+  // The same, but 20 processes died before: what was finished does not count.
+  ran.length = 0;
   triesBefore = 20;
   await durable.forget(id);
   await durable.enqueue(task, id, { name: '' });
   expect((await failure(durable.result(task, id)))?.message).toMatch(/given up after 20 tries/);
-  expect(told).toEqual(['one', 'two', 'tidy']);
+  expect(ran).toEqual(['one', 'two', 'tidy']);
 });
 
 test('work is done again where Postgres refuses to keep a step', async () => {
@@ -240,12 +240,12 @@ test('work is done again where Postgres refuses to keep a step', async () => {
 });
 
 test('work during whose attempts the process died too often fails, but tidies up', async () => {
-  const told: string[] = [];
+  const ran: string[] = [];
   body = async (_name, { step }) => {
     try {
       return await step('one', () => Promise.resolve('done'));
     } finally {
-      await step('tidy', () => Promise.resolve(told.push('tidy')), { evenIfCancelled: true });
+      await step('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true });
     }
   };
   await database.transaction(async (tx) => {
@@ -255,7 +255,7 @@ test('work during whose attempts the process died too often fails, but tidies up
   const got = await failure(durable.result(task, id));
   expect(got).toMatchObject({ reason: 'INTERNAL' });
   expect(got?.message).toMatch(/given up after 20 tries/);
-  expect(told).toEqual(['tidy']);
+  expect(ran).toEqual(['tidy']);
 });
 
 test('a full disk fails a step, but what tidies up afterwards waits until there is room', async () => {
@@ -271,7 +271,7 @@ test('a full disk fails a step, but what tidies up afterwards waits until there 
   expect(tries).toBe(3);
 });
 
-/** Transactions that Postgres commits within so many milliseconds, this question among them. */
+/** Transactions that Postgres commits within `ms` milliseconds, this query included. */
 async function commitsIn(ms: number): Promise<number> {
   const sql = 'select xact_commit as count from pg_stat_database where datname = current_database()';
   const count = async () => Number((await database.row<{ count: bigint }>(sql))!.count);

@@ -45,7 +45,7 @@ test('depth and age of queues, and expired leases, are exported as the registry 
   expect((await next('pairwise.lease.expiries', {})).value).toBe(1);
   while ((await depth('running')) !== 1);
   await durable.result(plan, 'a');
-  // A queue in which nothing lies is told of all the same.
+  // An empty queue is reported too.
   expect([await depth('waiting'), await depth('running')]).toEqual([0, 0]);
   expect((await next('pairwise.queue.oldest.age', {})).value).toBe(0);
 

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { startDurable } from './index.ts';
 import { plan, quiet } from './testing.plan.ts';
 
-test('queues tell what waits in them, and who takes it, as long as that one shows life', async () => {
+test('queues report what waits in them and which live processes take it', async () => {
   const { url } = await testDatabase();
   const durable = await startDurable({ url, schema: 'test', log: quiet });
   const database = openDatabase({ url, schema: 'test_durable' });

@@ -177,7 +177,7 @@ test('the front lets known tokens in and passes them on', async () => {
   }
 });
 
-test('a new access file counts at once, a broken one changes nothing and is told of without its text', async () => {
+test('a new access file counts at once, a broken one changes nothing and is logged without its text', async () => {
   const client = datasets(tokens.reader);
   expect(await outcome(client.deleteDataset(remove))).toBe('PERMISSION_DENIED');
   const raised = [accessEntry('reader', tokens.reader, { 'projects/a': 'admin' }), ...entries.slice(1)];

@@ -44,7 +44,7 @@ async function serve(subject: Partial<Subject>) {
   return at(server.address);
 }
 
-test('a process tells of itself, its database, its store and its queues, and leaves no blob behind', async () => {
+test('a process reports itself, its database, its store and its queues, and leaves no blob behind', async () => {
   const about = { version: '0.0.9', device: 'cuda:1', numericsProfile: 'p', engineVersion: '3' };
   const client = await serve({
     database: databaseAt((await testDatabase()).url),
@@ -71,7 +71,7 @@ test('a process tells of itself, its database, its store and its queues, and lea
   expect(logged).toEqual([]);
 });
 
-test('what is away or refuses is an error of its own, and the rest is told all the same', async () => {
+test('what is away or refuses is an error of its own, and the rest is still reported', async () => {
   const blobs = await openFolder(folder);
   rmSync(join(folder, 'incoming'), { recursive: true });
   writeFileSync(join(folder, 'incoming'), '');
@@ -85,7 +85,7 @@ test('what is away or refuses is an error of its own, and the rest is told all t
   expect(errorOf(one!.database!.error).reason).toBe('UNAVAILABLE');
   expect(one!.database!.time).toBeUndefined();
   expect(one!.store!.error!.message).toMatch(/the blob store cannot be used \(ENOTDIR\); the log/);
-  // Where it lies is for the log alone.
+  // Its place is only for the log.
   expect(one!.store!.error!.message).not.toContain(folder);
   expect(one!.queuesError!.message).toBe('no queues today');
   expect(two).toMatchObject({ process: 'two', version: '' });
@@ -104,11 +104,11 @@ test('a store that does not answer is given up on, and one that damages blobs is
     { put: () => never, get: () => never, delete: () => never },
     { put, get: () => Promise.resolve(Buffer.from('other')), delete: () => Promise.resolve() },
   ];
-  const told = stores.map(async (blobs) => {
+  const checks = stores.map(async (blobs) => {
     const client = await serve({ database, blobs });
     return errorOf((await client.diagnose({})).processes[0]!.store!.error);
   });
-  expect((await Promise.all(told)).map(({ reason, message }) => [reason, message])).toEqual([
+  expect((await Promise.all(checks)).map(({ reason, message }) => [reason, message])).toEqual([
     ['UNAVAILABLE', 'the blob store did not answer within 5 s'],
     ['DIGEST_MISMATCH', 'the blob store gave back other bytes than it got'],
   ]);

@@ -102,7 +102,7 @@ test('a backend that is away is UNAVAILABLE, one that dies within a call too; it
 
 const renamed = (from: string) => ({ ...echo, say: { ...echo.say, path: from } });
 
-test('services that are not there are told apart from those that are away', async () => {
+test('unknown services are distinguished from those that are away', async () => {
   const { front } = await behindFront({});
   const nobody = openClient(renamed('/test.Nobody/Say'), { address: front.address });
   const unknown = openClient(renamed('/test.Unknown/Say'), { address: front.address });
@@ -124,7 +124,7 @@ test.each(['__proto__', 'constructor', 'hasOwnProperty', 'toString', ''])('there
   expect(await client.say({ text: 'still there' })).toEqual({ text: 'still there' });
 });
 
-test('many watches keep nobody waiting, and a caller with too many calls is told so at once', async () => {
+test('many watches keep nobody waiting, and a caller with too many calls is refused at once', async () => {
   const { client } = await behindFront({
     say: (request) => Promise.resolve(request),
     tell: async function* (_request, { signal }) {

@@ -22,7 +22,8 @@ export async function readPage<T>(
     });
   }
   if (!/^\d{0,9}$/.test(pageToken)) {
-    const message = 'page_token is no token of a page before; leave it empty to begin at the beginning';
+    const message =
+      'page_token is invalid; use the next_page_token of the previous page, or leave it empty to start at the beginning';
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'page_token' });
   }
   const size = pageSize === 0 ? 50 : Math.min(pageSize, 1000);

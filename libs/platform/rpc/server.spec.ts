@@ -121,9 +121,9 @@ test('draining lets single calls end, ends streams with UNAVAILABLE, and cuts of
   const short = caller.say({ text: 'short' });
   const long = failure(caller.say({ text: 'long' }));
   const stream = failure(texts(caller.tell({ text: '' })));
-  const told: unknown[] = [];
-  const watching = watchHealth(server.address, told);
-  while (begun.length < 4 || told.length === 0) await sleep(10);
+  const seen: unknown[] = [];
+  const watching = watchHealth(server.address, seen);
+  while (begun.length < 4 || seen.length === 0) await sleep(10);
   await server.drain(1000);
   expect(await upload).toMatchObject({ reason: 'UNAVAILABLE' });
   expect(await short).toEqual({ text: 'short' });
@@ -139,9 +139,8 @@ function untyped(address: string): Client {
   return opened;
 }
 
-/** All that a watcher of readiness is told, and the status that its stream ends with. */
-/** Adds each health that is told to `told`; ends with the stream's status behind them. */
-async function watchHealth(address: string, told: unknown[]): Promise<unknown[]> {
+/** Adds each health status to `seen`; returns them with the final status of the stream. */
+async function watchHealth(address: string, seen: unknown[]): Promise<unknown[]> {
   const method = healthService['Watch']!;
   const stream = untyped(address).makeServerStreamRequest(
     method.path,
@@ -152,9 +151,9 @@ async function watchHealth(address: string, told: unknown[]): Promise<unknown[]>
     },
   );
   return new Promise((tell) => {
-    stream.on('data', (answer: { status: unknown }) => told.push(answer.status));
+    stream.on('data', (answer: { status: unknown }) => seen.push(answer.status));
     stream.on('error', () => undefined);
-    stream.on('status', ({ code }) => tell([...told, code]));
+    stream.on('status', ({ code }) => tell([...seen, code]));
   });
 }
 
@@ -171,7 +170,7 @@ async function health(address: string, service: string): Promise<unknown> {
   });
 }
 
-test('health is told for the server, its probes and its services', async () => {
+test('health is reported for the server, its probes and its services', async () => {
   const { address } = await serve();
   for (const service of ['', 'liveness', 'startup', 'test.Echo'])
     expect(await health(address, service)).toBe('SERVING');
@@ -191,9 +190,9 @@ test('the health port tells health in clear text and without a token, and nothin
   lives = false;
   while ((await health(port, 'liveness')) === 'SERVING') await sleep(50);
   expect(await health(port, '')).toBe('SERVING');
-  const told: unknown[] = [];
-  const watching = watchHealth(port, told);
-  while (told.length === 0) await sleep(10);
+  const seen: unknown[] = [];
+  const watching = watchHealth(port, seen);
+  while (seen.length === 0) await sleep(10);
   await server.drain(1000);
   expect((await watching).slice(0, 2)).toEqual(['SERVING', 'NOT_SERVING']);
   expect(await health(port, '')).toBe(status.UNAVAILABLE);

@@ -202,7 +202,7 @@ test('a client shows its new certificate once it connects again', async () => {
   expect(await failure(caller.say({ text: '3' }))).toMatchObject({ reason: 'PERMISSION_DENIED' });
 });
 
-test('files that do not fit change nothing, and are told of without what they hold', async () => {
+test('files that do not match change nothing, and are logged without their contents', async () => {
   const { address, tls } = await serve();
   mountTls(join(tls.certFile, '..'), { cert: ours.dataset.cert, key: ours.export.key }, authority);
   while (!said.some((line) => line.includes('cannot be used for TLS'))) await sleep(50);

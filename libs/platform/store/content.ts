@@ -8,7 +8,7 @@ export const chunkBytes = 256 * 1024;
 
 /** A blob's place below the root of a store or cache: `sha256/ab/cdef...`. Throws INVALID_ARGUMENT for no digest. */
 export function blobPath(digest: Digest): string {
-  if (!isDigest(digest)) throw new PairwiseError('INVALID_ARGUMENT', `${JSON.stringify(digest)} is no digest`);
+  if (!isDigest(digest)) throw new PairwiseError('INVALID_ARGUMENT', `${JSON.stringify(digest)} is not a digest`);
   const hex = hexOf(digest);
   return `sha256/${hex.slice(0, 2)}/${hex.slice(2)}`;
 }

@@ -36,11 +36,11 @@ const inNamespace = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
 const mount = 'mount -t tmpfs -o size=256k none "$0"';
 const canMount = spawnSync('unshare', [...inNamespace, mount, tmpdir()]).status === 0;
 if (!canMount) console.warn('SKIPPED: a full disk (this machine allows no mount namespace)');
-test.skipIf(!canMount)('a full disk is told as such, and leaves nothing behind', () => {
+test.skipIf(!canMount)('a full disk is reported as such and leaves nothing behind', () => {
   const script = join(import.meta.dirname, 'testing.full.ts');
   const command = `${mount} && exec "$1" "$2" "$0"`;
-  const told = execFileSync('unshare', [...inNamespace, command, folder, process.execPath, script], {
+  const printed = execFileSync('unshare', [...inNamespace, command, folder, process.execPath, script], {
     encoding: 'utf8',
   });
-  expect(JSON.parse(told)).toEqual({ reason: 'DISK_FULL', incoming: [], kept: true });
+  expect(JSON.parse(printed)).toEqual({ reason: 'DISK_FULL', incoming: [], kept: true });
 });

@@ -65,7 +65,7 @@ const copies = () =>
 const copyOf = (digest: Digest) => join(folder, 'cache/sha256', digest.slice(7, 9), digest.slice(9));
 const downloads = (digest: Digest) =>
   server.requests.filter((request) => request.startsWith('GET') && request.includes(digest.slice(9))).length;
-/** A blob of so many bytes. */
+/** A blob of the given size. */
 const some = async (letter: string, size = 1000) => (await store.put(Buffer.alloc(size, letter))).digest;
 
 test('the server refuses bytes that are damaged on their way, and nothing is there afterwards', async () => {
@@ -131,7 +131,7 @@ test.each([
   ['another access key', 'blobs', 'somebody-else', /denies access|refuses the credentials/],
   ['no credentials', 'blobs', '', /needs credentials; set AWS_ACCESS_KEY_ID/],
   ['no such bucket', 'elsewhere', 'pairwise-tests', /s3:\/\/elsewhere\/cached does not exist; make the bucket/],
-])('%s: told so, with the remedy, and worth another try', async (_, bucket, id, message) => {
+])('%s: reported with the remedy, and may be retried', async (_, bucket, id, message) => {
   vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
   vi.stubEnv('AWS_CONFIG_FILE', join(folder, 'none'));
   vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', join(folder, 'none'));
@@ -194,7 +194,7 @@ test('what is larger than the cache is refused, with the variable to raise', asy
   await Promise.all([small.close(), other.close()]);
 });
 
-test('a damaged copy is noticed and fetched anew', async () => {
+test('a damaged copy is detected and fetched again', async () => {
   const digest = await some('a');
   await (await store.local(digest))[Symbol.asyncDispose]();
   chmodSync(copyOf(digest), 0o644);

@@ -129,7 +129,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     expect(await store.has(other)).toBe(false);
   });
 
-  test('a missing blob and a name that is no digest are told apart', async () => {
+  test('errors distinguish a missing blob from a name that is not a digest', async () => {
     await expect(store.get(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });
     await expect(collect(store.read(digest))).rejects.toMatchObject({ reason: 'NOT_FOUND' });
     await expect(store.local(digest)).rejects.toMatchObject({ reason: 'NOT_FOUND' });

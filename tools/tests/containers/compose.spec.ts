@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { processes, type PlatformProcess } from 'pairwise/up/processes';
 
-// compose.yaml against the code: what a process is told is what it reads, and every call finds its service.
+// compose.yaml against the code: each process gets the variables that it reads, and every call finds its service.
 
 interface ComposeService {
   image: string;
@@ -44,7 +44,7 @@ async function configOf({ name, program }: PlatformProcess): Promise<Record<stri
   });
 }
 
-test.each<PlatformProcess>([...processes])('$name reads what it is told', async (one) => {
+test.each<PlatformProcess>([...processes])('$name reads the variables that it gets', async (one) => {
   const { image, command = ['main.ts'] } = services[one.name]!;
   const [service, program] = one.program.pathname.split('/').slice(-2);
   expect(filled(image)).toMatch(new RegExp(`^pairwise/${service!}:\\d+\\.\\d+\\.\\d+$`));

@@ -152,7 +152,7 @@ describe.skipIf(!hasDocker)('containers', () => {
     expect(names).toEqual(expect.arrayContaining(['reference: queue accelerator', 'training: queue accelerator']));
   });
 
-  test('all processes tell of a run in its trace', async () => {
+  test('all processes of a run are in its trace', async () => {
     const { run } = await platform.orchestrator.getRun({ name: 'projects/default/runs/tiny' });
     const spans = platform.collector.spans.filter(({ traceId }) => traceId === run!.traceId);
     expect([...new Set(spans.map(({ service }) => service))].sort()).toEqual(

@@ -129,7 +129,7 @@ describe('while the reference worker is frozen', () => {
   });
   afterAll(() => clearInterval(freezing));
 
-  test('a service that does not answer is told of by itself, and the others all the same', async () => {
+  test('a service that does not answer is reported by itself, and so are the others', async () => {
     const outcome = await doctorWithout('training');
     expect(outcome.code).toBe(1);
     expect(failed(outcome)).toEqual(['TrainingService', 'training']);
@@ -150,7 +150,7 @@ describe('while the reference worker is frozen', () => {
       training: { duration: { $case: 'maxSteps', value: 1 }, tuning: { $case: 'lora', value: { r: 4 } } },
       exportTargets: [{ format: { $case: 'adapter', value: {} } }],
     });
-    const gone = await doctorUntil((told) => named(told, 'reference: queue accelerator')?.state === 'warn');
+    const gone = await doctorUntil((checks) => named(checks, 'reference: queue accelerator')?.state === 'warn');
     // None is needed as long as nothing waits.
     expect(gone.code).toBe(0);
     const { name } = await platform.createRun('one', spec);

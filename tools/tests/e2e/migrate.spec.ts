@@ -120,14 +120,14 @@ test.each(programs)('%s tells all that is wrong with its environment at once, an
     PAIRWISE_TLS_CA: nowhere,
     PAIRWISE_BLOB_URL: 'ftp://host/blobs',
   });
-  const told = stderr.split('\n').flatMap((line) => /^ {2}(?:\w+ of )?([A-Z_]+) /.exec(line)?.[1] ?? []);
+  const used = stderr.split('\n').flatMap((line) => /^ {2}(?:\w+ of )?([A-Z_]+) /.exec(line)?.[1] ?? []);
   const reads = {
     main: ['DATABASE_URL', 'PAIRWISE_LISTEN', 'PAIRWISE_TLS_CA', 'PAIRWISE_TOKEN_FILE'],
     worker: ['DATABASE_URL', 'PAIRWISE_BLOB_URL', 'PAIRWISE_DATA', 'PAIRWISE_THREADS'],
     migrate: ['DATABASE_URL'],
   };
   const [, kind] = program.split(/[/.]/) as [string, keyof typeof reads];
-  expect(told).toEqual(expect.arrayContaining(reads[kind]));
+  expect(used).toEqual(expect.arrayContaining(reads[kind]));
   expect(code).toBe(2);
   expect(stderr).not.toMatch(/^\s+at /m);
   expect(hasPassword(stderr)).toBe(false);

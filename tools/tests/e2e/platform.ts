@@ -30,7 +30,7 @@ export function temporaryFolder(): { folder: string; remove: () => void } {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** Clients of every service; `at` tells how each is reached. */
+/** Clients of every service; `at` says how each is reached. */
 export function clientsOf(at: (service: ServiceName) => ClientOptions) {
   return {
     dataset: openClient(DatasetServiceService, at('dataset')),

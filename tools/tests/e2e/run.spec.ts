@@ -139,7 +139,7 @@ test('the resolved spec, sent again, reuses every reference logp and gives the s
   expect(digests(run)).toEqual(digests(first));
 });
 
-test('a cancelled run keeps its checkpoint, and goes on from there when it is retried', async () => {
+test('a cancelled run keeps its checkpoint, and continues from there when it is retried', async () => {
   const long = RunSpec.fromPartial({
     ...spec,
     training: { ...spec.training, duration: { $case: 'maxSteps', value: 600 }, saveSteps: 5 },
@@ -271,7 +271,7 @@ test('every metric that a run brings about is exported as the registry has it, a
   }
 });
 
-test('metrics tell what the runs did', () => {
+test('metrics show what the runs did', () => {
   const of = (name: keyof typeof registry, wanted: Record<string, string> = {}) =>
     collector.points.filter(
       (point) => point.name === name && Object.entries(wanted).every(([key, value]) => point.attributes[key] === value),
@@ -290,7 +290,7 @@ test('metrics tell what the runs did', () => {
   expect(of('pairwise.runs', { 'pairwise.run.state': 'SUCCEEDED' }).at(-1)!.value).toBeGreaterThanOrEqual(4);
   const stages = of('pairwise.run.progress', run);
   expect(stages.length).toBeGreaterThan(0);
-  // Series of a run end with it, though the process that told of them goes on.
+  // Series of a run end with it, though the process that reported them continues.
   const last = collector.points.findLastIndex(({ name }) => name === 'pairwise.runs');
   expect(collector.points.indexOf(stages.at(-1)!)).toBeLessThan(last);
 });

@@ -103,7 +103,7 @@ test('a run whose build was stopped in its training is finished by the next, fro
   await finishedByNext('stopped', name);
 });
 
-test('this build goes on with the schemas of the next, and a run in which all of it was killed is finished', async () => {
+test('this build works with the schemas of the next, and a run during which it was killed is finished', async () => {
   await platform.stop();
   platform = await startTestPlatform(folder);
   expect((await platform.orchestrator.getServerInfo({})).version).not.toBe(version);

@@ -17,7 +17,7 @@ export const exceptions: Exception[] = [
   {
     rule: 'several-replicas',
     object: /^Deployment\/pairwise-dataset$/,
-    reason: 'uploads lie on a volume of its pod until they are sealed; clients go on with them after a restart',
+    reason: 'uploads are on a volume of its pod until they are sealed; clients resume them after a restart',
   },
   {
     rule: 'several-replicas',

@@ -11,7 +11,7 @@ import { schemaProblems } from './schema.ts';
 const root = join(import.meta.dirname, '../../..');
 const guide = readFileSync(join(root, 'docs/operating.md'), 'utf8').replace(/^ {3}/gm, '');
 
-test('the kustomization of the guide names every image, address and host anew', async () => {
+test('the kustomization of the guide replaces every image, address and host', async () => {
   const [, text = ''] = /```yaml\n(# site\/kustomization\.yaml[^`]*)```/.exec(guide) ?? [];
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-site-'));
   try {

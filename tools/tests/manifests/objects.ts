@@ -83,6 +83,6 @@ export function matches(
 export function bytes(quantity: string | number): number {
   const [, digits = '', unit = ''] = /^(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)?$/.exec(String(quantity)) ?? [];
   const powers = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, k: 1e3, M: 1e6, G: 1e9, T: 1e12, '': 1 };
-  if (digits === '') throw new Error(`'${quantity}' is no amount of bytes`);
+  if (digits === '') throw new Error(`'${quantity}' is not an amount of bytes`);
   return Number(digits) * powers[unit as keyof typeof powers];
 }

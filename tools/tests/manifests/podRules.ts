@@ -142,6 +142,6 @@ export const podRules: Rules = {
     const { preferredDuringSchedulingIgnoredDuringExecution: preferred = [] } =
       workload.pod.affinity?.podAntiAffinity ?? {};
     const apart = preferred.some(({ podAffinityTerm: term }) => term.topologyKey === 'kubernetes.io/hostname');
-    return unless(!isLasting(workload) || apart, 'may lie on one node with its like');
+    return unless(!isLasting(workload) || apart, 'may share a node with its replicas');
   }),
 };
