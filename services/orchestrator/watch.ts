@@ -1,10 +1,10 @@
-import type { WatchRunResponse } from '@pairwise/api';
+import type { Run, WatchRunResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { pause } from './poll.ts';
+import { watch } from '@pairwise/rpc';
 import { hasEnded } from './run.ts';
+import type { LogEntry } from './runLog.ts';
 import type { Runs } from './runs.ts';
 
-const heartbeatMs = 15_000;
 /** Log entries per query. */
 const pageSize = 500;
 
@@ -13,37 +13,36 @@ const pageSize = 500;
  * has changed. The last message is the run in its final state. After 15 s without a message there is a heartbeat.
  * Throws NOT_FOUND, and INVALID_ARGUMENT for an invalid token.
  */
-export async function* watchRun(
+export function watchRun(
   runs: Runs,
   name: string,
   resumeToken: string,
   signal: AbortSignal,
-): AsyncGenerator<WatchRunResponse> {
+): AsyncIterable<WatchRunResponse> {
   let sequence = parseToken(resumeToken);
-  let seen = '';
-  let quietSince = Date.now();
-  const message = (payload: WatchRunResponse['payload']): WatchRunResponse => {
-    quietSince = Date.now();
-    return { payload, resumeToken: String(sequence) };
-  };
-  while (!signal.aborted) {
-    // The run is read before its log, so that the log of an ended run is complete.
-    const run = await runs.get(name);
-    const entries = await runs.logAfter(name, sequence, pageSize);
-    for (const entry of entries) {
-      sequence = entry.sequence;
-      yield message(entry.payload);
-    }
-    if (entries.length === pageSize) continue;
-    if (run.etag !== seen) {
-      seen = run.etag;
-      yield message({ $case: 'run', value: run });
-    }
-    if (hasEnded(run)) return;
-    if (Date.now() - quietSince > heartbeatMs) yield message({ $case: 'heartbeat', value: { time: new Date() } });
-    // Rejects only when the caller is gone, which ends the loop.
-    await pause(signal).catch(() => undefined);
+  const message = (payload: WatchRunResponse['payload']) => ({ payload, resumeToken: String(sequence) });
+
+  async function* newEntries(): AsyncGenerator<WatchRunResponse> {
+    let page: LogEntry[];
+    do {
+      page = await runs.logAfter(name, sequence, pageSize);
+      for (const entry of page) {
+        sequence = entry.sequence;
+        yield message(entry.payload);
+      }
+    } while (page.length === pageSize);
   }
+
+  return watch<Run, WatchRunResponse>(
+    {
+      read: () => runs.get(name),
+      hasEnded,
+      show: (run) => message({ $case: 'run', value: run }),
+      newEntries,
+      heartbeat: () => message({ $case: 'heartbeat', value: { time: new Date() } }),
+    },
+    signal,
+  );
 }
 
 function parseToken(token: string): bigint {

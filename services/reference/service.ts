@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
-import { inField, parseName, service, type Service } from '@pairwise/rpc';
+import { inField, parseName, service, watch, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
 import type { CoverageRecord, Coverages } from './coverages.ts';
@@ -19,10 +18,6 @@ export interface ReferenceDeps {
   /** Enqueues the work of a coverage's attempt unless it is enqueued. */
   enqueue: (record: CoverageRecord) => Promise<void>;
 }
-
-const pollMs = 250;
-/** A coverage that has not changed is sent again after this time, so that connections stay open. */
-const quietMs = 15_000;
 
 /** ReferenceService; `proto/pairwise/v1/reference.proto` documents each method. */
 export function referenceService(deps: ReferenceDeps): Service {
@@ -46,7 +41,7 @@ export function referenceService(deps: ReferenceDeps): Service {
       return { coverage: record.coverage };
     },
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
-    watchCoverage: ({ name }, { signal }) => watch(coverages, named(name), signal),
+    watchCoverage: ({ name }, { signal }) => watchCoverage(coverages, named(name), signal),
     cancelCoverage: async ({ name }) => ({
       coverage: (await coverages.end(named(name), { state: CoverageState.CANCELLED })).coverage,
     }),
@@ -60,18 +55,15 @@ function named(name: string): string {
 }
 
 /** Streams a coverage whenever it has changed, until it has ended. Throws NOT_FOUND. */
-async function* watch(coverages: Coverages, name: string, signal: AbortSignal): AsyncGenerator<{ coverage: Coverage }> {
-  let seen = '';
-  let sentAt = 0;
-  while (!signal.aborted) {
-    const { coverage, etag } = await coverages.get(name);
-    if (etag !== seen || Date.now() - sentAt > quietMs) {
-      [seen, sentAt] = [etag, Date.now()];
-      yield { coverage };
-    }
-    if (coverage.state !== CoverageState.COMPUTING) return;
-    await sleep(pollMs);
-  }
+function watchCoverage(coverages: Coverages, name: string, signal: AbortSignal): AsyncIterable<{ coverage: Coverage }> {
+  return watch<CoverageRecord, { coverage: Coverage }>(
+    {
+      read: () => coverages.get(name),
+      hasEnded: ({ coverage }) => coverage.state !== CoverageState.COMPUTING,
+      show: ({ coverage }) => ({ coverage }),
+    },
+    signal,
+  );
 }
 
 async function* readLogps({ blobs, coverages, logps }: ReferenceDeps, name: string): AsyncGenerator<ReadLogpsResponse> {

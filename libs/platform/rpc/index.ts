@@ -23,3 +23,4 @@ export {
 } from './environment.ts';
 export { openSecurity, type Security, type SecurityOptions } from './security.ts';
 export { openTokens } from './tokens.ts';
+export { watch, type Watched } from './watch.ts';
