@@ -23,4 +23,5 @@ export {
 } from './environment.ts';
 export { openSecurity, type Security, type SecurityOptions } from './security.ts';
 export { openTokens } from './tokens.ts';
+export { resolveTruncationMode } from './truncation.ts';
 export { watch, type Watched } from './watch.ts';

@@ -1,8 +1,8 @@
-import { ModelState, TruncationMode, type Encoding, type EncodeVersionRequest, type Model } from '@pairwise/api';
+import { ModelState, type Encoding, type EncodeVersionRequest, type Model } from '@pairwise/api';
 import { retryKilled } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { hexOf } from '@pairwise/fingerprint';
-import { inField, parseName } from '@pairwise/rpc';
+import { inField, parseName, resolveTruncationMode } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { modelPattern, type Models } from '../models/models.ts';
 import { versionPattern, type Versions } from '../pairs/versions.ts';
@@ -58,6 +58,5 @@ function settingsOf({ maxLength, truncationMode }: EncodeVersionRequest, model: 
     const message = `max_length is ${longest}; it must be from 2 to ${model.maxLength}, the model's limit`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'max_length' });
   }
-  const unset = truncationMode === TruncationMode.UNSPECIFIED;
-  return { maxLength: longest, truncationMode: unset ? TruncationMode.REFUSE : truncationMode };
+  return { maxLength: longest, truncationMode: resolveTruncationMode(truncationMode) };
 }

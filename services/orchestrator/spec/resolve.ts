@@ -1,5 +1,5 @@
-import { TruncationMode, type ModelSource, type RunSpec, type TrainingSpec } from '@pairwise/api';
-import { refuseLongList, refuseUnknownFields } from '@pairwise/rpc';
+import type { ModelSource, RunSpec, TrainingSpec } from '@pairwise/api';
+import { refuseLongList, refuseUnknownFields, resolveTruncationMode } from '@pairwise/rpc';
 import { checkHeldOutFraction, resolveHyperparameters } from '@pairwise/training';
 import { refuse } from './refuse.ts';
 import type { ResolvedSource, ResolvedSpec, ResolvedTraining } from './resolved.ts';
@@ -53,9 +53,8 @@ function resolveEvaluation(evaluation: RunSpec['evaluation']): RunSpec['evaluati
 }
 
 function resolveTraining(training: TrainingSpec | undefined): ResolvedTraining {
-  const given = training?.truncationMode ?? TruncationMode.UNSPECIFIED;
   return {
     ...resolveHyperparameters(training ?? {}, 'spec.training'),
-    truncationMode: given === TruncationMode.UNSPECIFIED ? TruncationMode.REFUSE : given,
+    truncationMode: resolveTruncationMode(training?.truncationMode),
   };
 }
