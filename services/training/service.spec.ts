@@ -20,6 +20,7 @@ import { openFolder } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { trainingService, type TrainingDeps } from './service.ts';
+import { newTraining, resolveSpec } from './start.ts';
 import { names, requestFor, tinyPeers } from './testing.ts';
 import type { TrainDeps } from './train/deps.ts';
 import { openPolicies } from './train/policy.ts';
@@ -145,11 +146,7 @@ test('a cancelled training keeps its checkpoint and continues to the same bytes 
 
 /** A stored training whose work is not enqueued. */
 async function queue(request: StartTrainingRequest) {
-  const { training } = await deps.trainings.get(straight.name);
-  const name = `${request.parent}/trainings/${request.trainingId}`;
-  const resolvedSpec = { ...training.resolvedSpec!, ...request.spec! };
-  const queued = { ...training, name, resolvedSpec, state: TrainingState.QUEUED, step: 0, latestCheckpoint: '' };
-  return deps.trainings.ensure(queued, request);
+  return deps.trainings.ensure(newTraining(request, resolveSpec(request.spec), 'test'), request);
 }
 
 test('a training that is stopped within a segment continues from there', async () => {

@@ -1,17 +1,16 @@
-import {
-  CoverageState,
-  StartTrainingRequest,
-  Training,
-  TrainingSpec,
-  TrainingState,
-  TruncationMode,
-} from '@pairwise/api';
+import { CoverageState, Training, TrainingState, type StartTrainingRequest, type TrainingSpec } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { inField, newId, parseName, refuseUnknownFields, type CallOptions } from '@pairwise/rpc';
-import { checkHeldOutFraction, checkStepCount, engineVersion, resolveHyperparameters } from '@pairwise/training';
+import { inField, newId, parseName, refuseUnknownFields, resolveTruncationMode, type CallOptions } from '@pairwise/rpc';
+import {
+  checkHeldOutFraction,
+  checkStepCount,
+  engineVersion,
+  resolveHyperparameters,
+  type Hyperparameters,
+} from '@pairwise/training';
 import type { Peers } from './peers.ts';
-import type { TrainingRecord } from './trainings/record.ts';
+import type { ResolvedTrainingSpec, TrainingRecord } from './trainings/record.ts';
 import type { Trainings } from './trainings/trainings.ts';
 
 /** Checks a request and stores its training, or queues it again if it failed or was cancelled. Throws as the API says. */
@@ -20,32 +19,57 @@ export async function startTraining(
   request: StartTrainingRequest,
   options: CallOptions,
 ): Promise<Stored<TrainingRecord>> {
-  const { parent, evaluation } = request;
-  parseName('projects/{project}', parent, 'parent');
-  const id = newId(request.trainingId, 'training', 'training_id');
-  refuseUnknownFields(request.spec, 'spec');
-  const hyperparameters = resolveHyperparameters(request.spec ?? {}, 'spec');
-  if (evaluation?.$case === 'evalFraction') checkHeldOutFraction(evaluation.value, 'eval_fraction');
-  await inField('model', peers.model.getModel({ name: request.model }, options));
-  const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
-  // An upper bound: pairs that are held out only make fewer steps.
-  checkStepCount(encoding!.pairCount, hyperparameters, 'spec');
-  await checkComplete(peers, 'coverage', request.coverage, options);
-  if (evaluation?.$case === 'evalEncoding') {
-    await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
-    await checkComplete(peers, 'eval_coverage', request.evalCoverage, options);
-  }
+  parseName('projects/{project}', request.parent, 'parent');
+  const named = { ...request, trainingId: newId(request.trainingId, 'training', 'training_id') };
+  const spec = resolveSpec(request.spec);
+  await checkInputs(peers, request, spec, options);
+  return trainings.ensure(newTraining(named, spec, numericsProfile), named);
+}
+
+/** Fills in every default. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the field's path. */
+export function resolveSpec(spec: TrainingSpec | undefined): ResolvedTrainingSpec {
+  refuseUnknownFields(spec, 'spec');
+  return {
+    ...resolveHyperparameters(spec ?? {}, 'spec'),
+    truncationMode: resolveTruncationMode(spec?.truncationMode),
+  };
+}
+
+/** A queued training. */
+export function newTraining(
+  { parent, trainingId }: StartTrainingRequest,
+  resolvedSpec: ResolvedTrainingSpec,
+  numericsProfile: string,
+): Training {
   const now = new Date();
-  const training = Training.create({
-    name: `${parent}/trainings/${id}`,
+  return Training.create({
+    name: `${parent}/trainings/${trainingId}`,
     state: TrainingState.QUEUED,
     createTime: now,
     updateTime: now,
-    resolvedSpec: TrainingSpec.create({ ...hyperparameters, truncationMode: truncationModeOf(request.spec) }),
+    resolvedSpec,
     numericsProfile,
     engineVersion,
   });
-  return trainings.ensure(training, { ...request, trainingId: id });
+}
+
+/** Refuses inputs that do not exist, that make too many steps, or whose reference logps are not all computed. */
+async function checkInputs(
+  peers: Peers,
+  { model, encoding: encodingName, evaluation, coverage, evalCoverage }: StartTrainingRequest,
+  hyperparameters: Hyperparameters,
+  options: CallOptions,
+): Promise<void> {
+  if (evaluation?.$case === 'evalFraction') checkHeldOutFraction(evaluation.value, 'eval_fraction');
+  await inField('model', peers.model.getModel({ name: model }, options));
+  const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, options));
+  // An upper bound: pairs that are held out only make fewer steps.
+  checkStepCount(encoding!.pairCount, hyperparameters, 'spec');
+  await checkComplete(peers, 'coverage', coverage, options);
+  if (evaluation?.$case === 'evalEncoding') {
+    await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
+    await checkComplete(peers, 'eval_coverage', evalCoverage, options);
+  }
 }
 
 async function checkComplete(peers: Peers, field: string, name: string, options: CallOptions): Promise<void> {
@@ -53,9 +77,4 @@ async function checkComplete(peers: Peers, field: string, name: string, options:
   if (coverage!.state === CoverageState.COMPLETE) return;
   const message = `${field}: '${name}' is not complete; call EnsureLogps and wait until it is`;
   throw new PairwiseError('MISSING_LOGPS', message, { field, metadata: { name } });
-}
-
-function truncationModeOf(spec: TrainingSpec | undefined): TruncationMode {
-  const given = spec?.truncationMode ?? TruncationMode.UNSPECIFIED;
-  return given === TruncationMode.UNSPECIFIED ? TruncationMode.REFUSE : given;
 }

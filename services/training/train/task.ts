@@ -12,7 +12,7 @@ import {
   type TrainingPair,
 } from '@pairwise/training';
 import type { Split } from '../trainings/points.ts';
-import { heldOutFraction, hyperparametersOf } from '../trainings/record.ts';
+import { heldOutFraction, resolvedSpecOf } from '../trainings/record.ts';
 import type { TrainDeps } from './deps.ts';
 import { readPairs, type TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
@@ -44,7 +44,7 @@ export interface Task {
 /** Opens the policy of a training and reads its pairs. */
 export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: TrainingInputs): Promise<Task> {
   const { request, training } = await owned.read();
-  const hyperparameters = hyperparametersOf(training);
+  const hyperparameters = resolvedSpecOf(training);
   const policy = await deps.policies.open(inputs.files, hyperparameters);
   const { pairs, evalPairs } = await readPairs(deps.blobs, inputs, heldOutFraction(request));
   const { config, layout } = policy;

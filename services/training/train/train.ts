@@ -3,7 +3,7 @@ import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { initialLora } from '@pairwise/model';
 import { initialState, stepCount, uniformStream } from '@pairwise/training';
-import { hasEnded, hyperparametersOf } from '../trainings/record.ts';
+import { hasEnded, resolvedSpecOf } from '../trainings/record.ts';
 import type { TrainDeps } from './deps.ts';
 import { gatherInputs } from './inputs.ts';
 import { ownTraining, type OwnedTraining } from './owned.ts';
@@ -38,7 +38,7 @@ export async function train(deps: TrainDeps, name: string, attempt: Attempt): Pr
 async function prepare({ blobs, peers }: TrainDeps, { read, change }: OwnedTraining, signal: AbortSignal) {
   const { request, training } = await read();
   const inputs = await gatherInputs(blobs, peers, request, signal);
-  const hyperparameters = hyperparametersOf(training);
+  const hyperparameters = resolvedSpecOf(training);
   const total = stepCount(inputs.pairCount, hyperparameters);
   await change((record) => {
     if (hasEnded(record.training)) return false;

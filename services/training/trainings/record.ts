@@ -1,6 +1,6 @@
-import { StartTrainingRequest, Training, TrainingState } from '@pairwise/api';
+import { StartTrainingRequest, Training, TrainingState, type TruncationMode } from '@pairwise/api';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
-import { resolveHyperparameters, type Hyperparameters } from '@pairwise/training';
+import type { Hyperparameters } from '@pairwise/training';
 
 /** A training as it is stored: the resource, and what its worker needs besides. */
 export interface TrainingRecord {
@@ -40,9 +40,16 @@ export function isRestartable(state: TrainingState): boolean {
   return state === TrainingState.FAILED || state === TrainingState.CANCELLED;
 }
 
-/** The hyperparameters of a stored training. */
-export function hyperparametersOf({ resolvedSpec }: Training): Hyperparameters {
-  return resolveHyperparameters(resolvedSpec ?? {}, 'spec');
+/** A `TrainingSpec` with every default filled in. A training stores it as `resolved_spec`. */
+export interface ResolvedTrainingSpec extends Hyperparameters {
+  /** Never UNSPECIFIED. */
+  truncationMode: TruncationMode;
+}
+
+/** The resolved spec of a stored training. */
+export function resolvedSpecOf({ resolvedSpec }: Training): ResolvedTrainingSpec {
+  // `StartTraining` stores nothing but resolved specs.
+  return resolvedSpec as ResolvedTrainingSpec;
 }
 
 /** The fraction of the pairs that is held out for evaluation, 0 if the evaluation pairs are a dataset of their own. */
