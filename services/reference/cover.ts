@@ -42,11 +42,34 @@ export async function cover(deps: CoverDeps, input: CoverInput, { step }: Attemp
 }
 
 /** Counts the responses that are in the store, and enqueues units for the rest. Returns the ids of the units' work. */
-async function planCoverage(deps: CoverDeps, { coverage: name, attempt }: CoverInput): Promise<string[]> {
+async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[]> {
   const { coverages, peers, durable } = deps;
+  const { coverage: name, attempt } = input;
   const record = await coverages.get(name);
   const { model } = await peers.model.getModel({ name: record.coverage.model });
   const { units, responseCount, presentCount } = await plan(deps, record, Number(model!.parameterCount));
+  // When this step is repeated after a crash, what is present includes what the attempt's own units have computed.
+  const isCounted = record.coverage.responseCount > 0;
+  if (!isCounted) await storeCounts(coverages, input, responseCount, presentCount);
+  const files = model!.files.map((file) => FileInfo.toJSON(file));
+  const referenceFingerprint = record.coverage.referenceFingerprint as Digest;
+  return Promise.all(
+    units.map(async (unit) => {
+      const id = `${name}/${attempt}/${unit.shard}/${unit.start}`;
+      const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files, unit };
+      await durable.enqueue(computeWork, id, unitInput);
+      return id;
+    }),
+  );
+}
+
+/** Stores how many responses there are, and how many of them have logps before this attempt computes any. */
+async function storeCounts(
+  coverages: Coverages,
+  { coverage: name, attempt }: CoverInput,
+  responseCount: number,
+  presentCount: number,
+): Promise<void> {
   await coverages.change(name, ({ coverage, attempt: current }) => {
     // The coverage may have been cancelled and started again.
     if (current !== attempt) return false;
@@ -58,16 +81,6 @@ async function planCoverage(deps: CoverDeps, { coverage: name, attempt }: CoverI
   });
   count('pairwise.reference.hits', presentCount, {});
   count('pairwise.reference.misses', responseCount - presentCount, {});
-  const files = model!.files.map((file) => FileInfo.toJSON(file));
-  const referenceFingerprint = record.coverage.referenceFingerprint as Digest;
-  return Promise.all(
-    units.map(async (unit) => {
-      const id = `${name}/${attempt}/${unit.shard}/${unit.start}`;
-      const input: ComputeInput = { coverage: name, referenceFingerprint, files, unit };
-      await durable.enqueue(computeWork, id, input);
-      return id;
-    }),
-  );
 }
 
 async function plan({ blobs, logps }: CoverDeps, { coverage, shards }: CoverageRecord, parameterCount: number) {

@@ -40,6 +40,8 @@ let [server, client] = [] as unknown as [RunningServer, Client<typeof ReferenceS
 /** The pairs that the stand-in for the model was asked for, and what it does before it answers. */
 let asked: EncodedPair[] = [];
 let before: () => Promise<void> = () => Promise.resolve();
+/** Attempts whose plan is repeated after all units are computed, as if the process had died before keeping its outcome. */
+const dyingAttempts = new Set<string>();
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pairwise-reference-'));
@@ -67,7 +69,16 @@ beforeAll(async () => {
     close: () => Promise.resolve(),
   };
   deps = { blobs, coverages, logps, reference, log: silent as unknown as ComputeDeps['log'] };
-  durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
+  durable.execute(coverWork, (input, attempt) => {
+    const step: Attempt['step'] = async (name, work, options) => {
+      if (name === 'plan' && dyingAttempts.delete(attempt.id)) {
+        const ids = (await work(new AbortController().signal)) as string[];
+        for (const id of ids) await durable.result(computeWork, id);
+      }
+      return attempt.step(name, work, options);
+    };
+    return cover({ blobs, coverages, logps, peers, durable }, input, { ...attempt, step });
+  });
   durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
   await durable.launch({ [coverWork.queue]: 20, [computeWork.queue]: 2 });
   const enqueue: ReferenceDeps['enqueue'] = ({ coverage: { name }, attempt }) =>
@@ -139,6 +150,22 @@ test('a response that several pairs share is computed once', async () => {
   [turned.chosenDigest, turned.rejectedDigest] = [pair.rejectedDigest, pair.chosenDigest];
   const { coverage } = await client.ensureLogps(await requestFor('shared', [[pair, pair, turned]]));
   expect(await untilEnded(coverage!)).toMatchObject({ responseCount: 2, computedCount: 2, computedTokenCount: 5n });
+});
+
+test('a plan that is repeated does not count as reused what its own units have computed', async () => {
+  const request = await requestFor('repeated', [somePairs(0, 300)]);
+  const record = await deps.coverages.ensure({
+    parent,
+    model: resources.get(request.model) as Model,
+    encoding: resources.get(request.encoding) as Encoding,
+    numericsProfile: 'test',
+  });
+  dyingAttempts.add(`${record.coverage.name}/1`);
+  const { coverage } = await client.ensureLogps(request);
+  const complete = await untilEnded(coverage!);
+  expect(complete).toMatchObject({ state: CoverageState.COMPLETE, responseCount: 600 });
+  expect(complete).toMatchObject({ computedCount: 600, reusedCount: 0, computedTokenCount: 300n * 5n });
+  expect(dyingAttempts.size).toBe(0);
 });
 
 test('a cancelled coverage keeps what is computed, reports what is missing, and starts again on demand', async () => {
