@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
-import { openDatabase } from '@pairwise/database';
+import { type Database, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { type Attempt, type Durable, startDurable, work } from './index.ts';
@@ -8,7 +8,7 @@ import { quiet } from './testing.plan.ts';
 
 const task = work<{ name: string }, string>('task', 'tasks');
 let durable: Durable;
-let database: ReturnType<typeof openDatabase>;
+let database: Database;
 let body: (name: string, attempt: Attempt) => Promise<string>;
 let count = 0;
 let id: string;
