@@ -1,18 +1,18 @@
 export { unlessAborted } from './abort.ts';
-export { checkAccess, isLoopback, type Access } from './access.ts';
-export { openClient, type CallOptions, type Client, type ClientOptions } from './client.ts';
-export { diagnosticsService, roundTrip, versionIn, type Subject } from './diagnostics.ts';
-export { codeOf } from './codes.ts';
-export { startFront, type Front, type FrontOptions } from './front.ts';
-export { errorOf, statusOf } from './failures.ts';
-export { startHealth, type HealthOptions, type RunningHealth } from './health.ts';
-export { inField } from './field.ts';
-export { service, type CallContext, type Handler, type Handlers, type Service } from './serve.ts';
-export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server.ts';
-export { refuseUnknownFields } from './unknown.ts';
-export { refuseLongList } from './lists.ts';
-export { newId, parseName } from './names.ts';
-export { readPage, type Page } from './paging.ts';
+export { checkAccess, isLoopback, type Access } from './security/access.ts';
+export { openClient, type CallOptions, type Client, type ClientOptions } from './client/client.ts';
+export { diagnosticsService, roundTrip, versionIn, type Subject } from './server/diagnostics.ts';
+export { codeOf } from './messages/codes.ts';
+export { startFront, type Front, type FrontOptions } from './server/front.ts';
+export { errorOf, statusOf } from './messages/failures.ts';
+export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';
+export { inField } from './messages/field.ts';
+export { service, type CallContext, type Handler, type Handlers, type Service } from './server/serve.ts';
+export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server/server.ts';
+export { refuseUnknownFields } from './messages/unknown.ts';
+export { refuseLongList } from './messages/lists.ts';
+export { newId, parseName } from './messages/names.ts';
+export { readPage, type Page } from './messages/paging.ts';
 export {
   accessVariables,
   clientSecurity,
@@ -20,8 +20,8 @@ export {
   serverAccess,
   type AccessVariables,
   type PeerVariables,
-} from './environment.ts';
-export { openSecurity, type Security, type SecurityOptions } from './security.ts';
-export { openTokens } from './tokens.ts';
-export { resolveTruncationMode } from './truncation.ts';
-export { watch, type Watched } from './watch.ts';
+} from './security/environment.ts';
+export { openSecurity, type Security, type SecurityOptions } from './security/security.ts';
+export { openTokens } from './security/tokens.ts';
+export { resolveTruncationMode } from './messages/truncation.ts';
+export { watch, type Watched } from './server/watch.ts';

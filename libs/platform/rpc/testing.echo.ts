@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { type Handlers, type Service, service } from './serve.ts';
+import { type Handlers, type Service, service } from './server/serve.ts';
 
 /** A service whose messages are JSON: everything but the encoding is as in the generated definitions. */
 const json = <Path extends string, In extends boolean, Out extends boolean>(path: Path, ins: In, outs: Out) => ({

@@ -9,10 +9,10 @@ import {
 } from '@grpc/grpc-js';
 import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
-import { unlessAborted } from './abort.ts';
-import { toTrailers } from './failures.ts';
-import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from './methods.ts';
-import { type TracedCall, beginServerCall } from './tracing.ts';
+import { unlessAborted } from '../abort.ts';
+import { toTrailers } from '../messages/failures.ts';
+import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from '../methods.ts';
+import { type TracedCall, beginServerCall } from '../tracing.ts';
 
 /** What a handler knows of its call besides the request. May be passed to a client's method as its options. */
 export interface CallContext {

@@ -11,12 +11,12 @@ import {
 import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
-import { type Access, checkAccess, isGuarded } from './access.ts';
+import { type Access, checkAccess, isGuarded } from '../security/access.ts';
 import { openBackends, sessionWindowBytes } from './backends.ts';
 import { errorTrailers, passed, refuse, relay, statusTrailers } from './relay.ts';
 import { startServer } from './server.ts';
-import { readTls, whenRenewed } from './tls.ts';
-import { openTokens } from './tokens.ts';
+import { readTls, whenRenewed } from '../security/tls.ts';
+import { openTokens } from '../security/tokens.ts';
 
 export interface FrontOptions extends Access {
   /** Address (`host:port`) of each service by its full name, `pairwise.v1.TrainingService`. */

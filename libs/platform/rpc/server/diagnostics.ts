@@ -10,8 +10,8 @@ import {
   type StoreReport,
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import type { Client } from './client.ts';
-import { statusOf } from './failures.ts';
+import type { Client } from '../client/client.ts';
+import { statusOf } from '../messages/failures.ts';
 import { service, type Service } from './serve.ts';
 
 /** A queue as `libs/platform/durable` reports it. */

@@ -7,14 +7,14 @@ import {
   type ServiceDefinition,
 } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
-import { type Access, checkAccess } from './access.ts';
-import { openAdmission } from './admission.ts';
-import { toTrailers } from './failures.ts';
+import { type Access, checkAccess } from '../security/access.ts';
+import { openAdmission } from '../security/admission.ts';
+import { toTrailers } from '../messages/failures.ts';
 import { type HealthOptions, startHealth } from './health.ts';
 import { listen } from './listen.ts';
 import { addReflection } from './reflection.ts';
 import type { Hosting, Service } from './serve.ts';
-import { serverTls } from './tls.ts';
+import { serverTls } from '../security/tls.ts';
 
 export interface ServerOptions extends Access, HealthOptions {
   services: readonly Service[];

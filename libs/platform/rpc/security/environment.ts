@@ -1,5 +1,5 @@
 import type { Access } from './access.ts';
-import type { HealthOptions } from './health.ts';
+import type { HealthOptions } from '../server/health.ts';
 import type { ReloadLog } from './reload.ts';
 import { type Security, openSecurity } from './security.ts';
 

@@ -12,7 +12,7 @@ import {
 import { status } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Definition } from './methods.ts';
+import type { Definition } from '../methods.ts';
 import {
   type Client,
   type RunningServer,
@@ -21,9 +21,9 @@ import {
   service,
   startFront,
   startServer,
-} from './index.ts';
-import { accessEntry, mount } from './testing.ts';
-import { failure } from './testing.echo.ts';
+} from '../index.ts';
+import { accessEntry, mount } from '../testing.ts';
+import { failure } from '../testing.echo.ts';
 
 /** A service whose every method, once it is reached, says so by an error. */
 function reached(definition: Definition) {

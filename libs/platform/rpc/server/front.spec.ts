@@ -5,8 +5,8 @@ import { Client, credentials, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { afterEach, expect, test, vi } from 'vitest';
 import { PairwiseError } from '@pairwise/errors';
-import { openClient, startFront, startServer } from './index.ts';
-import { type EchoHandlers, echo, echoService, failure, requests, texts } from './testing.echo.ts';
+import { openClient, startFront, startServer } from '../index.ts';
+import { type EchoHandlers, echo, echoService, failure, requests, texts } from '../testing.echo.ts';
 
 const log = { error: () => undefined };
 const closing: (() => unknown)[] = [];

@@ -10,10 +10,10 @@ import {
 import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import { type Channels, openChannels } from './channels.ts';
-import { fromServiceError } from './failures.ts';
-import type { Definition, Method, RequestOf, ResponseOf } from './methods.ts';
-import type { Security } from './security.ts';
-import { type TracedCall, beginClientCall } from './tracing.ts';
+import { fromServiceError } from '../messages/failures.ts';
+import type { Definition, Method, RequestOf, ResponseOf } from '../methods.ts';
+import type { Security } from '../security/security.ts';
+import { type TracedCall, beginClientCall } from '../tracing.ts';
 
 /** A handler's context may be given as it is: then the call ends with the one that it serves. */
 export interface CallOptions {

@@ -8,9 +8,9 @@ import { type ConnectionOptions, type TLSSocket, connect } from 'node:tls';
 import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { identityOf } from './tls.ts';
-import { type Access, openClient, openSecurity, startFront, startServer } from './index.ts';
-import { type Issued, makeAuthority, mount, mountTls, processNames } from './testing.ts';
-import { echo, echoService, failure } from './testing.echo.ts';
+import { type Access, openClient, openSecurity, startFront, startServer } from '../index.ts';
+import { type Issued, makeAuthority, mount, mountTls, processNames } from '../testing.ts';
+import { echo, echoService, failure } from '../testing.echo.ts';
 
 const said: string[] = [];
 const log = { error: (fields: object, message: string) => said.push(JSON.stringify(fields), message) };

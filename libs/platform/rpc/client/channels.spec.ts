@@ -1,7 +1,7 @@
 import { promises as dns } from 'node:dns';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { openClient, startServer } from './index.ts';
-import { type EchoHandlers, echo, echoService, texts } from './testing.echo.ts';
+import { openClient, startServer } from '../index.ts';
+import { type EchoHandlers, echo, echoService, texts } from '../testing.echo.ts';
 
 const log = { error: () => undefined };
 const closing: (() => unknown)[] = [];

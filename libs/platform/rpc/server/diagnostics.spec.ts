@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Subject, diagnosticsService, errorOf, openClient, startServer, versionIn } from './index.ts';
+import { type Subject, diagnosticsService, errorOf, openClient, startServer, versionIn } from '../index.ts';
 
 let folder: string;
 const logged: string[] = [];
@@ -37,7 +37,7 @@ function databaseAt(url: string) {
 
 /** A server of a process, and a client of it. */
 async function serve(subject: Partial<Subject>) {
-  const version = versionIn(new URL('package.json', import.meta.url));
+  const version = versionIn(new URL('../package.json', import.meta.url));
   const parts = { process: 'one', version, queues: () => Promise.resolve([]), log, ...subject } as Subject;
   const server = await startServer({ address: '127.0.0.1:0', services: [diagnosticsService(parts)], log });
   closing.push(() => server.drain(0));

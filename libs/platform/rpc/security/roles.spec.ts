@@ -1,6 +1,6 @@
 import * as api from '@pairwise/api';
 import { expect, test } from 'vitest';
-import type { Definition } from './methods.ts';
+import type { Definition } from '../methods.ts';
 import { subjectOf } from './projects.ts';
 import { needs } from './roles.ts';
 

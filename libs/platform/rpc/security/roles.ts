@@ -8,7 +8,7 @@ import {
   TrainingServiceService,
 } from '@pairwise/api';
 import type { Role } from '@pairwise/config';
-import type { Definition } from './methods.ts';
+import type { Definition } from '../methods.ts';
 
 /** `anyone`: whoever has a role at all, since the method is about no project. */
 export type Need = Role | 'anyone';

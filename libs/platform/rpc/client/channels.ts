@@ -1,5 +1,5 @@
 import { type ChannelCredentials, Client as GrpcClient } from '@grpc/grpc-js';
-import { maxMessageBytes } from './server.ts';
+import { maxMessageBytes } from '../server/server.ts';
 
 /**
  * Calls are spread over all addresses that a name has. Only UNAVAILABLE is tried again: the call did not reach a server,

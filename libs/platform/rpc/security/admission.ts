@@ -2,7 +2,7 @@ import { type Metadata, type ServerInterceptor, ServerInterceptingCall } from '@
 import { type Role, roles } from '@pairwise/config';
 import { PairwiseError } from '@pairwise/errors';
 import { type Access, isGuarded } from './access.ts';
-import { toTrailers } from './failures.ts';
+import { toTrailers } from '../messages/failures.ts';
 import { projectsIn, subjectOf } from './projects.ts';
 import type { ReloadLog } from './reload.ts';
 import { needs } from './roles.ts';

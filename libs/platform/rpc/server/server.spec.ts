@@ -9,8 +9,8 @@ import { Client, type MethodDefinition, type ServiceDefinition, credentials, sta
 import { loadSync } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { type Access, checkAccess, maxMessageBytes, openClient, startServer } from './index.ts';
-import { type EchoHandlers, echo, echoService, failure, texts } from './testing.echo.ts';
+import { type Access, checkAccess, maxMessageBytes, openClient, startServer } from '../index.ts';
+import { type EchoHandlers, echo, echoService, failure, texts } from '../testing.echo.ts';
 
 const log = { error: () => undefined };
 const closing: (() => unknown)[] = [];

@@ -2,7 +2,7 @@ import { type ClientHttp2Stream, type IncomingHttpHeaders, type OutgoingHttpHead
 import type { ServerHttp2Stream } from 'node:http2';
 import { status } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
-import { toTrailers } from './failures.ts';
+import { toTrailers } from '../messages/failures.ts';
 
 /** The headers to pass on: pseudo headers are set again by the next hop, and `connection` belongs to HTTP/1. */
 export function passed(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
