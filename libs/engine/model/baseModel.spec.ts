@@ -45,7 +45,7 @@ test('one weight file or several give the same tensors, with their places', asyn
 test.each<[string, (name: typeof path) => void, string, string]>([
   ['no config', (at) => rmSync(at('config.json')), 'INVALID_MODEL', 'the folder does not contain a config.json'],
   [
-    'a config that is no JSON',
+    'a config that is not valid JSON',
     (at) => writeFileSync(at('config.json'), '{'),
     'INVALID_MODEL',
     'config.json is not valid JSON',

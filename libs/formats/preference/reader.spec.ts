@@ -63,7 +63,7 @@ test.each([
   expect(refusal((await read(row))[0])).toBe(reason);
 });
 
-test('bytes that are no UTF-8 are refused by row', async () => {
+test('bytes that are not valid UTF-8 are refused by row', async () => {
   const rows = await read(Buffer.concat([Buffer.from([0x7b, 0xff, 0x7d, 0x0a]), Buffer.from(JSON.stringify(good))]));
   expect([refusal(rows[0]), refusal(rows[1])]).toEqual(['INVALID_TEXT', undefined]);
 });

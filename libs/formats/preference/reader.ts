@@ -37,12 +37,12 @@ function parse(bytes: Uint8Array | undefined): unknown {
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new RowError('INVALID_TEXT', 'the row is no UTF-8');
+    throw new RowError('INVALID_TEXT', 'the row is not valid UTF-8');
   }
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new RowError('BROKEN_JSON', 'the row is no JSON');
+    throw new RowError('BROKEN_JSON', 'the row is not valid JSON');
   }
 }
 

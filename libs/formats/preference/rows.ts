@@ -39,7 +39,7 @@ const assistantMarker = '\n\nAssistant:';
  */
 export function pairOfRow(row: unknown): PreferencePair {
   if (typeof row !== 'object' || row === null || Array.isArray(row)) {
-    throw new RowError('WRONG_TYPE', 'the row is no JSON object');
+    throw new RowError('WRONG_TYPE', 'the row is not a JSON object');
   }
   const fields = row as Record<string, unknown>;
   const chosen = turnOf(fields, 'chosen');

@@ -61,10 +61,10 @@ export function parseObject(json: Uint8Array, file: string): Record<string, unkn
     refuseRepeatedNames(text, file);
   } catch (cause) {
     if (cause instanceof PairwiseError) throw cause;
-    throw invalid(file, 'has a header that is no JSON', cause);
+    throw invalid(file, 'has a header that is not valid JSON', cause);
   }
   if (isRecord(header)) return header;
-  throw invalid(file, 'has a header that is no JSON object');
+  throw invalid(file, 'has a header that is not a JSON object');
 }
 
 /**

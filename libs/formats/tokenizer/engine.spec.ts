@@ -162,6 +162,6 @@ test('what the model lacks is said with the remedy', async () => {
   expect(() => tokenizer.renderPrompt([message('user', 'a')])).toThrow('give the pairs as plain texts');
   expect(() => tokenizer.renderResponse('a', 'b')).toThrow('eos_token');
   await expect(openEngine({ tokenizerJson: '{"model": 1}' })).rejects.toThrow('tokenizer.json is not understood');
-  await expect(openEngine({ tokenizerJson: '[' })).rejects.toThrow('tokenizer.json is no JSON');
+  await expect(openEngine({ tokenizerJson: '[' })).rejects.toThrow('tokenizer.json is not valid JSON');
   await expect(openEngine({ ...files(noPrefix), chatTemplate: '{% if %}' })).rejects.toThrow('chat template');
 });

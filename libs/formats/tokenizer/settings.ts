@@ -67,10 +67,10 @@ function parse(text: string, file: string): Json {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new PairwiseError('INVALID_MODEL', `${file} is no JSON`, { field: file, cause });
+    throw new PairwiseError('INVALID_MODEL', `${file} is not valid JSON`, { field: file, cause });
   }
   if (isObject(value)) return value;
-  throw new PairwiseError('INVALID_MODEL', `${file} is no JSON object`, { field: file });
+  throw new PairwiseError('INVALID_MODEL', `${file} is not a JSON object`, { field: file });
 }
 
 function isObject(value: unknown): value is Json {

@@ -48,5 +48,5 @@ test('a name or a token that is there twice, an empty list and other texts are r
   expect(problemsOf([entry, { ...entry, name: 'other' }])).toContain('one sha256 twice');
   expect(problemsOf([])).toContain('at least one');
   expect(problemsOf({})).toContain('must be a list');
-  expect(problemsOf('a-secret-token')).toBe('the access file access.json is unusable: it is no JSON');
+  expect(problemsOf('a-secret-token')).toBe('the access file access.json is unusable: it is not valid JSON');
 });

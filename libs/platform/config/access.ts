@@ -50,7 +50,7 @@ function json(text: string, path: string): unknown {
     return JSON.parse(text);
   } catch {
     // The parser's message would repeat a part of the file.
-    throw unusable(path, ' it is no JSON');
+    throw unusable(path, ' it is not valid JSON');
   }
 }
 

@@ -184,7 +184,7 @@ test('a new access file counts at once, a broken one changes nothing and is logg
   mount(folder, { 'access.json': JSON.stringify(raised) });
   while ((await outcome(client.deleteDataset(remove))) !== 'reached');
   mount(folder, { 'access.json': `[{"name": "${tokens.reader}` });
-  while (!said.some((line) => line.includes('it is no JSON'))) await outcome(client.deleteDataset(remove));
+  while (!said.some((line) => line.includes('it is not valid JSON'))) await outcome(client.deleteDataset(remove));
   expect(await outcome(client.deleteDataset(remove))).toBe('reached');
   mount(folder, { 'access.json': JSON.stringify(entries.slice(1)) });
   while ((await outcome(client.deleteDataset(remove))) !== 'UNAUTHENTICATED');
