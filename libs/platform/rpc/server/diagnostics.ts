@@ -43,7 +43,7 @@ export interface Subject {
 const checkMs = 5000;
 const peerMs = 10_000;
 
-/** The version in a `package.json`: `versionIn(new URL('package.json', import.meta.url))`. */
+/** The version in a `package.json`. `manifest` is its URL, such as one beside the program that runs. */
 export function versionIn(manifest: URL): string {
   return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 }
