@@ -163,5 +163,5 @@ test('what the model lacks is said with the remedy', async () => {
   expect(() => tokenizer.renderResponse('a', 'b')).toThrow('eos_token');
   await expect(openEngine({ tokenizerJson: '{"model": 1}' })).rejects.toThrow('tokenizer.json is not understood');
   await expect(openEngine({ tokenizerJson: '[' })).rejects.toThrow('tokenizer.json is not valid JSON');
-  await expect(openEngine({ ...files(noPrefix), chatTemplate: '{% if %}' })).rejects.toThrow('chat template');
+  await expect(openEngine({ ...files(noPrefix), chatTemplate: '{% if %}' })).rejects.toThrow('chat_template');
 });

@@ -32,7 +32,10 @@ export async function openEngine(files: TokenizerFiles): Promise<Engine> {
   const bosId = await bosOf(vocabulary, settings);
   const exact = await exactText(vocabulary);
   const chatTemplate = settings.chatTemplate === '' ? undefined : settings.chatTemplate;
-  const template = chatTemplate === undefined ? undefined : openTemplate(chatTemplate, settings.specialTokens);
+  const template =
+    chatTemplate === undefined
+      ? undefined
+      : openTemplate(chatTemplate, { specialTokens: settings.specialTokens, date: '2024-07-26' });
   const encodePlain = async (text: string) => {
     const encoded = await vocabulary.encode(text, null, { addSpecialTokens: false });
     return Int32Array.from(encoded.getIds());

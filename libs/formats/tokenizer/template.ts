@@ -1,42 +1,78 @@
-import { Template } from '@huggingface/jinja';
 import { PairwiseError } from '@pairwise/errors';
 import { RowError, type Message } from '@pairwise/preference';
+import { parseTemplate, type JinjaTemplate } from './jinja/parse.ts';
+import { strftime } from './jinja/strftime.ts';
 
 /** Renders messages, with the beginning of an answer at the end if asked to. */
 export type Render = (messages: readonly Message[], addGenerationPrompt: boolean) => string;
 
+/** What a template is rendered with besides the messages. */
+export interface TemplateSettings {
+  /** Texts of the special tokens by their names in chat templates, such as `bos_token`. */
+  specialTokens: Readonly<Record<string, string>>;
+  /** The day that `strftime_now` writes, as YYYY-MM-DD. With today's the same pair would be others tomorrow. */
+  date: string;
+}
+
+/** The message of a template's own `raise_exception`. */
+class Refused extends Error {}
+
 /**
- * A chat template, ready to render. `specialTokens` are what it knows as `bos_token` and so on.
- * Throws UNSUPPORTED_CONFIG for a template that cannot be parsed, and `Render` RowError for messages that it refuses.
+ * A chat template, ready to render, with the variables that transformers' `apply_chat_template` gives it.
+ * Throws UNSUPPORTED_CONFIG for a template that cannot be parsed. `Render` throws RowError for messages that the template
+ * refuses, and UNSUPPORTED_CONFIG for what templates can do and this one cannot.
  */
-export function openTemplate(source: string, specialTokens: Record<string, string>): Render {
-  let template: Template;
+export function openTemplate(source: string, { specialTokens, date }: TemplateSettings): Render {
+  let template: JinjaTemplate;
   try {
-    // On a line of its own, which is taken away again, so that the template's white space stays as it is.
-    template = new Template(`{% set strftime_now = fixed_date %}\n${source}`);
+    template = parseTemplate(source);
   } catch (cause) {
-    const message = `the chat template is not understood: ${cause instanceof Error ? cause.message : 'it is not a template'}`;
-    throw new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template', cause });
+    throw unsupported(cause);
   }
+  const today = new Date(`${date}T00:00:00Z`);
+  const functions = {
+    strftime_now: (format: string) => strftime(today, format),
+    raise_exception: (message: string) => {
+      throw new Refused(message);
+    },
+  };
   return (messages, addGenerationPrompt) => {
     let text: string;
     try {
-      text = template.render({
+      text = template({
         ...specialTokens,
+        ...functions,
         messages: messages.map(({ role, content }) => ({ role, content })),
+        tools: null,
+        documents: null,
         add_generation_prompt: addGenerationPrompt,
-        fixed_date: fixedDate,
       });
-    } catch {
-      // Its own message may repeat text of the row.
-      throw new RowError(
-        'NOT_REVERSIBLE',
-        "the model's chat template refuses the messages, such as their order of roles",
-      );
+    } catch (error) {
+      throw refusal(error, source);
     }
     if (text.length <= maxLength) return text;
     throw overBudget(`writes ${text.length} characters (at most ${maxLength})`);
   };
+}
+
+/** The library begins so where it does not have a filter, test, operator or statement. */
+const unknownConstruct = /^Unknown /;
+
+function refusal(error: unknown, source: string): Error {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof Refused) {
+    // Only words of the template itself: others may repeat text of the row.
+    const reason = source.includes(message) ? `: ${message}` : '';
+    return new RowError('NOT_REVERSIBLE', `the model's chat template refuses the messages${reason}`);
+  }
+  if (unknownConstruct.test(message)) return unsupported(error);
+  return new RowError('NOT_REVERSIBLE', `the model's chat template fails on the messages: ${message.slice(0, 200)}`);
+}
+
+function unsupported(cause: unknown): PairwiseError {
+  const problem = cause instanceof Error ? cause.message : 'it is not a template';
+  const message = `chat_template is not supported: ${problem}; simplify it, or give the pairs as plain texts`;
+  return new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template', cause });
 }
 
 /** Longest text that a template may write, in characters: twice the largest row of a data set. */
@@ -47,11 +83,4 @@ export function overBudget(problem: string): PairwiseError {
   const remedy = 'simplify its loops, or remove it and give the pairs as plain texts';
   const message = `chat_template ${problem} for one conversation; ${remedy}`;
   return new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template' });
-}
-
-/** Templates that write today's date fall back to this one; with today's the same pair would be others tomorrow. */
-const date: Record<string, string> = { '%d': '26', '%b': 'Jul', '%B': 'July', '%m': '07', '%Y': '2024', '%y': '24' };
-
-function fixedDate(format: string): string {
-  return format.replace(/%[a-zA-Z]/g, (part) => date[part] ?? '00');
 }

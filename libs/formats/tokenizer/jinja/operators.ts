@@ -1,0 +1,66 @@
+import { percentFormat } from './formatting.ts';
+import { capitalize, strip } from './text.ts';
+import type { Value } from './library.ts';
+import { type Arguments, TemplateError, equal, isSequence, isText, str } from './values.ts';
+
+/** What Python makes of an operator; undefined for what the template library decides alike. Throws TemplateError. */
+export function binaryOperation(operator: string, left: Value, right: Value): unknown {
+  switch (operator) {
+    case '==':
+      return equal(left, right);
+    case '!=':
+      return !equal(left, right);
+    case 'in':
+    case 'not in': {
+      const found = isSequence(right) ? (right.value as Value[]).some((each) => equal(each, left)) : undefined;
+      return found === undefined ? undefined : found === (operator === 'in');
+    }
+    case '~':
+      return str(left) + str(right);
+    case '+':
+      if (isText(left) === isText(right)) return undefined;
+      throw new TemplateError('it adds a text and something else; Python needs ~ for that');
+    case '%': {
+      if (isText(left)) return percentFormat(left.value as string, right);
+      const [a, b] = [left.value as number, right.value as number];
+      return left.type === 'IntegerValue' && right.type === 'IntegerValue' && b !== 0 ? ((a % b) + b) % b : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** jinja2's filters that the template library lacks or has otherwise; undefined as above. */
+export const filters: ReadonlyMap<string, (operand: Value, given: Arguments) => unknown> = new Map<
+  string,
+  (operand: Value, given: Arguments) => unknown
+>([
+  ['string', (operand) => str(operand)],
+  ['length', (operand) => (isText(operand) ? Array.from(operand.value as string).length : undefined)],
+  ['count', (operand) => Array.from(operand.value as Iterable<unknown>).length],
+  ['list', (operand) => (isText(operand) ? Array.from(operand.value as string) : undefined)],
+  ['upper', (operand) => str(operand).toUpperCase()],
+  ['lower', (operand) => str(operand).toLowerCase()],
+  ['capitalize', (operand) => capitalize(str(operand))],
+  ['title', (operand) => titleWords(str(operand))],
+  ['trim', (operand, given) => strip(str(operand), given.get('chars', 0), true, true)],
+  ['join', join],
+  ['int', (operand, given) => (isText(operand) ? integerOf(operand.value as string, given) : undefined)],
+]);
+
+function join(operand: Value, given: Arguments): string {
+  const separator = given.get('d', 0);
+  const parts = isText(operand) ? Array.from(operand.value as string) : (operand.value as Value[]).map(str);
+  return parts.join(separator === undefined ? '' : str(separator));
+}
+
+/** Words as the filter cuts them: unlike the method, it leaves apostrophes inside one. */
+function titleWords(text: string): string {
+  return text.replace(/[^-\s({[<]+/gu, capitalize);
+}
+
+/** Python's `int(text)`, cut to a whole number, or else the default. */
+function integerOf(text: string, given: Arguments): unknown {
+  const number = /^\s*[+-]?\d+(\.\d*)?\s*$/.test(text) ? Math.trunc(Number(text)) : NaN;
+  return Number.isNaN(number) ? (given.get('default', 0)?.value ?? 0) : number;
+}

@@ -1,0 +1,88 @@
+import type { Value } from './library.ts';
+
+/** What a template does that Python refuses too, or that is not supported here. The message names it. */
+export class TemplateError extends Error {}
+
+export const isNumber = ({ type }: Value) => type === 'IntegerValue' || type === 'FloatValue';
+export const isSequence = ({ type }: Value) => type === 'ArrayValue' || type === 'TupleValue';
+export const isMapping = ({ type }: Value) => type === 'ObjectValue';
+export const isText = ({ type }: Value) => type === 'StringValue';
+
+/** Python's `str(value)`: what a template writes for it. */
+export function str(value: Value): string {
+  return isText(value) ? (value.value as string) : repr(value);
+}
+
+export function repr(value: Value): string {
+  switch (value.type) {
+    case 'UndefinedValue':
+      return '';
+    case 'NullValue':
+      return 'None';
+    case 'BooleanValue':
+      return value.value ? 'True' : 'False';
+    case 'StringValue':
+      return quoted(value.value as string);
+    case 'ArrayValue':
+      return `[${(value.value as Value[]).map(repr).join(', ')}]`;
+    case 'TupleValue': {
+      const items = (value.value as Value[]).map(repr);
+      return items.length === 1 ? `(${items[0]},)` : `(${items.join(', ')})`;
+    }
+    case 'ObjectValue': {
+      const entries = [...(value.value as Map<string, Value>)].map(([key, each]) => `${quoted(key)}: ${repr(each)}`);
+      return `{${entries.join(', ')}}`;
+    }
+    case 'IntegerValue':
+    case 'FloatValue':
+      return value.toString();
+    default:
+      throw new TemplateError(`it writes a ${value.type}, which has no text`);
+  }
+}
+
+/** Python's repr of a text: in single quotes, unless only those occur inside. */
+function quoted(text: string): string {
+  const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const escaped = text.replace(/\\|\p{Cc}|\xad|\xa0/gu, escapeOf);
+  return quote + escaped.replaceAll(quote, `\\${quote}`) + quote;
+}
+
+function escapeOf(character: string): string {
+  const short: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+  return short[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+}
+
+/** Python's `==`. Lists and mappings are compared by content; a text never equals a number. */
+export function equal(left: Value, right: Value): boolean {
+  const numeric = (value: Value) => isNumber(value) || value.type === 'BooleanValue';
+  if (numeric(left) && numeric(right)) return Number(left.value) === Number(right.value);
+  if (left.type !== right.type) return false;
+  if (isSequence(left)) {
+    const [ours, theirs] = [left.value as Value[], right.value as Value[]];
+    return ours.length === theirs.length && ours.every((each, index) => equal(each, theirs[index]!));
+  }
+  if (isMapping(left)) {
+    const [ours, theirs] = [left.value as Map<string, Value>, right.value as Map<string, Value>];
+    const same = ([key, each]: [string, Value]) => theirs.has(key) && equal(each, theirs.get(key)!);
+    return ours.size === theirs.size && [...ours].every(same);
+  }
+  return left.value === right.value;
+}
+
+/** The arguments of a call: by position, and by name as the last one. */
+export class Arguments {
+  readonly positional: readonly Value[];
+  readonly named: ReadonlyMap<string, Value>;
+
+  constructor(values: readonly Value[]) {
+    const last = values.at(-1);
+    const hasNames = last?.type === 'KeywordArgumentsValue';
+    this.positional = hasNames ? values.slice(0, -1) : values;
+    this.named = hasNames ? (last.value as Map<string, Value>) : new Map();
+  }
+
+  get(name: string, position: number): Value | undefined {
+    return this.positional[position] ?? this.named.get(name);
+  }
+}
