@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ModelState, TruncationMode, type ModelSource } from '@pairwise/api';
+import { ChatTemplateMode, ModelState, TruncationMode, type ModelSource } from '@pairwise/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { endlessOnLongTexts, endlessTemplate, hostileTokenizers } from '@pairwise/tokenizer/testing';
 import { writeTinyModel } from '@pairwise/testing';
@@ -72,7 +72,12 @@ test('models are checked one at a time, to limit the memory of their tokenizers'
 });
 
 describe('encoding', () => {
-  const cut = { maxLength: undefined, truncationMode: TruncationMode.UNSPECIFIED };
+  const cut = {
+    maxLength: undefined,
+    truncationMode: TruncationMode.UNSPECIFIED,
+    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    chatTemplateDate: '',
+  };
 
   async function imported(source: ModelSource): Promise<string> {
     const model = await service.imported((await service.importModel(source)).name);
@@ -96,11 +101,11 @@ describe('encoding', () => {
   });
 
   test('cancelling the last call for an encoding ends the process of its tokenizer', async () => {
-    // Endless only with a response, so that the model can be imported.
-    const model = await imported(folderWith({}, `{% if messages | length > 1 %}${endlessTemplate}{% endif %}x`));
+    // Endless only for a long conversation, so that the model can be imported.
+    const model = await imported(folderWith({}, `{% if messages | length > 3 %}${endlessTemplate}{% endif %}x`));
     const message = (role: string, content: string) => [{ role, content }];
     const name = await sealed('chat', {
-      prompt: message('user', 'why?'),
+      prompt: [...message('user', 'why?'), ...message('assistant', 'so'), ...message('user', 'why?')],
       chosen: message('assistant', 'yes'),
       rejected: message('assistant', 'no'),
     });

@@ -56,16 +56,16 @@ function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraCon
 export async function ggufModel(source: Source, baseName: string, signal: AbortSignal): Promise<GgufModel> {
   const { folder, checkpoint } = source;
   const files = await readGgufTokenizerFiles(folder);
-  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), signal);
-  const { chatTemplate, endOfTurnIds } = tokenizer;
-  const [endOfTurnTokenId] = endOfTurnIds;
+  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), { signal });
+  const { chatTemplate, special } = tokenizer;
+  const endOfTurnTokenId = special.endOfTurnId;
   return {
     name: baseName,
     config: checkpoint.config,
     weights: exportWeights(source),
     tokenizer: { ...files, chatTemplate, ...(chatTemplate !== undefined && { endOfTurnTokenId }) },
     chat: chatTemplate === undefined ? undefined : await chatOf(tokenizer),
-    stops: await Promise.all(endOfTurnIds.map((id) => tokenizer.decode(Int32Array.of(id)))),
+    stops: await Promise.all(special.stopIds.map((id) => tokenizer.decode(Int32Array.of(id)))),
   };
 }
 

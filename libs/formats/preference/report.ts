@@ -1,11 +1,12 @@
-import type { Refusal } from './rows.ts';
+import type { Refusal, RowError } from './rows.ts';
 
 /** What became of rows; counts, and where the first refused ones of each reason were. */
 export interface Report {
   acceptedCount: number;
   refusedCount: number;
   duplicateCount: number;
-  refused: { reason: Refusal; count: number; firstLines: number[] }[];
+  /** For each reason: how many, the lines of the first ones, and what is wrong with the very first. */
+  refused: { reason: Refusal; count: number; firstLines: number[]; firstProblem: string }[];
 }
 
 /** Lines that are listed for each reason. */
@@ -16,10 +17,11 @@ export function emptyReport(): Report {
 }
 
 /** Notes a refused row. */
-export function noteRefusal(report: Report, reason: Refusal, line: number): void {
+export function noteRefusal(report: Report, { refusal, message }: RowError, line: number): void {
   report.refusedCount += 1;
-  let entry = report.refused.find((each) => each.reason === reason);
-  if (entry === undefined) report.refused.push((entry = { reason, count: 0, firstLines: [] }));
+  let entry = report.refused.find((each) => each.reason === refusal);
+  if (entry === undefined)
+    report.refused.push((entry = { reason: refusal, count: 0, firstLines: [], firstProblem: message }));
   entry.count += 1;
   if (entry.firstLines.length < listedLines) entry.firstLines.push(line);
 }

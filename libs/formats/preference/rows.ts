@@ -15,6 +15,7 @@ export const refusals = [
   'TOO_LONG',
   'PROMPT_TOO_LONG',
   'NOT_REVERSIBLE',
+  'UNKNOWN_TOKEN',
 ] as const;
 export type Refusal = (typeof refusals)[number];
 

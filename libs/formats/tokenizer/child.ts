@@ -29,12 +29,12 @@ function engine(): Engine {
 const answers: {
   [Name in RequestName]: (args: Requests[Name]['args']) => Promise<Requests[Name]['result']> | Requests[Name]['result'];
 } = {
-  async open(files) {
-    opened = await openEngine(files);
-    const { chatTemplate, bosId, endOfTurnIds } = opened;
-    return { chatTemplate, bosId, endOfTurnIds };
+  async open({ files, date }) {
+    opened = await openEngine(files, date);
+    const { chatTemplate, special } = opened;
+    return { chatTemplate, special };
   },
-  encodePair: ({ pair, limits }) => encodePair(pair, engine(), limits),
+  encodePair: ({ pair, options }) => encodePair(pair, engine(), options),
   render: ({ messages, addGenerationPrompt }) => engine().render(messages, addGenerationPrompt),
   chatFormat: () => chatFormatOf((messages, { addGenerationPrompt }) => engine().render(messages, addGenerationPrompt)),
   decode: (ids) => engine().decode(ids),

@@ -8,7 +8,7 @@ import {
   encodePair,
   readRows,
   responseDigest,
-  type EncodingLimits,
+  type EncodeOptions,
   type PairTokenizer,
   type PreferencePair,
 } from '@pairwise/preference';
@@ -21,7 +21,7 @@ import { byteLevelFiles } from './testing.ts';
  */
 
 const shared = sharedFolder();
-const whole: EncodingLimits = { maxLength: 4096, truncationMode: 'REFUSE' };
+const whole: EncodeOptions = { maxLength: 4096, truncationMode: 'REFUSE', chatTemplate: 'AUTO' };
 let byteLevel: Engine;
 let sentencepiece: Engine | undefined;
 
@@ -46,9 +46,9 @@ const sky = { prompt: 'The sky is ', chosen: 'blue.', rejected: 'green.' };
 
 describe('where prompt and response meet', () => {
   test('a token that would merge across the boundary changes neither side, and no character is lost', async () => {
-    const prompt = await byteLevel.encode(sky.prompt);
+    const prompt = await byteLevel.encode(sky.prompt, false);
     // The trap: in the joined text " blue" is one token, so the prompt's own ids do not begin it.
-    expect([...(await byteLevel.encode(`${sky.prompt}blue.`))].slice(0, prompt.length)).not.toEqual([...prompt]);
+    expect([...(await byteLevel.encode(`${sky.prompt}blue.`, false))].slice(0, prompt.length)).not.toEqual([...prompt]);
     const encoded = await encodePair(sky, byteLevel, whole);
     expect(encoded.prompt).toEqual(prompt);
     expect(await byteLevel.decode(encoded.chosen)).toBe('blue.</s>');
@@ -69,7 +69,7 @@ describe('where prompt and response meet', () => {
       byteLevel,
       whole,
     );
-    expect(Int32Array.of(...prompt, ...chosen)).toEqual(await byteLevel.encode('The sky is blue.</s>'));
+    expect(Int32Array.of(...prompt, ...chosen)).toEqual(await byteLevel.encode('The sky is blue.</s>', false));
   });
 
   test.each<[string, PreferencePair]>([
@@ -107,12 +107,17 @@ describe('special tokens', () => {
     const { prompt, chosen } = await encodePair(pair, tokenizer, whole);
     const ids = [...prompt, ...chosen];
     const count = (token: number) => ids.filter((id) => id === token).length;
-    return { bos: count(tokenizer.bosId!), eos: count(tokenizer.endOfTurnIds[0]!), first: ids[0], last: ids.at(-1) };
+    return {
+      bos: count(tokenizer.special.bosId!),
+      eos: count(tokenizer.special.endOfTurnId!),
+      first: ids[0],
+      last: ids.at(-1),
+    };
   };
 
   test('one BOS, also where the text brings its own, and one end of text, also where it is written out', async () => {
     for (const tokenizer of [byteLevel, ...(sentencepiece ? [sentencepiece] : [])]) {
-      const wanted = { bos: 1, eos: 1, first: tokenizer.bosId, last: tokenizer.endOfTurnIds[0] };
+      const wanted = { bos: 1, eos: 1, first: tokenizer.special.bosId, last: tokenizer.special.endOfTurnId };
       expect(await special({ prompt: 'a', chosen: 'b', rejected: 'c' }, tokenizer)).toEqual(wanted);
       expect(await special({ prompt: '<s>a', chosen: 'b', rejected: 'c' }, tokenizer)).toEqual(wanted);
       expect(await special({ prompt: 'a', chosen: 'b</s>', rejected: 'c</s>' }, tokenizer)).toEqual(wanted);
@@ -120,7 +125,7 @@ describe('special tokens', () => {
   });
 
   test('a prompt with an end of text inside keeps it, and the response still has its own', async () => {
-    const wanted = { eos: 2, last: byteLevel.endOfTurnIds[0] };
+    const wanted = { eos: 2, last: byteLevel.special.endOfTurnId };
     expect(await special({ prompt: 'a</s>b', chosen: 'c', rejected: 'd' }, byteLevel)).toMatchObject(wanted);
   });
 
@@ -149,17 +154,24 @@ describe('what cannot be kept whole is refused', () => {
 
 /** A token for each letter, and an end of turn `0` after each response. */
 const letters: PairTokenizer = {
+  rendersChats: false,
+  hasSpecialTokens: () => false,
+  vocabularySize: undefined,
   renderPrompt: (prompt) => prompt as string,
   renderResponse: (_, response) => `${response as string}\0`,
   encode: (text) => Promise.resolve(Int32Array.from(text, (letter) => letter.charCodeAt(0))),
-  encodeContinuation: (text) => letters.encode(text),
+  encodeContinuation: (text) => letters.encode(text, false),
   isText: () => Promise.resolve(true),
 };
 
 describe('pairs that are too long', () => {
   const pair = { prompt: 'pppp', chosen: 'cccc', rejected: 'rr' };
-  const lengths = async (truncationMode: EncodingLimits['truncationMode'], maxLength: number, changed = {}) => {
-    const encoded = await encodePair({ ...pair, ...changed }, letters, { maxLength, truncationMode });
+  const lengths = async (truncationMode: EncodeOptions['truncationMode'], maxLength: number, changed = {}) => {
+    const encoded = await encodePair({ ...pair, ...changed }, letters, {
+      maxLength,
+      truncationMode,
+      chatTemplate: 'AUTO',
+    });
     return [encoded.prompt.length, encoded.chosen.length, encoded.rejected.length];
   };
   const refused = (refusal: string) => expect.objectContaining({ refusal }) as Error;
@@ -173,7 +185,11 @@ describe('pairs that are too long', () => {
   test('KEEP_START cuts each response where the room ends; a side that fits keeps its end of turn', async () => {
     expect(await lengths('KEEP_START', 7)).toEqual([4, 3, 3]);
     expect(await lengths('KEEP_START', 5)).toEqual([4, 1, 1]);
-    const { rejected } = await encodePair(pair, letters, { maxLength: 7, truncationMode: 'KEEP_START' });
+    const { rejected } = await encodePair(pair, letters, {
+      maxLength: 7,
+      truncationMode: 'KEEP_START',
+      chatTemplate: 'AUTO',
+    });
     expect(rejected.at(-1)).toBe(0);
   });
 
@@ -189,6 +205,7 @@ describe('pairs that are too long', () => {
     const encoded = await encodePair({ ...pair, prompt: 'abcd' }, letters, {
       maxLength: 7,
       truncationMode: 'KEEP_END',
+      chatTemplate: 'AUTO',
     });
     expect(String.fromCharCode(...encoded.prompt)).toBe('cd');
     expect([encoded.chosen.length, encoded.rejected.length]).toEqual([5, 3]);
@@ -213,7 +230,7 @@ test('the key of a response covers every id of it and of its prompt, and where o
 test('a pair keeps the digest of its content however it is cut; its responses get those of what is left', async () => {
   const pair = { prompt: 'pppp', chosen: 'cccc', rejected: 'rr' };
   const long = await encodePair(pair, letters, whole);
-  const short = await encodePair(pair, letters, { maxLength: 6, truncationMode: 'KEEP_START' });
+  const short = await encodePair(pair, letters, { maxLength: 6, truncationMode: 'KEEP_START', chatTemplate: 'AUTO' });
   expect(short.pairDigest).toBe(long.pairDigest);
   expect(short.chosenDigest).not.toBe(long.chosenDigest);
   expect(long.chosenDigest).toBe(responseDigest(long.prompt, long.chosen));

@@ -83,19 +83,20 @@ const template =
   "{{ bos_token }}{% for m in messages %}{{ '[USER]' if m.role == 'user' else '[BOT]' }}{{ m.content }}[END]\n{% endfor %}" +
   '{% if add_generation_prompt %}[BOT]{% endif %}';
 const message = (role: string, content: string): Message => ({ role, content });
-const limits = { maxLength: 100, truncationMode: 'REFUSE' as const };
+const limits = { maxLength: 100, truncationMode: 'REFUSE', chatTemplate: 'AUTO' } as const;
 
 test('a BOS comes first exactly once, and truncation of the file is not applied', async () => {
   const tokenizer = await openEngine(files(spacePrefix));
   const text = 'ab ab ab ab ab';
-  expect([...(await tokenizer.encode(text))]).toEqual([
+  expect([...(await tokenizer.encode(text, false))]).toEqual([
     1,
     ...Array.from({ length: 5 }, () => vocabulary.indexOf('▁ab')),
   ]);
-  expect([...(await tokenizer.encode('<s>a'))]).toEqual([1, vocabulary.indexOf('▁a')]);
+  expect([...(await tokenizer.encode('<s>a', false))]).toEqual([1, vocabulary.indexOf('▁a')]);
   const without = await openEngine(files(spacePrefix, { add_bos_token: false }));
-  expect([...(await without.encode('a'))]).toEqual([vocabulary.indexOf('▁a')]);
-  expect([tokenizer.bosId, without.bosId, tokenizer.endOfTurnIds]).toEqual([1, undefined, [2]]);
+  expect([...(await without.encode('a', false))]).toEqual([vocabulary.indexOf('▁a')]);
+  expect([tokenizer, without].map(({ special }) => special.bosBeginsTexts)).toEqual([true, false]);
+  expect(tokenizer.special).toMatchObject({ bosId: 1, eosId: 2, endOfTurnId: 2, stopIds: [2] });
 });
 
 test.each([
@@ -112,10 +113,10 @@ test.each([
 test('ids stand for a text only if not a character is lost', async () => {
   const tokenizer = await openEngine(files(spacePrefix));
   for (const text of ['a  b', ' a', '\na', 'é ☃', 'a</s> b', '<s> a', 'a\n\n</s>\n']) {
-    expect(await tokenizer.isText(await tokenizer.encode(text), text), text).toBe(true);
-    expect(await tokenizer.isText(await tokenizer.encode(text), `${text} `), text).toBe(false);
+    expect(await tokenizer.isText(await tokenizer.encode(text, false), text), text).toBe(true);
+    expect(await tokenizer.isText(await tokenizer.encode(text, false), `${text} `), text).toBe(false);
   }
-  expect(await tokenizer.isText(await tokenizer.encode('a b'), 'ab')).toBe(false);
+  expect(await tokenizer.isText(await tokenizer.encode('a b', false), 'ab')).toBe(false);
 });
 
 test('messages are rendered by the chat template, whose end of turn may swallow white space', async () => {

@@ -3,21 +3,17 @@ import { RowError, type PairTokenizer, type Turn } from '@pairwise/preference';
 import { Tokenizer as Vocabulary } from 'tokenizers';
 import { matches, type Piece } from './match.ts';
 import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
-import { openTemplate, type Render } from './template.ts';
+import type { Opened } from './requests.ts';
+import { aConversation, specialTokensOf } from './specialTokens.ts';
+import { defaultDate, openTemplate, type Render } from './template.ts';
 
 /**
  * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file crashes the process in which this
  * runs, or never lets go of it: only the child process opens one (see child.ts).
  */
-export interface Engine extends PairTokenizer {
-  /** The chat template (Jinja), wherever it was found. */
-  chatTemplate: string | undefined;
+export interface Engine extends PairTokenizer, Opened {
   /** Renders with the chat template. Throws UNSUPPORTED_CONFIG where there is none. */
   render: Render;
-  /** The id that begins every sequence; undefined where the model has none. */
-  bosId: number | undefined;
-  /** The ids at which the model stops. */
-  endOfTurnIds: number[];
   /** The text of ids, special tokens included. */
   decode(ids: Int32Array): Promise<string>;
 }
@@ -26,36 +22,40 @@ export interface Engine extends PairTokenizer {
  * Opens an engine from the texts of a model's files. Throws INVALID_MODEL for files that are broken, and
  * UNSUPPORTED_CONFIG for a chat template that cannot be parsed.
  */
-export async function openEngine(files: TokenizerFiles): Promise<Engine> {
+export async function openEngine(files: TokenizerFiles, date = defaultDate): Promise<Engine> {
   const settings = readSettings(files);
-  const vocabulary = readVocabulary(files.tokenizerJson);
-  const bosId = await bosOf(vocabulary, settings);
-  const exact = await exactText(vocabulary);
   const chatTemplate = settings.chatTemplate === '' ? undefined : settings.chatTemplate;
   const template =
-    chatTemplate === undefined
-      ? undefined
-      : openTemplate(chatTemplate, { specialTokens: settings.specialTokens, date: '2024-07-26' });
+    chatTemplate === undefined ? undefined : openTemplate(chatTemplate, { specialTokens: settings.names, date });
+  const conversation = template && aConversation(template);
+  // What the template renders, it renders before the first wait: until then its time is counted (see limits.ts).
+  await Promise.resolve();
+  const vocabulary = readVocabulary(files.tokenizerJson);
+  const exact = await exactText(vocabulary);
+  const special = await specialTokensOf(vocabulary, settings, conversation);
+  const { bosId, eosId, bosBeginsTexts } = special;
+  const textOf = (id: number | undefined) => (id === undefined ? undefined : (vocabulary.idToToken(id) ?? undefined));
+  const bos = textOf(bosId);
   const encodePlain = async (text: string) => {
     const encoded = await vocabulary.encode(text, null, { addSpecialTokens: false });
     return Int32Array.from(encoded.getIds());
   };
-  const stopIds = settings.stopIds.map((id) => vocabulary.idToToken(id));
-  const endOfText = settings.specialTokens['eos_token'] ?? stopIds.find((token) => token !== null);
-  const eosId = endOfText === undefined ? null : vocabulary.tokenToId(endOfText);
+  const markers = [...settings.addedTokens.values()].filter((token) => token.special).map(({ content }) => content);
 
   return {
     chatTemplate,
-    bosId,
-    endOfTurnIds: [...new Set([...settings.stopIds, ...(eosId === null ? [] : [eosId])])],
-    ...rendering(template, endOfText),
-    encode: async (text) => {
+    special,
+    rendersChats: template !== undefined,
+    vocabularySize: settings.vocabularySize,
+    hasSpecialTokens: (text) => markers.some((marker) => text.includes(marker)),
+    ...rendering(template, chatTemplate, textOf(eosId)),
+    encode: async (text, isConversation) => {
       const ids = await encodePlain(text);
-      return bosId === undefined || ids[0] === bosId ? ids : after(bosId, ids);
+      const addsBos = bosBeginsTexts && !isConversation && bosId !== undefined && ids[0] !== bosId;
+      return addsBos ? after(bosId, ids) : ids;
     },
     encodeContinuation: (text) => (settings.addsPrefix ? afterAnchor(encodePlain, exact, text) : encodePlain(text)),
     isText: async (ids, text) => {
-      const bos = bosId === undefined ? undefined : (vocabulary.idToToken(bosId) ?? undefined);
       const added = ids[0] === bosId && bos !== undefined && !text.startsWith(bos);
       return matches(await piecesOf(settings, exact, added ? ids.subarray(1) : ids), text, settings.addsPrefix);
     },
@@ -87,22 +87,9 @@ function readVocabulary(tokenizerJson: string): Vocabulary {
   }
 }
 
-/** The BOS that the config asks for or, where it does not say, the one that the tokenizer's post-processor puts first. */
-async function bosOf(vocabulary: Vocabulary, { addBos, specialTokens }: Settings): Promise<number | undefined> {
-  if (addBos === false) return undefined;
-  const named = specialTokens['bos_token'];
-  const namedId = named === undefined ? undefined : (vocabulary.tokenToId(named) ?? undefined);
-  if (addBos === true && namedId !== undefined) return namedId;
-  const [whole, plain] = [
-    await vocabulary.encode('a'),
-    await vocabulary.encode('a', null, { addSpecialTokens: false }),
-  ];
-  const [first] = whole.getIds();
-  return whole.getLength() > plain.getLength() && first !== plain.getIds()[0] ? first : undefined;
-}
-
 function rendering(
   template: Render | undefined,
+  source: string | undefined,
   endOfText: string | undefined,
 ): Pick<Engine, 'render' | 'renderPrompt' | 'renderResponse'> {
   const render: Render = (messages, addGenerationPrompt) => {
@@ -137,9 +124,21 @@ function rendering(
       const whole = render([...prompt, ...response], false);
       const start = renderPrompt(prompt);
       if (whole.startsWith(start)) return whole.slice(start.length);
-      throw new RowError('NOT_REVERSIBLE', "the model's chat template changes the prompt when a response follows");
+      throw new RowError('NOT_REVERSIBLE', changedPrompt(start, whole, source ?? ''));
     },
   };
+}
+
+/** Why a prompt is not the beginning of its conversation. It quotes only what the template itself contains. */
+function changedPrompt(prompt: string, whole: string, source: string): string {
+  let same = 0;
+  while (same < prompt.length && prompt[same] === whole[same]) same += 1;
+  const ending = prompt.slice(same).trim();
+  const problem =
+    ending !== '' && source.includes(ending)
+      ? `ends a prompt with ${JSON.stringify(ending)}, which a given response does not follow`
+      : 'changes the prompt when a response follows';
+  return `the model's chat template ${problem}; edit chat_template.jinja, or give the pairs as plain texts`;
 }
 
 /** Decodes ids as they read inside a text, where decoders strip no space: after an anchor, which is cut off again. */

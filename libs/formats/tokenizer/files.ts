@@ -13,6 +13,7 @@ export async function readTokenizerFiles(folder: ModelFolder): Promise<Tokenizer
   return {
     tokenizerJson,
     tokenizerConfig: await text('tokenizer_config.json'),
+    specialTokensMap: await text('special_tokens_map.json'),
     chatTemplate: await text('chat_template.jinja'),
     generationConfig: await text('generation_config.json'),
     config: await text('config.json'),

@@ -40,7 +40,7 @@ function readPair(line: string) {
 async function compare(model: string, goldens: string, lines: string[], limit: number) {
   await using tokenizer = await openModel(model);
   const { pairs } = JSON.parse(readFileSync(join(shared!, 'goldens', goldens), 'utf8')) as { pairs: GoldenPair[] };
-  const limits = { maxLength: limit, truncationMode: 'KEEP_START' as const };
+  const limits = { maxLength: limit, truncationMode: 'KEEP_START', chatTemplate: 'NONE' } as const;
   let compared = 0;
   for (const pair of pairs) {
     const row = readPair(lines[pair.index ?? pair.row!]!);

@@ -134,7 +134,7 @@ function death(name: RequestName, end: string, said: string): PairwiseError {
   const explained = complaint === '' ? end : `${end}: ${complaint}`;
   if (!crashes.has(end)) return new PairwiseError('INTERNAL', `the tokenizer's process ended with ${explained}`);
   // Only templates make JavaScript objects without end.
-  const byTemplate = name === 'render' || name === 'chatFormat' || (name === 'encodePair' && /JavaScript/.test(said));
+  const byTemplate = name === 'render' || name === 'chatFormat' || /JavaScript/.test(said);
   const field = byTemplate ? 'chat_template' : 'tokenizer.json';
   const message = `${field} crashes the process that uses it (${explained}); simplify it or use another model`;
   return new PairwiseError('INVALID_MODEL', message, { field });

@@ -1,12 +1,13 @@
 import type { Reason } from '@pairwise/errors';
 import type { ChatFormat } from '@pairwise/gguf';
-import type { EncodedPair, EncodingLimits, Message, PreferencePair, Refusal } from '@pairwise/preference';
+import type { EncodeOptions, EncodedNow, Message, PreferencePair, Refusal } from '@pairwise/preference';
 import type { TokenizerFiles } from './settings.ts';
+import type { SpecialTokens } from './specialTokens.ts';
 
 /** What the child process does for us, by name: arguments and result. Everything is plain data. */
 export interface Requests {
-  open: { args: TokenizerFiles; result: Opened };
-  encodePair: { args: { pair: PreferencePair; limits: EncodingLimits }; result: EncodedPair };
+  open: { args: { files: TokenizerFiles; date: string }; result: Opened };
+  encodePair: { args: { pair: PreferencePair; options: EncodeOptions }; result: EncodedNow };
   render: { args: { messages: readonly Message[]; addGenerationPrompt: boolean }; result: string };
   chatFormat: { args: null; result: ChatFormat | undefined };
   decode: { args: Int32Array; result: string };
@@ -18,10 +19,7 @@ export type RequestName = keyof Requests;
 export interface Opened {
   /** The chat template (Jinja), wherever it was found; undefined without one. */
   chatTemplate: string | undefined;
-  /** The id that begins every sequence; undefined where the model has none. */
-  bosId: number | undefined;
-  /** The ids at which the model stops. */
-  endOfTurnIds: number[];
+  special: SpecialTokens;
 }
 
 /** From parent to child. */
@@ -40,6 +38,9 @@ export type ReplyMessage =
 
 /** Whether the chat template is what a request waits for first. */
 export function rendersMessages(name: RequestName, args: RequestMessage['args']): boolean {
-  if (name === 'encodePair') return typeof (args as Requests['encodePair']['args']).pair.prompt !== 'string';
-  return name === 'render' || name === 'chatFormat';
+  if (name === 'encodePair') {
+    const { pair, options } = args as Requests['encodePair']['args'];
+    return typeof pair.prompt !== 'string' || options.chatTemplate !== 'NONE';
+  }
+  return name !== 'decode';
 }

@@ -6,6 +6,8 @@ export interface TokenizerFiles {
   tokenizerJson: string;
   /** `tokenizer_config.json` */
   tokenizerConfig?: string | undefined;
+  /** `special_tokens_map.json` */
+  specialTokensMap?: string | undefined;
   /** `chat_template.jinja` */
   chatTemplate?: string | undefined;
   /** `generation_config.json` */
@@ -18,6 +20,7 @@ export interface TokenizerFiles {
 export interface AddedToken {
   id: number;
   content: string;
+  special: boolean;
   /** Whether the token swallows white space before or after it. */
   lstrip: boolean;
   rstrip: boolean;
@@ -27,14 +30,16 @@ export interface AddedToken {
 export interface Settings {
   addedTokens: Map<number, AddedToken>;
   /** Texts of the special tokens by their names in chat templates, such as `bos_token`. */
-  specialTokens: Record<string, string>;
+  names: Record<string, string>;
   /** Whether a BOS is wanted, where tokenizer_config.json says so; otherwise tokenizer.json decides. */
   addBos: boolean | undefined;
   /** Whether a space is put before a text's first word. */
   addsPrefix: boolean;
   chatTemplate: string | undefined;
-  /** Ids at which the model is said to stop. */
+  /** The ids that generation_config.json and config.json give as EOS. */
   stopIds: number[];
+  /** Rows of the embedding, as config.json has it; undefined without one. */
+  vocabularySize: number | undefined;
 }
 
 type Json = Record<string, unknown>;
@@ -43,22 +48,16 @@ type Json = Record<string, unknown>;
 export function readSettings(files: TokenizerFiles): Settings {
   const tokenizer = parse(files.tokenizerJson, 'tokenizer.json');
   const config = parse(files.tokenizerConfig ?? '{}', 'tokenizer_config.json');
-  const names = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
-  const contents = names.map((name) => [name, contentOf(config[name])] as const);
+  const model = parse(files.config ?? '{}', 'config.json');
   const addBos = config['add_bos_token'];
   return {
     addedTokens: addedTokens(tokenizer['added_tokens']),
-    specialTokens: Object.fromEntries(contents.filter(([, content]) => content !== undefined)) as Record<
-      string,
-      string
-    >,
+    names: { ...namedTokens(parse(files.specialTokensMap ?? '{}', 'special_tokens_map.json')), ...namedTokens(config) },
     addBos: typeof addBos === 'boolean' ? addBos : undefined,
     addsPrefix: addsPrefix(tokenizer['normalizer']) || addsPrefix(tokenizer['pre_tokenizer']),
     chatTemplate: files.chatTemplate ?? templateOf(config['chat_template']),
-    stopIds: [
-      ...stopIds(parse(files.generationConfig ?? '{}', 'generation_config.json')),
-      ...stopIds(parse(files.config ?? '{}', 'config.json')),
-    ],
+    stopIds: [...stopIds(parse(files.generationConfig ?? '{}', 'generation_config.json')), ...stopIds(model)],
+    vocabularySize: typeof model['vocab_size'] === 'number' ? model['vocab_size'] : undefined,
   };
 }
 
@@ -81,9 +80,22 @@ function addedTokens(list: unknown): Map<number, AddedToken> {
   const tokens = (Array.isArray(list) ? list : []).filter(isObject).flatMap((token) => {
     const { id, content } = token;
     if (typeof id !== 'number' || typeof content !== 'string') return [];
-    return [{ id, content, lstrip: token['lstrip'] === true, rstrip: token['rstrip'] === true }];
+    const flag = (name: string) => token[name] === true;
+    return [{ id, content, special: flag('special'), lstrip: flag('lstrip'), rstrip: flag('rstrip') }];
   });
   return new Map(tokens.map((token) => [token.id, token]));
+}
+
+/** What a file calls `<name>_token`: those that every tokenizer may have, and the model's own. */
+function namedTokens(file: Json): Record<string, string> {
+  const own = isObject(file['extra_special_tokens']) ? file['extra_special_tokens'] : {};
+  const all = Object.entries({ ...own, ...file }).filter(([name]) => name.endsWith('_token'));
+  return Object.fromEntries(
+    all.flatMap(([name, token]) => {
+      const content = contentOf(token);
+      return content === undefined ? [] : [[name, content]];
+    }),
+  );
 }
 
 /** A special token is given as its text, or as an object with its text. */

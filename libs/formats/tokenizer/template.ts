@@ -14,6 +14,9 @@ export interface TemplateSettings {
   date: string;
 }
 
+/** The day that chat templates see as today if nothing else is asked for: that of Llama 3's own templates. */
+export const defaultDate = '2024-07-26';
+
 /** The message of a template's own `raise_exception`. */
 class Refused extends Error {}
 
@@ -71,7 +74,7 @@ function refusal(error: unknown, source: string): Error {
 
 function unsupported(cause: unknown): PairwiseError {
   const problem = cause instanceof Error ? cause.message : 'it is not a template';
-  const message = `chat_template is not supported: ${problem}; simplify it, or give the pairs as plain texts`;
+  const message = `chat_template is not supported: ${problem}; simplify it, or remove it and give the pairs as plain texts`;
   return new PairwiseError('UNSUPPORTED_CONFIG', message, { field: 'chat_template', cause });
 }
 

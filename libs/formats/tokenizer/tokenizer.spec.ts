@@ -2,13 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EncodingLimits, PreferencePair } from '@pairwise/preference';
+import type { EncodeOptions, Message, PreferencePair } from '@pairwise/preference';
 import { afterEach, expect, test } from 'vitest';
 import { byteLevelFiles } from './testing.ts';
 import { openTokenizer, type TokenizerFiles } from './index.ts';
 import { limits } from './limits.ts';
 import { endlessOnLongTexts, endlessTemplate, hostileTokenizers } from './testing.ts';
-import { openWithin } from './tokenizer.ts';
 
 const tokenizerConfig = JSON.stringify({ bos_token: '<s>', eos_token: '</s>' });
 const filesWith = (change: object, chatTemplate?: string): TokenizerFiles => ({
@@ -25,13 +24,10 @@ const own = () => childrenOf(process.pid);
 // Whatever happens to a tokenizer, its process is gone.
 afterEach(() => expect(own()).toEqual([]));
 
-const whole: EncodingLimits = { maxLength: 4096, truncationMode: 'REFUSE' };
+const whole: EncodeOptions = { maxLength: 4096, truncationMode: 'REFUSE', chatTemplate: 'AUTO' };
 const sky: PreferencePair = { prompt: 'The sky is ', chosen: 'blue.', rejected: 'green.' };
-const chat: PreferencePair = {
-  prompt: [{ role: 'user', content: 'Which colour?' }],
-  chosen: [{ role: 'assistant', content: 'blue' }],
-  rejected: [{ role: 'assistant', content: 'green' }],
-};
+const question: Message[] = [{ role: 'user', content: 'Which colour?' }];
+const answered = (content: string): Message[] => [{ role: 'assistant', content }];
 
 test.each(Object.entries(hostileTokenizers))('%s fails to open, with the reason', async (_, change) => {
   const opening = openTokenizer(filesWith(change));
@@ -43,13 +39,13 @@ test.each(Object.entries(hostileTokenizers))('%s fails to open, with the reason'
 test('a tokenizer that takes too long fails to open', async () => {
   const grow = { type: 'Replace', pattern: { String: 'a' }, content: 'a'.repeat(10) };
   const change = { normalizer: { type: 'Sequence', normalizers: Array.from({ length: 7 }, () => grow) } };
-  const opening = openWithin({ ...limits, answerMs: 1000 }, filesWith(change));
+  const opening = openTokenizer(filesWith(change), { limits: { ...limits, answerMs: 1000 } });
   await expect(opening).rejects.toMatchObject({ reason: 'INVALID_MODEL', field: 'tokenizer.json' });
   await expect(opening).rejects.toThrow('takes more than 1 s');
 });
 
 test('a chat template that takes too long fails to open', async () => {
-  const opening = openWithin({ ...limits, renderMs: 1000 }, filesWith({}, endlessTemplate));
+  const opening = openTokenizer(filesWith({}, endlessTemplate), { limits: { ...limits, renderMs: 1000 } });
   await expect(opening).rejects.toMatchObject({ reason: 'UNSUPPORTED_CONFIG', field: 'chat_template' });
   await expect(opening).rejects.toThrow('chat_template takes more than 1 s');
 });
@@ -63,11 +59,16 @@ test('a pair whose text the tokenizer cannot bear is held against the tokenizer'
 });
 
 test('a pair for which the template takes too long is held against the template', async () => {
-  const template = `{% for m in messages %}{{ m.content }}{% endfor %}{% if messages | length > 1 %}${endlessTemplate}{% endif %}`;
-  await using tokenizer = await openWithin({ ...limits, renderMs: 1000 }, filesWith({}, template));
-  const texts = await tokenizer.encodePair(sky, whole);
+  const template = `{% for m in messages %}{{ m.content }}{% endfor %}{% if messages | length > 2 %}${endlessTemplate}{% endif %}`;
+  await using tokenizer = await openTokenizer(filesWith({}, template), { limits: { ...limits, renderMs: 1000 } });
+  const texts = await tokenizer.encodePair(sky, { ...whole, chatTemplate: 'NONE' });
   expect(texts.prompt.length).toBeGreaterThan(0);
-  const encodings = [sky, chat, sky].map((pair) => tokenizer.encodePair(pair, whole));
+  const long: PreferencePair = {
+    prompt: [...question, ...answered('blue'), ...question],
+    chosen: answered('blue'),
+    rejected: answered('green'),
+  };
+  const encodings = [sky, long, sky].map((pair) => tokenizer.encodePair(pair, whole));
   const [, second, third] = await Promise.allSettled(encodings);
   const overBudget = { status: 'rejected', reason: { reason: 'UNSUPPORTED_CONFIG', field: 'chat_template' } };
   expect([second, third]).toMatchObject([overBudget, overBudget]);
@@ -81,12 +82,12 @@ test('a template that keeps writing is refused', async () => {
 
 test('an aborted signal ends the process, whatever it does', async () => {
   const abort = new AbortController();
-  const opening = openTokenizer(filesWith({}, endlessTemplate), abort.signal);
+  const opening = openTokenizer(filesWith({}, endlessTemplate), { signal: abort.signal });
   const [pid] = own();
   abort.abort(new Error('enough'));
   await expect(opening).rejects.toThrow('enough');
   expect(existsSync(`/proc/${pid}`)).toBe(false);
-  await expect(openTokenizer(filesWith({}), abort.signal)).rejects.toThrow('enough');
+  await expect(openTokenizer(filesWith({}), { signal: abort.signal })).rejects.toThrow('enough');
 });
 
 test('a process that somebody kills is not held against the model, and gets no secrets', async () => {

@@ -1,4 +1,4 @@
-import { noteRefusal, RowError, type EncodedPair, type EncodingLimits, type Report } from '@pairwise/preference';
+import { noteRefusal, RowError, type EncodedNow, type EncodeOptions, type Report } from '@pairwise/preference';
 import type { PreferencePair } from '@pairwise/preference';
 import type { Tokenizer } from '@pairwise/tokenizer';
 
@@ -11,14 +11,14 @@ const maxCharacters = 1_000_000;
 export async function* encodePairs(
   pairs: AsyncIterable<PreferencePair>,
   tokenizer: Tokenizer,
-  limits: EncodingLimits,
+  options: EncodeOptions,
   report: Report,
-): AsyncGenerator<EncodedPair> {
+): AsyncGenerator<EncodedNow> {
   let position = 0;
-  for await (const encoded of inOrder(pairs, (pair) => encodePair(pair, tokenizer, limits))) {
+  for await (const encoded of inOrder(pairs, (pair) => encodePair(pair, tokenizer, options))) {
     position += 1;
     if (encoded instanceof RowError) {
-      noteRefusal(report, encoded.refusal, position);
+      noteRefusal(report, encoded, position);
       continue;
     }
     report.acceptedCount += 1;
@@ -26,9 +26,9 @@ export async function* encodePairs(
   }
 }
 
-async function encodePair(pair: PreferencePair, tokenizer: Tokenizer, limits: EncodingLimits) {
+async function encodePair(pair: PreferencePair, tokenizer: Tokenizer, options: EncodeOptions) {
   try {
-    return await tokenizer.encodePair(pair, limits);
+    return await tokenizer.encodePair(pair, options);
   } catch (error) {
     if (error instanceof RowError) return error;
     throw error;

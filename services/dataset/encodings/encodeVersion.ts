@@ -1,7 +1,14 @@
-import { DatasetReport, Encoding, TruncationMode, type DatasetVersion, type Model } from '@pairwise/api';
+import {
+  ChatTemplateMode,
+  DatasetReport,
+  Encoding,
+  TruncationMode,
+  type DatasetVersion,
+  type Model,
+} from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { emptyReport, packPairs, shardPairs, type EncodingLimits, type Report } from '@pairwise/preference';
+import { emptyReport, packPairs, shardPairs, type EncodeOptions, type Report } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 import { folderOf } from '../models/models.ts';
@@ -21,15 +28,20 @@ export async function encodeVersion(
   settings: EncodingSettings,
   signal: AbortSignal,
 ): Promise<Omit<Encoding, 'name'>> {
-  await using tokenizer = await openTokenizer(await readTokenizerFiles(folderOf(model, blobs)), signal);
+  await using tokenizer = await openTokenizer(await readTokenizerFiles(folderOf(model, blobs)), {
+    date: settings.chatTemplateDate,
+    signal,
+  });
   const report = emptyReport();
   const shardDigests: Digest[] = [];
   let tokenCount = 0;
   let longestLength = 0;
-  const pairs = encodePairs(versionPairs(blobs, version), tokenizer, limitsOf(settings), report);
+  let conversationCount = 0;
+  const pairs = encodePairs(versionPairs(blobs, version), tokenizer, optionsOf(settings), report);
   for await (const shard of inGroups(pairs, shardPairs)) {
     shardDigests.push((await blobs.put(packPairs(shard))).digest);
-    for (const { prompt, chosen, rejected } of shard) {
+    for (const { prompt, chosen, rejected, isConversation } of shard) {
+      if (isConversation) conversationCount += 1;
       tokenCount += prompt.length + chosen.length + rejected.length;
       longestLength = Math.max(longestLength, prompt.length + Math.max(chosen.length, rejected.length));
     }
@@ -41,21 +53,38 @@ export async function encodeVersion(
     report: DatasetReport.create(report),
     tokenCount: BigInt(tokenCount),
     longestLength,
+    conversationCount,
     shardDigests,
     model: model.name,
     ...settings,
   });
 }
 
-function limitsOf({ maxLength, truncationMode }: EncodingSettings): EncodingLimits {
-  if (truncationMode === TruncationMode.KEEP_START) return { maxLength, truncationMode: 'KEEP_START' };
-  if (truncationMode === TruncationMode.KEEP_END) return { maxLength, truncationMode: 'KEEP_END' };
-  return { maxLength, truncationMode: 'REFUSE' };
+const truncationModes = new Map<TruncationMode, EncodeOptions['truncationMode']>([
+  [TruncationMode.REFUSE, 'REFUSE'],
+  [TruncationMode.KEEP_START, 'KEEP_START'],
+  [TruncationMode.KEEP_END, 'KEEP_END'],
+]);
+const chatTemplateModes = new Map<ChatTemplateMode, EncodeOptions['chatTemplate']>([
+  [ChatTemplateMode.AUTO, 'AUTO'],
+  [ChatTemplateMode.APPLY, 'APPLY'],
+  [ChatTemplateMode.NONE, 'NONE'],
+]);
+
+function optionsOf({ maxLength, truncationMode, chatTemplate }: EncodingSettings): EncodeOptions {
+  return {
+    maxLength,
+    truncationMode: truncationModes.get(truncationMode)!,
+    chatTemplate: chatTemplateModes.get(chatTemplate)!,
+  };
 }
 
 function noPairs(report: Report): PairwiseError {
-  const counts = report.refused.map(({ reason, count }) => `${count} ${reason}`).join(', ');
-  const message = `name: none of the version's pairs can be encoded for this model: ${counts}`;
+  const reasons = report.refused.map(
+    ({ reason, count, firstLines, firstProblem }) =>
+      `${count} ${reason} (the first is pair ${firstLines[0]}: ${firstProblem})`,
+  );
+  const message = `name: none of the version's pairs can be encoded for this model: ${reasons.join(', ')}`;
   return new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsByReason(report) });
 }
 

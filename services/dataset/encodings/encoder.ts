@@ -2,7 +2,7 @@ import { ModelState, type Encoding, type EncodeVersionRequest, type Model } from
 import { retryKilled } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { hexOf } from '@pairwise/fingerprint';
-import { inField, parseName, resolveTruncationMode } from '@pairwise/rpc';
+import { inField, parseName, resolveChatTemplate, resolveChatTemplateDate, resolveTruncationMode } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { modelPattern, type Models } from '../models/models.ts';
 import { versionPattern, type Versions } from '../pairs/versions.ts';
@@ -52,11 +52,17 @@ async function readyModel(models: Models, name: string): Promise<Model> {
   });
 }
 
-function settingsOf({ maxLength, truncationMode }: EncodeVersionRequest, model: Model): EncodingSettings {
+function settingsOf(request: EncodeVersionRequest, model: Model): EncodingSettings {
+  const { maxLength } = request;
   const longest = maxLength ?? Math.min(defaultMaxLength, model.maxLength);
   if (longest < 2 || longest > model.maxLength) {
     const message = `max_length is ${longest}; it must be from 2 to ${model.maxLength}, the model's limit`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'max_length' });
   }
-  return { maxLength: longest, truncationMode: resolveTruncationMode(truncationMode) };
+  return {
+    maxLength: longest,
+    truncationMode: resolveTruncationMode(request.truncationMode),
+    chatTemplate: resolveChatTemplate(request.chatTemplate),
+    chatTemplateDate: resolveChatTemplateDate(request.chatTemplateDate, 'chat_template_date'),
+  };
 }

@@ -1,6 +1,6 @@
-import { cpSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ImportPolicy, TruncationMode, type ModelSource } from '@pairwise/api';
+import { ChatTemplateMode, ImportPolicy, TruncationMode, type ModelSource } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
@@ -17,7 +17,12 @@ function tiny(name: string): string {
 }
 
 let service: TestService;
-const cut = { maxLength: undefined, truncationMode: TruncationMode.UNSPECIFIED };
+const cut = {
+  maxLength: undefined,
+  truncationMode: TruncationMode.UNSPECIFIED,
+  chatTemplate: ChatTemplateMode.UNSPECIFIED,
+  chatTemplateDate: '',
+};
 let version: string;
 let model: string;
 
@@ -63,6 +68,8 @@ test('only what determines the token ids makes another encoding', async () => {
   expect(await name({ maxLength: 512 })).toBe(base);
   expect(await name({ maxLength: 100 })).not.toBe(base);
   expect(await name({ truncationMode: TruncationMode.KEEP_START })).not.toBe(base);
+  expect(await name({ chatTemplate: ChatTemplateMode.NONE })).not.toBe(base);
+  expect(await name({ chatTemplateDate: '2026-01-01' })).not.toBe(base);
 });
 
 test('pairs that cannot be kept are counted, and it is an error if no pair can', async () => {
@@ -70,13 +77,35 @@ test('pairs that cannot be kept are counted, and it is an error if no pair can',
   const { pairCount, report } = some.encoding!;
   expect(pairCount + report!.refusedCount).toBe(2100);
   expect(report!.refused.map(({ reason }) => reason)).toEqual(['TOO_LONG']);
+  expect(report!.refused[0]!.firstProblem).toMatch(/have \d+ tokens of at most 40/);
   const none = service.dataset.encodeVersion({ name: version, model, ...cut, maxLength: 3 });
   await expect(none).rejects.toMatchObject({ reason: 'EMPTY_DATASET', metadata: { PROMPT_TOO_LONG: '2100' } });
+  await expect(none).rejects.toThrow(/the first is pair 1: the prompt has \d+ tokens/);
 });
 
 test.each([0, 1, 513])('max_length %i is rejected', async (maxLength) => {
   const call = service.dataset.encodeVersion({ name: version, model, ...cut, maxLength });
   await expect(call).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'max_length' });
+});
+
+test('pairs of texts become conversations of the chat template unless it is not to be applied', async () => {
+  const folder = tiny('templated');
+  const template = '{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}';
+  writeFileSync(join(folder, 'chat_template.jinja'), `{{ bos_token }}${template}`);
+  const { name: templated } = await service.imported((await service.importModel(uri(folder))).name);
+  const encode = async (chatTemplate: ChatTemplateMode) =>
+    (await service.dataset.encodeVersion({ name: version, model: templated, ...cut, chatTemplate })).encoding!;
+  const applied = await encode(ChatTemplateMode.UNSPECIFIED);
+  expect(applied).toMatchObject({ chatTemplate: ChatTemplateMode.AUTO, chatTemplateDate: '2024-07-26' });
+  expect(applied.conversationCount).toBe(applied.pairCount);
+  const [first] = unpackPairs(await service.blobs.get(applied.shardDigests[0] as Digest));
+  expect(Buffer.from(first!.prompt.subarray(1, 7)).toString()).toBe('[user]');
+  expect((await encode(ChatTemplateMode.NONE)).conversationCount).toBe(0);
+});
+
+test.each(['2026-02-31', 'today'])('chat_template_date %s is rejected', async (chatTemplateDate) => {
+  const call = service.dataset.encodeVersion({ name: version, model, ...cut, chatTemplateDate });
+  await expect(call).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'chat_template_date' });
 });
 
 test('messages require a chat template', async () => {

@@ -1,12 +1,18 @@
-import { DatasetVersion, Model, TruncationMode } from '@pairwise/api';
+import { ChatTemplateMode, DatasetVersion, Model, TruncationMode } from '@pairwise/api';
 import { expect, test } from 'vitest';
 import { encodingFingerprint, type EncodingSettings } from './fingerprint.ts';
 
 const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}`;
-const settings: EncodingSettings = { maxLength: 512, truncationMode: TruncationMode.KEEP_START };
+const settings: EncodingSettings = {
+  maxLength: 512,
+  truncationMode: TruncationMode.KEEP_START,
+  chatTemplate: ChatTemplateMode.AUTO,
+  chatTemplateDate: '2024-07-26',
+};
 const names = [
   'tokenizer.json',
   'tokenizer_config.json',
+  'special_tokens_map.json',
   'chat_template.jinja',
   'generation_config.json',
   'config.json',
@@ -28,6 +34,8 @@ test.each<[string, Parameters<typeof fingerprint>[0]]>([
   ...names.map((name): [string, Parameters<typeof fingerprint>[0]] => [name, { changed: { [name]: digest(99) } }]),
   ['the maximum length', { maxLength: 513 }],
   ['the truncation mode', { truncationMode: TruncationMode.KEEP_END }],
+  ['the chat template mode', { chatTemplate: ChatTemplateMode.NONE }],
+  ['the day that the template sees', { chatTemplateDate: '2024-07-27' }],
 ])('%s changes the fingerprint', (_, change) => {
   expect(fingerprint(change)).not.toBe(fingerprint({}));
 });

@@ -1,4 +1,4 @@
-import type { DatasetVersion, Model, TruncationMode } from '@pairwise/api';
+import type { ChatTemplateMode, DatasetVersion, Model, TruncationMode } from '@pairwise/api';
 import { digestOfFiles, fingerprintOf, type Digest } from '@pairwise/fingerprint';
 import { encodingVersion, shardPairs } from '@pairwise/preference';
 
@@ -6,25 +6,35 @@ import { encodingVersion, shardPairs } from '@pairwise/preference';
 const tokenizerFiles = new Set([
   'tokenizer.json',
   'tokenizer_config.json',
+  'special_tokens_map.json',
   'chat_template.jinja',
   'generation_config.json',
   'config.json',
 ]);
 
-/** How long pairs may be, and what happens to longer ones; see `EncodeVersionRequest` in the proto. */
+/** See `EncodeVersionRequest` in the proto; every field is set. */
 export interface EncodingSettings {
   maxLength: number;
   truncationMode: TruncationMode;
+  chatTemplate: ChatTemplateMode;
+  chatTemplateDate: string;
 }
 
 /** The fingerprint of everything that determines the token ids of a version's pairs. */
-export function encodingFingerprint(
-  { digest }: DatasetVersion,
-  model: Model,
-  { maxLength, truncationMode }: EncodingSettings,
-): Digest {
+export function encodingFingerprint({ digest }: DatasetVersion, model: Model, settings: EncodingSettings): Digest {
   const files = model.files.filter(({ path }) => tokenizerFiles.has(path));
   const tokenizer = digestOfFiles(files);
-  const recipe = { kind: 'encoding', pairs: digest, tokenizer, maxLength, truncationMode, encodingVersion, shardPairs };
+  const { maxLength, truncationMode, chatTemplate, chatTemplateDate } = settings;
+  const recipe = {
+    kind: 'encoding',
+    pairs: digest,
+    tokenizer,
+    maxLength,
+    truncationMode,
+    chatTemplate,
+    chatTemplateDate,
+    encodingVersion,
+    shardPairs,
+  };
   return fingerprintOf(recipe);
 }

@@ -54,7 +54,7 @@ export async function checkModel(folder: ModelFolder, signal: AbortSignal): Prom
 async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise<{ hasChatTemplate: boolean }> {
   const files = await readTokenizerFiles(folder);
   return oneAtATime(async () => {
-    await using tokenizer = await openTokenizer(files, signal);
+    await using tokenizer = await openTokenizer(files, { signal });
     return { hasChatTemplate: tokenizer.chatTemplate !== undefined };
   });
 }

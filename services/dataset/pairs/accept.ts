@@ -47,7 +47,7 @@ async function writeUnsorted(uploadPath: string, unsorted: string, strict: boole
   for await (const row of readRows(readContent(uploadPath))) {
     if ('error' in row) {
       if (strict) throw invalidPair(row.line, row.error);
-      noteRefusal(report, row.error.refusal, row.line);
+      noteRefusal(report, row.error, row.line);
       continue;
     }
     const { key, bytes } = lineOf(Buffer.from(`${pairJson(row.pair)}\n`));

@@ -9,9 +9,9 @@ export function sumReports(reports: readonly (DatasetReport | undefined)[], dupl
     sum.acceptedCount += report.acceptedCount;
     sum.refusedCount += report.refusedCount;
     sum.duplicateCount += report.duplicateCount;
-    for (const { reason, count, firstLines } of report.refused) {
+    for (const { reason, count, firstLines, firstProblem } of report.refused) {
       let entry = sum.refused.find((each) => each.reason === reason);
-      if (entry === undefined) sum.refused.push((entry = { reason, count: 0, firstLines: [] }));
+      if (entry === undefined) sum.refused.push((entry = { reason, count: 0, firstLines: [], firstProblem }));
       entry.count += count;
       entry.firstLines = [...entry.firstLines, ...firstLines].slice(0, listedLines);
     }

@@ -1,5 +1,11 @@
 import type { ModelSource, RunSpec, TrainingSpec } from '@pairwise/api';
-import { refuseLongList, refuseUnknownFields, resolveTruncationMode } from '@pairwise/rpc';
+import {
+  refuseLongList,
+  refuseUnknownFields,
+  resolveChatTemplate,
+  resolveChatTemplateDate,
+  resolveTruncationMode,
+} from '@pairwise/rpc';
 import { checkHeldOutFraction, resolveHyperparameters } from '@pairwise/training';
 import { refuse } from './refuse.ts';
 import type { ResolvedSource, ResolvedSpec, ResolvedTraining } from './resolved.ts';
@@ -22,6 +28,8 @@ export function resolveSpec(spec: RunSpec): ResolvedSpec {
     training: resolveTraining(spec.training),
     exportTargets: resolveTargets(spec.exportTargets),
     pins: spec.pins,
+    chatTemplate: resolveChatTemplate(spec.chatTemplate),
+    chatTemplateDate: resolveChatTemplateDate(spec.chatTemplateDate, 'spec.chat_template_date'),
   };
 }
 

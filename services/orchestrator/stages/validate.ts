@@ -60,7 +60,15 @@ async function encode({ run, spec, peers, signal }: StageContext, model: Model, 
   // What the caller gave, if anything: the default depends on the model, so the dataset service fills it in.
   const maxLength = run.spec?.training?.maxLength;
   const { version } = await peers.dataset.getDatasetVersion({ name }, { signal });
-  const request = { name, model: model.name, maxLength, truncationMode: spec.training.truncationMode };
+  const { chatTemplate, chatTemplateDate, training } = spec;
+  const request = {
+    name,
+    model: model.name,
+    maxLength,
+    truncationMode: training.truncationMode,
+    chatTemplate,
+    chatTemplateDate,
+  };
   const { encoding } = await peers.dataset.encodeVersion(request, { signal });
   return { digest: version!.digest, encoding: encoding! };
 }

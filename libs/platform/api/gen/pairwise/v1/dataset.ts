@@ -222,6 +222,79 @@ export function truncationModeToNumber(object: TruncationMode): number {
   }
 }
 
+/** Whether pairs of texts become conversations of the model's chat template. Pairs of messages are conversations already. */
+export const ChatTemplateMode = {
+  UNSPECIFIED: "CHAT_TEMPLATE_MODE_UNSPECIFIED",
+  /**
+   * AUTO - If the model has a chat template, a text prompt becomes the message of a user, and a response that of the
+   * assistant. Transcripts (`\n\nHuman: ...\n\nAssistant:`) and prompts that contain special tokens of the model stay
+   * as they are. This is the default.
+   */
+  AUTO: "CHAT_TEMPLATE_MODE_AUTO",
+  /** APPLY - Every text prompt becomes the message of a user. */
+  APPLY: "CHAT_TEMPLATE_MODE_APPLY",
+  /** NONE - Texts stay as they are, and pairs of messages are left out and counted. */
+  NONE: "CHAT_TEMPLATE_MODE_NONE",
+} as const;
+
+export type ChatTemplateMode = typeof ChatTemplateMode[keyof typeof ChatTemplateMode];
+
+export namespace ChatTemplateMode {
+  export type UNSPECIFIED = typeof ChatTemplateMode.UNSPECIFIED;
+  export type AUTO = typeof ChatTemplateMode.AUTO;
+  export type APPLY = typeof ChatTemplateMode.APPLY;
+  export type NONE = typeof ChatTemplateMode.NONE;
+}
+
+export function chatTemplateModeFromJSON(object: any): ChatTemplateMode {
+  switch (object) {
+    case 0:
+    case "CHAT_TEMPLATE_MODE_UNSPECIFIED":
+      return ChatTemplateMode.UNSPECIFIED;
+    case 1:
+    case "CHAT_TEMPLATE_MODE_AUTO":
+      return ChatTemplateMode.AUTO;
+    case 2:
+    case "CHAT_TEMPLATE_MODE_APPLY":
+      return ChatTemplateMode.APPLY;
+    case 3:
+    case "CHAT_TEMPLATE_MODE_NONE":
+      return ChatTemplateMode.NONE;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ChatTemplateMode");
+  }
+}
+
+export function chatTemplateModeToJSON(object: ChatTemplateMode): string {
+  switch (object) {
+    case ChatTemplateMode.UNSPECIFIED:
+      return "CHAT_TEMPLATE_MODE_UNSPECIFIED";
+    case ChatTemplateMode.AUTO:
+      return "CHAT_TEMPLATE_MODE_AUTO";
+    case ChatTemplateMode.APPLY:
+      return "CHAT_TEMPLATE_MODE_APPLY";
+    case ChatTemplateMode.NONE:
+      return "CHAT_TEMPLATE_MODE_NONE";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ChatTemplateMode");
+  }
+}
+
+export function chatTemplateModeToNumber(object: ChatTemplateMode): number {
+  switch (object) {
+    case ChatTemplateMode.UNSPECIFIED:
+      return 0;
+    case ChatTemplateMode.AUTO:
+      return 1;
+    case ChatTemplateMode.APPLY:
+      return 2;
+    case ChatTemplateMode.NONE:
+      return 3;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ChatTemplateMode");
+  }
+}
+
 /** A named collection of preference pairs that grows version by version. */
 export interface Dataset {
   /** `projects/{project}/datasets/{dataset}`. */
@@ -276,7 +349,7 @@ export interface RefusedRows {
   /**
    * In an import: `BROKEN_JSON`, `ROW_TOO_LARGE`, `INVALID_TEXT`, `MISSING_FIELD`, `UNKNOWN_FIELD`, `WRONG_TYPE`,
    * `EMPTY_PROMPT`, `EMPTY_RESPONSE`, `IDENTICAL_RESPONSES`, `PROMPTS_DIFFER`. In an encoding: `TOO_LONG`,
-   * `PROMPT_TOO_LONG`, `NOT_REVERSIBLE`, `IDENTICAL_RESPONSES`. More may be added.
+   * `PROMPT_TOO_LONG`, `NOT_REVERSIBLE`, `IDENTICAL_RESPONSES`, `WRONG_TYPE`, `UNKNOWN_TOKEN`. More may be added.
    */
   reason: string;
   /** Number of rows. */
@@ -286,6 +359,8 @@ export interface RefusedRows {
    * At most 20.
    */
   firstLines: number[];
+  /** What is wrong with the first of them, and what helps. Never contains text of the row. */
+  firstProblem: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -312,7 +387,7 @@ export interface Encoding {
   name: string;
   /**
    * `sha256:<hex>` of everything that determines the token ids: pairs, tokenizer, chat template, `max_length`,
-   * truncation mode and format version.
+   * truncation mode, chat template mode and date, and format version.
    */
   fingerprint: string;
   /** Number of encoded pairs. */
@@ -333,6 +408,12 @@ export interface Encoding {
   maxLength: number;
   /** The truncation mode that was applied. */
   truncationMode: TruncationMode;
+  /** The chat template mode that was applied. */
+  chatTemplate: ChatTemplateMode;
+  /** The day that the chat template saw, `YYYY-MM-DD`. */
+  chatTemplateDate: string;
+  /** Number of encoded pairs that are conversations; the others are plain texts. */
+  conversationCount: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -581,6 +662,10 @@ export interface EncodeVersionRequest {
     | undefined;
   /** What to do with longer pairs. Default: `REFUSE`. */
   truncationMode: TruncationMode;
+  /** Whether pairs of texts become conversations. Default: `AUTO`. */
+  chatTemplate: ChatTemplateMode;
+  /** The day that a chat template sees as today, `YYYY-MM-DD`. Default: `2024-07-26`. */
+  chatTemplateDate: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1095,7 +1180,7 @@ export const DatasetReport: MessageFns<DatasetReport> = {
 };
 
 function createBaseRefusedRows(): RefusedRows {
-  return { reason: "", count: 0, firstLines: [], _unknownFields: {} };
+  return { reason: "", count: 0, firstLines: [], firstProblem: "", _unknownFields: {} };
 }
 
 export const RefusedRows: MessageFns<RefusedRows> = {
@@ -1112,6 +1197,9 @@ export const RefusedRows: MessageFns<RefusedRows> = {
         writer.int32(v);
       }
       writer.join();
+    }
+    if (message.firstProblem !== "") {
+      writer.uint32(34).string(message.firstProblem);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1171,6 +1259,14 @@ export const RefusedRows: MessageFns<RefusedRows> = {
 
             break;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.firstProblem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1200,6 +1296,11 @@ export const RefusedRows: MessageFns<RefusedRows> = {
         : globalThis.Array.isArray(object?.first_lines)
         ? object.first_lines.map((e: any) => globalThis.Number(e))
         : [],
+      firstProblem: isSet(object.firstProblem)
+        ? globalThis.String(object.firstProblem)
+        : isSet(object.first_problem)
+        ? globalThis.String(object.first_problem)
+        : "",
     };
   },
 
@@ -1214,6 +1315,9 @@ export const RefusedRows: MessageFns<RefusedRows> = {
     if (message.firstLines?.length) {
       obj.firstLines = message.firstLines.map((e) => Math.round(e));
     }
+    if (message.firstProblem !== "") {
+      obj.firstProblem = message.firstProblem;
+    }
     return obj;
   },
 
@@ -1225,6 +1329,7 @@ export const RefusedRows: MessageFns<RefusedRows> = {
     message.reason = object.reason ?? "";
     message.count = object.count ?? 0;
     message.firstLines = object.firstLines?.map((e) => e) || [];
+    message.firstProblem = object.firstProblem ?? "";
     return message;
   },
 };
@@ -1400,6 +1505,9 @@ function createBaseEncoding(): Encoding {
     model: "",
     maxLength: 0,
     truncationMode: TruncationMode.UNSPECIFIED,
+    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    chatTemplateDate: "",
+    conversationCount: 0,
     _unknownFields: {},
   };
 }
@@ -1438,6 +1546,15 @@ export const Encoding: MessageFns<Encoding> = {
     }
     if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
       writer.uint32(80).int32(truncationModeToNumber(message.truncationMode));
+    }
+    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+      writer.uint32(88).int32(chatTemplateModeToNumber(message.chatTemplate));
+    }
+    if (message.chatTemplateDate !== "") {
+      writer.uint32(98).string(message.chatTemplateDate);
+    }
+    if (message.conversationCount !== 0) {
+      writer.uint32(104).int32(message.conversationCount);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1543,6 +1660,30 @@ export const Encoding: MessageFns<Encoding> = {
             message.truncationMode = truncationModeFromJSON(reader.int32());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.chatTemplate = chatTemplateModeFromJSON(reader.int32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.chatTemplateDate = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.conversationCount = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1599,6 +1740,21 @@ export const Encoding: MessageFns<Encoding> = {
         : isSet(object.truncation_mode)
         ? truncationModeFromJSON(object.truncation_mode)
         : TruncationMode.UNSPECIFIED,
+      chatTemplate: isSet(object.chatTemplate)
+        ? chatTemplateModeFromJSON(object.chatTemplate)
+        : isSet(object.chat_template)
+        ? chatTemplateModeFromJSON(object.chat_template)
+        : ChatTemplateMode.UNSPECIFIED,
+      chatTemplateDate: isSet(object.chatTemplateDate)
+        ? globalThis.String(object.chatTemplateDate)
+        : isSet(object.chat_template_date)
+        ? globalThis.String(object.chat_template_date)
+        : "",
+      conversationCount: isSet(object.conversationCount)
+        ? globalThis.Number(object.conversationCount)
+        : isSet(object.conversation_count)
+        ? globalThis.Number(object.conversation_count)
+        : 0,
     };
   },
 
@@ -1634,6 +1790,15 @@ export const Encoding: MessageFns<Encoding> = {
     if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
       obj.truncationMode = truncationModeToJSON(message.truncationMode);
     }
+    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+      obj.chatTemplate = chatTemplateModeToJSON(message.chatTemplate);
+    }
+    if (message.chatTemplateDate !== "") {
+      obj.chatTemplateDate = message.chatTemplateDate;
+    }
+    if (message.conversationCount !== 0) {
+      obj.conversationCount = Math.round(message.conversationCount);
+    }
     return obj;
   },
 
@@ -1656,6 +1821,9 @@ export const Encoding: MessageFns<Encoding> = {
     message.model = object.model ?? "";
     message.maxLength = object.maxLength ?? 0;
     message.truncationMode = object.truncationMode ?? TruncationMode.UNSPECIFIED;
+    message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
+    message.chatTemplateDate = object.chatTemplateDate ?? "";
+    message.conversationCount = object.conversationCount ?? 0;
     return message;
   },
 };
@@ -4249,7 +4417,15 @@ export const ReadPairsResponse: MessageFns<ReadPairsResponse> = {
 };
 
 function createBaseEncodeVersionRequest(): EncodeVersionRequest {
-  return { name: "", model: "", maxLength: undefined, truncationMode: TruncationMode.UNSPECIFIED, _unknownFields: {} };
+  return {
+    name: "",
+    model: "",
+    maxLength: undefined,
+    truncationMode: TruncationMode.UNSPECIFIED,
+    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    chatTemplateDate: "",
+    _unknownFields: {},
+  };
 }
 
 export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
@@ -4265,6 +4441,12 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     }
     if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
       writer.uint32(32).int32(truncationModeToNumber(message.truncationMode));
+    }
+    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+      writer.uint32(40).int32(chatTemplateModeToNumber(message.chatTemplate));
+    }
+    if (message.chatTemplateDate !== "") {
+      writer.uint32(50).string(message.chatTemplateDate);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4322,6 +4504,22 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
             message.truncationMode = truncationModeFromJSON(reader.int32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.chatTemplate = chatTemplateModeFromJSON(reader.int32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.chatTemplateDate = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4356,6 +4554,16 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
         : isSet(object.truncation_mode)
         ? truncationModeFromJSON(object.truncation_mode)
         : TruncationMode.UNSPECIFIED,
+      chatTemplate: isSet(object.chatTemplate)
+        ? chatTemplateModeFromJSON(object.chatTemplate)
+        : isSet(object.chat_template)
+        ? chatTemplateModeFromJSON(object.chat_template)
+        : ChatTemplateMode.UNSPECIFIED,
+      chatTemplateDate: isSet(object.chatTemplateDate)
+        ? globalThis.String(object.chatTemplateDate)
+        : isSet(object.chat_template_date)
+        ? globalThis.String(object.chat_template_date)
+        : "",
     };
   },
 
@@ -4373,6 +4581,12 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
       obj.truncationMode = truncationModeToJSON(message.truncationMode);
     }
+    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+      obj.chatTemplate = chatTemplateModeToJSON(message.chatTemplate);
+    }
+    if (message.chatTemplateDate !== "") {
+      obj.chatTemplateDate = message.chatTemplateDate;
+    }
     return obj;
   },
 
@@ -4385,6 +4599,8 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     message.model = object.model ?? "";
     message.maxLength = object.maxLength ?? undefined;
     message.truncationMode = object.truncationMode ?? TruncationMode.UNSPECIFIED;
+    message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
+    message.chatTemplateDate = object.chatTemplateDate ?? "";
     return message;
   },
 };
@@ -4781,7 +4997,7 @@ export const DatasetServiceService = {
   },
   /**
    * Encodes a version with a model's tokenizer and chat template. Returns when the encoding is complete. Each
-   * combination of pairs, tokenizer and limits is encoded once and kept permanently, so the call is idempotent. Errors:
+   * combination of pairs, tokenizer and settings is encoded once and kept permanently, so the call is idempotent. Errors:
    * `NOT_FOUND`, `EMPTY_DATASET` (no pair can be kept), `WRONG_STATE` (the model is not ready), `UNSUPPORTED_CONFIG`
    * (messages, but no chat template).
    */
@@ -4857,7 +5073,7 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
   readPairs: handleServerStreamingCall<ReadPairsRequest, ReadPairsResponse>;
   /**
    * Encodes a version with a model's tokenizer and chat template. Returns when the encoding is complete. Each
-   * combination of pairs, tokenizer and limits is encoded once and kept permanently, so the call is idempotent. Errors:
+   * combination of pairs, tokenizer and settings is encoded once and kept permanently, so the call is idempotent. Errors:
    * `NOT_FOUND`, `EMPTY_DATASET` (no pair can be kept), `WRONG_STATE` (the model is not ready), `UNSUPPORTED_CONFIG`
    * (messages, but no chat template).
    */
@@ -5048,7 +5264,7 @@ export interface DatasetServiceClient extends Client {
   ): ClientReadableStream<ReadPairsResponse>;
   /**
    * Encodes a version with a model's tokenizer and chat template. Returns when the encoding is complete. Each
-   * combination of pairs, tokenizer and limits is encoded once and kept permanently, so the call is idempotent. Errors:
+   * combination of pairs, tokenizer and settings is encoded once and kept permanently, so the call is idempotent. Errors:
    * `NOT_FOUND`, `EMPTY_DATASET` (no pair can be kept), `WRONG_STATE` (the model is not ready), `UNSUPPORTED_CONFIG`
    * (messages, but no chat template).
    */

@@ -22,6 +22,12 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
+import {
+  ChatTemplateMode,
+  chatTemplateModeFromJSON,
+  chatTemplateModeToJSON,
+  chatTemplateModeToNumber,
+} from "./dataset.ts";
 import { Artifact, ExportTarget } from "./export.ts";
 import { ModelSource } from "./model.ts";
 import { MetricPoint, TrainingSpec } from "./training.ts";
@@ -261,7 +267,16 @@ export interface RunSpec {
    * The exact inputs, set by the server in `Run.resolved_spec`. If a caller sets them, the run fails with
    * `DIGEST_MISMATCH` unless every pin that is not empty still matches. Default: none.
    */
-  pins: Pins | undefined;
+  pins:
+    | Pins
+    | undefined;
+  /** Whether pairs of texts become conversations of the model's chat template. Default: `AUTO`. */
+  chatTemplate: ChatTemplateMode;
+  /**
+   * The day that a chat template sees as today, `YYYY-MM-DD`: the same pairs stay the same tomorrow. Default:
+   * `2024-07-26`.
+   */
+  chatTemplateDate: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -611,6 +626,8 @@ function createBaseRunSpec(): RunSpec {
     training: undefined,
     exportTargets: [],
     pins: undefined,
+    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    chatTemplateDate: "",
     _unknownFields: {},
   };
 }
@@ -639,6 +656,12 @@ export const RunSpec: MessageFns<RunSpec> = {
     }
     if (message.pins !== undefined) {
       Pins.encode(message.pins, writer.uint32(58).fork()).join();
+    }
+    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+      writer.uint32(64).int32(chatTemplateModeToNumber(message.chatTemplate));
+    }
+    if (message.chatTemplateDate !== "") {
+      writer.uint32(74).string(message.chatTemplateDate);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -720,6 +743,22 @@ export const RunSpec: MessageFns<RunSpec> = {
             message.pins = Pins.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.chatTemplate = chatTemplateModeFromJSON(reader.int32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.chatTemplateDate = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -764,6 +803,16 @@ export const RunSpec: MessageFns<RunSpec> = {
         ? object.export_targets.map((e: any) => ExportTarget.fromJSON(e))
         : [],
       pins: isSet(object.pins) ? Pins.fromJSON(object.pins) : undefined,
+      chatTemplate: isSet(object.chatTemplate)
+        ? chatTemplateModeFromJSON(object.chatTemplate)
+        : isSet(object.chat_template)
+        ? chatTemplateModeFromJSON(object.chat_template)
+        : ChatTemplateMode.UNSPECIFIED,
+      chatTemplateDate: isSet(object.chatTemplateDate)
+        ? globalThis.String(object.chatTemplateDate)
+        : isSet(object.chat_template_date)
+        ? globalThis.String(object.chat_template_date)
+        : "",
     };
   },
 
@@ -788,6 +837,12 @@ export const RunSpec: MessageFns<RunSpec> = {
     }
     if (message.pins !== undefined) {
       obj.pins = Pins.toJSON(message.pins);
+    }
+    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+      obj.chatTemplate = chatTemplateModeToJSON(message.chatTemplate);
+    }
+    if (message.chatTemplateDate !== "") {
+      obj.chatTemplateDate = message.chatTemplateDate;
     }
     return obj;
   },
@@ -820,6 +875,8 @@ export const RunSpec: MessageFns<RunSpec> = {
       : undefined;
     message.exportTargets = object.exportTargets?.map((e) => ExportTarget.fromPartial(e)) || [];
     message.pins = (object.pins !== undefined && object.pins !== null) ? Pins.fromPartial(object.pins) : undefined;
+    message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
+    message.chatTemplateDate = object.chatTemplateDate ?? "";
     return message;
   },
 };

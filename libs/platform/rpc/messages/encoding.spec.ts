@@ -1,0 +1,24 @@
+import { ChatTemplateMode, TruncationMode } from '@pairwise/api';
+import { expect, test } from 'vitest';
+import { resolveChatTemplate, resolveChatTemplateDate, resolveTruncationMode } from './encoding.ts';
+
+test('pairs that are too long are refused unless the caller says otherwise', () => {
+  expect(resolveTruncationMode(undefined)).toBe(TruncationMode.REFUSE);
+  expect(resolveTruncationMode(TruncationMode.UNSPECIFIED)).toBe(TruncationMode.REFUSE);
+  expect(resolveTruncationMode(TruncationMode.KEEP_END)).toBe(TruncationMode.KEEP_END);
+});
+
+test('the chat template is applied as it suits the pair unless the caller says otherwise', () => {
+  expect(resolveChatTemplate(ChatTemplateMode.UNSPECIFIED)).toBe(ChatTemplateMode.AUTO);
+  expect(resolveChatTemplate(ChatTemplateMode.NONE)).toBe(ChatTemplateMode.NONE);
+});
+
+test.each(['2026-02-31', '2026-1-1', 'today', '02026-01-01', '2026-01-01T00:00:00Z'])('%s is not a day', (date) => {
+  const refused = expect.objectContaining({ reason: 'INVALID_ARGUMENT', field: 'spec.chat_template_date' }) as Error;
+  expect(() => resolveChatTemplateDate(date, 'spec.chat_template_date')).toThrow(refused);
+});
+
+test('the day of a chat template is the same every day', () => {
+  expect(resolveChatTemplateDate('', 'chat_template_date')).toBe('2024-07-26');
+  expect(resolveChatTemplateDate('2024-02-29', 'chat_template_date')).toBe('2024-02-29');
+});
