@@ -45,6 +45,38 @@ test('message lists share everything but the last message', async () => {
   });
 });
 
+test('columns that are empty are as if they were not there', async () => {
+  const user = { role: 'user', content: 'q' };
+  const answer = (content: string) => ({ role: 'assistant', content, tool_calls: [], name: null, refusal: '' });
+  expect(await one({ prompt: null, chosen: [user, answer('a')], rejected: [user, answer('b')], score: null })).toEqual({
+    line: 1,
+    pair: {
+      prompt: [user],
+      chosen: [{ role: 'assistant', content: 'a' }],
+      rejected: [{ role: 'assistant', content: 'b' }],
+    },
+  });
+});
+
+test.each([
+  ['the column', '{"prompt":"p: NaN","chosen":"c","rejected":"r","score":NaN}', 'score is NaN'],
+  ['the infinite column', '{"prompt":"p\\"","score": -Infinity,"chosen":"c","rejected":"r"}', 'score is -Infinity'],
+  ['the list', '{"data": [{"prompt": "p", "chosen": "c", "rejected": "r"}]}', "in a list 'data'"],
+])('%s that makes a row unusable is named', async (_, row, problem) => {
+  const [first] = await read(row);
+  expect(first).toMatchObject({ error: { message: expect.stringContaining(problem) as string } });
+});
+
+test.each([
+  ['CSV', 'prompt,chosen,rejected\nq,a,b\n'],
+  ['CSV', '"prompt"\t"chosen"\t"rejected"\r\n'],
+  ['Parquet', 'PAR1\x15\x04'],
+  ['one JSON object over several lines', '{\n  "data": [\n'],
+])('a file of another format is refused by its name: %s', async (name, text) => {
+  await expect(read(text, 1000)).rejects.toMatchObject({ reason: 'INVALID_FILE' });
+  await expect(read(text, 1000)).rejects.toThrow(name);
+});
+
 test.each([
   ['BROKEN_JSON', '{"prompt": '],
   ['WRONG_TYPE', '[1]\n'.replace('[1]', '"text"')],
@@ -58,7 +90,7 @@ test.each([
   ['INVALID_TEXT', '{"prompt": "p\\u0000", "chosen": "c", "rejected": "r"}'],
   ['INVALID_TEXT', '{"prompt": "p\\ud800", "chosen": "c", "rejected": "r"}'],
   ['PROMPTS_DIFFER', '{"chosen": "a\\n\\nAssistant: x", "rejected": "b\\n\\nAssistant: y"}'],
-  ['UNKNOWN_FIELD', '{"prompt": [{"role": "user", "content": "q", "tool_calls": []}], "chosen": "c", "rejected": "r"}'],
+  ['UNKNOWN_FIELD', '{"prompt": [{"role": "user", "content": "q", "tool_calls": [{"id": "1"}]}], "chosen": "c", "rejected": "r"}'],
 ])('%s: %s', async (reason, row) => {
   expect(refusal((await read(row))[0])).toBe(reason);
 });

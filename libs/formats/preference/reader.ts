@@ -1,4 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
+import { refuseForeignFormat } from './foreignFormat.ts';
 import { pairOfRow, RowError } from './rows.ts';
 import type { PreferencePair } from './pair.ts';
 
@@ -11,7 +12,7 @@ export type ReadRow = { line: number; pair: PreferencePair } | { line: number; e
 /**
  * Reads the rows of a JSONL file or a JSON array (the first character decides which) from chunks of its bytes.
  * Never holds more than a row. A row that is not a pair is yielded with its error; what cannot be parsed any further throws
- * INVALID_FILE: an array that is broken or truncated, or a file that is neither.
+ * INVALID_FILE: an array that is broken or truncated, or a file of another format.
  */
 export async function* readRows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ReadRow> {
   const rows = splitRows(chunks);
@@ -42,8 +43,19 @@ function parse(bytes: Uint8Array | undefined): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new RowError('BROKEN_JSON', 'the row is not valid JSON');
+    throw new RowError('BROKEN_JSON', notANumberIn(text) ?? 'the row is not valid JSON');
   }
+}
+
+/** Python writes NaN and Infinity, which JSON does not have. Names the column of the first. */
+function notANumberIn(text: string): string | undefined {
+  const strings = text.matchAll(/"([^"\\]|\\.)*"(?:\s*:\s*(NaN|-?Infinity)\b)?/gs);
+  for (const [match, , value] of strings) {
+    if (value === undefined) continue;
+    const column = match.slice(1, match.lastIndexOf('"'));
+    return `${column.slice(0, 60)} is ${value}, which JSON does not have; write null instead`;
+  }
+  return undefined;
 }
 
 const byte = { tab: 9, newline: 10, return: 13, space: 32, quote: 34, comma: 44, backslash: 92, open: 91, close: 93 };
@@ -59,6 +71,7 @@ async function* splitRows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Raw
       chunk = chunk.subarray(3);
     first = false;
     if (split === undefined) {
+      refuseForeignFormat(chunk);
       const start = chunk.findIndex((each) => !isSpace(each));
       if (start === -1) continue;
       ({ split, finish } = chunk[start] === byte.open ? arraySplitter() : lineSplitter());

@@ -43,14 +43,25 @@ export function pairOfRow(row: unknown): PreferencePair {
     throw new RowError('WRONG_TYPE', 'the row is not a JSON object');
   }
   const fields = row as Record<string, unknown>;
+  refuseWrappedRows(fields);
   const chosen = turnOf(fields, 'chosen');
   const rejected = turnOf(fields, 'rejected');
   const pair =
-    fields['prompt'] === undefined ? divide(chosen, rejected) : { prompt: turnOf(fields, 'prompt'), chosen, rejected };
+    fields['prompt'] == null ? divide(chosen, rejected) : { prompt: turnOf(fields, 'prompt'), chosen, rejected };
   const kinds = new Set(Object.values(pair).map((turn: Turn) => typeof turn));
   if (kinds.size > 1)
     throw new RowError('WRONG_TYPE', 'prompt, chosen and rejected must all be texts or all be message lists');
   return checked(pair);
+}
+
+/** A file of one object whose field holds the rows. */
+function refuseWrappedRows(fields: Record<string, unknown>): void {
+  if (fields['chosen'] !== undefined || fields['rejected'] !== undefined) return;
+  const isRow = (value: unknown) => typeof value === 'object' && value !== null && 'chosen' in value;
+  const [name] = Object.entries(fields).find(([, list]) => Array.isArray(list) && list.some(isRow)) ?? [];
+  if (name === undefined) return;
+  const remedy = 'write that list alone, or one row per line';
+  throw new RowError('WRONG_TYPE', `the rows are in a list '${name.slice(0, 60)}' of an object; ${remedy}`);
 }
 
 function turnOf(fields: Record<string, unknown>, name: string): Turn {
@@ -69,9 +80,14 @@ function messageOf(value: unknown, path: string): Message {
     if (typeof text !== 'string') throw new RowError('WRONG_TYPE', `${path}.${name} is not a string`);
   }
   // Tool calls, images and the like would be lost silently.
-  const [stranger] = Object.keys(others).filter((name) => others[name] != null);
+  const [stranger] = Object.keys(others).filter((name) => !isNothing(others[name]));
   if (stranger !== undefined) throw new RowError('UNKNOWN_FIELD', `${path} has a field besides role and content`);
   return { role: textOf(role as string, `${path}.role`), content: textOf(content as string, `${path}.content`) };
+}
+
+/** What exporters write into columns that a message does not use. */
+function isNothing(value: unknown): boolean {
+  return value == null || value === '' || (Array.isArray(value) && value.length === 0);
 }
 
 function textOf(text: string, path: string): string {
