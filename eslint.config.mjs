@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['**/node_modules/**', 'libs/platform/api/gen/**', '.nx/**', 'pairwise-demo/**', 'pairwise-data/**'] },
+  { ignores: ['**/node_modules/**', 'libs/*/*/gen/**', '.nx/**', 'pairwise-demo/**', 'pairwise-data/**'] },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {
