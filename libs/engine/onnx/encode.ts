@@ -1,5 +1,15 @@
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Attribute, Constant, External, Graph, Node, Value } from './graph.ts';
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType as AttributeType,
+  ModelProto,
+  type NodeProto,
+  type TensorProto,
+  TensorProto_DataLocation as DataLocation,
+  type TensorShapeProto_Dimension,
+  type ValueInfoProto,
+} from './gen/onnx.ts';
+import type { Dim } from './dims.ts';
 import { dtypes, constantBytes } from './dtypes.ts';
 import { lower } from './lower.ts';
 
@@ -8,110 +18,66 @@ const opset = 21;
 const irVersion = 10;
 
 /**
- * Encodes a graph as an ONNX `ModelProto` (onnx.proto3): only operators of the default domain, constants inline, weights
- * as external data. The same graph always gives the same bytes.
+ * Encodes a graph as an ONNX `ModelProto`: only operators of the default domain, constants inline, weights as external data.
+ * The same graph always gives the same bytes.
  */
 export function encodeModel(graph: Graph): Uint8Array<ArrayBuffer> {
   const { nodes, constants, outputs } = lower(graph);
-  const writer = new BinaryWriter().uint32(tag(1, 0)).int64(irVersion);
-  text(writer, 2, 'pairwise');
-  message(writer, 7, () => {
-    for (const node of nodes) message(writer, 1, () => writeNode(writer, node));
-    text(writer, 2, graph.name);
-    for (const constant of constants) message(writer, 5, () => writeConstant(writer, constant));
-    for (const external of graph.externals) message(writer, 5, () => writeExternal(writer, external));
-    for (const value of graph.inputs) message(writer, 11, () => writeValue(writer, value));
-    for (const value of outputs) message(writer, 12, () => writeValue(writer, value));
-  });
-  message(writer, 8, () => {
-    text(writer, 1, '');
-    writer.uint32(tag(2, 0)).int64(opset);
-  });
-  return new Uint8Array(writer.finish());
+  const model: ModelProto = {
+    irVersion,
+    producerName: 'pairwise',
+    graph: {
+      node: nodes.map(nodeProto),
+      name: graph.name,
+      initializer: [...constants.map(constantProto), ...graph.externals.map(externalProto)],
+      input: graph.inputs.map(valueProto),
+      output: outputs.map(valueProto),
+    },
+    opsetImport: [{ domain: '', version: opset }],
+  };
+  return ModelProto.encode(model).finish();
 }
 
-function writeNode(writer: BinaryWriter, node: Node): void {
-  for (const input of node.inputs) text(writer, 1, input?.name ?? '');
-  for (const output of node.outputs) text(writer, 2, output.name);
-  text(writer, 3, node.name);
-  text(writer, 4, node.op);
-  for (const [name, attribute] of Object.entries(node.attributes)) {
-    message(writer, 5, () => writeAttribute(writer, name, attribute));
-  }
+function nodeProto({ inputs, outputs, name, op, attributes }: Node): NodeProto {
+  return {
+    input: inputs.map((input) => input?.name ?? ''),
+    output: outputs.map((output) => output.name),
+    name,
+    opType: op,
+    attribute: Object.entries(attributes).map(([key, attribute]) => ({ name: key, ...typed(attribute) })),
+  };
 }
 
-function writeAttribute(writer: BinaryWriter, name: string, attribute: Attribute): void {
-  const type = { FLOAT: 1, INT: 2, STRING: 3, INTS: 7 };
-  const writeType = (code: number) => writer.uint32(tag(20, 0)).int32(code);
-  text(writer, 1, name);
-  if (typeof attribute === 'number') {
-    writer.uint32(tag(3, 0)).int64(attribute);
-    writeType(type.INT);
-  } else if (isList(attribute)) {
-    for (const number of attribute) writer.uint32(tag(8, 0)).int64(number);
-    writeType(type.INTS);
-  } else if ('float' in attribute) {
-    writer.uint32(tag(2, 5)).float(attribute.float);
-    writeType(type.FLOAT);
-  } else {
-    text(writer, 4, attribute.text);
-    writeType(type.STRING);
-  }
+function typed(attribute: Attribute): AttributeProto {
+  if (typeof attribute === 'number') return { i: attribute, type: AttributeType.INT };
+  if (isList(attribute)) return { ints: attribute, type: AttributeType.INTS };
+  if ('float' in attribute) return { f: attribute.float, type: AttributeType.FLOAT };
+  return { s: new TextEncoder().encode(attribute.text), type: AttributeType.STRING };
 }
 
 function isList(attribute: object): attribute is readonly number[] {
   return Array.isArray(attribute);
 }
 
-function writeTensorHead(writer: BinaryWriter, value: Value): void {
-  for (const dim of value.shape) writer.uint32(tag(1, 0)).int64(dim);
-  writer.uint32(tag(2, 0)).int32(dtypes[value.dtype].code);
-  text(writer, 8, value.name);
+/** Of a constant or a weight, whose sizes are all numbers. */
+function tensorProto({ name, dtype, shape }: Value): TensorProto {
+  return { name, dataType: dtypes[dtype].code, dims: shape as readonly number[] };
 }
 
-function writeConstant(writer: BinaryWriter, { value, data }: Constant): void {
-  writeTensorHead(writer, value);
-  writer.uint32(tag(9, 2)).bytes(constantBytes(value.dtype, data));
+function constantProto({ value, data }: Constant): TensorProto {
+  return { ...tensorProto(value), rawData: constantBytes(value.dtype, data) };
 }
 
-function writeExternal(writer: BinaryWriter, { value, data }: External): void {
-  writeTensorHead(writer, value);
-  for (const [key, entry] of Object.entries(data) as [string, string | number][]) {
-    message(writer, 13, () => {
-      text(writer, 1, key);
-      text(writer, 2, String(entry));
-    });
-  }
-  writer.uint32(tag(14, 0)).int32(1);
+function externalProto({ value, data }: External): TensorProto {
+  const externalData = Object.entries(data).map(([key, entry]) => ({ key, value: String(entry) }));
+  return { ...tensorProto(value), externalData, dataLocation: DataLocation.EXTERNAL };
 }
 
-function writeValue(writer: BinaryWriter, value: Value): void {
-  text(writer, 1, value.name);
-  message(writer, 2, () => {
-    message(writer, 1, () => {
-      writer.uint32(tag(1, 0)).int32(dtypes[value.dtype].code);
-      message(writer, 2, () => {
-        for (const dim of value.shape) {
-          message(writer, 1, () => {
-            if (typeof dim === 'number') writer.uint32(tag(1, 0)).int64(dim);
-            else text(writer, 2, dim);
-          });
-        }
-      });
-    });
-  });
+function valueProto({ name, dtype, shape }: Value): ValueInfoProto {
+  const tensor = { elemType: dtypes[dtype].code, shape: { dim: shape.map(dimension) } };
+  return { name, type: { value: { $case: 'tensorType', value: tensor } } };
 }
 
-function tag(field: number, wireType: number): number {
-  return (field << 3) | wireType;
-}
-
-function text(writer: BinaryWriter, field: number, value: string): void {
-  writer.uint32(tag(field, 2)).string(value);
-}
-
-function message(writer: BinaryWriter, field: number, write: () => void): void {
-  writer.uint32(tag(field, 2)).fork();
-  write();
-  writer.join();
+function dimension(dim: Dim): TensorShapeProto_Dimension {
+  return { value: typeof dim === 'number' ? { $case: 'dimValue', value: dim } : { $case: 'dimParam', value: dim } };
 }
