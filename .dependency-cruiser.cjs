@@ -79,6 +79,13 @@ module.exports = {
       to: { path: 'node_modules/onnxruntime' },
     },
     {
+      name: 'only-generated-code-writes-protobuf',
+      comment: 'Nothing encodes or decodes protobuf by hand: a proto and `npm run generate` do it.',
+      severity: 'error',
+      from: { pathNot: '/gen/' },
+      to: { path: 'node_modules/@bufbuild/protobuf/.*/wire/' },
+    },
+    {
       name: 'through-the-front-door',
       comment: 'Other projects see a library by its index.ts (or testing.ts) alone.',
       severity: 'error',

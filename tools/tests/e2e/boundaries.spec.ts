@@ -17,6 +17,7 @@ const offences: [rule: string, path: string, text: string][] = [
   ['nobody-imports-a-service (services/export)', 'services/training/peer.ts', "import '../export/index.ts';"],
   ['libraries-import-no-tool', 'services/dataset/tool.ts', "import '../../tools/cli/index.ts';"],
   ['only-ort-imports-the-runtime', 'services/training/runtime.ts', "import 'onnxruntime-node';"],
+  ['only-generated-code-writes-protobuf', 'libs/engine/onnx/bytes.ts', "import '@bufbuild/protobuf/wire';"],
   ['through-the-front-door', 'services/training/backDoor.ts', "import '../../libs/engine/model/inner.ts';"],
   ['testing-is-for-specs', 'libs/engine/model/tested.ts', "import './testing.ts';"],
   ['testing-is-for-specs', 'services/export/tested.ts', "import '../../libs/testing/index.ts';"],
