@@ -223,7 +223,7 @@ test('reflection lists the services and describes their types', async () => {
   });
   closing.push(() => server.drain(0));
   expect(await reflect(server.address, { listServices: '*' })).toMatchObject({
-    listServicesResponse: { service: [{ name: 'pairwise.v1.TrainingService' }] },
+    listServicesResponse: { service: [{ name: 'grpc.health.v1.Health' }, { name: 'pairwise.v1.TrainingService' }] },
   });
   const described = (await reflect(server.address, { fileContainingSymbol: 'pairwise.v1.LoraConfig' })) as {
     fileDescriptorResponse: { fileDescriptorProto: Buffer[] };
