@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { asDiskFull, PairwiseError } from '@pairwise/errors';
-import { checkAnswer, Passing, patiently, send, type HubOptions } from './request.ts';
+import { checkAnswer, TransientError, patiently, send, type HubOptions } from './request.ts';
 
 /** A file on the hub. */
 export interface RemoteFile {
@@ -129,14 +129,14 @@ async function receive(
         received += chunk.length;
         onReceived(received);
       }
-      if (received < file.sizeBytes) throw new Passing(`the connection broke within ${file.path}`, 0);
+      if (received < file.sizeBytes) throw new TransientError(`the connection broke within ${file.path}`, 0);
       return true;
     },
     { signal, progressed },
   );
 }
 
-/** The bytes of a file from `start` on, to `end` (default: its end). Throws Passing where the connection breaks. */
+/** The bytes of a file from `start` on, to `end` (default: its end). Throws TransientError where the connection breaks. */
 export async function* bodyFrom(
   hub: HubOptions,
   file: RemoteFile,
@@ -162,7 +162,7 @@ export async function* bodyFrom(
     }
   } catch (cause) {
     if (cause instanceof PairwiseError || signal.aborted) throw cause;
-    throw new Passing(`the connection broke within ${file.path}`, 0, cause);
+    throw new TransientError(`the connection broke within ${file.path}`, 0, cause);
   }
 }
 

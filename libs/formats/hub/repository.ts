@@ -14,7 +14,7 @@ import { checkIndexSize, indexName, selectFiles } from './files.ts';
 import { openSnapshot, readRange } from './folder.ts';
 import type { RepositoryLocation } from './location.ts';
 import type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './opened.ts';
-import { checkAnswer, hubUrl, Passing, patiently, send, type HubOptions } from './request.ts';
+import { checkAnswer, hubUrl, TransientError, patiently, send, type HubOptions } from './request.ts';
 
 /** Largest listing of a repository that is read, in bytes. */
 const maxListingBytes = 32 * 1024 * 1024;
@@ -111,7 +111,7 @@ async function readJson(response: Response, alive: () => void): Promise<unknown>
   } catch (cause) {
     if (cause instanceof PairwiseError) throw cause;
     if (cause instanceof SyntaxError) return undefined;
-    throw new Passing('the connection broke within the list of files', 0, cause);
+    throw new TransientError('the connection broke within the list of files', 0, cause);
   }
 }
 
@@ -152,7 +152,7 @@ async function readRemote(
       at += part.length;
       if (at === bytes.length) return bytes;
     }
-    throw new Passing(`the connection broke within ${file.path}`, 0);
+    throw new TransientError(`the connection broke within ${file.path}`, 0);
   });
 }
 

@@ -14,12 +14,12 @@ export interface HubOptions {
 }
 
 /** A failure that may pass: the connection broke, or the server is busy. */
-export class Passing extends Error {
+export class TransientError extends Error {
   readonly retryAfterMs: number;
 
   constructor(message: string, retryAfterMs: number, cause?: unknown) {
     super(message, { cause });
-    this.name = 'Passing';
+    this.name = 'TransientError';
     this.retryAfterMs = retryAfterMs;
   }
 }
@@ -48,7 +48,7 @@ export interface HubRequest {
 /**
  * Sends a request and follows redirects by hand: the token goes to the endpoint's origin only, never to where it
  * redirects to, and never from TLS to plain text. Returns what answered last; `headers` has those that the endpoint set.
- * Throws Passing where a repetition may help.
+ * Throws TransientError where a repetition may help.
  */
 export async function send(hub: HubOptions, url: URL, request: HubRequest = {}) {
   const { method = 'GET', range, signal, leave = true } = request;
@@ -81,12 +81,12 @@ async function reach(url: URL, init: RequestInit): Promise<Response> {
   } catch (cause) {
     if (init.signal?.aborted) throw cause;
     const problem = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : 'no connection';
-    throw new Passing(`${url.origin} cannot be reached: ${problem}`, 0, cause);
+    throw new TransientError(`${url.origin} cannot be reached: ${problem}`, 0, cause);
   }
   if (response.status !== 429 && response.status < 500) return response;
   await response.body?.cancel();
   const seconds = Number(response.headers.get('retry-after') ?? 0);
-  throw new Passing(`${url.origin} answers with status ${response.status}`, seconds > 0 ? seconds * 1000 : 0);
+  throw new TransientError(`${url.origin} answers with status ${response.status}`, seconds > 0 ? seconds * 1000 : 0);
 }
 
 /**
@@ -105,13 +105,16 @@ export async function patiently<T>(
       return await work(AbortSignal.any([stall.signal, ...(signal ? [signal] : [])]), () => timer.refresh());
     } catch (error) {
       signal?.throwIfAborted();
-      if (!(error instanceof Passing) && !stall.signal.aborted) throw error;
+      if (!(error instanceof TransientError) && !stall.signal.aborted) throw error;
       failures = progressed() ? 1 : failures + 1;
-      const problem = error instanceof Passing ? error.message : 'the server sends nothing';
+      const problem = error instanceof TransientError ? error.message : 'the server sends nothing';
       if (failures >= attempts) {
         throw new PairwiseError('DOWNLOAD_FAILED', `${problem}; tried ${attempts} times`, { cause: error });
       }
-      const pauseMs = Math.max(firstPauseMs * 2 ** (failures - 1), error instanceof Passing ? error.retryAfterMs : 0);
+      const pauseMs = Math.max(
+        firstPauseMs * 2 ** (failures - 1),
+        error instanceof TransientError ? error.retryAfterMs : 0,
+      );
       await sleep(Math.min(pauseMs, longestPauseMs), undefined, signal ? { signal } : {});
     } finally {
       clearTimeout(timer);
