@@ -32,7 +32,7 @@ const running = new Map<string, Promise<void>>();
  * left is gone on from, also that of a process that died. `onReceived` is called with the bytes of the file that are here.
  * Throws DOWNLOAD_FAILED, DIGEST_MISMATCH, DISK_FULL, NOT_FOUND, PERMISSION_DENIED.
  */
-export async function downloadFile(
+export async function downloadBlob(
   hub: HubOptions,
   file: RemoteFile,
   place: string,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeSafetensors } from '@pairwise/safetensors';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openFolder } from './index.ts';
+import { openModelFolder } from './index.ts';
 
 let base: string;
 let root: string;
@@ -24,7 +24,7 @@ afterEach(() => rm(base, { recursive: true }));
 
 test('a model is its settings and its safetensors, read by range or as a whole', async () => {
   const files = { 'config.json': '{}', 'model.safetensors': weights, 'pytorch_model.bin': 'x', 'README.md': 'x' };
-  const model = await openFolder(await folder(join(root, 'm'), files), [root]);
+  const model = await openModelFolder(await folder(join(root, 'm'), files), [root]);
   expect(model.files).toEqual([
     { path: 'config.json', sizeBytes: 2 },
     { path: 'model.safetensors', sizeBytes: weights.length },
@@ -45,13 +45,13 @@ test('the index says which shards belong to the model', async () => {
     'consolidated.safetensors': weights,
   };
   const path = await folder(join(root, 'm'), { 'model.safetensors.index.json': JSON.stringify(index), ...shards });
-  expect((await openFolder(path, [root])).files.map((file) => file.path)).toEqual([
+  expect((await openModelFolder(path, [root])).files.map((file) => file.path)).toEqual([
     'model.safetensors.index.json',
     'model-1.safetensors',
     'model-2.safetensors',
   ]);
   await writeFile(join(path, 'model.safetensors.index.json'), '{"weight_map": {"a": "../secret.safetensors"}}');
-  await expect(openFolder(path, [root])).rejects.toThrow('a plain name ending in .safetensors is needed');
+  await expect(openModelFolder(path, [root])).rejects.toThrow('a plain name ending in .safetensors is needed');
 });
 
 test('paths outside of the roots are refused, also through links, whether they exist or not', async () => {
@@ -61,10 +61,10 @@ test('paths outside of the roots are refused, also through links, whether they e
   await symlink(join(outside, 'model.safetensors'), join(inside, 'model.safetensors'));
   const paths = [outside, join(base, 'nowhere'), join(root, '../outside'), join(base, 'root2'), join(root, 'link')];
   for (const path of [...paths, inside]) {
-    await expect(openFolder(path, [root]), path).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
+    await expect(openModelFolder(path, [root]), path).rejects.toMatchObject({ reason: 'PERMISSION_DENIED' });
   }
-  await expect(openFolder(inside, [])).rejects.toThrow('PAIRWISE_MODEL_ROOTS');
-  expect((await openFolder(inside, [root, outside])).files).toHaveLength(2);
+  await expect(openModelFolder(inside, [])).rejects.toThrow('PAIRWISE_MODEL_ROOTS');
+  expect((await openModelFolder(inside, [root, outside])).files).toHaveLength(2);
 });
 
 test('links may lead anywhere below the roots, and a root may be a link itself', async () => {
@@ -72,7 +72,7 @@ test('links may lead anywhere below the roots, and a root may be a link itself',
   const blob = join(await folder(join(root, 'blobs'), { abc: weights }), 'abc');
   await symlink(blob, join(path, 'model.safetensors'));
   await symlink(root, join(base, 'alias'));
-  const model = await openFolder(join(base, 'alias', 'm'), [join(base, 'alias')]);
+  const model = await openModelFolder(join(base, 'alias', 'm'), [join(base, 'alias')]);
   expect(await model.read('model.safetensors', 0, weights.length)).toEqual(weights);
 });
 
@@ -92,22 +92,22 @@ test.each([
     'is not valid JSON',
   ],
 ])('a folder with %s is refused', async (_, files, reason, problem) => {
-  const opening = openFolder(await folder(join(root, 'm'), files), [root]);
+  const opening = openModelFolder(await folder(join(root, 'm'), files), [root]);
   await expect(opening).rejects.toMatchObject({ reason, message: expect.stringContaining(problem) as string });
 });
 
 test('a file in place of a folder, and a folder in place of a file', async () => {
   const path = await folder(join(root, 'm'), { 'config.json': '{}', 'model.pt': 'x' });
-  await expect(openFolder(join(path, 'model.pt'), [root])).rejects.toThrow('model.pt is a pickle');
-  await expect(openFolder(join(path, 'config.json'), [root])).rejects.toThrow('is not a folder');
-  await expect(openFolder(join(path, 'gone'), [root])).rejects.toMatchObject({ reason: 'NOT_FOUND' });
+  await expect(openModelFolder(join(path, 'model.pt'), [root])).rejects.toThrow('model.pt is a pickle');
+  await expect(openModelFolder(join(path, 'config.json'), [root])).rejects.toThrow('is not a folder');
+  await expect(openModelFolder(join(path, 'gone'), [root])).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   await mkdir(join(path, 'model.safetensors'));
-  await expect(openFolder(path, [root])).rejects.toThrow('model.safetensors is not a regular file');
+  await expect(openModelFolder(path, [root])).rejects.toThrow('model.safetensors is not a regular file');
 });
 
 test('a file that changes while it is read is noticed', async () => {
   const path = await folder(join(root, 'm'), { 'model.safetensors': weights });
-  const local = await (await openFolder(path, [root])).download();
+  const local = await (await openModelFolder(path, [root])).download();
   await writeFile(join(path, 'model.safetensors'), weights.subarray(1));
   await expect(Array.fromAsync(local.stream('model.safetensors'))).rejects.toThrow('changed while it was read');
 });

@@ -16,7 +16,7 @@ interface PlacedFile extends ModelFile {
  * Opens a model folder below one of `roots`. Links are followed as long as they stay below the roots.
  * Throws PERMISSION_DENIED outside of the roots, NOT_FOUND, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
  */
-export async function openFolder(path: string, roots: readonly string[]): Promise<OpenedModel> {
+export async function openModelFolder(path: string, roots: readonly string[]): Promise<OpenedModel> {
   if (roots.length === 0) {
     throw new PairwiseError(
       'PERMISSION_DENIED',

@@ -1,10 +1,10 @@
-import { openFolder } from './folder.ts';
+import { openModelFolder } from './folder.ts';
 import type { ModelLocation } from './location.ts';
 import type { OpenedModel } from './opened.ts';
 import { openRepository } from './repository.ts';
 import type { HubOptions } from './request.ts';
 
-export { openFolder } from './folder.ts';
+export { openModelFolder } from './folder.ts';
 export {
   parseModelUri,
   repositoryLocation,
@@ -16,7 +16,7 @@ export type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './open
 export { openRepository } from './repository.ts';
 export type { HubOptions } from './request.ts';
 
-/** Opens a model in a folder below one of `roots`, or on the hub. Throws as `openFolder` and `openRepository`. */
+/** Opens a model in a folder below one of `roots`, or on the hub. Throws as `openModelFolder` and `openRepository`. */
 export function openModel(location: ModelLocation, hub: HubOptions, roots: readonly string[]): Promise<OpenedModel> {
-  return location.kind === 'folder' ? openFolder(location.path, roots) : openRepository(hub, location);
+  return location.kind === 'folder' ? openModelFolder(location.path, roots) : openRepository(hub, location);
 }

@@ -9,7 +9,7 @@ import {
   repositoryCache,
   type RepositoryCache,
 } from './cache.ts';
-import { bodyFrom, downloadFile, keptBytes, type RemoteFile } from './download.ts';
+import { bodyFrom, downloadBlob, keptBytes, type RemoteFile } from './download.ts';
 import { checkIndexSize, indexName, selectFiles } from './files.ts';
 import { openSnapshot, readRange } from './folder.ts';
 import type { RepositoryLocation } from './location.ts';
@@ -172,7 +172,7 @@ async function download(repository: Repository, { onProgress, signal }: Download
       receivedBytes = before + bytes;
       onProgress?.({ receivedBytes, totalBytes });
     };
-    await downloadFile(hub, file, cache.blob(file.etag), onReceived, signal);
+    await downloadBlob(hub, file, cache.blob(file.etag), onReceived, signal);
     receivedBytes = before + file.sizeBytes;
   }
   for (const { path, etag } of files) await linkBlob(cache, commit, path, etag);
