@@ -1,7 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
 import { tensorBytes, tensorTypeOf } from './tensorTypes.ts';
 import type { TensorType } from './tensorTypes.ts';
-import { elementBytes, valueTypeIds } from './values.ts';
+import { valueBytes, valueTypeIds } from './values.ts';
 import type { ElementType, GgufValue, Scalar, ValueType } from './values.ts';
 
 /** A tensor of a file: where it starts (`offset` from the start of the file, in bytes) and how it is stored. */
@@ -137,7 +137,7 @@ function readValue(cursor: Cursor): GgufValue {
   if (type !== 'array') return { type, value: readScalar(cursor, type) };
   const of = valueTypes.get(cursor.uint32());
   if (of === undefined || of === 'array') throw invalid('an array holds arrays or an unknown type');
-  const length = cursor.count(maxElements, BigInt(elementBytes[of] ?? 8), 'array elements');
+  const length = cursor.count(maxElements, BigInt(valueBytes[of] ?? 8), 'array elements');
   const value: Scalar[] = [];
   for (let index = 0n; index < length; index++) value.push(readScalar(cursor, of));
   return { type, of, value };
@@ -145,7 +145,7 @@ function readValue(cursor: Cursor): GgufValue {
 
 function readScalar(cursor: Cursor, type: ElementType): Scalar {
   if (type === 'string') return cursor.text(maxTextBytes, false);
-  const bytes = cursor.bytes(BigInt(elementBytes[type]!));
+  const bytes = cursor.bytes(BigInt(valueBytes[type]!));
   return getters[type](new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 

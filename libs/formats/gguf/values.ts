@@ -35,7 +35,7 @@ export const i32s = (value: readonly number[]): GgufValue => ({ type: 'array', o
 export const f32s = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'float32', value });
 
 /** Bytes of a fixed-width element; undefined for strings. */
-export const elementBytes: Record<ElementType, number | undefined> = {
+export const valueBytes: Record<ElementType, number | undefined> = {
   uint8: 1,
   int8: 1,
   uint16: 2,

@@ -1,7 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
 import { tensorBytes, tensorTypes } from './tensorTypes.ts';
 import type { TensorType } from './tensorTypes.ts';
-import { elementBytes, valueTypeIds } from './values.ts';
+import { valueBytes, valueTypeIds } from './values.ts';
 import type { ElementType, GgufValue, Metadata, Scalar } from './values.ts';
 
 /** What every reader assumes where `general.alignment` is not said. */
@@ -99,7 +99,7 @@ function writeScalar(sink: ByteSink, type: ElementType, value: Scalar): void {
     sink.text(String(value));
     return;
   }
-  const cell = new DataView(new ArrayBuffer(elementBytes[type]!));
+  const cell = new DataView(new ArrayBuffer(valueBytes[type]!));
   if (type === 'bool') cell.setUint8(0, value === true ? 1 : 0);
   else setters[type](cell, value as never);
   sink.bytes(new Uint8Array(cell.buffer));

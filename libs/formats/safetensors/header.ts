@@ -1,8 +1,8 @@
 import { PairwiseError, shown } from '@pairwise/errors';
 
 /** Bytes per element of the dtypes that safetensors knows. */
-export const elementBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
-export type SafetensorsDtype = keyof typeof elementBytes;
+export const dtypeBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+export type SafetensorsDtype = keyof typeof dtypeBytes;
 
 /** One tensor of a file: where its bytes are, counted from the beginning of the file. */
 export interface TensorPlace {
@@ -90,7 +90,7 @@ function parseTensor(name: string, entry: unknown, dataStart: number, file: stri
   if (name.length > maxNameLength) throw invalid(file, `has a tensor whose name is ${name.length} characters long`);
   if (!isRecord(entry)) throw invalid(file, `describes the tensor '${name}' by no object`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
+  if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) {
     throw invalid(file, `gives the tensor '${name}' the unknown dtype ${shown(dtype)}`);
   }
   if (!isSizes(shape) || shape.length > maxRank) throw invalid(file, `gives the tensor '${name}' an impossible shape`);
@@ -99,7 +99,7 @@ function parseTensor(name: string, entry: unknown, dataStart: number, file: stri
   // Sizes are multiplied exactly: a product of doubles may round to the length that was claimed.
   const expected = shape.reduce(
     (product, size) => product * BigInt(size),
-    BigInt(elementBytes[dtype as SafetensorsDtype]),
+    BigInt(dtypeBytes[dtype as SafetensorsDtype]),
   );
   if (BigInt(end) - BigInt(start) !== expected) {
     throw invalid(file, `gives the tensor '${name}' ${end - start} bytes, but its shape and dtype take ${expected}`);

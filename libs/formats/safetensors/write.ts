@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { elementBytes, type SafetensorsDtype } from './header.ts';
+import { dtypeBytes, type SafetensorsDtype } from './header.ts';
 
 /** A tensor to write. Data is little endian, as on every machine that runs this. */
 export interface TensorData {
@@ -67,7 +67,7 @@ function encodeHeader(
 }
 
 function byteLength(dtype: SafetensorsDtype, shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, elementBytes[dtype]);
+  return shape.reduce((product, size) => product * size, dtypeBytes[dtype]);
 }
 
 function checkLength(name: string, dtype: SafetensorsDtype, shape: readonly number[], length: number): void {
