@@ -1,7 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
 import { byteLevelVocabulary } from './byteLevel.ts';
 import { byteFallbackVocabulary } from './byteFallback.ts';
-import { parseBpeTokenizer, record } from './tokenizerJson.ts';
+import { parseBpeTokenizer, requireObject } from './tokenizerJson.ts';
 import type { BpeTokenizer } from './tokenizerJson.ts';
 import { bool, text, u32 } from './values.ts';
 import type { GgufValue } from './values.ts';
@@ -36,7 +36,7 @@ export interface GgufTokenizerSource {
  */
 export function ggufTokenizer(files: GgufTokenizerSource): GgufTokenizer {
   const tokenizer = parseBpeTokenizer(files.tokenizer);
-  const config = record(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
+  const config = requireObject(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
   const fitted = fitVocabulary(tokenizer, files.vocabSize);
   const vocabulary = tokenizer.byteFallback
     ? byteFallbackVocabulary(fitted.tokenizer, files)

@@ -31,8 +31,8 @@ export type Step = Readonly<Record<string, unknown>>;
  * Throws `INVALID_MODEL` for what is broken and `UNSUPPORTED_FORMAT` for models other than BPE.
  */
 export function parseBpeTokenizer(json: unknown): BpeTokenizer {
-  const root = record(json, 'tokenizer.json');
-  const model = record(root['model'], 'tokenizer.json: model');
+  const root = requireObject(json, 'tokenizer.json');
+  const model = requireObject(root['model'], 'tokenizer.json: model');
   // Files of old have no type; merges tell a BPE model.
   if ((model['type'] ?? 'BPE') !== 'BPE' || model['merges'] === undefined) {
     throw new PairwiseError(
@@ -46,7 +46,7 @@ export function parseBpeTokenizer(json: unknown): BpeTokenizer {
     }
   }
   const tokens = new Map<number, string>();
-  for (const [token, id] of Object.entries(record(model['vocab'], 'tokenizer.json: model.vocab'))) {
+  for (const [token, id] of Object.entries(requireObject(model['vocab'], 'tokenizer.json: model.vocab'))) {
     tokens.set(natural(id, `tokenizer.json: the id of ${JSON.stringify(token)}`), token);
   }
   const addedTokens = new Map(list(root['added_tokens'] ?? [], 'added_tokens').map(addedToken));
@@ -80,7 +80,7 @@ function splitMerge(merge: string): string[] {
 }
 
 function addedToken(value: unknown, index: number): [number, GgufAddedToken] {
-  const token = record(value, `tokenizer.json: added_tokens[${index}]`);
+  const token = requireObject(value, `tokenizer.json: added_tokens[${index}]`);
   const { content } = token;
   if (typeof content !== 'string' || content === '') throw broken(`added_tokens[${index}].content is not a text`);
   const id = natural(token['id'], `tokenizer.json: added_tokens[${index}].id`);
@@ -94,13 +94,13 @@ const maxDepth = 128;
 function steps(value: unknown, inner: string, depth = 0): Step[] {
   if (value === null || value === undefined) return [];
   if (depth > maxDepth) throw broken(`${inner} are nested more than ${maxDepth} deep`);
-  const step = record(value, `tokenizer.json: ${inner}`);
+  const step = requireObject(value, `tokenizer.json: ${inner}`);
   return step['type'] === 'Sequence'
     ? list(step[inner], inner).flatMap((part) => steps(part, inner, depth + 1))
     : [step];
 }
 
-export function record(value: unknown, what: string): Readonly<Record<string, unknown>> {
+export function requireObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new PairwiseError('INVALID_MODEL', `${what} is not an object`);
   }
