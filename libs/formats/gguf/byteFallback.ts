@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { BpeTokenizer, Step } from './tokenizerJson.ts';
-import { bool, f32s, i32s, text, texts } from './values.ts';
+import { bool, f32Array, i32Array, text, textArray } from './values.ts';
 import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
@@ -27,9 +27,9 @@ export function byteFallbackVocabulary(
     metadata: new Map([
       ['tokenizer.ggml.model', text('llama')],
       ['tokenizer.ggml.pre', text('default')],
-      ['tokenizer.ggml.tokens', texts(rows.map((row) => row.text))],
-      ['tokenizer.ggml.scores', f32s(rows.map((row) => row.score))],
-      ['tokenizer.ggml.token_type', i32s(rows.map((row) => row.type))],
+      ['tokenizer.ggml.tokens', textArray(rows.map((row) => row.text))],
+      ['tokenizer.ggml.scores', f32Array(rows.map((row) => row.score))],
+      ['tokenizer.ggml.token_type', i32Array(rows.map((row) => row.type))],
       ['tokenizer.ggml.add_space_prefix', bool(space.prefix)],
     ]),
     caveats: [...space.caveats, ...mergeCaveats(tokenizer)],

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { BpeTokenizer, Step } from './tokenizerJson.ts';
-import { i32s, text, texts } from './values.ts';
+import { i32Array, text, textArray } from './values.ts';
 import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
@@ -47,9 +47,9 @@ export function byteLevelVocabulary(tokenizer: BpeTokenizer, vocabSize: number):
     metadata: new Map([
       ['tokenizer.ggml.model', text('gpt2')],
       ['tokenizer.ggml.pre', text(split.pre)],
-      ['tokenizer.ggml.tokens', texts(rows.map((row) => row.text))],
-      ['tokenizer.ggml.token_type', i32s(rows.map((row) => row.type))],
-      ['tokenizer.ggml.merges', texts(tokenizer.merges.map(mergeText))],
+      ['tokenizer.ggml.tokens', textArray(rows.map((row) => row.text))],
+      ['tokenizer.ggml.token_type', i32Array(rows.map((row) => row.type))],
+      ['tokenizer.ggml.merges', textArray(tokenizer.merges.map(mergeText))],
     ]),
     caveats: [
       ...(split.ignoresMerges === tokenizer.ignoreMerges

@@ -6,14 +6,14 @@ import { afterAll, describe, expect, test } from 'vitest';
 import {
   bool,
   f32,
-  f32s,
+  f32Array,
   ggufSize,
-  i32s,
+  i32Array,
   parseGguf,
   readGguf,
   tensorTypes,
   text,
-  texts,
+  textArray,
   u32,
   writeGguf,
 } from './index.ts';
@@ -28,9 +28,9 @@ const metadata = new Map<string, GgufValue>([
   ['llama.block_count', u32(4_000_000_000)],
   ['llama.rope.freq_base', f32(10000)],
   ['tokenizer.ggml.add_bos_token', bool(true)],
-  ['tokenizer.ggml.tokens', texts(['<unk>', '▁', '\n', ''])],
-  ['tokenizer.ggml.scores', f32s([-1, 0.5, -1000, 0])],
-  ['tokenizer.ggml.token_type', i32s([2, 1, -6, 3])],
+  ['tokenizer.ggml.tokens', textArray(['<unk>', '▁', '\n', ''])],
+  ['tokenizer.ggml.scores', f32Array([-1, 0.5, -1000, 0])],
+  ['tokenizer.ggml.token_type', i32Array([2, 1, -6, 3])],
   ['a.uint64', { type: 'uint64', value: 2n ** 63n + 1n }],
   ['a.int64', { type: 'int64', value: -(2n ** 62n) }],
   ['a.float64', { type: 'float64', value: Math.PI }],
@@ -112,7 +112,7 @@ describe('writer and reader', () => {
 
   test('a long header is read in growing pieces', async () => {
     const tokens = Array.from({ length: 90_000 }, (_, index) => `token number ${index}`);
-    const file = await fileOf(sample(), new Map([['tokenizer.ggml.tokens', texts(tokens)]]));
+    const file = await fileOf(sample(), new Map([['tokenizer.ggml.tokens', textArray(tokens)]]));
     const header = await readGguf(readerOf(file));
     expect(header.metadata.get('tokenizer.ggml.tokens')?.value).toEqual(tokens);
   });

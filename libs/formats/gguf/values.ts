@@ -30,9 +30,9 @@ export const u32 = (value: number): GgufValue => ({ type: 'uint32', value });
 export const f32 = (value: number): GgufValue => ({ type: 'float32', value });
 export const bool = (value: boolean): GgufValue => ({ type: 'bool', value });
 export const text = (value: string): GgufValue => ({ type: 'string', value });
-export const texts = (value: readonly string[]): GgufValue => ({ type: 'array', of: 'string', value });
-export const i32s = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'int32', value });
-export const f32s = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'float32', value });
+export const textArray = (value: readonly string[]): GgufValue => ({ type: 'array', of: 'string', value });
+export const i32Array = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'int32', value });
+export const f32Array = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'float32', value });
 
 /** Bytes of a fixed-width element; undefined for strings. */
 export const valueBytes: Record<ElementType, number | undefined> = {

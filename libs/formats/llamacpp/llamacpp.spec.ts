@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { copyFile, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { i32s, text, texts, u32 } from '@pairwise/gguf';
+import { i32Array, text, textArray, u32 } from '@pairwise/gguf';
 import type { GgufValue } from '@pairwise/gguf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
@@ -92,9 +92,9 @@ function wordVocabulary(size: number): Map<string, GgufValue> {
   return new Map([
     ['tokenizer.ggml.model', text('gpt2')],
     ['tokenizer.ggml.pre', text('gpt-2')],
-    ['tokenizer.ggml.tokens', texts(words)],
-    ['tokenizer.ggml.token_type', i32s(words.map(() => 1))],
-    ['tokenizer.ggml.merges', texts(['w 0'])],
+    ['tokenizer.ggml.tokens', textArray(words)],
+    ['tokenizer.ggml.token_type', i32Array(words.map(() => 1))],
+    ['tokenizer.ggml.merges', textArray(['w 0'])],
     ['tokenizer.ggml.eos_token_id', u32(2)],
   ]);
 }
@@ -223,7 +223,7 @@ describe('judging', () => {
     const hostile = join(folder, 'hostile.gguf');
     const vocabulary = wordVocabulary(64);
     // Two tokens of one text break an assertion in llama.cpp, which ends the process.
-    vocabulary.set('tokenizer.ggml.tokens', texts(Array.from({ length: 64 }, (_, id) => `w${id % 32}`)));
+    vocabulary.set('tokenizer.ggml.tokens', textArray(Array.from({ length: 64 }, (_, id) => `w${id % 32}`)));
     await writeTestGguf(randomModel(64, vocabulary), hostile, 'F32');
     await expect(openJudge(hostile)).rejects.toMatchObject({ reason: 'INVALID_FILE' });
     await expect(openJudge(hostile)).rejects.toThrow(/SIGABRT.*GGML_ASSERT/);
