@@ -5,7 +5,7 @@
 import { loadLlama } from './native.ts';
 import { loadModel } from './model.ts';
 import type { LoadedModel } from './model.ts';
-import type { ReplyMessage, RequestMessage, RequestName, Requests } from './requests.ts';
+import type { LlamaReply, LlamaRequest, LlamaRequestName, LlamaRequests } from './requests.ts';
 
 const llama = loadLlama(process.argv[2] ?? '');
 let opened: LoadedModel | undefined;
@@ -15,7 +15,7 @@ function model(): LoadedModel {
   return opened;
 }
 
-const answers: { [Name in RequestName]: (args: Requests[Name]['args']) => Requests[Name]['result'] } = {
+const answers: { [Name in LlamaRequestName]: (args: LlamaRequests[Name]['args']) => LlamaRequests[Name]['result'] } = {
   quantize({ input, output, fileType, threads }) {
     const code = llama.llama_model_quantize(input, output, {
       ...llama.llama_model_quantize_default_params(),
@@ -38,8 +38,8 @@ const answers: { [Name in RequestName]: (args: Requests[Name]['args']) => Reques
 };
 
 process.on('message', (message) => {
-  const { id, name, args } = message as RequestMessage;
-  let reply: ReplyMessage;
+  const { id, name, args } = message as LlamaRequest;
+  let reply: LlamaReply;
   try {
     reply = { id, result: answers[name](args as never) };
   } catch (error) {

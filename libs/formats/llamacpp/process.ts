@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 import type { Reason } from '@pairwise/errors';
-import type { ReplyMessage, RequestMessage, RequestName, Requests } from './requests.ts';
+import type { LlamaReply, LlamaRequest, LlamaRequestName, LlamaRequests } from './requests.ts';
 
 /** llama.cpp in a process of its own. */
 export interface LlamaProcess {
@@ -12,11 +12,11 @@ export interface LlamaProcess {
    * Asks for one thing; requests are answered in order. `blame` is the reason of a failure, also where llama.cpp dies of
    * the request; it is INTERNAL where the process was killed by somebody else, as when memory ran out.
    */
-  request<Name extends RequestName>(
+  request<Name extends LlamaRequestName>(
     name: Name,
-    args: Requests[Name]['args'],
+    args: LlamaRequests[Name]['args'],
     blame: Reason,
-  ): Promise<Requests[Name]['result']>;
+  ): Promise<LlamaRequests[Name]['result']>;
   /** Ends the process at once, whatever it does; what llama.cpp complained of, or nothing. */
   end(): Promise<string>;
 }
@@ -37,7 +37,7 @@ export async function startLlama(): Promise<LlamaProcess> {
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-keptOutput)));
   const waiting = new Map<number, { resolve: (result: unknown) => void; reject: Reject }>();
   child.on('message', (message) => {
-    const reply = message as ReplyMessage;
+    const reply = message as LlamaReply;
     const waiter = waiting.get(reply.id);
     waiting.delete(reply.id);
     if ('error' in reply) waiter?.reject(reply.error);
@@ -75,7 +75,7 @@ export async function startLlama(): Promise<LlamaProcess> {
 /** Fails a request, for another reason than the one that was given for it if need be. */
 type Reject = (problem: string, reason?: Reason) => void;
 
-function send(child: ChildProcess, message: RequestMessage, fail: Reject): void {
+function send(child: ChildProcess, message: LlamaRequest, fail: Reject): void {
   if (!child.connected) fail('llama.cpp has ended');
   else child.send(message, (error) => error && fail(`llama.cpp has ended (${error.message})`));
 }

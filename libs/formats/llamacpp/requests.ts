@@ -1,5 +1,5 @@
 /** What the child process does for us, by name: arguments and result. Everything is plain data. */
-export interface Requests {
+export interface LlamaRequests {
   quantize: { args: { input: string; output: string; fileType: number; threads: number }; result: null };
   open: { args: { path: string; contextTokens: number | undefined; threads: number }; result: JudgeInfo };
   tokenLogps: { args: { sequences: readonly Int32Array[] }; result: Float64Array[] };
@@ -8,7 +8,7 @@ export interface Requests {
   detokenize: { args: { ids: Int32Array; showSpecial: boolean }; result: string };
 }
 
-export type RequestName = keyof Requests;
+export type LlamaRequestName = keyof LlamaRequests;
 
 export interface JudgeInfo {
   vocabSize: number;
@@ -44,11 +44,11 @@ export interface TokenizeOptions {
 }
 
 /** From parent to child. */
-export interface RequestMessage {
+export interface LlamaRequest {
   id: number;
-  name: RequestName;
-  args: Requests[RequestName]['args'];
+  name: LlamaRequestName;
+  args: LlamaRequests[LlamaRequestName]['args'];
 }
 
 /** From child to parent. */
-export type ReplyMessage = { id: number; result: unknown } | { id: number; error: string };
+export type LlamaReply = { id: number; result: unknown } | { id: number; error: string };
