@@ -1,7 +1,8 @@
 import { PairwiseError, shown } from '@pairwise/errors';
+import { isRecord } from '@pairwise/safetensors';
 import { refuseUnimplemented } from './configFields.ts';
 import { parseRope, type RopeConfig } from './configRope.ts';
-import { counter, flag, invalid, isRecord, real, type Json } from './configValues.ts';
+import { counter, flag, invalidField, real, type ConfigObject } from './configValues.ts';
 
 /** The supported values of `architectures` in config.json. */
 export const architectures = ['LlamaForCausalLM', 'MistralForCausalLM'] as const;
@@ -41,9 +42,12 @@ export function parseConfig(json: unknown): ModelConfig {
   const kvHeadCount = count('num_key_value_heads', headCount);
   const headDim = count('head_dim', hiddenSize / headCount);
   if (headCount % kvHeadCount !== 0) {
-    throw invalid('num_key_value_heads', `is ${kvHeadCount}, which does not divide the ${headCount} attention heads`);
+    throw invalidField(
+      'num_key_value_heads',
+      `is ${kvHeadCount}, which does not divide the ${headCount} attention heads`,
+    );
   }
-  if (headDim % 2 !== 0) throw invalid('head_dim', `is ${headDim}; rotary embeddings need an even number`);
+  if (headDim % 2 !== 0) throw invalidField('head_dim', `is ${headDim}; rotary embeddings need an even number`);
   const maxPositions = count('max_position_embeddings');
   return {
     architecture,
@@ -61,7 +65,7 @@ export function parseConfig(json: unknown): ModelConfig {
   };
 }
 
-function parseArchitecture({ architectures: named }: Json): Architecture {
+function parseArchitecture({ architectures: named }: ConfigObject): Architecture {
   const first: unknown = Array.isArray(named) ? named[0] : undefined;
   const known = architectures.find((architecture) => architecture === first);
   if (known !== undefined) return known;
@@ -70,7 +74,7 @@ function parseArchitecture({ architectures: named }: Json): Architecture {
 }
 
 /** The number of tokens that a token sees, itself included. null means all; Mistral's window has a default. */
-function windowOf(json: Json, architecture: Architecture): number | undefined {
+function windowOf(json: ConfigObject, architecture: Architecture): number | undefined {
   if (json['sliding_window'] === null) return undefined;
   if (json['sliding_window'] !== undefined) return counter(json)('sliding_window');
   return architecture === 'MistralForCausalLM' ? 4096 : undefined;

@@ -1,5 +1,5 @@
 import { shown } from '@pairwise/errors';
-import { unsupported, type Json } from './configValues.ts';
+import { unsupportedField, type ConfigObject } from './configValues.ts';
 
 /** Fields that do not change the logps of given tokens. */
 const harmless = new Set([
@@ -76,13 +76,13 @@ const fixed = new Map<string, readonly unknown[]>(
 );
 
 /** Throws UNSUPPORTED_CONFIG for the first field that is unknown or has a value that is not implemented. */
-export function refuseUnimplemented(json: Json): void {
+export function refuseUnimplemented(json: ConfigObject): void {
   for (const [field, value] of Object.entries(json)) {
     const allowed = fixed.get(field);
     if (allowed?.includes(value) === true) continue;
     if (allowed === undefined && (harmless.has(field) || read.has(field))) continue;
     const remedy =
       allowed === undefined ? 'is unknown' : `must be ${allowed.map((each) => JSON.stringify(each)).join(' or ')}`;
-    throw unsupported(field.slice(0, 100), `is ${shown(value)}; it ${remedy}, since it may change the arithmetic`);
+    throw unsupportedField(field.slice(0, 100), `is ${shown(value)}; it ${remedy}, since it may change the arithmetic`);
   }
 }

@@ -1,5 +1,6 @@
 import { shown } from '@pairwise/errors';
-import { counter, invalid, isRecord, real, unsupported, type Json } from './configValues.ts';
+import { isRecord } from '@pairwise/safetensors';
+import { counter, invalidField, real, unsupportedField, type ConfigObject } from './configValues.ts';
 
 /** How Llama 3.1 lowers the low rotary frequencies. */
 interface Llama3RopeScaling {
@@ -16,23 +17,27 @@ export interface RopeConfig {
 }
 
 /** Reads `rope_parameters` of transformers 5, or `rope_theta` and `rope_scaling` of transformers 4. */
-export function parseRope(json: Json): RopeConfig {
+export function parseRope(json: ConfigObject): RopeConfig {
   if (json['rope_parameters'] != null && json['rope_scaling'] != null) {
-    throw unsupported('rope_scaling', 'and rope_parameters are both given, and readers disagree on which one counts');
+    throw unsupportedField(
+      'rope_scaling',
+      'and rope_parameters are both given, and readers disagree on which one counts',
+    );
   }
   const field = json['rope_parameters'] != null ? 'rope_parameters' : 'rope_scaling';
   const rope = json[field] ?? {};
-  if (!isRecord(rope)) throw invalid(field, 'is not an object');
+  if (!isRecord(rope)) throw invalidField(field, 'is not an object');
   const known = ['rope_theta', 'rope_type', 'type', 'partial_rotary_factor', ...Object.values(llama3Fields)];
   const unknown = Object.keys(rope).find((name) => !known.includes(name));
   if (unknown !== undefined) {
-    throw unsupported(`${field}.${unknown.slice(0, 100)}`, 'is unknown and may change the arithmetic');
+    throw unsupportedField(`${field}.${unknown.slice(0, 100)}`, 'is unknown and may change the arithmetic');
   }
-  if ((rope['partial_rotary_factor'] ?? 1) !== 1) throw unsupported(`${field}.partial_rotary_factor`, 'is not 1');
+  if ((rope['partial_rotary_factor'] ?? 1) !== 1) throw unsupportedField(`${field}.partial_rotary_factor`, 'is not 1');
   const ropeTheta = 'rope_theta' in rope ? real(rope, 'rope_theta') : real(json, 'rope_theta', 10_000);
   const type = rope['rope_type'] ?? rope['type'] ?? 'default';
   if (type === 'default') return { ropeTheta, ropeScaling: undefined };
-  if (type !== 'llama3') throw unsupported(`${field}.rope_type`, `is ${shown(type)}; it must be default or llama3`);
+  if (type !== 'llama3')
+    throw unsupportedField(`${field}.rope_type`, `is ${shown(type)}; it must be default or llama3`);
   const ropeScaling = {
     factor: real(rope, llama3Fields.factor),
     lowFreqFactor: real(rope, llama3Fields.lowFreqFactor),
@@ -40,7 +45,10 @@ export function parseRope(json: Json): RopeConfig {
     originalMaxPositionEmbeddings: counter(rope)(llama3Fields.originalMaxPositionEmbeddings),
   };
   if (ropeScaling.highFreqFactor <= ropeScaling.lowFreqFactor) {
-    throw invalid(llama3Fields.highFreqFactor, `is ${ropeScaling.highFreqFactor}; it must be above low_freq_factor`);
+    throw invalidField(
+      llama3Fields.highFreqFactor,
+      `is ${ropeScaling.highFreqFactor}; it must be above low_freq_factor`,
+    );
   }
   return { ropeTheta, ropeScaling };
 }

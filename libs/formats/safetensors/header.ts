@@ -21,11 +21,15 @@ const maxNameLength = 1000;
 
 /** Length of the header in bytes, from the first 8 bytes of a file. Throws INVALID_FILE for one that cannot be. */
 export function headerLength(start: Uint8Array, fileSize: number, file: string): number {
-  if (start.length < 8 || fileSize < 8) throw invalid(file, `has ${fileSize} bytes, less than a header's length takes`);
+  if (start.length < 8 || fileSize < 8)
+    throw invalidFile(file, `has ${fileSize} bytes, less than a header's length takes`);
   const length = new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true);
-  if (length > BigInt(maxHeaderBytes)) throw invalid(file, `says that its header has ${length} bytes`);
+  if (length > BigInt(maxHeaderBytes)) throw invalidFile(file, `says that its header has ${length} bytes`);
   if (8 + Number(length) > fileSize) {
-    throw invalid(file, `is truncated: its header should end at byte ${8 + Number(length)}, the file at ${fileSize}`);
+    throw invalidFile(
+      file,
+      `is truncated: its header should end at byte ${8 + Number(length)}, the file at ${fileSize}`,
+    );
   }
   return Number(length);
 }
@@ -42,12 +46,12 @@ export function parseHeader(json: Uint8Array, fileSize: number, file: string): T
   tensors.sort((a, b) => a.offset - b.offset || a.length - b.length);
   let end = dataStart;
   for (const { name, offset, length } of tensors) {
-    if (offset !== end) throw invalid(file, `leaves a gap or an overlap before the tensor '${name}'`);
+    if (offset !== end) throw invalidFile(file, `leaves a gap or an overlap before the tensor '${name}'`);
     end = offset + length;
   }
   if (end !== fileSize) {
     const problem = end > fileSize ? 'is truncated' : 'has bytes that belong to no tensor';
-    throw invalid(file, `${problem}: its tensors end at byte ${end}, the file at ${fileSize}`);
+    throw invalidFile(file, `${problem}: its tensors end at byte ${end}, the file at ${fileSize}`);
   }
   return tensors;
 }
@@ -61,10 +65,10 @@ export function parseObject(json: Uint8Array, file: string): Record<string, unkn
     refuseRepeatedNames(text, file);
   } catch (cause) {
     if (cause instanceof PairwiseError) throw cause;
-    throw invalid(file, 'has a header that is not valid JSON', cause);
+    throw invalidFile(file, 'has a header that is not valid JSON', cause);
   }
   if (isRecord(header)) return header;
-  throw invalid(file, 'has a header that is not a JSON object');
+  throw invalidFile(file, 'has a header that is not a JSON object');
 }
 
 /**
@@ -80,21 +84,23 @@ function refuseRepeatedNames(text: string, file: string): void {
     else if (quoted !== undefined && colon !== undefined) {
       const name = JSON.parse(quoted) as string;
       const names = open.at(-1)!;
-      if (names.has(name)) throw invalid(file, `has the name ${shown(name)} twice in its header`);
+      if (names.has(name)) throw invalidFile(file, `has the name ${shown(name)} twice in its header`);
       names.add(name);
     }
   }
 }
 
 function parseTensor(name: string, entry: unknown, dataStart: number, file: string): TensorPlace {
-  if (name.length > maxNameLength) throw invalid(file, `has a tensor whose name is ${name.length} characters long`);
-  if (!isRecord(entry)) throw invalid(file, `describes the tensor '${name}' by no object`);
+  if (name.length > maxNameLength) throw invalidFile(file, `has a tensor whose name is ${name.length} characters long`);
+  if (!isRecord(entry)) throw invalidFile(file, `describes the tensor '${name}' by no object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) {
-    throw invalid(file, `gives the tensor '${name}' the unknown dtype ${shown(dtype)}`);
+    throw invalidFile(file, `gives the tensor '${name}' the unknown dtype ${shown(dtype)}`);
   }
-  if (!isSizes(shape) || shape.length > maxRank) throw invalid(file, `gives the tensor '${name}' an impossible shape`);
-  if (!isSizes(offsets) || offsets.length !== 2) throw invalid(file, `gives the tensor '${name}' impossible offsets`);
+  if (!isSizes(shape) || shape.length > maxRank)
+    throw invalidFile(file, `gives the tensor '${name}' an impossible shape`);
+  if (!isSizes(offsets) || offsets.length !== 2)
+    throw invalidFile(file, `gives the tensor '${name}' impossible offsets`);
   const [start = 0, end = 0] = offsets;
   // Sizes are multiplied exactly: a product of doubles may round to the length that was claimed.
   const expected = shape.reduce(
@@ -102,11 +108,15 @@ function parseTensor(name: string, entry: unknown, dataStart: number, file: stri
     BigInt(dtypeBytes[dtype as SafetensorsDtype]),
   );
   if (BigInt(end) - BigInt(start) !== expected) {
-    throw invalid(file, `gives the tensor '${name}' ${end - start} bytes, but its shape and dtype take ${expected}`);
+    throw invalidFile(
+      file,
+      `gives the tensor '${name}' ${end - start} bytes, but its shape and dtype take ${expected}`,
+    );
   }
   return { name, dtype: dtype as SafetensorsDtype, shape, offset: dataStart + start, length: end - start };
 }
 
+/** Whether a JSON value is an object, not a list or null. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -116,6 +126,6 @@ function isSizes(value: unknown): value is number[] {
 }
 
 /** An INVALID_FILE that names the file. */
-export function invalid(file: string, problem: string, cause?: unknown): PairwiseError {
+export function invalidFile(file: string, problem: string, cause?: unknown): PairwiseError {
   return new PairwiseError('INVALID_FILE', `${file} ${problem}`, { metadata: { file }, cause });
 }

@@ -1,6 +1,13 @@
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './floats.ts';
 export { decodeJson, maxTextBytes, readJson, readText, type ModelFolder } from './folder.ts';
-export { headerLength, maxHeaderBytes, parseHeader, type SafetensorsDtype, type TensorPlace } from './header.ts';
+export {
+  headerLength,
+  isRecord,
+  maxHeaderBytes,
+  parseHeader,
+  type SafetensorsDtype,
+  type TensorPlace,
+} from './header.ts';
 export { readMetadata, readSafetensors } from './read.ts';
 export { weightFiles } from './weightFiles.ts';
 export { streamSafetensors, writeSafetensors, type StreamedTensor, type TensorData } from './write.ts';

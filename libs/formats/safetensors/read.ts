@@ -1,4 +1,4 @@
-import { headerLength, invalid, isRecord, parseHeader, parseObject } from './header.ts';
+import { headerLength, invalidFile, isRecord, parseHeader, parseObject } from './header.ts';
 
 export type TypedArray =
   Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
@@ -37,7 +37,7 @@ export function readMetadata(bytes: Uint8Array, file = 'the file'): Record<strin
   const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
   const metadata = parseObject(bytes.subarray(8, 8 + length), file)['__metadata__'] ?? {};
   if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
-    throw invalid(file, 'has metadata that is not text');
+    throw invalidFile(file, 'has metadata that is not text');
   }
   return metadata as Record<string, string>;
 }
