@@ -2,7 +2,7 @@ import { isReal, ops, product } from '@pairwise/onnx';
 import type { GraphBuilder, Node, Value } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 import { activationCheckpointing } from './activationCheckpointing.ts';
-import { rules } from './rules.ts';
+import { gradientRules } from './rules.ts';
 
 /**
  * Appends the gradients of `loss` (one element) with respect to the values `wrt`, in their order and shapes.
@@ -18,7 +18,7 @@ export function gradients(g: GraphBuilder, loss: Value, wrt: readonly Value[]): 
     );
   }
   const { add, expand } = ops(g);
-  const table = rules(g);
+  const table = gradientRules(g);
   const nodes = [...g.nodes()];
   const reached = reachedFrom(nodes, wrt);
   const found = new Map([[loss.name, g.constant(loss.dtype, loss.shape as number[], [1])]]);

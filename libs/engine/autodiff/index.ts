@@ -1,2 +1,2 @@
 export { gradients } from './gradients.ts';
-export { rules } from './rules.ts';
+export { gradientRules } from './rules.ts';

@@ -24,7 +24,7 @@ interface Binary {
 }
 
 /** Every operator through which gradients flow. Operators with integer outputs and StopGradient need no rule. */
-export function rules(g: GraphBuilder): Readonly<Record<string, Rule>> {
+export function gradientRules(g: GraphBuilder): Readonly<Record<string, Rule>> {
   const { cast, div, mul, neg, reduceSum, sigmoid, squeeze, sub, transpose, unsqueeze } = ops(g);
   return {
     // y = f(a, b), element-wise with broadcasting: da and db.
