@@ -17,7 +17,7 @@ import type { PackedInputs } from './packedInputs.ts';
 import { linearName, type LinearModule } from './tensors.ts';
 
 /** How the forward pass reads the model's parameters. */
-export interface Parameters {
+export interface ModelParameters {
   /** A tensor of the model, as float32. */
   weight: (name: string) => Value;
   /** Linear layers with the same input: x `[T, in]` times each weight `[out, in]` transposed, adapters included. */
@@ -25,7 +25,12 @@ export interface Parameters {
 }
 
 /** log p of each target given the tokens before it, in nats: `[N]`. */
-export function tokenLogps(g: GraphBuilder, config: ModelConfig, inputs: PackedInputs, parameters: Parameters): Value {
+export function tokenLogps(
+  g: GraphBuilder,
+  config: ModelConfig,
+  inputs: PackedInputs,
+  parameters: ModelParameters,
+): Value {
   const { gather, gatherRows } = ops(g);
   const { weight } = parameters;
   let x = gather(weight('model.embed_tokens.weight'), inputs.tokens); // [T, E]
@@ -46,7 +51,7 @@ function decoderLayer(
   layer: number,
   config: ModelConfig,
   inputs: PackedInputs,
-  { weight, linears }: Parameters,
+  { weight, linears }: ModelParameters,
 ): Value {
   const { add, mul, reshape, sigmoid } = ops(g);
   const { headCount, kvHeadCount, headDim, normEpsilon } = config;
@@ -139,7 +144,7 @@ export function frozenLinear(
   x: Value,
   layer: number,
   module: LinearModule,
-  weight: Parameters['weight'],
+  weight: ModelParameters['weight'],
 ): Value {
   return ops(g).gemm(x, weight(linearName(layer, module)), { transB: true }); // [T, out]
 }

@@ -1,6 +1,6 @@
 export { architectures, parseConfig, type ModelConfig } from './config.ts';
 export { readBaseModel, frozenWeights, trainedWeights, type BaseModel } from './baseModel.ts';
-export { frozenLinear, tokenLogps, type Parameters } from './forward.ts';
+export { frozenLinear, tokenLogps, type ModelParameters } from './forward.ts';
 export { packedInputs } from './packedInputs.ts';
 export {
   initialLora,

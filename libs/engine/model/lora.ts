@@ -1,6 +1,6 @@
 import { ops, type GraphBuilder, type Value } from '@pairwise/onnx';
 import type { ModelConfig } from './config.ts';
-import { frozenLinear, type Parameters } from './forward.ts';
+import { frozenLinear, type ModelParameters } from './forward.ts';
 import { linearModules, linearShape, type LinearModule } from './tensors.ts';
 
 /** The settings of a LoRA adapter, with the names of the proto's `LoraConfig` and of PEFT. */
@@ -79,8 +79,8 @@ export function loraLinears(
   g: GraphBuilder,
   config: ModelConfig,
   lora: LoraSettings,
-  weight: Parameters['weight'],
-): { inputs: Value[]; linears: Parameters['linears'] } {
+  weight: ModelParameters['weight'],
+): { inputs: Value[]; linears: ModelParameters['linears'] } {
   const { gemm, split } = ops(g);
   const layout = loraLayout(config, lora);
   const inputs = layout.map(({ feed, size }) => g.input(feed, 'float32', [size]));

@@ -11,7 +11,7 @@ import {
   readBaseModel,
   tokenLogps,
   type ModelConfig,
-  type Parameters as ModelParameters,
+  type ModelParameters,
   type TokenTree,
 } from './index.ts';
 import type { ModelFolder } from '@pairwise/safetensors';

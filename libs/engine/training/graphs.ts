@@ -10,7 +10,7 @@ import {
   type BaseModel,
   type LoraSettings,
   type ModelConfig,
-  type Parameters,
+  type ModelParameters,
 } from '@pairwise/model';
 import { graphBuilder, ops, type Graph, type GraphBuilder, type Value } from '@pairwise/onnx';
 import { losses, type LossType } from './losses.ts';
@@ -88,6 +88,6 @@ export function crossEntropyGraph(config: ModelConfig): Graph {
   return g.finish();
 }
 
-function plainLinears(g: GraphBuilder, weight: (name: string) => Value): Parameters['linears'] {
+function plainLinears(g: GraphBuilder, weight: (name: string) => Value): ModelParameters['linears'] {
   return (x, layer, modules) => modules.map((module) => frozenLinear(g, x, layer, module, weight));
 }
