@@ -120,13 +120,24 @@ const setters: Record<NumericType, (cell: DataView, value: never) => void> = {
   float64: (cell, value: number) => cell.setFloat64(0, value, true),
 };
 
-type ByteSink = ReturnType<typeof byteSink>;
+/** Collects the bytes of a header; numbers are little endian. */
+interface ByteSink {
+  bytes(data: Uint8Array): void;
+  uint32(value: number): void;
+  uint64(value: bigint): void;
+  zeros(size: number): void;
+  /** Writes the length in bytes as uint64, then the string as UTF-8. */
+  text(value: string): void;
+  /** The number of bytes so far. */
+  length(): number;
+  finish(): Uint8Array;
+}
 
-/** A growing buffer: vocabularies make hundreds of thousands of small writes. */
-function byteSink() {
+/** The buffer grows by doubling, since a vocabulary takes hundreds of thousands of small writes. */
+function byteSink(): ByteSink {
   let buffer = new Uint8Array(1 << 16);
   let length = 0;
-  const room = (size: number) => {
+  const extend = (size: number) => {
     if (length + size > buffer.length) {
       const larger = new Uint8Array(Math.max(buffer.length * 2, length + size));
       larger.set(buffer.subarray(0, length));
@@ -136,16 +147,16 @@ function byteSink() {
     return new DataView(buffer.buffer, length - size, size);
   };
   const bytes = (data: Uint8Array) => {
-    room(data.length);
+    extend(data.length);
     buffer.set(data, length - data.length);
   };
-  const uint64 = (value: bigint) => room(8).setBigUint64(0, value, true);
+  const uint64 = (value: bigint) => extend(8).setBigUint64(0, value, true);
   return {
     bytes,
     uint64,
-    uint32: (value: number) => room(4).setUint32(0, value, true),
-    zeros: (size: number) => bytes(new Uint8Array(size)),
-    text(value: string) {
+    uint32: (value) => extend(4).setUint32(0, value, true),
+    zeros: (size) => bytes(new Uint8Array(size)),
+    text(value) {
       const data = new TextEncoder().encode(value);
       uint64(BigInt(data.length));
       bytes(data);
