@@ -4,14 +4,14 @@ import { bool, f32Array, i32Array, text, textArray } from './values.ts';
 import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
-/** What sentencepiece writes for a space. */
+/** The character that sentencepiece writes for a space. */
 const meta = '\u2581';
 const byteToken = /^<0x[0-9A-F]{2}>$/;
 
 /**
- * A sentencepiece-like vocabulary (BPE over characters, bytes for characters without a token), `model=llama`.
- * llama.cpp has no merge list there: of two neighbours whose joint text is a token it joins those of the best score.
- * So a token's score is minus the rank of the first merge that makes it.
+ * A sentencepiece-like vocabulary (BPE over characters, with bytes for characters without a token), `model=llama`.
+ * llama.cpp has no merge list for it: it joins the two neighbours whose joined text is the token with the best score.
+ * So the score of a token is minus the rank of the first merge that makes it.
  */
 export function byteFallbackVocabulary(
   tokenizer: BpeTokenizer,
@@ -42,16 +42,16 @@ function rowOf(tokenizer: BpeTokenizer, ranks: ReadonlyMap<string, number>, id: 
   if (token === tokenizer.unkToken) return { text: token, score: 0, type: tokenType.unknown };
   const added = tokenizer.addedTokens.get(id);
   if (added?.special) return { text: token, score: 0, type: tokenType.control };
-  // llama.cpp looks for these in the raw text, before it writes its spaces as sentencepiece does.
+  // llama.cpp searches the raw text for these, before it replaces the spaces.
   if (added) return { text: token.replaceAll(meta, ' '), score: -1000, type: tokenType.userDefined };
   if (byteToken.test(token)) return { text: token, score: 0, type: tokenType.byte };
   return { text: token, score: 0 - (ranks.get(token) ?? tokenizer.merges.length), type: tokenType.normal };
 }
 
 /**
- * Whether a text gets a leading space. llama.cpp puts it after every special token too, as tokenizers with a `Prepend`
- * normalizer do. Metaspace's scheme `first` means only the very start of a text: then a chat, which starts with a
- * special token, has none, and plain text has one.
+ * Whether llama.cpp must put a space before a text. It also puts one after every special token, as tokenizers with a
+ * `Prepend` normalizer do. Metaspace's scheme `first` means only the start of the text. So a chat, which starts with a special
+ * token, does not get a space, and plain text does.
  */
 function spacePrefix(tokenizer: BpeTokenizer, isChat: boolean): { prefix: boolean; caveats: string[] } {
   let prefix = false;
@@ -59,14 +59,16 @@ function spacePrefix(tokenizer: BpeTokenizer, isChat: boolean): { prefix: boolea
   for (const step of tokenizer.normalizers) {
     if (step['type'] === 'Prepend' && step['prepend'] === meta) prefix = true;
     else if (['NFC', 'NFKC', 'NFD', 'NFKD'].includes(String(step['type']))) {
-      caveats.push(`llama.cpp leaves out the tokenizer's ${String(step['type'])} normalisation of Unicode`);
+      caveats.push(`llama.cpp does not apply the tokenizer's ${String(step['type'])} normalisation of Unicode`);
     } else if (!writesSpaces(step)) throw unsupported('normalizer', step);
   }
   for (const step of tokenizer.preTokenizers) {
     if (step['type'] !== 'Metaspace') throw unsupported('pre_tokenizer', step);
     const scheme = step['prepend_scheme'] ?? (step['add_prefix_space'] === false ? 'never' : 'always');
     if (scheme === 'first')
-      caveats.push(`llama.cpp's leading space differs ${isChat ? 'for text without' : 'after'} special tokens`);
+      caveats.push(
+        `llama.cpp handles the leading space differently ${isChat ? 'in text without' : 'after'} special tokens`,
+      );
     prefix ||= scheme === 'always' || (scheme === 'first' && !isChat);
   }
   return { prefix, caveats };
@@ -80,11 +82,11 @@ function writesSpaces(step: Step): boolean {
 function unsupported(part: string, step: Step): PairwiseError {
   return new PairwiseError(
     'UNSUPPORTED_FORMAT',
-    `tokenizer.json: llama.cpp has nothing like the ${part} ${String(step['type'])} of a byte-fallback tokenizer`,
+    `tokenizer.json: llama.cpp does not support the ${part} ${String(step['type'])} in a byte-fallback tokenizer`,
   );
 }
 
-/** llama.cpp joins any two pieces whose joint text is a token; the tokenizer joins only those in its merge list. */
+/** llama.cpp joins any two pieces whose joined text is a token; the tokenizer joins only those in its merge list. */
 function mergeCaveats(tokenizer: BpeTokenizer): string[] {
   const merges = new Set(tokenizer.merges.map(([left, right]) => `${left}\n${right}`));
   const pieces = new Set(
@@ -101,12 +103,13 @@ function mergeCaveats(tokenizer: BpeTokenizer): string[] {
   };
   const unlisted = [...pieces].filter((token) => !byteToken.test(token) && hasUnlistedSplit(token));
   if (unlisted.length === 0) return [];
-  return [`llama.cpp may reach ${unlisted.length} tokens by merges that the tokenizer does not have`];
+  const tokens = unlisted.length === 1 ? '1 token' : `${unlisted.length} tokens`;
+  return [`llama.cpp may form ${tokens} by merges that the tokenizer does not have`];
 }
 
 /**
- * For each text that begins with another one the longest such: in the order of texts, what begins alike stands together.
- * Every token's beginnings follow from it in time that its length bounds, which trying every cut would not.
+ * For each text that begins with others of the list, the longest of those; sorting puts them next to each other. All
+ * beginnings of a token follow from this in time linear in its length, whereas trying every cut takes quadratic time.
  */
 function beginningsOf(texts: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();
@@ -119,7 +122,7 @@ function beginningsOf(texts: readonly string[]): Map<string, string> {
   return found;
 }
 
-/** Lengths of the parts that a token begins with and that can be reached: pieces, and its first character. */
+/** The lengths of the token's beginnings that merging can form: those that are pieces, and its first character. */
 function reachable(token: string, begins: ReadonlyMap<string, string>): Set<number> {
   const lengths = new Set([/^./su.exec(token)?.[0].length ?? 0]);
   for (let part = begins.get(token); part !== undefined; part = begins.get(part)) lengths.add(part.length);
@@ -127,7 +130,6 @@ function reachable(token: string, begins: ReadonlyMap<string, string>): Set<numb
   return lengths;
 }
 
-/** The characters from the last to the first. */
 function reversed(text: string): string {
   return Array.from(text).reverse().join('');
 }

@@ -5,15 +5,15 @@ import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /**
- * How a byte-level tokenizer cuts text into words, as llama.cpp knows it by name (`tokenizer.ggml.pre`). The stock
- * converter knows tokenizers by a hash over the ids of a test text, so a new vocabulary is a stranger to it; the
- * regular expression in tokenizer.json says it for every vocabulary. Expressions: llama.cpp, src/llama-vocab.cpp.
+ * A way of splitting text into words that llama.cpp knows by name (`tokenizer.ggml.pre`). The stock converter recognises
+ * a tokenizer by a hash of the ids of a test text, so it fails on new vocabularies; the regular expression in tokenizer.json
+ * works for every vocabulary. The expressions are those of llama.cpp, src/llama-vocab.cpp.
  */
 interface WordSplit {
   pre: string;
-  /** Whether llama.cpp takes a word that is a token as it is, whatever the merges say. */
+  /** Whether llama.cpp keeps a word that is a token whole, whatever the merges say. */
   ignoresMerges: boolean;
-  /** Set where llama.cpp's expression is not quite the tokenizer's. */
+  /** Whether llama.cpp's expression differs slightly from the tokenizer's. */
   approximate?: boolean;
 }
 
@@ -39,7 +39,7 @@ const splitsByExpression = new Map<string, WordSplit[]>([
   ],
 ]);
 
-/** A byte-level BPE vocabulary (GPT-2's bytes as printable characters), `model=gpt2`. */
+/** A byte-level BPE vocabulary, which writes bytes as printable characters like GPT-2: `model=gpt2`. */
 export function byteLevelVocabulary(tokenizer: BpeTokenizer, vocabSize: number): Vocabulary {
   const split = wordSplitOf(tokenizer);
   const rows = Array.from({ length: vocabSize }, (_, id) => rowOf(tokenizer, id));
@@ -55,13 +55,15 @@ export function byteLevelVocabulary(tokenizer: BpeTokenizer, vocabSize: number):
       ...(split.ignoresMerges === tokenizer.ignoreMerges
         ? []
         : [`llama.cpp's "${split.pre}" differs from the tokenizer in ignore_merges`]),
-      ...(split.approximate ? ['llama.cpp cuts words otherwise at combining marks and at capitals beyond A to Z'] : []),
+      ...(split.approximate
+        ? ['llama.cpp splits words differently at combining marks and at capitals beyond A to Z']
+        : []),
       ...tokenizer.normalizers.map(normalizerCaveat),
     ],
   };
 }
 
-/** A space inside a token would end it: it is written as GPT-2 writes it. */
+/** A space separates the two tokens, so a space inside a token is written as in GPT-2. */
 function mergeText([left, right]: readonly [string, string]): string {
   return `${left.replaceAll(' ', '\u0120')} ${right.replaceAll(' ', '\u0120')}`;
 }
@@ -71,7 +73,7 @@ function rowOf(tokenizer: BpeTokenizer, id: number): { text: string; type: numbe
   if (token === undefined) return { text: `[PAD${id}]`, type: tokenType.unused };
   const added = tokenizer.addedTokens.get(id);
   if (!added) return { text: token, type: tokenType.normal };
-  // Some models forget to mark their control tokens as special; their look gives them away (as in the stock converter).
+  // Some models do not mark their control tokens as special. Like the stock converter, recognise them by their text.
   const isControl = added.special || /^<\|.*\|>$/.test(token) || token === '<pad>' || token === '<mask>';
   return { text: token, type: isControl ? tokenType.control : tokenType.userDefined };
 }
@@ -83,7 +85,7 @@ function wordSplitOf(tokenizer: BpeTokenizer): WordSplit {
   if (bytes['add_prefix_space'] !== false) {
     throw new PairwiseError(
       'UNSUPPORTED_FORMAT',
-      'tokenizer.json: llama.cpp cannot put a space before a text as ByteLevel does with add_prefix_space',
+      'tokenizer.json: llama.cpp does not support add_prefix_space of ByteLevel; it must be false',
     );
   }
   const [first, ...others] = steps.slice(0, -1);
@@ -96,8 +98,8 @@ function wordSplitOf(tokenizer: BpeTokenizer): WordSplit {
     throw unsupported(steps);
   }
   const pattern = first?.['pattern'] as { Regex?: unknown } | undefined;
-  const isCut = first?.['type'] === 'Split' && first['behavior'] === 'Isolated' && first['invert'] !== true;
-  const candidates = isCut ? splitsByExpression.get(String(pattern?.Regex)) : undefined;
+  const splitsWords = first?.['type'] === 'Split' && first['behavior'] === 'Isolated' && first['invert'] !== true;
+  const candidates = splitsWords ? splitsByExpression.get(String(pattern?.Regex)) : undefined;
   const exact = candidates?.find(({ ignoresMerges }) => ignoresMerges === tokenizer.ignoreMerges);
   const split = exact ?? candidates?.[0];
   if (!split) throw unsupported(steps);
@@ -107,14 +109,14 @@ function wordSplitOf(tokenizer: BpeTokenizer): WordSplit {
 function normalizerCaveat(step: Step): string {
   const kind = String(step['type']);
   if (['NFC', 'NFKC', 'NFD', 'NFKD'].includes(kind))
-    return `llama.cpp leaves out the tokenizer's ${kind} normalisation of Unicode`;
-  throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: llama.cpp has nothing like the normalizer ${kind}`);
+    return `llama.cpp does not apply the tokenizer's ${kind} normalisation of Unicode`;
+  throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: llama.cpp does not support the normalizer ${kind}`);
 }
 
 function unsupported(steps: readonly Step[]): PairwiseError {
   const seen = steps.map(({ type }) => String(type)).join(', ') || 'none';
   return new PairwiseError(
     'UNSUPPORTED_FORMAT',
-    `tokenizer.json: llama.cpp has no name for this pre_tokenizer (${seen}); supported are those of GPT-2, SmolLM, Llama 3, Qwen 2 and Mistral NeMo`,
+    `tokenizer.json: llama.cpp does not support this pre_tokenizer (${seen}); it supports those of GPT-2, SmolLM, Llama 3, Qwen 2 and Mistral NeMo`,
   );
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { chatFormatOf, modelfile, renderFormat } from './index.ts';
 import type { ChatMessage, RenderChat } from './index.ts';
 
-/** A chat template as Hugging Face's library renders it. */
+/** Renders a chat template with Hugging Face's library. */
 function renderer(jinja: string): RenderChat {
   const template = new Template(jinja);
   return (messages, { addGenerationPrompt }) =>
@@ -32,7 +32,7 @@ const templates = {
     "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}",
   markers:
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}",
-  // Turns that are not framed by constant texts.
+  // The texts around messages are not constant.
   counting: "{% for message in messages %}{{ loop.index|string + ': ' + message['content'] + '\\n' }}{% endfor %}",
 };
 
@@ -43,7 +43,7 @@ const conversation: ChatMessage[] = [
 ];
 
 describe('chat formats', () => {
-  test.each(['chatml', 'llama3', 'llama2', 'markers'] as const)('%s: found, with a system message', (name) => {
+  test.each(['chatml', 'llama3', 'llama2', 'markers'] as const)('%s has a format with a system message', (name) => {
     const render = renderer(templates[name]);
     const format = chatFormatOf(render)!;
     const withSystem: ChatMessage[] = [{ role: 'system', content: 'Be brief.' }, ...conversation];
@@ -53,7 +53,7 @@ describe('chat formats', () => {
     expect(format.system?.place).toBe(name === 'llama2' ? 'first user turn' : 'own turn');
   });
 
-  test('mistral: found, without a place for a system message', () => {
+  test('mistral has a format without a system message', () => {
     expect(chatFormatOf(renderer(templates.mistral))).toEqual({
       begin: '<s>',
       user: { prefix: '[INST] ', suffix: ' [/INST]' },
@@ -63,7 +63,7 @@ describe('chat formats', () => {
     });
   });
 
-  test('what constant texts cannot say is not guessed at', () => {
+  test('a template whose texts are not constant has no format, and the error of a broken one is thrown', () => {
     expect(chatFormatOf(renderer(templates.counting))).toBeUndefined();
     expect(chatFormatOf(() => 'always the same')).toBeUndefined();
     const failing = () => {
@@ -90,13 +90,13 @@ describe('Modelfiles', () => {
     );
   });
 
-  test('a system text of the template itself gives way to the user’s', () => {
+  test('a default system message of the template is used only without one of the user', () => {
     expect(fileFor('chatml', [])).toContain(
       'TEMPLATE """{{ if not .System }}<|im_start|>system\nYou are kind.<|im_end|>\n{{ end }}{{ range',
     );
   });
 
-  test('a bos that llama.cpp adds by itself is not in the template', () => {
+  test('a bos token that llama.cpp adds is not in the template', () => {
     expect(fileFor('llama2', [])).not.toContain('<s>');
     expect(fileFor('llama3', [])).not.toContain('<s>');
     const kept = modelfile({ gguf: 'm.gguf', chat: chatFormatOf(renderer(templates.mistral)), stops: [] });
@@ -109,15 +109,15 @@ describe('Modelfiles', () => {
     );
   });
 
-  test('plain text, and formats that are not known', () => {
+  test('plain text and unknown formats', () => {
     expect(modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['</s>'] })).toBe(
       'FROM ./m.gguf\nTEMPLATE "{{ .Prompt }}"\nPARAMETER stop "</s>"\n',
     );
     expect(modelfile({ gguf: 'm.gguf', chat: undefined, stops: [] })).toMatch(/^FROM .\/m.gguf\n# No TEMPLATE/);
   });
 
-  test('texts that would end the template early are refused', () => {
-    expect(() => modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['a"""\nb'] })).toThrow('cannot hold');
+  test('texts that would end the quotes early are refused', () => {
+    expect(() => modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['a"""\nb'] })).toThrow('cannot contain');
     expect(modelfile({ gguf: 'm.gguf', chat: 'plain text', stops: ['say "stop" now'] })).toContain(
       '"""say "stop" now"""',
     );

@@ -3,7 +3,7 @@ export interface ChatMessage {
   content: string;
 }
 
-/** Renders messages as the model's own chat template does; throws where the template refuses them. */
+/** Renders messages with the model's chat template; throws if the template refuses them. */
 export type RenderChat = (messages: readonly ChatMessage[], options: { addGenerationPrompt: boolean }) => string;
 
 interface Frame {
@@ -13,13 +13,13 @@ interface Frame {
 
 /** A chat template as the texts around each message. */
 export interface ChatFormat {
-  /** Before the first message, where there is no system message. */
+  /** The text before the first message, if there is no system message. */
   begin: string;
   user: Frame;
   assistant: Frame;
-  /** After the last message, for the model to answer. */
+  /** The text after the last message that makes the model answer. */
   generationPrompt: string;
-  /** The system message: a turn of its own, inside the first user turn before its text, or not possible. */
+  /** Where the system message goes: a turn of its own, or the start of the first user turn; undefined if it is not possible. */
   system: (Frame & { place: 'own turn' | 'first user turn' }) | undefined;
 }
 
@@ -29,9 +29,9 @@ const userAgain = 'pairwise3user';
 const system = 'pairwise4system';
 
 /**
- * The format of a chat template, found by rendering marked messages and looking at what stands between them; undefined
- * where turns are not framed by constant texts. It is checked against the template on longer conversations.
- * What the template throws for a single user message is thrown on: then it is broken.
+ * Finds the format of a chat template by rendering marked messages and reading the text between them. The format is checked
+ * against the template on longer conversations. Returns undefined if the texts around messages are not constant.
+ * If the template refuses even a single user message, it is broken, and its error is thrown.
  */
 export function chatFormatOf(render: RenderChat): ChatFormat | undefined {
   render(turnsOf(user), { addGenerationPrompt: true });
@@ -41,7 +41,7 @@ export function chatFormatOf(render: RenderChat): ChatFormat | undefined {
   return rendersAlike(render, format, []) ? format : undefined;
 }
 
-/** Messages in a format, with the generation prompt. */
+/** Renders messages in a format, with the generation prompt. */
 export function renderFormat(format: ChatFormat, messages: readonly ChatMessage[]): string {
   const given = messages.find(({ role }) => role === 'system');
   const ownTurn = given && format.system?.place === 'own turn' ? framed(format.system, given.content) : undefined;
@@ -109,7 +109,7 @@ function turnsOf(...contents: string[]): ChatMessage[] {
   return contents.map((content, index) => ({ role: index % 2 === 0 ? 'user' : 'assistant', content }));
 }
 
-/** The rendered text cut at the messages' contents; undefined where the template refuses, repeats or drops one. */
+/** The rendered text, split at the contents of the messages; undefined if the template refuses, repeats or drops one. */
 function pieces(
   render: RenderChat,
   messages: readonly ChatMessage[],

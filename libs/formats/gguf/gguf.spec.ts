@@ -72,7 +72,7 @@ function readerOf(file: Uint8Array) {
 }
 
 describe('writer and reader', () => {
-  test('what is written is read back: metadata of every type, tensors and their bytes', async () => {
+  test('metadata of every type, tensors and their bytes are read back as they were written', async () => {
     const file = await fileOf(sample());
     const header = await readGguf(readerOf(file));
     expect(header.version).toBe(3);
@@ -90,7 +90,7 @@ describe('writer and reader', () => {
     expect(file.length % 32).toBe(0);
   });
 
-  test('an independent reader sees the same', async () => {
+  test('an independent reader reads the same', async () => {
     const path = join(folder, 'sample.gguf');
     const file = await fileOf(sample());
     writeFileSync(path, file);
@@ -117,12 +117,12 @@ describe('writer and reader', () => {
     expect(header.metadata.get('tokenizer.ggml.tokens')?.value).toEqual(tokens);
   });
 
-  test('data that is not as long as declared is an error', async () => {
+  test('data of another length than declared is an error', async () => {
     const short: TensorToWrite = { name: 'x', dims: [8], type: 'F32', data: () => Promise.resolve(bytesOf(31)) };
     await expect(fileOf([short])).rejects.toMatchObject({ reason: 'INTERNAL' });
   });
 
-  test('rows that are not whole blocks are refused', async () => {
+  test('rows that are not a whole number of blocks are refused', async () => {
     const odd: TensorToWrite = { name: 'x', dims: [172, 2], type: 'Q4_K', data: () => Promise.resolve(bytesOf(0)) };
     await expect(fileOf([odd])).rejects.toMatchObject({ reason: 'WRONG_SHAPE' });
   });
@@ -150,15 +150,15 @@ describe('hostile files', () => {
   ];
 
   test.each([
-    ['not GGUF at all', Buffer.from('PK\x03\x04 and then some more bytes')],
+    ['not GGUF', Buffer.from('PK\x03\x04 and then some more bytes')],
     ['empty', Buffer.alloc(0)],
     ['cut inside the counts', Buffer.from('GGUF\x03\x00\x00\x00\x01')],
     ['a huge tensor count', header([huge, 0n])],
     ['a huge metadata count', header([0n, huge])],
     ['a count larger than the file', header([0n, 60000n])],
     ['a key of 2^63 bytes', header([0n, 1n], [huge])],
-    ['a text of 2^63 bytes', header([0n, 1n], ['key', 8, huge])],
-    ['a text longer than the file', header([0n, 1n], ['key', 8, 2000n])],
+    ['a string of 2^63 bytes', header([0n, 1n], ['key', 8, huge])],
+    ['a string longer than the file', header([0n, 1n], ['key', 8, 2000n])],
     ['an array of 2^60 elements', header([0n, 1n], ['key', 9, 4, 2n ** 60n])],
     ['an array of arrays', header([0n, 1n], ['key', 9, 9, 1n])],
     ['an unknown value type', header([0n, 1n], ['key', 77])],
@@ -184,7 +184,7 @@ describe('hostile files', () => {
     await expect(readGguf(readerOf(file))).rejects.toMatchObject({ reason: 'UNSUPPORTED_FORMAT' });
   });
 
-  test('a sound file cut anywhere is refused or asks for more, and never crashes', async () => {
+  test('a valid file that is cut anywhere in the header or the data is refused', async () => {
     const file = await fileOf(sample());
     for (let length = 0; length < file.length - 32; length += 13) {
       await expect(readGguf(readerOf(file.subarray(0, length)))).rejects.toMatchObject({ reason: 'INVALID_FILE' });

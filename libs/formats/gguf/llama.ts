@@ -9,8 +9,8 @@ export const fileTypes = { F32: 0, F16: 1, Q8_0: 7, Q4_K_M: 15, BF16: 32 } as co
 export type FileType = keyof typeof fileTypes;
 
 /**
- * The `general.*` and `llama.*` keys of a model: Llama 2 and 3, Mistral and SmolLM2 are all `llama` to llama.cpp.
- * `name` is shown to users; anything goes.
+ * The `general.*` and `llama.*` keys of a model; to llama.cpp, Llama 2 and 3, Mistral and SmolLM2 are all `llama`.
+ * `name` is any text to show to users.
  */
 export function llamaMetadata(config: ModelConfig, file: { name: string; type: FileType }): Map<string, GgufValue> {
   return new Map<string, GgufValue>([
@@ -40,13 +40,13 @@ export interface LlamaTensor {
   name: string;
   /** Hugging Face's name. */
   source: string;
-  /** Hugging Face's order: `[out, in]` for a linear layer, `[size]` for a norm. GGUF has them reversed. */
+  /** In Hugging Face's order: `[out, in]` for a linear layer, `[size]` for a norm. GGUF has the reverse order. */
   shape: number[];
-  /** Set where rows must be reordered by `interleaveHeads`: how many heads they make up. */
+  /** The number of heads, if `interleaveHeads` must reorder the rows. */
   interleavedHeads: number | undefined;
 }
 
-/** llama.cpp's names: of the tensors of a layer, and of the others. */
+/** llama.cpp's names of a layer's tensors. */
 const layerNames: Record<string, string> = {
   input_layernorm: 'attn_norm',
   'self_attn.q_proj': 'attn_q',
@@ -61,11 +61,11 @@ const layerNames: Record<string, string> = {
 const otherNames: Record<string, string> = {
   'model.embed_tokens.weight': 'token_embd.weight',
   'model.norm.weight': 'output_norm.weight',
-  // Absent where embeddings are tied: llama.cpp then takes the embedding.
+  // Missing if the embeddings are tied: llama.cpp then uses the embedding.
   'lm_head.weight': 'output.weight',
 };
 
-/** The tensors of a model in the order in which the file has them; llama.cpp's rotary factors come apart. */
+/** The tensors of a model in the order of the file, except the rotary factors (`ropeFactors`). */
 export function llamaTensors(config: ModelConfig): LlamaTensor[] {
   return [...expectedTensors(config)].map(([source, shape]) => {
     const [, layer, part = ''] = /^model\.layers\.(\d+)\.(.+)\.weight$/.exec(source) ?? [];
@@ -76,9 +76,9 @@ export function llamaTensors(config: ModelConfig): LlamaTensor[] {
 }
 
 /**
- * Reorders the rows of a q or k projection, `[heads * headDim, in]`, from Hugging Face's rotary layout (first half of a
- * head turned against its second half) to llama.cpp's (neighbours): `permute` of convert_hf_to_gguf.py.
- * `bytes` is the whole tensor, row by row, of any element type.
+ * Reorders the rows of a q or k projection, `[heads * headDim, in]`, from Hugging Face's rotary layout, which rotates the two
+ * halves of a head against each other, to llama.cpp's, which rotates neighbours: `permute` of convert_hf_to_gguf.py.
+ * `bytes` is the whole tensor, row by row, with any element type.
  */
 export function interleaveHeads(bytes: Uint8Array, rows: number, heads: number): Uint8Array {
   const rowBytes = bytes.length / rows;
@@ -93,12 +93,12 @@ export function interleaveHeads(bytes: Uint8Array, rows: number, heads: number):
   return reordered;
 }
 
-/** Name of the tensor that holds `ropeFactors`. */
+/** The name of the tensor with the `ropeFactors`. */
 export const ropeFactorsName = 'rope_freqs.weight';
 
 /**
- * The divisors of the rotary frequencies under Llama 3.1's scaling, `[headDim / 2]`; undefined for every other model.
- * The arithmetic is the stock converter's: frequencies in float32, the rest in float64.
+ * The divisors of the rotary frequencies for Llama 3.1's scaling, `[headDim / 2]`; undefined for other models.
+ * The arithmetic is that of the stock converter: frequencies in float32, the rest in float64.
  */
 export function ropeFactors(config: ModelConfig): Float32Array | undefined {
   if (config.ropeScaling === undefined) return undefined;

@@ -2,11 +2,11 @@ import { PairwiseError } from '@pairwise/errors';
 import type { ChatFormat } from './chatFormat.ts';
 
 export interface ModelfileParts {
-  /** File name of the model, in the Modelfile's own folder. */
+  /** The file name of the model, in the same folder as the Modelfile. */
   gguf: string;
-  /** How turns are written; 'plain text' for a model without a chat template; undefined for one that is not known. */
+  /** 'plain text' for a model without a chat template; undefined if its template has no such format. */
   chat: ChatFormat | 'plain text' | undefined;
-  /** Text of the bos token where llama.cpp itself puts it before every prompt, so that the template must not. */
+  /** The text of the bos token if llama.cpp puts it before every prompt, so that the template must not. */
   bosAddedByModel?: string | undefined;
   /** Texts of the tokens that end a turn. */
   stops: readonly string[];
@@ -14,13 +14,13 @@ export interface ModelfileParts {
 
 /**
  * An Ollama Modelfile: FROM, TEMPLATE (Go's template language) and a `PARAMETER stop` per end-of-turn token.
- * Without a known chat format TEMPLATE is left out, and Ollama looks at the chat template inside the GGUF file.
- * Throws `UNSUPPORTED_FORMAT` for texts that a Modelfile cannot hold.
+ * Without a known chat format TEMPLATE is left out, and Ollama uses the chat template in the GGUF file.
+ * Throws `UNSUPPORTED_FORMAT` for a text that a Modelfile cannot contain.
  */
 export function modelfile({ gguf, chat, bosAddedByModel = '', stops }: ModelfileParts): string {
   const lines = [`FROM ./${gguf}`];
   if (chat === undefined)
-    lines.push("# No TEMPLATE: the model's chat template cannot be written in Go's template language.");
+    lines.push("# No TEMPLATE: the model's chat template cannot be expressed in Go's template language.");
   else
     lines.push(`TEMPLATE ${quoted(chat === 'plain text' ? '{{ .Prompt }}' : ollamaTemplate(chat, bosAddedByModel))}`);
   lines.push(...stops.map((stop) => `PARAMETER stop ${quoted(stop)}`));
@@ -28,8 +28,8 @@ export function modelfile({ gguf, chat, bosAddedByModel = '', stops }: Modelfile
 }
 
 /**
- * A chat format as an Ollama template. Nothing is trimmed: every character outside of an action is the model's. An
- * assistant message at the end is left open, for the model to continue.
+ * A chat format as an Ollama template. Nothing is trimmed, so every character outside an action is part of the prompt. An
+ * assistant message at the end is left open for the model to continue.
  */
 export function ollamaTemplate(format: ChatFormat, bosAddedByModel: string): string {
   const { user, assistant } = format;
@@ -60,16 +60,16 @@ function withoutBos(text: string, bos: string): string {
   return text.startsWith(bos) ? text.slice(bos.length) : text;
 }
 
-/** Text as it is, save for what Go would take for an action. */
+/** Escapes what Go would read as an action. */
 function literal(text: string): string {
   return text.replaceAll('{{', '{{ "{{" }}');
 }
 
-/** A Modelfile has no escapes: one line in quotes, or anything in three of them. */
+/** A Modelfile has no escapes: quotes hold one line, triple quotes hold any text without triple quotes. */
 function quoted(text: string): string {
   if (!/["\n\r]/.test(text)) return `"${text}"`;
   if (text.includes('"""') || text.endsWith('"')) {
-    throw new PairwiseError('UNSUPPORTED_FORMAT', `a Modelfile cannot hold the text ${JSON.stringify(text)}`);
+    throw new PairwiseError('UNSUPPORTED_FORMAT', `a Modelfile cannot contain the text ${JSON.stringify(text)}`);
   }
   return `"""${text}"""`;
 }

@@ -20,7 +20,7 @@ export interface GgufHeader {
   metadata: Map<string, GgufValue>;
   tensors: TensorInfo[];
   alignment: number;
-  /** Where tensor data begins. */
+  /** The offset of the tensor data, in bytes. */
   dataOffset: bigint;
 }
 
@@ -53,7 +53,7 @@ export async function readGguf(file: RangeReader): Promise<GgufHeader> {
   }
 }
 
-/** The header in the first bytes of a file of `sizeBytes` bytes, or 'truncated' if it continues past `prefix`. */
+/** The header of a file of `sizeBytes` bytes from its first bytes, or 'truncated' if it continues past `prefix`. */
 export function parseGguf(prefix: Uint8Array, sizeBytes: bigint): GgufHeader | 'truncated' {
   try {
     return parse(cursorOver(prefix, sizeBytes), sizeBytes);

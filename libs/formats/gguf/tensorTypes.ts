@@ -1,13 +1,13 @@
 import { PairwiseError } from '@pairwise/errors';
 
-/** How ggml stores a tensor type: `blockWeights` weights of a row in `blockBytes` bytes (ggml.h, gguf-py constants). */
+/** How ggml stores a tensor type: blocks of `blockWeights` weights of a row in `blockBytes` bytes (gguf-py, constants.py). */
 export interface TensorTypeLayout {
   id: number;
   blockWeights: number;
   blockBytes: number;
 }
 
-/** Every tensor type that a GGUF file of today may hold, by ggml's name. */
+/** The tensor types of GGUF by ggml's names. */
 export const tensorTypes = {
   F32: { id: 0, blockWeights: 1, blockBytes: 4 },
   F16: { id: 1, blockWeights: 1, blockBytes: 2 },
@@ -49,20 +49,23 @@ const namesById = new Map<number, TensorType>(
   (Object.keys(tensorTypes) as TensorType[]).map((name) => [tensorTypes[name].id, name]),
 );
 
-/** The tensor type of a ggml id; undefined for ids that this table does not know. */
+/** The tensor type with this ggml id; undefined if the table does not contain it. */
 export function tensorTypeOf(id: number): TensorType | undefined {
   return namesById.get(id);
 }
 
 /**
- * Bytes of a tensor whose fastest dimension comes first (ggml's order).
- * Throws `WRONG_SHAPE` where a row is not a whole number of blocks.
+ * The size of a tensor in bytes; `dims` is in ggml's order, fastest dimension first.
+ * Throws `WRONG_SHAPE` if a row is not a whole number of blocks.
  */
 export function tensorBytes(name: string, type: TensorType, dims: readonly bigint[]): bigint {
   const { blockWeights, blockBytes } = tensorTypes[type];
   const row = dims[0] ?? 1n;
   if (row % BigInt(blockWeights) !== 0n) {
-    throw new PairwiseError('WRONG_SHAPE', `${name}: rows of ${row} weights are not whole ${type} blocks`);
+    throw new PairwiseError(
+      'WRONG_SHAPE',
+      `the rows of ${name} have ${row} weights; ${type} needs a multiple of ${blockWeights}`,
+    );
   }
   const weights = dims.reduce((product, dim) => product * dim, 1n);
   return (weights / BigInt(blockWeights)) * BigInt(blockBytes);

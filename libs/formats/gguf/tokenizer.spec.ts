@@ -6,7 +6,7 @@ const added = (id: number, content: string, special = true, more: object = {}) =
 
 const specials = [added(0, '<unk>'), added(1, '<s>'), added(2, '</s>')];
 
-/** A sentencepiece-like tokenizer of a handful of tokens. */
+/** A sentencepiece-like tokenizer with a few tokens. */
 function spaced(
   changes: { model?: object; normalizer?: unknown; pre_tokenizer?: unknown; added_tokens?: unknown } = {},
 ) {
@@ -47,7 +47,7 @@ function converted(tokenizer: unknown, more: Partial<GgufTokenizerSource> = {}) 
 }
 
 describe('byte-fallback vocabularies', () => {
-  test('scores are minus the rank of the first merge, types say what a token is', () => {
+  test('scores are minus the rank of the first merge, and each token has its type', () => {
     const { value, caveats, bosAdded } = converted(spaced());
     expect(value('ggml.model')).toBe('llama');
     expect(value('ggml.tokens')).toEqual(['<unk>', '<s>', '</s>', '<0x0A>', 'a', 'b', '▁', '▁a', '▁ab', 'ab']);
@@ -59,7 +59,7 @@ describe('byte-fallback vocabularies', () => {
     expect({ caveats, bosAdded }).toEqual({ caveats: [], bosAdded: '<s>' });
   });
 
-  test('rows without a token are padded, plain added tokens are looked for in raw text', () => {
+  test('rows without a token are padded, and plain added tokens match the raw text', () => {
     const tokenizer = spaced({ added_tokens: [...specials, added(10, '▁my word', false)] });
     const { value } = converted(tokenizer, { vocabSize: 13 });
     expect((value('ggml.tokens') as string[]).slice(10)).toEqual([' my word', '[PAD11]', '[PAD12]']);
@@ -68,15 +68,15 @@ describe('byte-fallback vocabularies', () => {
 
   test('merges that only llama.cpp would make are reported', () => {
     const { caveats } = converted(spaced({ model: { merges: ['▁ a', 'a b', '▁a b'] } }));
-    expect(caveats).toEqual(['llama.cpp may reach 1 tokens by merges that the tokenizer does not have']);
+    expect(caveats).toEqual(['llama.cpp may form 1 token by merges that the tokenizer does not have']);
   });
 
-  test('a token of a million characters is looked at once, not at each of its cuts', () => {
+  test('a token of a million characters takes linear time', () => {
     const [left, right] = ['a'.repeat(500_000), '🙂'.repeat(500_000)];
     const vocab = { '<unk>': 0, '<s>': 1, '</s>': 2, [left]: 3, [right]: 4, [left + right]: 5 };
     const caveats = (merges: unknown[]) => converted(spaced({ model: { vocab, merges } })).caveats;
     expect(caveats([[left, right]])).toEqual([]);
-    expect(caveats([])).toEqual(['llama.cpp may reach 1 tokens by merges that the tokenizer does not have']);
+    expect(caveats([])).toEqual(['llama.cpp may form 1 token by merges that the tokenizer does not have']);
   });
 
   test.each([
@@ -101,7 +101,7 @@ describe('byte-fallback vocabularies', () => {
 });
 
 describe('special tokens', () => {
-  test('come from config.json where tokenizer_config.json has none', () => {
+  test('come from config.json if tokenizer_config.json does not name them', () => {
     const { value } = converted(spaced(), {
       tokenizerConfig: undefined,
       bosTokenId: 1,
@@ -111,7 +111,7 @@ describe('special tokens', () => {
     expect([value('ggml.bos_token_id'), value('ggml.eos_token_id'), value('ggml.eot_token_id')]).toEqual([1, 2, 3]);
   });
 
-  test('bos is not added where tokenizer_config.json or the chat template says so', () => {
+  test('bos is not added if tokenizer_config.json or the chat template forbids it', () => {
     const config = { ...tokenizerConfig, add_bos_token: false };
     expect(converted(spaced(), { tokenizerConfig: config }).value('ggml.add_bos_token')).toBe(false);
     const { value, bosAdded } = converted(spaced(), { chatBeginsWithBos: false });
@@ -126,20 +126,20 @@ describe('special tokens', () => {
   test('stripping of spaces around a token is reported', () => {
     const tokens = [...specials, added(10, '<mask>', true, { lstrip: true })];
     expect(converted(spaced({ added_tokens: tokens }), { vocabSize: 11 }).caveats).toEqual([
-      'llama.cpp keeps the spaces around "<mask>", which the tokenizer takes away',
+      'llama.cpp keeps the spaces around "<mask>", but the tokenizer removes them',
     ]);
   });
 });
 
-describe('the embedding’s rows', () => {
-  test('added tokens past them are left out and reported', () => {
+describe('the rows of the embedding', () => {
+  test('added tokens without one are left out and reported', () => {
     const tokens = [...specials, added(10, '<pad>')];
     const { value, caveats } = converted(spaced({ added_tokens: tokens }));
     expect((value('ggml.tokens') as string[]).length).toBe(10);
     expect(caveats[0]).toContain('"<pad>"');
   });
 
-  test('other tokens past them are an error', () => {
+  test('other tokens without one are an error', () => {
     expect(() => converted(spaced(), { vocabSize: 9 })).toThrow('id 9');
   });
 });
@@ -160,12 +160,12 @@ describe('byte-level vocabularies', () => {
     });
   const bytes = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
 
-  test('merges are written as text, normalisation that llama.cpp leaves out is reported', () => {
+  test('merges are written as text, and normalisation that llama.cpp does not apply is reported', () => {
     const { value, caveats } = converted(byteLevel(bytes, { type: 'NFC' }));
     expect([value('ggml.model'), value('ggml.pre')]).toEqual(['gpt2', 'gpt-2']);
     expect(value('ggml.merges')).toEqual(['a b', 'aĠb c']);
     expect(value('ggml.scores')).toBeUndefined();
-    expect(caveats).toEqual(["llama.cpp leaves out the tokenizer's NFC normalisation of Unicode"]);
+    expect(caveats).toEqual(["llama.cpp does not apply the tokenizer's NFC normalisation of Unicode"]);
   });
 
   test.each([
@@ -181,7 +181,7 @@ describe('byte-level vocabularies', () => {
       },
       /Split, ByteLevel/,
     ],
-    ['no cutting at all', null, /none/],
+    ['no splitting', null, /none/],
     [
       'grouped digits',
       { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: false }, bytes] },
@@ -194,14 +194,14 @@ describe('byte-level vocabularies', () => {
 
 describe('broken files', () => {
   test.each([
-    ['no object', 'text'],
+    ['text instead of an object', 'text'],
     ['no model', {}],
-    ['a token id that is none', spaced({ model: { vocab: { a: -1 } } })],
+    ['an invalid token id', spaced({ model: { vocab: { a: -1 } } })],
     ['a merge of three', spaced({ model: { merges: [['a', 'b', 'c']] } })],
     ['a merge of one', spaced({ model: { merges: ['a'] } })],
-    ['a sequence in a sequence, and so on', spaced({ normalizer: nested(100_000) })],
+    ['deeply nested sequences', spaced({ normalizer: nested(100_000) })],
     ['an added token without text', spaced({ added_tokens: [{ id: 1 }] })],
-    ['two tokens of one text', spaced({ added_tokens: [...specials, added(4, 'b')] })],
+    ['two tokens with the same text', spaced({ added_tokens: [...specials, added(4, 'b')] })],
   ])('%s', (_, tokenizer) => {
     expect(() => converted(tokenizer)).toThrow(expect.objectContaining({ reason: 'INVALID_MODEL' }) as Error);
   });

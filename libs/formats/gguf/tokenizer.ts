@@ -10,29 +10,29 @@ import type { GgufTokenizer } from './vocabulary.ts';
 export interface GgufTokenizerSource {
   /** `tokenizer.json`, parsed. */
   tokenizer: unknown;
-  /** `tokenizer_config.json`, parsed; undefined where the model has none. */
+  /** `tokenizer_config.json`, parsed; undefined if the model has none. */
   tokenizerConfig?: unknown;
-  /** The model's chat template (Jinja), wherever it was found. */
+  /** The model's chat template (Jinja), from whichever file has it. */
   chatTemplate?: string | undefined;
-  /** Rows of the embedding. */
+  /** The number of rows of the embedding. */
   vocabSize: number;
-  /** Ids that `config.json` gives, for models whose tokenizer_config.json names no such token. */
+  /** The ids in `config.json`, used if tokenizer_config.json does not name the token. */
   bosTokenId?: number | undefined;
   eosTokenId?: number | undefined;
   /**
-   * Whether what the chat template writes begins with the bos token. Where it does not, llama.cpp must not add one:
-   * the model has never seen it there. Undefined for models without a chat template.
+   * Whether a rendered chat begins with the bos token. If not, llama.cpp must not add one, since the model has not seen it
+   * there in training. Undefined for models without a chat template.
    */
   chatBeginsWithBos?: boolean | undefined;
-  /** The token that ends a turn, where it is not the eos token. */
+  /** The token that ends a turn, if it is not the eos token. */
   endOfTurnTokenId?: number | undefined;
 }
 
 /**
- * The tokenizer of a model as GGUF metadata, as llama.cpp's `convert_hf_to_gguf.py` writes it, save that scores of
- * byte-fallback vocabularies are the merge ranks, so that llama.cpp merges in the tokenizer's own order.
- * Throws `UNSUPPORTED_FORMAT` for tokenizers that llama.cpp cannot follow, `INVALID_MODEL` for broken files and those
- * without an eos token, where llama.cpp would take some token of its own for it.
+ * The tokenizer of a model as GGUF metadata. It is what llama.cpp's `convert_hf_to_gguf.py` writes, except that the scores of
+ * byte-fallback vocabularies are the merge ranks, so that llama.cpp merges in the same order as the tokenizer.
+ * Throws `UNSUPPORTED_FORMAT` for tokenizers that llama.cpp cannot reproduce, and `INVALID_MODEL` for broken files and for
+ * those without an eos token, since llama.cpp would choose one itself.
  */
 export function ggufTokenizer(files: GgufTokenizerSource): GgufTokenizer {
   const tokenizer = parseBpeTokenizer(files.tokenizer);
@@ -55,12 +55,12 @@ export function ggufTokenizer(files: GgufTokenizerSource): GgufTokenizer {
       ...vocabulary.caveats,
       ...(stripping.length === 0
         ? []
-        : [`llama.cpp keeps the spaces around ${names(stripping)}, which the tokenizer takes away`]),
+        : [`llama.cpp keeps the spaces around ${names(stripping)}, but the tokenizer removes them`]),
     ],
   };
 }
 
-/** Drops added tokens past the embedding's rows, which no model can use; other tokens there are an error. */
+/** Drops added tokens without a row in the embedding, which the model cannot use; for other tokens this is an error. */
 function fitVocabulary(tokenizer: BpeTokenizer, vocabSize: number) {
   const outside = [...tokenizer.tokens].filter(([id]) => id >= vocabSize);
   if (outside.length === 0) return { tokenizer, caveats: [] };
@@ -83,11 +83,12 @@ function names(tokens: readonly { content: string }[]): string {
   return tokens.map(({ content }) => JSON.stringify(content)).join(', ');
 }
 
-/** llama.cpp stops the whole process on two tokens of the same text. */
+/** llama.cpp aborts the whole process if two tokens have the same text. */
 function refuseDuplicates(tokens: readonly string[]): void {
   const seen = new Set<string>();
   for (const token of tokens) {
-    if (seen.has(token)) throw new PairwiseError('INVALID_MODEL', `two tokens have the text ${JSON.stringify(token)}`);
+    if (seen.has(token))
+      throw new PairwiseError('INVALID_MODEL', `tokenizer.json: two tokens have the text ${JSON.stringify(token)}`);
     seen.add(token);
   }
 }
@@ -128,7 +129,7 @@ function specialTokens(
   return { metadata, bosAdded: addBos ? tokenizer.tokens.get(bos) : undefined };
 }
 
-/** Whether the post-processor puts a special token before, and one after, a text. */
+/** Whether the post-processor puts a special token before a text, and whether it puts one after it. */
 function templateEnds(tokenizer: BpeTokenizer): [boolean, boolean] {
   const template = tokenizer.postProcessors.find(({ type }) => type === 'TemplateProcessing');
   const parts = Array.isArray(template?.['single']) ? (template['single'] as unknown[]) : [];

@@ -8,41 +8,41 @@ export interface GgufAddedToken {
   rstrip: boolean;
 }
 
-/** What a GGUF file needs of a `tokenizer.json` whose model is BPE. */
+/** The parts of a `tokenizer.json` with a BPE model that a GGUF file needs. */
 export interface BpeTokenizer {
-  /** Token by id, added tokens included; ids without a token are missing. */
+  /** The tokens by id, including added tokens; ids without a token are missing. */
   tokens: ReadonlyMap<number, string>;
   merges: readonly (readonly [string, string])[];
   addedTokens: ReadonlyMap<number, GgufAddedToken>;
   unkToken: string | undefined;
   byteFallback: boolean;
   ignoreMerges: boolean;
-  /** The steps of the normalizer, sequences flattened. */
+  /** The parts of the normalizer, with sequences flattened; the others likewise. */
   normalizers: readonly Step[];
   preTokenizers: readonly Step[];
   postProcessors: readonly Step[];
 }
 
-/** A part of tokenizer.json's pipeline: an object with a `type`. */
+/** A part of the tokenizer's pipeline: an object with a `type`. */
 export type Step = Readonly<Record<string, unknown>>;
 
 /**
- * Reads `tokenizer.json` (the `tokenizers` library's format, parsed JSON).
- * Throws `INVALID_MODEL` for what is broken and `UNSUPPORTED_FORMAT` for models other than BPE.
+ * Reads the parsed JSON of a `tokenizer.json`, the format of the `tokenizers` library.
+ * Throws `INVALID_MODEL` for a broken file and `UNSUPPORTED_FORMAT` for models other than BPE.
  */
 export function parseBpeTokenizer(json: unknown): BpeTokenizer {
   const root = requireObject(json, 'tokenizer.json');
   const model = requireObject(root['model'], 'tokenizer.json: model');
-  // Files of old have no type; merges tell a BPE model.
+  // Older files do not have a type; a BPE model is one with merges.
   if ((model['type'] ?? 'BPE') !== 'BPE' || model['merges'] === undefined) {
     throw new PairwiseError(
       'UNSUPPORTED_FORMAT',
-      `tokenizer.json: a ${String(model['type'])} model has no GGUF form here`,
+      `tokenizer.json: ${String(model['type'])} models are not supported for GGUF; only BPE is`,
     );
   }
   for (const field of ['continuing_subword_prefix', 'end_of_word_suffix']) {
     if (model[field]) {
-      throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: model.${field} has no GGUF form`);
+      throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: model.${field} is not supported for GGUF`);
     }
   }
   const tokens = new Map<number, string>();
@@ -64,7 +64,7 @@ export function parseBpeTokenizer(json: unknown): BpeTokenizer {
   };
 }
 
-/** Merges are `"a b"` in files of old and `["a", "b"]` since transformers 4.45. */
+/** Merges are `"a b"` in older files and `["a", "b"]` since transformers 4.45. */
 function mergePair(merge: unknown, rank: number): readonly [string, string] {
   const parts: unknown[] = Array.isArray(merge) ? merge : typeof merge === 'string' ? splitMerge(merge) : [];
   const [left, right] = parts;
@@ -82,13 +82,14 @@ function splitMerge(merge: string): string[] {
 function addedToken(value: unknown, index: number): [number, GgufAddedToken] {
   const token = requireObject(value, `tokenizer.json: added_tokens[${index}]`);
   const { content } = token;
-  if (typeof content !== 'string' || content === '') throw broken(`added_tokens[${index}].content is not a text`);
+  if (typeof content !== 'string' || content === '')
+    throw broken(`added_tokens[${index}].content is not a string, or it is empty`);
   const id = natural(token['id'], `tokenizer.json: added_tokens[${index}].id`);
   const flag = (name: string) => token[name] === true;
   return [id, { id, content, special: flag('special'), lstrip: flag('lstrip'), rstrip: flag('rstrip') }];
 }
 
-/** Deepest sequence of sequences; the `tokenizers` library reads no deeper JSON. */
+/** The deepest nesting of sequences; the `tokenizers` library does not read deeper JSON. */
 const maxDepth = 128;
 
 function steps(value: unknown, inner: string, depth = 0): Step[] {

@@ -1,4 +1,4 @@
-/** Types of GGUF metadata values with their ids in the file (GGUF specification, version 3). */
+/** The types of GGUF metadata values with their ids (GGUF specification, version 3). */
 export const valueTypeIds = {
   uint8: 0,
   int8: 1,
@@ -19,11 +19,11 @@ export type ValueType = keyof typeof valueTypeIds;
 export type ElementType = Exclude<ValueType, 'array'>;
 export type Scalar = number | bigint | boolean | string;
 
-/** A metadata value: 64-bit integers are bigint, everything else is what one expects. */
+/** A metadata value. 64-bit integers are bigint, other numbers are number. */
 export type GgufValue =
   { type: ElementType; value: Scalar } | { type: 'array'; of: ElementType; value: readonly Scalar[] };
 
-/** Metadata in the order in which it is written. */
+/** Metadata in the order of the file. */
 export type Metadata = ReadonlyMap<string, GgufValue>;
 
 export const u32 = (value: number): GgufValue => ({ type: 'uint32', value });
@@ -34,7 +34,7 @@ export const textArray = (value: readonly string[]): GgufValue => ({ type: 'arra
 export const i32Array = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'int32', value });
 export const f32Array = (value: readonly number[]): GgufValue => ({ type: 'array', of: 'float32', value });
 
-/** Bytes of a fixed-width element; undefined for strings. */
+/** The size of an element in bytes; undefined for strings. */
 export const valueBytes: Record<ElementType, number | undefined> = {
   uint8: 1,
   int8: 1,

@@ -4,7 +4,7 @@ import type { TensorType } from './tensorTypes.ts';
 import { valueBytes, valueTypeIds } from './values.ts';
 import type { ElementType, GgufValue, Metadata, Scalar } from './values.ts';
 
-/** What every reader assumes where `general.alignment` is not said. */
+/** The alignment of tensor data in bytes: the default of readers without `general.alignment`. */
 export const alignment = 32;
 
 /** A tensor to write. `dims` is in ggml's order, the reverse of Hugging Face's: `[in, out]` for a linear layer. */
@@ -12,13 +12,13 @@ export interface TensorToWrite {
   name: string;
   dims: readonly number[];
   type: TensorType;
-  /** The bytes, little endian, asked for once and only when their turn has come. */
+  /** Returns the bytes, little endian. It is called once, when the tensor is about to be written. */
   data(): Promise<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
 /**
- * A GGUF version 3 file as a stream of bytes; at most one tensor's data is asked for at a time.
- * Throws `WRONG_SHAPE` for rows that do not fit their type and `INTERNAL` where data is not as long as declared.
+ * A GGUF version 3 file as a stream of bytes. It asks for the data of one tensor at a time.
+ * Throws `WRONG_SHAPE` for rows that do not fit their type, and `INTERNAL` if data does not have the declared length.
  */
 export async function* writeGguf(file: {
   metadata: Metadata;
@@ -41,7 +41,7 @@ export async function* writeGguf(file: {
   }
 }
 
-/** Size of the file that `writeGguf` makes, in bytes. */
+/** The size in bytes of the file that `writeGguf` writes. */
 export function ggufSize(file: { metadata: Metadata; tensors: readonly TensorToWrite[] }): number {
   const sizes = file.tensors.map(sizeOf);
   return sizes.reduce((sum, size) => sum + aligned(size), headerBytes(file.metadata, file.tensors, sizes).length);
