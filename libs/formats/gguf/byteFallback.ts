@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { BpeTokenizer, Step } from './tokenizerJson.ts';
+import type { BpeTokenizer, PipelinePart } from './tokenizerJson.ts';
 import { bool, f32Array, i32Array, text, textArray } from './values.ts';
 import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
@@ -56,15 +56,15 @@ function rowOf(tokenizer: BpeTokenizer, ranks: ReadonlyMap<string, number>, id: 
 function spacePrefix(tokenizer: BpeTokenizer, isChat: boolean): { prefix: boolean; caveats: string[] } {
   let prefix = false;
   const caveats: string[] = [];
-  for (const step of tokenizer.normalizers) {
-    if (step['type'] === 'Prepend' && step['prepend'] === meta) prefix = true;
-    else if (['NFC', 'NFKC', 'NFD', 'NFKD'].includes(String(step['type']))) {
-      caveats.push(`llama.cpp does not apply the tokenizer's ${String(step['type'])} normalisation of Unicode`);
-    } else if (!writesSpaces(step)) throw unsupported('normalizer', step);
+  for (const part of tokenizer.normalizers) {
+    if (part['type'] === 'Prepend' && part['prepend'] === meta) prefix = true;
+    else if (['NFC', 'NFKC', 'NFD', 'NFKD'].includes(String(part['type']))) {
+      caveats.push(`llama.cpp does not apply the tokenizer's ${String(part['type'])} normalisation of Unicode`);
+    } else if (!writesSpaces(part)) throw unsupported('normalizer', part);
   }
-  for (const step of tokenizer.preTokenizers) {
-    if (step['type'] !== 'Metaspace') throw unsupported('pre_tokenizer', step);
-    const scheme = step['prepend_scheme'] ?? (step['add_prefix_space'] === false ? 'never' : 'always');
+  for (const part of tokenizer.preTokenizers) {
+    if (part['type'] !== 'Metaspace') throw unsupported('pre_tokenizer', part);
+    const scheme = part['prepend_scheme'] ?? (part['add_prefix_space'] === false ? 'never' : 'always');
     if (scheme === 'first')
       caveats.push(
         `llama.cpp handles the leading space differently ${isChat ? 'in text without' : 'after'} special tokens`,
@@ -74,15 +74,15 @@ function spacePrefix(tokenizer: BpeTokenizer, isChat: boolean): { prefix: boolea
   return { prefix, caveats };
 }
 
-function writesSpaces(step: Step): boolean {
-  const pattern = step['pattern'] as { String?: unknown } | undefined;
-  return step['type'] === 'Replace' && pattern?.String === ' ' && step['content'] === meta;
+function writesSpaces(part: PipelinePart): boolean {
+  const pattern = part['pattern'] as { String?: unknown } | undefined;
+  return part['type'] === 'Replace' && pattern?.String === ' ' && part['content'] === meta;
 }
 
-function unsupported(part: string, step: Step): PairwiseError {
+function unsupported(kind: string, part: PipelinePart): PairwiseError {
   return new PairwiseError(
     'UNSUPPORTED_FORMAT',
-    `tokenizer.json: llama.cpp does not support the ${part} ${String(step['type'])} in a byte-fallback tokenizer`,
+    `tokenizer.json: llama.cpp does not support the ${kind} ${String(part['type'])} in a byte-fallback tokenizer`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import type { BpeTokenizer, Step } from './tokenizerJson.ts';
+import type { BpeTokenizer, PipelinePart } from './tokenizerJson.ts';
 import { i32Array, text, textArray } from './values.ts';
 import { tokenType } from './vocabulary.ts';
 import type { Vocabulary } from './vocabulary.ts';
@@ -79,42 +79,42 @@ function rowOf(tokenizer: BpeTokenizer, id: number): { text: string; type: numbe
 }
 
 function wordSplitOf(tokenizer: BpeTokenizer): WordSplit {
-  const steps = tokenizer.preTokenizers;
-  const bytes = steps.at(-1);
-  if (bytes?.['type'] !== 'ByteLevel') throw unsupported(steps);
+  const parts = tokenizer.preTokenizers;
+  const bytes = parts.at(-1);
+  if (bytes?.['type'] !== 'ByteLevel') throw unsupported(parts);
   if (bytes['add_prefix_space'] !== false) {
     throw new PairwiseError(
       'UNSUPPORTED_FORMAT',
       'tokenizer.json: llama.cpp does not support add_prefix_space of ByteLevel; it must be false',
     );
   }
-  const [first, ...others] = steps.slice(0, -1);
+  const [first, ...others] = parts.slice(0, -1);
   const usesOwnExpression = bytes['use_regex'] !== false;
-  if (others.length > 0) throw unsupported(steps);
+  if (others.length > 0) throw unsupported(parts);
   if (usesOwnExpression) {
     if (first === undefined) return { pre: 'gpt-2', ignoresMerges: false };
     if (first['type'] === 'Digits' && first['individual_digits'] === true)
       return { pre: 'smollm', ignoresMerges: false };
-    throw unsupported(steps);
+    throw unsupported(parts);
   }
   const pattern = first?.['pattern'] as { Regex?: unknown } | undefined;
   const splitsWords = first?.['type'] === 'Split' && first['behavior'] === 'Isolated' && first['invert'] !== true;
   const candidates = splitsWords ? splitsByExpression.get(String(pattern?.Regex)) : undefined;
   const exact = candidates?.find(({ ignoresMerges }) => ignoresMerges === tokenizer.ignoreMerges);
   const split = exact ?? candidates?.[0];
-  if (!split) throw unsupported(steps);
+  if (!split) throw unsupported(parts);
   return split;
 }
 
-function normalizerCaveat(step: Step): string {
-  const kind = String(step['type']);
+function normalizerCaveat(part: PipelinePart): string {
+  const kind = String(part['type']);
   if (['NFC', 'NFKC', 'NFD', 'NFKD'].includes(kind))
     return `llama.cpp does not apply the tokenizer's ${kind} normalisation of Unicode`;
   throw new PairwiseError('UNSUPPORTED_FORMAT', `tokenizer.json: llama.cpp does not support the normalizer ${kind}`);
 }
 
-function unsupported(steps: readonly Step[]): PairwiseError {
-  const seen = steps.map(({ type }) => String(type)).join(', ') || 'none';
+function unsupported(parts: readonly PipelinePart[]): PairwiseError {
+  const seen = parts.map(({ type }) => String(type)).join(', ') || 'none';
   return new PairwiseError(
     'UNSUPPORTED_FORMAT',
     `tokenizer.json: llama.cpp does not support this pre_tokenizer (${seen}); it supports those of GPT-2, SmolLM, Llama 3, Qwen 2 and Mistral NeMo`,

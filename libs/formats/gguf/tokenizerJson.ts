@@ -18,13 +18,13 @@ export interface BpeTokenizer {
   byteFallback: boolean;
   ignoreMerges: boolean;
   /** The parts of the normalizer, with sequences flattened; the others likewise. */
-  normalizers: readonly Step[];
-  preTokenizers: readonly Step[];
-  postProcessors: readonly Step[];
+  normalizers: readonly PipelinePart[];
+  preTokenizers: readonly PipelinePart[];
+  postProcessors: readonly PipelinePart[];
 }
 
 /** A part of the tokenizer's pipeline: an object with a `type`. */
-export type Step = Readonly<Record<string, unknown>>;
+export type PipelinePart = Readonly<Record<string, unknown>>;
 
 /**
  * Reads the parsed JSON of a `tokenizer.json`, the format of the `tokenizers` library.
@@ -58,9 +58,9 @@ export function parseBpeTokenizer(json: unknown): BpeTokenizer {
     unkToken: typeof model['unk_token'] === 'string' ? model['unk_token'] : undefined,
     byteFallback: model['byte_fallback'] === true,
     ignoreMerges: model['ignore_merges'] === true,
-    normalizers: steps(root['normalizer'], 'normalizers'),
-    preTokenizers: steps(root['pre_tokenizer'], 'pretokenizers'),
-    postProcessors: steps(root['post_processor'], 'processors'),
+    normalizers: partsOf(root['normalizer'], 'normalizers'),
+    preTokenizers: partsOf(root['pre_tokenizer'], 'pretokenizers'),
+    postProcessors: partsOf(root['post_processor'], 'processors'),
   };
 }
 
@@ -92,13 +92,13 @@ function addedToken(value: unknown, index: number): [number, GgufAddedToken] {
 /** The deepest nesting of sequences; the `tokenizers` library does not read deeper JSON. */
 const maxDepth = 128;
 
-function steps(value: unknown, inner: string, depth = 0): Step[] {
+function partsOf(value: unknown, inner: string, depth = 0): PipelinePart[] {
   if (value === null || value === undefined) return [];
   if (depth > maxDepth) throw broken(`${inner} are nested more than ${maxDepth} deep`);
-  const step = requireObject(value, `tokenizer.json: ${inner}`);
-  return step['type'] === 'Sequence'
-    ? list(step[inner], inner).flatMap((part) => steps(part, inner, depth + 1))
-    : [step];
+  const part = requireObject(value, `tokenizer.json: ${inner}`);
+  return part['type'] === 'Sequence'
+    ? list(part[inner], inner).flatMap((each) => partsOf(each, inner, depth + 1))
+    : [part];
 }
 
 export function requireObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
