@@ -1,6 +1,7 @@
 import { chooseToken, logSoftmaxAt, seededRandom } from './sampling.ts';
-import type { Batch, Llama, Pointer } from './native.ts';
+import type { Llama, Pointer } from './native.ts';
 import { floatsAt } from './native.ts';
+import type { Batch } from './structures.ts';
 import type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
 
 /** Tokens per call of llama_decode; bounds the logits that llama.cpp holds. */
