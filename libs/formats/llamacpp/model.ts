@@ -4,19 +4,29 @@ import { floatsAt } from './native.ts';
 import type { Batch } from './structures.ts';
 import type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
 
-/** Tokens per call of llama_decode; bounds the logits that llama.cpp holds. */
+/** The tokens per call of llama_decode, which limits the memory for logits. */
 const batchTokens = 256;
 const defaultContextTokens = 2048;
 const float32 = 0;
 const disabled = 0;
 
-export type LoadedModel = ReturnType<typeof loadModel>;
+/** A GGUF file that is open in llama.cpp. The methods are those of `Judge`, and block. */
+export interface LoadedModel {
+  info: JudgeInfo;
+  tokenLogps(sequences: readonly Int32Array[]): Float64Array[];
+  generate(prompts: readonly Int32Array[], options: GenerateOptions): Generation[];
+  tokenize(text: string, options: TokenizeOptions): Int32Array;
+  detokenize(ids: Int32Array, showSpecial: boolean): string;
+}
 
 /**
- * A GGUF file opened in llama.cpp, on the CPU. The key-value cache is float32 and attention is not fused, so that what
- * differs from another engine is the file and not the cache. Throws where llama.cpp refuses the file.
+ * Opens a GGUF file in llama.cpp, on the CPU. The key-value cache is float32 and attention is not fused, so that differences
+ * from another engine come from the file and not from the cache. Throws if llama.cpp refuses the file.
  */
-export function loadModel(llama: Llama, options: { path: string; contextTokens: number | undefined; threads: number }) {
+export function loadModel(
+  llama: Llama,
+  options: { path: string; contextTokens: number | undefined; threads: number },
+): LoadedModel {
   const model = llama.llama_model_load_from_file(options.path, {
     ...llama.llama_model_default_params(),
     n_gpu_layers: 0,
@@ -46,39 +56,47 @@ export function loadModel(llama: Llama, options: { path: string; contextTokens: 
   const decoder = decoderOf(llama, context, info);
   return {
     info,
-    tokenLogps: (sequences: readonly Int32Array[]) => sequences.map((ids) => decoder.tokenLogps(ids)),
-    generate: (prompts: readonly Int32Array[], wanted: GenerateOptions) =>
+    tokenLogps: (sequences) => sequences.map((ids) => decoder.tokenLogps(ids)),
+    generate: (prompts, wanted) =>
       prompts.map((prompt, index) => generate(llama, vocab, decoder, prompt, wanted, index)),
-    tokenize: (text: string, wanted: TokenizeOptions) => tokenize(llama, vocab, text, wanted),
-    detokenize: (ids: Int32Array, showSpecial: boolean) => detokenize(llama, vocab, ids, showSpecial),
+    tokenize: (text, wanted) => tokenize(llama, vocab, text, wanted),
+    detokenize: (ids, showSpecial) => detokenize(llama, vocab, ids, showSpecial),
   };
 }
 
-type Decoder = ReturnType<typeof decoderOf>;
+/** Runs one sequence at a time through the model. Throws for an empty or too long sequence and for unknown tokens. */
+interface Decoder {
+  contextTokens: number;
+  /** Log p(ids[i] | ids[..i]) for i from 1, in nats: one number fewer than tokens. */
+  tokenLogps(ids: Int32Array): Float64Array;
+  /** Starts a new sequence with a prompt. Returns the logits after its last token. */
+  begin(ids: Int32Array): Float32Array;
+  /** Appends a token to the sequence. Returns the logits after it. */
+  next(id: number): Float32Array;
+}
 
-function decoderOf(llama: Llama, context: Pointer, { vocabSize, contextTokens }: JudgeInfo) {
+function decoderOf(llama: Llama, context: Pointer, { vocabSize, contextTokens }: JudgeInfo): Decoder {
   const memory = llama.llama_get_memory(context);
   const check = (ids: Int32Array) => {
     if (ids.length === 0 || ids.length > contextTokens) {
-      throw new Error(`a sequence has ${ids.length} tokens: 1 to ${contextTokens} fit`);
+      throw new Error(`a sequence has ${ids.length} tokens; it must have 1 to ${contextTokens}`);
     }
     const stray = ids.find((id) => id < 0 || id >= vocabSize);
     if (stray !== undefined) throw new Error(`token ${stray} is not in the vocabulary of ${vocabSize}`);
   };
-  /** Feeds tokens after those that are there; logits are kept for the tokens marked. */
+  /** Appends tokens to the sequence. */
   const decode = (batch: Batch) => {
     const code = llama.llama_decode(context, batch);
     if (code !== 0) throw new Error(`llama_decode returned ${code}`);
   };
   const logitsAt = (index: number) => {
     const address = llama.llama_get_logits_ith(context, index);
-    if (address === null) throw new Error('llama.cpp kept no logits');
+    if (address === null) throw new Error('llama.cpp has no logits for the token');
     return floatsAt(address, vocabSize);
   };
   return {
     contextTokens,
-    /** Log p(ids[i] | ids[..i]) for i from 1 on: one number fewer than tokens, in nats. */
-    tokenLogps(ids: Int32Array): Float64Array {
+    tokenLogps(ids) {
       check(ids);
       llama.llama_memory_clear(memory, true);
       const logps = new Float64Array(ids.length - 1);
@@ -91,8 +109,7 @@ function decoderOf(llama: Llama, context: Pointer, { vocabSize, contextTokens }:
       }
       return logps;
     },
-    /** Starts over with a prompt; the logits after it. */
-    begin(ids: Int32Array): Float32Array {
+    begin(ids) {
       check(ids);
       llama.llama_memory_clear(memory, true);
       let last = 0;
@@ -103,8 +120,7 @@ function decoderOf(llama: Llama, context: Pointer, { vocabSize, contextTokens }:
       }
       return logitsAt(last);
     },
-    /** Goes on with one token; the logits after it. */
-    next(id: number): Float32Array {
+    next(id) {
       decode({ n_tokens: 1, token: Int32Array.of(id), logits: Int8Array.of(1) });
       return logitsAt(0);
     },
