@@ -1,5 +1,4 @@
 import { fork } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
@@ -9,78 +8,98 @@ import type { LlamaReply, LlamaRequest, LlamaRequestName, LlamaRequests } from '
 /** llama.cpp in a process of its own. */
 export interface LlamaProcess {
   /**
-   * Asks for one thing; requests are answered in order. `blame` is the reason of a failure, also where llama.cpp dies of
-   * the request; it is INTERNAL where the process was killed by somebody else, as when memory ran out.
+   * Sends a request; requests are answered in order. If llama.cpp reports a failure or crashes, the error has the reason
+   * `blame`. If the process is stopped from outside or cannot be started, it is INTERNAL.
    */
   request<Name extends LlamaRequestName>(
     name: Name,
     args: LlamaRequests[Name]['args'],
     blame: Reason,
   ): Promise<LlamaRequests[Name]['result']>;
-  /** Ends the process at once, whatever it does; what llama.cpp complained of, or nothing. */
+  /** Kills the process, even in the middle of a request. Returns the problem that llama.cpp printed, or ''. */
   end(): Promise<string>;
 }
 
-/** How much of what llama.cpp says is kept for error messages, in characters. */
+interface Waiter {
+  blame: Reason;
+  resolve: (result: unknown) => void;
+  reject: (error: Error) => void;
+}
+
+/** How much of llama.cpp's output is kept for error messages, in characters. */
 const keptOutput = 4096;
 
-/** Starts the process. Throws `UNAVAILABLE` where there are no llama.cpp libraries for this platform. */
+/** The signals by which a process ends that aborts or that the kernel stops for a fault of its own. */
+const crashes = new Set<string | null>(['SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGTRAP']);
+
+/** Starts the process. Throws UNAVAILABLE if the libraries of llama.cpp are not installed for this platform. */
 export async function startLlama(): Promise<LlamaProcess> {
   const child = fork(new URL('./child.ts', import.meta.url), [await librariesFolder()], {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     execArgv: [],
-    // It reads files from outside: it gets no secrets.
+    // It reads files from outside, so it gets no secrets.
     env: { PATH: process.env['PATH'], GGML_NO_BACKTRACE: '1' },
   });
-  let said = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-keptOutput)));
-  const waiting = new Map<number, { resolve: (result: unknown) => void; reject: Reject }>();
+  const waiting = new Map<number, Waiter>();
+  let count = 0;
+  let printed = '';
+  let failure: ((blame: Reason) => Error) | undefined;
+  const fail = (reason: (blame: Reason) => Error) => {
+    failure ??= reason;
+    for (const { blame, reject } of waiting.values()) reject(failure(blame));
+    waiting.clear();
+  };
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (printed = (printed + text).slice(-keptOutput)));
   child.on('message', (message) => {
     const reply = message as LlamaReply;
     const waiter = waiting.get(reply.id);
     waiting.delete(reply.id);
-    if ('error' in reply) waiter?.reject(reply.error);
+    if ('error' in reply) waiter?.reject(new PairwiseError(waiter.blame, reply.error));
     else waiter?.resolve(reply.result);
   });
   const ended = new Promise<void>((resolve) => {
-    // `close` comes after the last of stderr, unlike `exit`.
+    child.on('error', (cause) => {
+      fail(() => new PairwiseError('INTERNAL', `the llama.cpp process failed: ${cause.message}`, { cause }));
+      resolve();
+    });
+    // Unlike `exit`, `close` comes after the last output.
     child.on('close', (code, signal) => {
-      const end = `llama.cpp ended with ${signal ?? `code ${code}`}`;
-      const reason = signal === 'SIGKILL' || signal === 'SIGTERM' ? 'INTERNAL' : undefined;
-      for (const { reject } of waiting.values()) reject(explained(end, complaintIn(said)), reason);
-      waiting.clear();
+      fail((blame) => endError(code, signal, blame, complaintIn(printed)));
       resolve();
     });
   });
-  let count = 0;
   return {
     request: (name, args, blame) =>
       new Promise((resolve, reject) => {
+        if (failure) {
+          reject(failure(blame));
+          return;
+        }
         const id = count++;
-        waiting.set(id, {
-          resolve: (result) => resolve(result as never),
-          reject: (problem, reason = blame) => reject(new PairwiseError(reason, problem)),
-        });
-        send(child, { id, name, args }, waiting.get(id)!.reject);
+        waiting.set(id, { blame, reject, resolve: (result) => resolve(result as never) });
+        // If the channel is closed, `error` or `close` follows and gives the reason.
+        if (child.connected) child.send({ id, name, args } satisfies LlamaRequest, () => undefined);
       }),
     async end() {
       child.kill('SIGKILL');
       await ended;
-      return complaintIn(said);
+      return complaintIn(printed);
     },
   };
 }
 
-/** Fails a request, for another reason than the one that was given for it if need be. */
-type Reject = (problem: string, reason?: Reason) => void;
-
-function send(child: ChildProcess, message: LlamaRequest, fail: Reject): void {
-  if (!child.connected) fail('llama.cpp has ended');
-  else child.send(message, (error) => error && fail(`llama.cpp has ended (${error.message})`));
+/** The error of a request whose process has ended. Only a crash is blamed on what was requested. */
+function endError(code: number | null, signal: string | null, blame: Reason, complaint: string): PairwiseError {
+  if (crashes.has(signal)) return new PairwiseError(blame, explained(`llama.cpp crashed with ${signal}`, complaint));
+  const problem =
+    signal === null
+      ? `llama.cpp ended with code ${code}`
+      : `llama.cpp was stopped by ${signal}; try again, with more memory if the system ran out`;
+  return new PairwiseError('INTERNAL', explained(problem, complaint));
 }
 
-/** The same error with what llama.cpp complained of. */
+/** The same error with the problem that llama.cpp printed. */
 export function withComplaint(error: unknown, complaint: string): unknown {
   if (!(error instanceof PairwiseError) || error.message.includes(complaint)) return error;
   return new PairwiseError(error.reason, explained(error.message, complaint), { cause: error });
@@ -90,13 +109,13 @@ function explained(problem: string, complaint: string): string {
   return complaint === '' ? problem : `${problem}: ${complaint}`;
 }
 
-/** The first line that reports a problem: the lines after it are consequences. */
-function complaintIn(said: string): string {
-  const lines = said.split('\n').map((line) => line.trim());
+/** The first line that reports a problem; later ones are consequences. */
+function complaintIn(printed: string): string {
+  const lines = printed.split('\n').map((line) => line.trim());
   return lines.find((line) => /error|fail|assert|abort/i.test(line)) ?? '';
 }
 
-/** The libraries come from npm, one package per platform, as node-llama-cpp builds them. */
+/** The libraries that node-llama-cpp builds; there is an npm package for each platform. */
 async function librariesFolder(): Promise<string> {
   const platform = process.platform === 'darwin' ? `mac-${process.arch}-metal` : `${process.platform}-${process.arch}`;
   try {
@@ -106,7 +125,7 @@ async function librariesFolder(): Promise<string> {
   } catch (cause) {
     throw new PairwiseError(
       'UNAVAILABLE',
-      `there is no llama.cpp for ${platform}: install @node-llama-cpp/${platform}`,
+      `llama.cpp is not installed for ${platform}; install @node-llama-cpp/${platform}`,
       {
         cause,
       },
