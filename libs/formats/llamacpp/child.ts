@@ -1,6 +1,6 @@
 /**
- * The process in which llama.cpp runs. It is a process of its own because llama.cpp ends its whole process (abort) on
- * files that break its assertions, and because quantising and generating would block the service's event loop.
+ * The process in which llama.cpp runs. It is separate because llama.cpp aborts its whole process on files that break its
+ * assertions, and because quantising and generating would block the service's event loop.
  */
 import { loadLlama } from './native.ts';
 import { loadModel } from './model.ts';
@@ -21,10 +21,10 @@ const answers: { [Name in LlamaRequestName]: (args: LlamaRequests[Name]['args'])
       ...llama.llama_model_quantize_default_params(),
       nthread: threads,
       ftype: fileType,
-      // Rows held in memory at once; the default is 8 GiB.
+      // Bytes of rows in memory at the same time; the default is 8 GiB.
       max_buf_size: 2 ** 28,
     });
-    if (code !== 0) throw new Error('llama.cpp could not quantise the file');
+    if (code !== 0) throw new Error('llama.cpp cannot quantise the file');
     return null;
   },
   open(args) {

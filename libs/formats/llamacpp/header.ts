@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { readGguf } from '@pairwise/gguf';
 import type { GgufHeader } from '@pairwise/gguf';
 
-/** Reads the header of a GGUF file on disk; errors as in `readGguf`. */
+/** Reads the header of a GGUF file on disk. Throws the errors of `readGguf`. */
 export async function headerOf(path: string): Promise<GgufHeader> {
   const file = await open(path, 'r');
   try {

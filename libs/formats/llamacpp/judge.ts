@@ -2,22 +2,23 @@ import { headerOf } from './header.ts';
 import { startLlama, withComplaint } from './process.ts';
 import type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
 
-/** A GGUF file as llama.cpp runs it. Requests may be made at once and are answered in turn. */
+/** A GGUF file that is open in llama.cpp. Concurrent requests are answered one after the other. */
 export interface Judge extends JudgeInfo {
-  /** Per sequence, log p(ids[i] | ids[..i]) for i from 1 on, in nats: one number fewer than tokens. */
+  /** For each sequence, log p(ids[i] | ids[..i]) for i from 1, in nats: one number fewer than tokens. */
   tokenLogps(sequences: readonly Int32Array[]): Promise<Float64Array[]>;
-  /** Continues each prompt. The same options and file give the same tokens. */
+  /** Continues each prompt. The same file, prompts and options give the same tokens. */
   generate(prompts: readonly Int32Array[], options: GenerateOptions): Promise<Generation[]>;
   tokenize(text: string, options: TokenizeOptions): Promise<Int32Array>;
-  /** The text of tokens as llama.cpp streams it, leading space included. Special tokens are shown or left out. */
+  /** The text of tokens as llama.cpp streams it, including a leading space. `showSpecial`: whether to include special tokens. */
   detokenize(ids: Int32Array, showSpecial: boolean): Promise<string>;
   close(): Promise<void>;
 }
 
 /**
- * Opens a GGUF file in llama.cpp, in a process of its own. `contextTokens` defaults to the model's own, at most 2048;
- * `threads` to 1: on a busy machine llama.cpp's threads wait for each other by spinning.
- * Throws `INVALID_FILE` where the file is not sound or llama.cpp refuses it; later requests throw `INTERNAL`.
+ * Opens a GGUF file in llama.cpp, in a process of its own. `contextTokens` defaults to the model's context length, at most
+ * 2048. `threads` defaults to 1, because llama.cpp's threads wait for each other by spinning, which a busy machine cannot afford.
+ * Throws `INVALID_FILE` if the file is invalid or llama.cpp refuses it, and `UNAVAILABLE` without llama.cpp; requests throw
+ * `INTERNAL`.
  */
 export async function openJudge(
   path: string,

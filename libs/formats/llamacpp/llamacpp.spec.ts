@@ -14,7 +14,7 @@ const shared = sharedFolder();
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-llamacpp-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A sequence with the log-probabilities of its tokens from `from` on, as PyTorch computes them. */
+/** A sequence with the log probabilities that PyTorch computes for its tokens, beginning with token `from`. */
 interface Golden {
   ids: Int32Array;
   from: number;
@@ -56,7 +56,7 @@ async function differences(path: string, goldens: readonly Golden[]): Promise<nu
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 describe.skipIf(!shared)('logps of real files equal the golden ones (skipped without ../shared)', () => {
-  // Largest difference at a token, in nats. F16 and BF16 files also round the activations, to 11 and 8 bits.
+  // The largest difference at a token, in nats. With F16 and BF16, llama.cpp also rounds the activations, to 11 and 8 bits.
   const tolerances = { F32: 1e-4, F16: 0.02, BF16: 0.2 } as const;
   const cases = (['F32', 'F16', 'BF16'] as const).flatMap((type) => [
     { type, source: 'models/stories260K-eos1' },
@@ -73,7 +73,7 @@ describe.skipIf(!shared)('logps of real files equal the golden ones (skipped wit
     expect(Math.max(...found)).toBeLessThan(tolerances[type]);
   });
 
-  test('stories260K as Q8_0, its odd rows stored otherwise', async () => {
+  test('stories260K as Q8_0, with rows that do not fit its blocks stored as F16', async () => {
     const [input, output] = [join(folder, 'stories.gguf'), join(folder, 'stories-q8.gguf')];
     await writeTestGguf(await testModel(join(shared!, 'models/stories260K-eos1')), input, 'F32');
     const { tensorTypes, fallbacks } = await quantizeGguf({ input, output, type: 'Q8_0' });
@@ -86,7 +86,7 @@ describe.skipIf(!shared)('logps of real files equal the golden ones (skipped wit
   });
 });
 
-/** A vocabulary of words: enough for llama.cpp to open the file. */
+/** A vocabulary that is just enough for llama.cpp to open the file. */
 function wordVocabulary(size: number): Map<string, GgufValue> {
   const words = Array.from({ length: size }, (_, id) => `w${id}`);
   return new Map([
@@ -103,7 +103,7 @@ const wide = () => randomModel(64, wordVocabulary(64), { hiddenSize: 256, interm
 const ids = Int32Array.from({ length: 300 }, (_, index) => (index * 31 + 5) % 64);
 
 describe('quantising', () => {
-  test('makes Q4_K_M of rows of 256, which loads and stays near', async () => {
+  test('makes Q4_K_M from rows of 256, with logps near those of the original', async () => {
     const [input, output] = [join(folder, 'wide.gguf'), join(folder, 'wide-q4.gguf')];
     await writeTestGguf(wide(), input, 'F16');
     const { tensorTypes, fallbacks } = await quantizeGguf({ input, output, type: 'Q4_K_M' });
@@ -133,7 +133,7 @@ describe('quantising', () => {
     expect(first!.equals(second!)).toBe(true);
   });
 
-  test('refuses a broken file and leaves nothing behind', async () => {
+  test('refuses a broken file and removes the output', async () => {
     const [input, output] = [join(folder, 'broken.gguf'), join(folder, 'broken-q8.gguf')];
     writeFileSync(input, Buffer.from('GGUF\x03\x00\x00\x00 and nothing of use'));
     await expect(quantizeGguf({ input, output, type: 'Q8_0' })).rejects.toMatchObject({ reason: 'INVALID_FILE' });
@@ -164,7 +164,7 @@ describe('judging', () => {
     expect(judge).toMatchObject({ vocabSize: 64, eosId: 2, contextTokens: 512 });
   });
 
-  test('logps are those of distributions, and one sequence does not move another', async () => {
+  test('probabilities sum to 1, and sequences do not affect each other', async () => {
     const prefixes = Array.from({ length: 64 }, (_, id) => Int32Array.of(7, 8, 9, id));
     const last = (await judge.tokenLogps(prefixes)).map((logps) => logps.at(-1)!);
     expect(last.reduce((sum, logp) => sum + Math.exp(logp), 0)).toBeCloseTo(1, 5);
@@ -173,7 +173,7 @@ describe('judging', () => {
     for (let index = 0; index < 39; index++) expect(short![index]).toBeCloseTo(long![index]!, 4);
   });
 
-  test('greedy generation takes the likeliest token each time', async () => {
+  test('greedy generation takes the most likely token each time', async () => {
     const prompt = Int32Array.of(5, 36, 3);
     const [generation] = await judge.generate([prompt], { maxTokens: 12, temperature: 0 });
     const sequence = Int32Array.from([...prompt, ...generation!.ids]);
@@ -187,7 +187,7 @@ describe('judging', () => {
     }
   });
 
-  test('sampling follows its seed and temperature', async () => {
+  test('sampling depends on seed and temperature', async () => {
     const prompts = Array.from({ length: 4 }, () => Int32Array.of(5, 36, 3));
     const options = { maxTokens: 20, temperature: 1 };
     const one = await judge.generate(prompts, { ...options, seed: 7 });
@@ -200,7 +200,7 @@ describe('judging', () => {
     expect(cold.map(({ ids: tokens }) => tokens)).toEqual(greedy.map(({ ids: tokens }) => tokens));
   });
 
-  test('generation ends at a stop token, at its limit, and where the context is full', async () => {
+  test('generation ends at a stop token, at its limit, and when the context is full', async () => {
     const prompt = Int32Array.of(5, 36, 3);
     const free = (await judge.generate([prompt], { maxTokens: 10, temperature: 0 }))[0]!;
     expect(free).toMatchObject({ stopped: false });
@@ -212,24 +212,24 @@ describe('judging', () => {
     expect(full.ids.length).toBeLessThanOrEqual(212);
   });
 
-  test('errors say what is wrong, and the judge stays usable', async () => {
+  test('errors name the problem, and the judge stays usable', async () => {
     await expect(judge.tokenLogps([Int32Array.of(1, 64)])).rejects.toThrow('token 64 is not in the vocabulary of 64');
     await expect(judge.tokenLogps([new Int32Array(513)])).rejects.toThrow('513 tokens');
     await expect(judge.tokenLogps([new Int32Array(0)])).rejects.toMatchObject({ reason: 'INTERNAL' });
     expect((await judge.tokenLogps([ids]))[0]!.length).toBe(299);
   });
 
-  test('a file that makes llama.cpp abort does not take this process along', async () => {
+  test('a file that makes llama.cpp abort does not end this process', async () => {
     const hostile = join(folder, 'hostile.gguf');
     const vocabulary = wordVocabulary(64);
-    // Two tokens of one text break an assertion in llama.cpp, which ends the process.
+    // Two tokens with the same text break an assertion in llama.cpp, which ends the process.
     vocabulary.set('tokenizer.ggml.tokens', textArray(Array.from({ length: 64 }, (_, id) => `w${id % 32}`)));
     await writeTestGguf(randomModel(64, vocabulary), hostile, 'F32');
     await expect(openJudge(hostile)).rejects.toMatchObject({ reason: 'INVALID_FILE' });
     await expect(openJudge(hostile)).rejects.toThrow(/SIGABRT.*GGML_ASSERT/);
   });
 
-  test('files that lack something are refused with the reason', async () => {
+  test('incomplete files are refused with the problem', async () => {
     const lacking = join(folder, 'lacking.gguf');
     const vocabulary = wordVocabulary(64);
     vocabulary.set('tokenizer.ggml.pre', text('nobody-knows'));

@@ -6,23 +6,23 @@ import type { GgufHeader, TensorType } from '@pairwise/gguf';
 import { headerOf } from './header.ts';
 import { startLlama, withComplaint } from './process.ts';
 
-/** The types that llama.cpp makes from F32, F16 and BF16 files. */
+/** The types that llama.cpp can make from F32, F16 and BF16 files. */
 export const quantizedTypes = ['Q8_0', 'Q4_K_M'] as const;
 
 export type QuantizedType = (typeof quantizedTypes)[number];
 
-/** What a quantised file holds. */
+/** The tensors of a quantised file. */
 export interface Quantization {
-  /** How many tensors are stored in each type. */
+  /** The number of tensors of each type. */
   tensorTypes: Partial<Record<TensorType, number>>;
-  /** Matrices whose rows do not fit the type's blocks and which llama.cpp stored in another type. */
+  /** Matrices that llama.cpp stored in another type, because their rows are not a whole number of blocks. */
   fallbacks: { name: string; rowWeights: number; type: TensorType }[];
 }
 
 /**
- * Quantises a GGUF file with llama.cpp's own quantiser, in a process of its own; the output is written under its name,
- * so give it a temporary one. `threads` defaults to 1. An aborted `signal` ends the work and removes the output.
- * Throws `INVALID_FILE` where llama.cpp refuses the input, `DISK_FULL`, `CANCELLED`.
+ * Quantises a GGUF file with llama.cpp's quantiser, in a process of its own. `output` exists while it is incomplete, so give
+ * it a temporary name; on an error it is removed. `threads` defaults to 1. `signal` cancels the work.
+ * Throws `INVALID_FILE` if llama.cpp refuses the input, `DISK_FULL`, `CANCELLED`, `UNAVAILABLE` and `INTERNAL`.
  */
 export async function quantizeGguf(options: {
   input: string;
@@ -41,10 +41,10 @@ export async function quantizeGguf(options: {
     return summaryOf(await headerOf(output), type);
   } catch (cause) {
     const complaint = await llama.end();
-    const isFull = await hasNoRoom(dirname(output));
+    const isFull = await isDiskFull(dirname(output));
     await rm(output, { force: true });
     if (signal?.aborted) throw new PairwiseError('CANCELLED', 'quantising was cancelled', { cause });
-    if (isFull) throw new PairwiseError('DISK_FULL', `no room for ${output}`, { cause });
+    if (isFull) throw new PairwiseError('DISK_FULL', `the disk is full; ${output} could not be written`, { cause });
     throw withComplaint(cause, complaint);
   } finally {
     signal?.removeEventListener('abort', cancel);
@@ -62,8 +62,8 @@ function summaryOf(header: GgufHeader, type: QuantizedType): Quantization {
   return { tensorTypes: counts, fallbacks };
 }
 
-/** Whether a disk is full, as far as a file of megabytes is concerned. llama.cpp only says that writing failed. */
-async function hasNoRoom(folder: string): Promise<boolean> {
+/** Whether a disk has less than 1 MiB left. llama.cpp itself only says that writing failed. */
+async function isDiskFull(folder: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize < 2 ** 20;
 }

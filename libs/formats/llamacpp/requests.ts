@@ -1,4 +1,4 @@
-/** What the child process does for us, by name: arguments and result. Everything is plain data. */
+/** The requests to the child process by name, with arguments and result. All of it is plain data. */
 export interface LlamaRequests {
   quantize: { args: { input: string; output: string; fileType: number; threads: number }; result: null };
   open: { args: { path: string; contextTokens: number | undefined; threads: number }; result: JudgeInfo };
@@ -14,32 +14,32 @@ export interface JudgeInfo {
   vocabSize: number;
   bosId: number;
   eosId: number;
-  /** Tokens that one sequence may have. */
+  /** The most tokens of a sequence. */
   contextTokens: number;
 }
 
 export interface GenerateOptions {
-  /** New tokens per prompt at most; generation also ends where the context is full. */
+  /** The most new tokens per prompt; generation also ends when the context is full. */
   maxTokens: number;
-  /** 0 takes the likeliest token every time. */
+  /** 0 takes the most likely token each time. */
   temperature: number;
-  /** Seed of the first prompt; every next one has one more. Unused at temperature 0. Default: 0. */
+  /** The seed of the first prompt; prompt i uses seed + i. Ignored at temperature 0. @default 0 */
   seed?: number;
-  /** Tokens that end a generation, besides those that the file itself gives as ends (eos, end of turn). */
+  /** Tokens that end a generation, in addition to those of the file (eos, end of turn). */
   stopIds?: readonly number[];
 }
 
 export interface Generation {
-  /** The new tokens, without the one that ended it. */
+  /** The new tokens, without the stop token. */
   ids: Int32Array;
-  /** Whether it ended with a stop token, rather than at a limit. */
+  /** Whether it ended with a stop token rather than at a limit. */
   stopped: boolean;
 }
 
 export interface TokenizeOptions {
-  /** Put bos before and eos after the text where the file says so. */
+  /** Adds bos before and eos after the text if the file asks for it. */
   addSpecial: boolean;
-  /** Take the texts of special tokens for these tokens. */
+  /** Reads the texts of special tokens as these tokens. */
   parseSpecial: boolean;
 }
 

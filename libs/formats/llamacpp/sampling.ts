@@ -1,4 +1,4 @@
-/** Log-probability of one token under softmax(logits), in nats; the sum is float64. */
+/** The log probability of a token under softmax(logits), in nats, summed in float64. */
 export function logSoftmaxAt(logits: Float32Array, token: number): number {
   const most = maximum(logits);
   let sum = 0;
@@ -7,8 +7,8 @@ export function logSoftmaxAt(logits: Float32Array, token: number): number {
 }
 
 /**
- * The next token: the likeliest at temperature 0 (the first of equals), else drawn from softmax(logits / temperature)
- * with one number of `random`, which gives numbers in [0, 1).
+ * Chooses the next token: at temperature 0 the most likely one (the first, if there are several), otherwise one drawn from
+ * softmax(logits / temperature) with one call of `random`, which returns numbers in [0, 1).
  */
 export function chooseToken(logits: Float32Array, temperature: number, random: () => number): number {
   if (temperature === 0) return logits.indexOf(maximum(logits));

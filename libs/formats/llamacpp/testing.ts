@@ -1,4 +1,4 @@
-/** For tests: Llama checkpoints as GGUF files. */
+/** For specs: base models as GGUF files. */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -15,14 +15,14 @@ import { expectedTensors, parseConfig } from '@pairwise/model';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToFloat16, readSafetensors } from '@pairwise/safetensors';
 import type { ModelConfig } from '@pairwise/model';
 
-/** A model in memory: float32 weights by Hugging Face's names. */
+/** A model in memory, with float32 weights by Hugging Face's names. */
 export interface TestModel {
   config: ModelConfig;
   tokenizer: Map<string, GgufValue>;
   weights: (name: string) => Float32Array;
 }
 
-/** Reads a small checkpoint folder whose weights are float32 or bfloat16 in one safetensors file. */
+/** Reads a small base model with float32 or bfloat16 weights in one weight file. */
 export async function testModel(folder: string): Promise<TestModel> {
   const json = async (name: string) => JSON.parse(await readFile(join(folder, name), 'utf8')) as unknown;
   const config = parseConfig(await json('config.json'));
@@ -41,7 +41,7 @@ export async function testModel(folder: string): Promise<TestModel> {
   };
 }
 
-/** Writes a model as a GGUF file whose matrices are F32, F16 or BF16. */
+/** Writes a model as a GGUF file with matrices of the given type. */
 export async function writeTestGguf(model: TestModel, path: string, type: 'F32' | 'F16' | 'BF16'): Promise<void> {
   const factors = ropeFactors(model.config);
   const tensors = llamaTensors(model.config).map(({ name, source, shape, interleavedHeads }): TensorToWrite => {
@@ -72,7 +72,7 @@ function bytesOf(values: Float32Array, type: 'F32' | 'F16' | 'BF16'): Uint8Array
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
-/** A model of random weights, for files whose arithmetic does not matter; the same ones for the same size. */
+/** A model with random weights, for tests in which the values do not matter. The same size gives the same weights. */
 export function randomModel(
   vocabularySize: number,
   tokenizer: Map<string, GgufValue>,
@@ -98,7 +98,7 @@ export function randomModel(
     config,
     tokenizer,
     weights(name) {
-      // Numbers of a linear congruential generator, in [-0.125, 0.125) like small weights; norms are near 1.
+      // A linear congruential generator gives numbers in [-0.125, 0.125); norms are near 1.
       let state = Array.from(name).reduce((hash, letter) => (hash * 31 + letter.charCodeAt(0)) >>> 0, 7);
       return Float32Array.from({ length: shapes.get(name)!.reduce((a, b) => a * b) }, () => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

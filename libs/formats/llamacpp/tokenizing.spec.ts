@@ -42,7 +42,7 @@ const texts = [
   'unpaired \ufffd replacement, private \ue000, astral \u{1f9ff}\u{20000}',
 ];
 
-/** Ids of every text by the tokenizer itself and by llama.cpp, without special tokens. */
+/** The ids of every text in the tokenizer and in llama.cpp, without special tokens. */
 async function bothIds(tokenizer: Tokenizer, path: string) {
   const judge = await openJudge(path);
   try {
@@ -94,7 +94,7 @@ describe('byte-level tokenizers', () => {
     ['smaug-bpe', split(`${contractions}|${mark}\\p{L}+|\\p{N}{1,3}|${rest}`), false],
     ['qwen2', split(`${contractions}|${mark}\\p{L}+|\\p{N}|${rest}`), false],
     ['tekken', split(`${mark}${upper}*${lower}+|${mark}${upper}+${lower}*|\\p{N}|${slashRest}`), true],
-  ])('cut like %s have the same ids in llama.cpp', async (pre, preTokenizer, ignoreMerges) => {
+  ])('that split words like %s have the same ids in llama.cpp', async (pre, preTokenizer, ignoreMerges) => {
     const json = trainedTokenizer(preTokenizer, ignoreMerges);
     const path = join(folder, `${pre}.gguf`);
     const vocabSize = Object.keys(json.model.vocab).length + 4;
@@ -113,7 +113,7 @@ describe('byte-level tokenizers', () => {
   });
 });
 
-/** A byte-level BPE tokenizer with 300 merges, learned from the texts above in the plainest way. */
+/** A byte-level BPE tokenizer with 300 merges, learned from the texts above in the simplest way. */
 function trainedTokenizer(preTokenizer: object, ignoreMerges: boolean) {
   const tokenizerOf = (merges: [string, string][]) => {
     const { model, ...parts } = byteLevelTokenizer(merges, ['<|end|>']);

@@ -1,4 +1,4 @@
 import { defineConfig } from 'vitest/config';
 
-// llama.cpp's processes wait for their turn on a busy machine.
+// On a busy machine llama.cpp's processes are slow.
 export default defineConfig({ test: { testTimeout: 60_000, hookTimeout: 60_000 } });
