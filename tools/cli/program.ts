@@ -9,6 +9,8 @@ import { runsCommand } from './commands/runs.ts';
 import { globalOptions } from './context.ts';
 import { upCommand } from './up/command.ts';
 
+export type { Command } from 'commander';
+
 const version = versionIn(new URL('package.json', import.meta.url));
 
 const help = `

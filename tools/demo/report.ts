@@ -1,7 +1,7 @@
 import type { MetricPoint } from '@pairwise/api';
 import { histogram, lineChart, type Line } from './charts.ts';
 import type { HeldOutQuestion } from './conversations.ts';
-import { trainingPoints, type Findings, type Summary, type targets } from './summary.ts';
+import { trainingPoints, type Findings, type Summary, type Target } from './summary.ts';
 
 const [blue, orange, grey] = ['#2563eb', '#ea580c', '#94a3b8'];
 
@@ -30,7 +30,7 @@ export function reportPage(
   summary: Summary,
   findings: Findings,
   questions: readonly HeldOutQuestion[],
-  checks: ReturnType<typeof targets>,
+  checks: readonly Target[],
 ): string {
   const { runId, traceId, reference } = summary;
   return `<!doctype html>
@@ -94,7 +94,7 @@ function figure(title: string, lines: readonly Pick<Line, 'name' | 'colour'>[], 
   return `<figure><figcaption><b>${title}</b>${legend}</figcaption>${drawing}</figure>`;
 }
 
-function checkTable(checks: ReturnType<typeof targets>): string {
+function checkTable(checks: readonly Target[]): string {
   const rows = checks.map(({ name, met, value }) => {
     return `<tr><td class="${met ? 'met">✔' : 'missed">✖'}</td><td>${name}</td><td>${Number(value.toPrecision(4))}</td></tr>`;
   });

@@ -88,8 +88,15 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** What the demo must show, with what it showed; `sampled` is the mean length of sampled answers, after over before. */
-export function targets(summary: Summary, { base, tuned }: Pick<Findings, 'base' | 'tuned'>) {
+/** Something that the demo must show, and whether it did. */
+export interface Target {
+  name: string;
+  met: boolean;
+  value: number;
+}
+
+/** Compares what the demo showed with what it must show. Lengths of answers are ratios, after to before. */
+export function targets(summary: Summary, { base, tuned }: Pick<Findings, 'base' | 'tuned'>): Target[] {
   const { loss, rewardAccuracy, meanResponseTokens, factsRight, wellFormed, verify } = summary;
   const greedy = meanResponseTokens.after / meanResponseTokens.before;
   const sampled = tuned.figures.sampled.meanResponseTokens / base.figures.sampled.meanResponseTokens;

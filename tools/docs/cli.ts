@@ -1,7 +1,5 @@
-import { globalHint, pairwise } from 'pairwise/program';
+import { type Command, globalHint, pairwise } from 'pairwise/program';
 import { notice } from './markdown.ts';
-
-type Command = ReturnType<typeof pairwise>;
 
 const introduction = `# Command line reference
 

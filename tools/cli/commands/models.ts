@@ -9,7 +9,7 @@ import { exitCodes, failureOf } from '../exit.ts';
 import { resourceName, shortName } from '../names.ts';
 import { fields, formatBytes, formatCount, formatEnum, formatTime, paint, say, sayJson, table } from '../output.ts';
 import { readAll } from '../paging.ts';
-import { byteMeter } from '../progress.ts';
+import { type Meter, byteMeter } from '../progress.ts';
 import { modelUri } from '../spec/sources.ts';
 import { limitOption } from './options.ts';
 
@@ -81,7 +81,7 @@ async function importModel(context: Context, text: string, { id = '' }: { id?: s
 /** Follows an import to its end. Undefined if the user interrupted. */
 async function followImport({ services, interrupted }: Context, started: Model): Promise<Model | undefined> {
   let model = started;
-  let meter: ReturnType<typeof byteMeter> | undefined;
+  let meter: Meter | undefined;
   try {
     while (model.state === ModelState.IMPORTING) {
       if (meter === undefined && model.totalSizeBytes > 0n) {

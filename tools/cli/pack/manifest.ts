@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { copyRuntime } from './runtime.ts';
+import type { CopiedRuntime } from './runtime.ts';
 
 interface Manifest {
   version: string;
@@ -30,11 +30,7 @@ function pinned(names: Iterable<string>, versions: ReadonlyMap<string, string>):
  * The manifest of the package. It depends on what the bundle imports. The packages for one platform each are optional
  * dependencies: libraries build their names at run time, so the bundle does not show them.
  */
-export function packedManifest(
-  root: string,
-  imported: ReadonlySet<string>,
-  { imports, needs }: ReturnType<typeof copyRuntime>,
-) {
+export function packedManifest(root: string, imported: ReadonlySet<string>, { imports, dependency }: CopiedRuntime) {
   const workspace = readManifest(root);
   const own = readManifest(join(root, 'tools/cli'));
   const libraries = globSync('libs/**/package.json', { cwd: root, exclude: ['**/node_modules'] });
@@ -42,7 +38,7 @@ export function packedManifest(
   const platforms = new Map(manifests.flatMap((one) => Object.entries(one.optionalDependencies ?? {})));
   // Released together with the others. The workspace does not support Macs, so its lock file does not have it.
   platforms.set('@node-llama-cpp/mac-arm64-metal', platforms.get('@node-llama-cpp/linux-arm64')!);
-  const versions = new Map([...manifests.flatMap((one) => Object.entries(one.dependencies ?? {})), needs]);
+  const versions = new Map([...manifests.flatMap((one) => Object.entries(one.dependencies ?? {})), dependency]);
   // For machines with an older Node.
   versions.set('node', workspace.dependencies!['node']!);
   return {
@@ -57,7 +53,7 @@ export function packedManifest(
     engines: { node: '>=20' },
     os: ['linux', 'darwin'],
     cpu: ['x64', 'arm64'],
-    dependencies: pinned([...imported, needs[0], 'node'], versions),
+    dependencies: pinned([...imported, dependency[0], 'node'], versions),
     optionalDependencies: pinned(platforms.keys(), platforms),
     // Nx may read the manifest while this one takes the place of the workspace's.
     nx: own.nx,

@@ -15,6 +15,14 @@ const require = createRequire(import.meta.url);
 /** The alias under which the bundle imports the runtime (`imports` in the manifest). */
 export const runtime = { name: 'onnxruntime-node', alias: '#onnxruntime-node' } as const;
 
+/** What the package's manifest takes from the copied runtime. */
+export interface CopiedRuntime {
+  /** The manifest's `imports`: the alias of the copy. */
+  imports: Record<string, string>;
+  /** The runtime's one dependency, with its version. */
+  dependency: readonly [name: string, version: string];
+}
+
 /** Files for the supported platforms. macOS's library is there under two names; the binding loads the short one. */
 const files = [
   'linux/x64',
@@ -25,10 +33,9 @@ const files = [
 
 /**
  * Copies onnxruntime-node into the package at `target`. Its own install script would download CUDA libraries from outside
- * of the registry, and fail the whole installation if it cannot. Returns the import alias of the copy and its one
- * dependency at run time.
+ * of the registry, and fail the whole installation if it cannot.
  */
-export function copyRuntime(target: string) {
+export function copyRuntime(target: string): CopiedRuntime {
   const path = require.resolve(`${runtime.name}/package.json`);
   const { name, version, license, main, dependencies } = require(path) as RuntimeManifest;
   const source = dirname(path);
@@ -40,5 +47,5 @@ export function copyRuntime(target: string) {
   copyFileSync(join(import.meta.dirname, 'onnxruntime.LICENSE'), join(folder, 'LICENSE'));
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name, version, license, main, type: 'commonjs' }));
   const common = 'onnxruntime-common';
-  return { imports: { [runtime.alias]: `./${place}/${main}` }, needs: [common, dependencies[common]!] as const };
+  return { imports: { [runtime.alias]: `./${place}/${main}` }, dependency: [common, dependencies[common]!] };
 }

@@ -13,14 +13,19 @@ export function splitAddress(address: string): { host: string; port: number } {
   return { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
+interface HeldPort {
+  port: number;
+  release(): Promise<void>;
+}
+
 /** Holds a port while others are chosen. */
-async function hold(port: number, host: string) {
+async function hold(port: number, host: string): Promise<HeldPort> {
   const server = createServer();
   server.listen(port, host);
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,
-    release: () => new Promise((resolve) => server.close(resolve)),
+    release: () => new Promise((resolve) => server.close(() => resolve())),
   };
 }
 
@@ -41,7 +46,7 @@ export async function checkFree(address: string): Promise<void> {
 
 /** `count` free loopback ports: those after `after` where they are free, otherwise any. 0: any. */
 export async function freePorts(count: number, after: number): Promise<number[]> {
-  const held: Awaited<ReturnType<typeof hold>>[] = [];
+  const held: HeldPort[] = [];
   try {
     for (let index = 1; index <= count; index += 1) {
       const wanted = after === 0 || after + index > 65_535 ? 0 : after + index;

@@ -7,8 +7,16 @@ import type { View } from './view.ts';
 
 const nameWidth = 10;
 
+interface StageBar {
+  name: string;
+  update(stage: Stage): void;
+  /** Shows the training metrics after the bar. */
+  figures(text: string): void;
+  stop(): void;
+}
+
 /** The current stage, as a bar with rate and time left. */
-function stageBar(stage: Stage) {
+function stageBar(stage: Stage): StageBar {
   const rates = rateMeter();
   const began = stage.startTime ?? new Date();
   let now = stage;
@@ -60,7 +68,7 @@ export function terminalView(): View {
   const finished = new Set<string>();
   /** Last message of each stage, other than that it started or ended. */
   const remarks = new Map<string, string>();
-  let bar: ReturnType<typeof stageBar> | undefined;
+  let bar: StageBar | undefined;
   const clear = () => {
     bar?.stop();
     bar = undefined;

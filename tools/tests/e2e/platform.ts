@@ -20,9 +20,29 @@ import {
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
 import { type ClientOptions, openClient } from '@pairwise/rpc';
+import type { Services } from 'pairwise/connection';
 import { startPlatform, type Platform } from 'pairwise/up/platform';
 
-export type TestPlatform = Awaited<ReturnType<typeof startTestPlatform>>;
+export type ServiceName = 'dataset' | 'reference' | 'training' | 'export' | 'orchestrator';
+
+/** A client for each service. */
+export type Clients = Omit<Services, 'close'>;
+
+/** What tests do with a platform, wherever it runs. */
+export interface PlatformUser {
+  /** Uploads a file of pairs as a new dataset and seals it. Returns the version's name. Default policy: strict. */
+  importDataset(id: string, file: Buffer, policy?: ImportPolicy): Promise<string>;
+  createRun(runId: string, spec: RunSpec): Promise<Run>;
+  /** Watches a run until it ends, across any number of broken streams. `seen` receives every message. */
+  untilEnded(name: string, seen?: (message: WatchRunResponse) => void | Promise<void>): Promise<Run>;
+}
+
+export interface TestPlatform extends Clients, PlatformUser {
+  platform: Platform;
+  /** Every event so far, as JSON. */
+  log: string[];
+  stop(): Promise<void>;
+}
 
 /** A folder that is removed when the returned function is called. */
 export function temporaryFolder(): { folder: string; remove: () => void } {
@@ -30,8 +50,8 @@ export function temporaryFolder(): { folder: string; remove: () => void } {
   return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** Clients of every service; `at` says how each is reached. */
-export function clientsOf(at: (service: ServiceName) => ClientOptions) {
+/** Opens a client for each service; `at` returns how to reach it. */
+export function clientsOf(at: (service: ServiceName) => ClientOptions): Clients {
   return {
     dataset: openClient(DatasetServiceService, at('dataset')),
     model: openClient(ModelServiceService, at('dataset')),
@@ -43,16 +63,11 @@ export function clientsOf(at: (service: ServiceName) => ClientOptions) {
   };
 }
 
-export type ServiceName = 'dataset' | 'reference' | 'training' | 'export' | 'orchestrator';
-export type Clients = ReturnType<typeof clientsOf>;
-
 const parent = 'projects/default';
 
-/** What tests do with a platform, wherever it runs. */
-export function userOf({ dataset, orchestrator }: Pick<Clients, 'dataset' | 'orchestrator'>) {
+export function userOf({ dataset, orchestrator }: Pick<Clients, 'dataset' | 'orchestrator'>): PlatformUser {
   return {
-    /** Uploads a file of pairs as a new dataset and seals it; returns the version's name. */
-    async importDataset(id: string, file: Buffer, policy: ImportPolicy = ImportPolicy.STRICT): Promise<string> {
+    async importDataset(id, file, policy = ImportPolicy.STRICT) {
       await dataset.createDataset({ parent, datasetId: id, requestId: randomUUID(), validateOnly: false });
       const name = `${parent}/datasets/${id}`;
       async function* upload() {
@@ -67,15 +82,11 @@ export function userOf({ dataset, orchestrator }: Pick<Clients, 'dataset' | 'orc
       const { version } = await dataset.sealVersion({ parent: name, requestId: randomUUID() });
       return version!.name;
     },
-    async createRun(runId: string, spec: RunSpec): Promise<Run> {
+    async createRun(runId, spec) {
       const request: CreateRunRequest = { parent, runId, spec, requestId: randomUUID(), validateOnly: false };
       return (await orchestrator.createRun(request)).run!;
     },
-    /** Follows a run to its end over any number of broken streams; `seen` gets every message. */
-    async untilEnded(
-      name: string,
-      seen: (message: WatchRunResponse) => void | Promise<void> = () => undefined,
-    ): Promise<Run> {
+    async untilEnded(name, seen = () => undefined) {
       let resumeToken = '';
       for (;;) {
         try {
@@ -94,13 +105,13 @@ export function userOf({ dataset, orchestrator }: Pick<Clients, 'dataset' | 'orc
   };
 }
 
-/** The whole platform in a folder, with clients, and what tests do with them. `start` is another build's. */
+/** Starts the whole platform in a folder, and opens clients to it. `start` may be that of another build. */
 export async function startTestPlatform(
   folder: string,
   environment: Record<string, string> = {},
   modelRoots: readonly string[] = [],
   start: typeof startPlatform = startPlatform,
-) {
+): Promise<TestPlatform> {
   const log: string[] = [];
   const platform: Platform = await start({
     dataFolder: join(folder, 'data'),

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { RunSpec, RunState } from '@pairwise/api';
 import { openDatabase } from '@pairwise/database';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { startPlatform } from 'pairwise/up/platform';
 import { writeNextBuild } from './nextBuild.ts';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
@@ -13,7 +14,7 @@ const version = '99.0.0';
 const added = { orchestrator: 'alter table runs add note text', training: 'alter table trainings add note text' };
 
 const { folder, remove } = temporaryFolder();
-let startNext: Awaited<ReturnType<typeof writeNextBuild>>;
+let startNext: typeof startPlatform;
 let platform: TestPlatform;
 let datasetVersion: string;
 let undisturbed: string;

@@ -11,8 +11,8 @@ export interface KubernetesObject {
   metadata: { name: string; namespace?: string; labels?: Record<string, string> };
 }
 
-/** The kinds that are looked into, by name. */
-interface Kinds {
+/** The kinds that the tests examine. */
+export interface Kinds {
   ConfigMap: IConfigMap;
   Deployment: IDeployment;
   Job: IJob;
@@ -25,12 +25,12 @@ interface Kinds {
   StatefulSet: IStatefulSet;
 }
 
-/** All objects of a kind. What they look like was checked by `schema.ts`. */
-export function ofKind<Kind extends keyof Kinds>(
-  objects: readonly KubernetesObject[],
-  kind: Kind,
-): (Kinds[Kind] & KubernetesObject)[] {
-  return objects.filter((object): object is Kinds[Kind] & KubernetesObject => object.kind === kind);
+/** An object of a kind. */
+export type ObjectOf<Kind extends keyof Kinds> = Kinds[Kind] & KubernetesObject;
+
+/** All objects of a kind. Their types can be trusted, because `schema.ts` checks every object. */
+export function ofKind<Kind extends keyof Kinds>(objects: readonly KubernetesObject[], kind: Kind): ObjectOf<Kind>[] {
+  return objects.filter((object): object is ObjectOf<Kind> => object.kind === kind);
 }
 
 /** Anything that makes pods. */

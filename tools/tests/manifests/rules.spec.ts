@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from 'vitest';
 import { type Exception, exceptions } from './exceptions.ts';
-import { type KubernetesObject, type Workload, ofKind, workloads } from './objects.ts';
+import { type Kinds, type KubernetesObject, type ObjectOf, type Workload, ofKind, workloads } from './objects.ts';
 import { overlays, renderOverlay } from './render.ts';
 import { judge, rules } from './rules.ts';
 
@@ -25,10 +25,7 @@ const container = (change: (container: Workload['containers'][number]) => void) 
   pod('pairwise-training-worker', ({ containers }) => change(containers[0]!));
 const security = (change: object) => container((one) => Object.assign(one.securityContext!, change));
 const first =
-  <Kind extends Parameters<typeof ofKind>[1]>(
-    kind: Kind,
-    change: (object: ReturnType<typeof ofKind<Kind>>[number]) => void,
-  ) =>
+  <Kind extends keyof Kinds>(kind: Kind, change: (object: ObjectOf<Kind>) => void) =>
   (objects: KubernetesObject[]) =>
     change(ofKind(objects, kind)[0]!);
 const without = (kind: string, name: RegExp) => (objects: KubernetesObject[]) => {
@@ -84,10 +81,10 @@ const broken: Record<keyof typeof rules, (objects: KubernetesObject[]) => unknow
   'stateful-set-service': without('Service', /postgres/),
   'rolling-update': first('Deployment', ({ spec }) => (spec!.strategy = { type: 'Recreate' })),
   'several-replicas': pod('pairwise-export', ({ object }) => {
-    (object as ReturnType<typeof ofKind<'Deployment'>>[number]).spec!.replicas = 1;
+    (object as ObjectOf<'Deployment'>).spec!.replicas = 1;
   }),
   'no-replicas-under-autoscaler': pod('pairwise-reference-worker', ({ object }) => {
-    (object as ReturnType<typeof ofKind<'Deployment'>>[number]).spec!.replicas = 2;
+    (object as ObjectOf<'Deployment'>).spec!.replicas = 2;
   }),
   'scale-target': first('ScaledObject', ({ spec }) => (spec.scaleTargetRef.name = 'pairwise-worker')),
   'disruption-budget': without('PodDisruptionBudget', /export/),
