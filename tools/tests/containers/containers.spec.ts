@@ -7,7 +7,8 @@ import { processChecks } from 'pairwise/doctor/processes';
 import { startTestPlatform, temporaryFolder } from '@pairwise/tool-e2e/platform';
 import { sharedFolder, tinyPairs, writeTinyModel } from '@pairwise/testing';
 import { dockerAnswers } from '@pairwise/tool-images/docker';
-import { type ContainerPlatform, secret, startContainers } from './testing.ts';
+import { secret } from './backends.ts';
+import { type ContainerPlatform, startContainers } from './testing.ts';
 
 // The images of `npm run images`, on a network of their own, called from outside over gRPC. What they compute must be
 // what the same sources compute on the bare machine.

