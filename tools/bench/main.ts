@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { measureIdle } from './idle.ts';
 import { benchModel } from './model.ts';
 import { benchPairs } from './pairs.ts';
-import type { Figures } from './phase.ts';
+import type { PhaseFigures } from './phase.ts';
 
 const {
   values: flags,
@@ -32,20 +32,20 @@ function wholeNumber(flag: string, text: string): number {
   process.exit(2);
 }
 
-async function phase(name: 'training' | 'reference'): Promise<Figures> {
+async function phase(name: 'training' | 'reference'): Promise<PhaseFigures> {
   if (!flags.json) process.stderr.write(`${name}: ${pairCount} pairs on ${threads} threads ...\n`);
   const child = fork(new URL('./phase.ts', import.meta.url), [name, String(pairCount), String(threads)]);
-  let figures: Figures | undefined;
-  child.once('message', (message) => (figures = message as Figures));
+  let figures: PhaseFigures | undefined;
+  child.once('message', (message) => (figures = message as PhaseFigures));
   const [code] = (await once(child, 'exit')) as [number | null];
   if (figures === undefined) throw new Error(`the ${name} phase ended with ${code} and no figures`);
   return figures;
 }
 
-function rounded(figures: Figures): Figures {
+function rounded(figures: PhaseFigures): PhaseFigures {
   return Object.fromEntries(
     Object.entries(figures).map(([name, value]) => [name, Number((value as number).toPrecision(4))]),
-  ) as unknown as Figures;
+  ) as unknown as PhaseFigures;
 }
 
 async function model() {

@@ -26,7 +26,7 @@ import { benchModel } from './model.ts';
 import { benchPairs } from './pairs.ts';
 
 /** What a phase took, opening the session not counted. */
-export interface Figures {
+export interface PhaseFigures {
   cpuSecondsPerPair: number;
   wallSecondsPerPair: number;
   pairsPerSecond: number;
@@ -76,7 +76,7 @@ async function reference(folder: string, pairs: TrainingPair[], threads: number)
   };
 }
 
-async function measure(name: string, count: number, threads: number): Promise<Figures> {
+async function measure(name: string, count: number, threads: number): Promise<PhaseFigures> {
   const folder = await benchModel();
   const { pairs } = await benchPairs(count);
   const work = await (name === 'training' ? training : reference)(folder, pairs, threads);

@@ -18,7 +18,7 @@ const byReason: Partial<Record<Reason, number>> = {
 };
 
 /** The exit code for an error. */
-export function codeOf(error: unknown): number {
+export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.succeeded : exitCodes.usage;
   if (error instanceof PairwiseError) return byReason[error.reason] ?? exitCodes.failed;
   return exitCodes.failed;

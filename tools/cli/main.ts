@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { codeOf, printError } from './exit.ts';
+import { exitCodeOf, printError } from './exit.ts';
 import type { GlobalOptions } from './context.ts';
 import { pairwise } from './program.ts';
 
@@ -20,5 +20,5 @@ try {
 } catch (error) {
   const { json = false, address } = program.opts<GlobalOptions>();
   printError(error, { json, address });
-  process.exitCode = codeOf(error);
+  process.exitCode = exitCodeOf(error);
 }

@@ -3,21 +3,21 @@ import { PairwiseError } from '@pairwise/errors';
 import { CommanderError } from 'commander';
 import { expect, test } from 'vitest';
 import { placeOf } from './commands/download.ts';
-import { codeOf } from './exit.ts';
+import { exitCodeOf } from './exit.ts';
 import { resourceName, shortName, versionName } from './names.ts';
-import { formatBytes, formatEnum, formatSeconds, table } from './output.ts';
+import { formatBytes, formatEnum, formatSeconds, formatTable } from './output.ts';
 import { barText, formatClock, rateMeter } from './progress.ts';
 import { modelUri } from './spec/sources.ts';
-import { beside, chart, squeeze } from './watch/chart.ts';
+import { beside, chart, shrinkSeries } from './watch/chart.ts';
 import { formatFigure } from './watch/figures.ts';
 
 test('exit codes', () => {
-  expect(codeOf(new PairwiseError('NOT_FOUND', ''))).toBe(1);
-  expect(codeOf(new PairwiseError('UNAVAILABLE', ''))).toBe(3);
-  expect(codeOf(new PairwiseError('CANCELLED', ''))).toBe(4);
-  expect(codeOf(new CommanderError(1, 'commander.unknownOption', ''))).toBe(2);
-  expect(codeOf(new CommanderError(0, 'commander.helpDisplayed', ''))).toBe(0);
-  expect(codeOf(new TypeError())).toBe(1);
+  expect(exitCodeOf(new PairwiseError('NOT_FOUND', ''))).toBe(1);
+  expect(exitCodeOf(new PairwiseError('UNAVAILABLE', ''))).toBe(3);
+  expect(exitCodeOf(new PairwiseError('CANCELLED', ''))).toBe(4);
+  expect(exitCodeOf(new CommanderError(1, 'commander.unknownOption', ''))).toBe(2);
+  expect(exitCodeOf(new CommanderError(0, 'commander.helpDisplayed', ''))).toBe(0);
+  expect(exitCodeOf(new TypeError())).toBe(1);
 });
 
 test('names that users type', () => {
@@ -64,7 +64,7 @@ test('formatted numbers', () => {
 
 test('a table has no borders, and numbers are right-aligned', () => {
   const text = stripVTControlCharacters(
-    table(
+    formatTable(
       ['NAME', 'PAIRS'],
       [
         ['a', '1,000'],
@@ -85,7 +85,7 @@ test('bars and rates', () => {
 });
 
 test('a chart spans the range from the smallest to the largest value', () => {
-  expect(squeeze([1, 3, 5, 7], 2)).toEqual([2, 6]);
+  expect(shrinkSeries([1, 3, 5, 7], 2)).toEqual([2, 6]);
   expect(chart({ title: 'loss', values: [0.8, 0.4, 0] }, 10, 2)).toEqual(['       loss', '0.8000 ┤█▁ ', '0.0000 ┤██▁']);
   expect(chart({ title: 'flat', values: [1, 1] }, 10, 2)[2]).toBe('1.0000 ┤██');
   expect(beside(['a', 'bb'], ['c', 'd'])).toEqual(['a    c', 'bb   d']);

@@ -27,7 +27,7 @@ const noBorders = Object.fromEntries(
 );
 
 /** A table with a header; columns of numbers are right-aligned. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const numeric = (column: number) => rows.length > 0 && rows.every((row) => /^-?[\d.,]+%?$/.test(row[column] ?? ''));
   const aligned = new Table({
     head: head.map((name) => paint('dim', name)),

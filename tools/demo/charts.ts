@@ -1,5 +1,5 @@
 /** A line of a chart. */
-export interface Line {
+export interface ChartLine {
   name: string;
   colour: string;
   points: readonly (readonly [x: number, y: number])[];
@@ -47,7 +47,7 @@ function frame(
 const shown = (value: number) => String(Number(value.toPrecision(6)));
 
 /** Lines over steps as SVG; colours and type come from the page. */
-export function lineChart(lines: readonly Line[]): string {
+export function lineChart(lines: readonly ChartLine[]): string {
   const all = lines.flatMap(({ points }) => points);
   const [xRange, yRange] = [extent(all.map(([x]) => x)), extent(all.map(([, y]) => y))];
   const x = scale(xRange, [edge.left, width - edge.right]);

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ExportState, ImportPolicy, RunSpec, type Artifact, type MetricPoint, type Run } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf } from '@pairwise/rpc';
-import { downloadFile } from 'pairwise/commands/download';
+import { downloadArtifactFile } from 'pairwise/commands/download';
 import { uploadPairs } from 'pairwise/commands/upload';
 import type { Services } from 'pairwise/connection';
 import { followRun } from 'pairwise/watch/follow';
@@ -16,7 +16,7 @@ import type { Summary } from './summary.ts';
 const parent = 'projects/default';
 
 /** The version of a dataset that holds a file of pairs and nothing else; made the first time, and kept. */
-export async function importPairs(
+export async function importPairsFile(
   services: Services,
   label: string,
   path: string,
@@ -57,7 +57,7 @@ export async function startRun(
 }
 
 /** Shows a run until it has ended; its metric points. Throws what it failed by. */
-export async function watchRun(services: Services, name: string, signal: AbortSignal) {
+export async function showRun(services: Services, name: string, signal: AbortSignal) {
   const view = process.stdout.isTTY ? terminalView() : linesView();
   const points: MetricPoint[] = [];
   let run: Run | undefined;
@@ -107,7 +107,13 @@ export async function downloadArtifact(
 ): Promise<Summary['artifacts']> {
   const kind = [format, type].filter((text) => text !== '').join(' ');
   for (const file of files) {
-    await downloadFile(services, { artifact, file, folder: join(root, folder), signal, onProgress: () => undefined });
+    await downloadArtifactFile(services, {
+      artifact,
+      file,
+      folder: join(root, folder),
+      signal,
+      onProgress: () => undefined,
+    });
   }
   return files.map(({ path, digest }) => ({
     path: join(folder, path),

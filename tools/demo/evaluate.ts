@@ -1,6 +1,6 @@
 import { openJudge } from '@pairwise/llamacpp';
 import { promptText } from './chat.ts';
-import { figuresOf, type Answer, type Figures } from './judgement.ts';
+import { figuresOf, type Answer, type AnswerFigures } from './judgement.ts';
 import type { HeldOutQuestion } from './conversations.ts';
 
 /** How a model of the demo answers questions. */
@@ -9,7 +9,7 @@ export interface Evaluation {
   greedy: Answer[];
   /** Answers drawn at `sampling.temperature`. */
   sampled: Answer[];
-  figures: { greedy: Figures; sampled: Figures };
+  figures: { greedy: AnswerFigures; sampled: AnswerFigures };
 }
 
 export const sampling = { temperature: 0.8, seed: 1 };

@@ -10,7 +10,7 @@ export interface Answer {
 }
 
 /** Figures of answers to questions: shares, and a mean in tokens. */
-export interface Figures {
+export interface AnswerFigures {
   meanResponseTokens: number;
   factsRight: number;
   wellFormed: number;
@@ -20,7 +20,7 @@ export interface Figures {
 export function figuresOf(
   questions: readonly { relation: Relation; value: string }[],
   answers: readonly Answer[],
-): Figures {
+): AnswerFigures {
   const share = (count: number) => count / answers.length;
   return {
     meanResponseTokens: share(answers.reduce((sum, { tokenCount }) => sum + tokenCount, 0)),

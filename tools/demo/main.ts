@@ -2,11 +2,11 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFile
 import { join, resolve } from 'node:path';
 import type { Artifact } from '@pairwise/api';
 import { connect, type Services } from 'pairwise/connection';
-import { paint, say, table } from 'pairwise/output';
+import { paint, say, formatTable } from 'pairwise/output';
 import { startPlatform, type Platform } from 'pairwise/up/platform';
 import { runSummary } from 'pairwise/watch/summary';
 import type { HeldOutQuestion } from './conversations.ts';
-import { downloadArtifact, exportBase, importPairs, startRun, watchRun } from './drive.ts';
+import { downloadArtifact, exportBase, importPairsFile, startRun, showRun } from './drive.ts';
 import { evaluate, type Evaluation } from './evaluate.ts';
 import { watchMemory } from './memory.ts';
 import { picture } from './picture.ts';
@@ -52,12 +52,12 @@ async function demonstrate(platform: Platform, services: Services): Promise<bool
   const peakMemory = watchMemory(platform);
   const began = performance.now();
   say('Importing 1,000 preference pairs and 100 held-out ones');
-  const pairs = (id: string, file: string) => importPairs(services, id, join(examples, 'data', file), signal);
+  const pairs = (id: string, file: string) => importPairsFile(services, id, join(examples, 'data', file), signal);
   const datasetVersion = await pairs('concise', 'train.jsonl');
   const heldOut = await pairs('concise-held-out', 'eval.jsonl');
   const importSeconds = (performance.now() - began) / 1000;
   const { name } = await startRun(services, { model: join(examples, 'model'), datasetVersion, heldOut });
-  const { run, points } = await watchRun(services, name, signal);
+  const { run, points } = await showRun(services, name, signal);
   say(`\n${runSummary(run, points, process.stdout.isTTY ? process.stdout.columns : 100)}\n`);
 
   const base = await exportBase(services, run, signal);
@@ -118,7 +118,7 @@ function conclude(findings: Findings, questions: readonly HeldOutQuestion[]): bo
 function comparison(base: Evaluation, tuned: Evaluation): string {
   const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
   const row = (title: string, of: (evaluation: Evaluation) => string) => [title, of(base), of(tuned)];
-  return table(
+  return formatTable(
     ['ANSWERS', 'BEFORE', 'AFTER'],
     [
       row('tokens, likeliest', ({ figures }) => figures.greedy.meanResponseTokens.toFixed(1)),

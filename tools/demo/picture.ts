@@ -1,5 +1,5 @@
 import type { HeldOutQuestion } from './conversations.ts';
-import { lineChart, type Line } from './charts.ts';
+import { lineChart, type ChartLine } from './charts.ts';
 import { trainingPoints, type Findings, type Summary } from './summary.ts';
 
 const width = 960;
@@ -50,12 +50,12 @@ function cards({ meanResponseTokens, factsRight, loss, rewardAccuracy }: Summary
 }
 
 function charts({ points }: Findings): string {
-  const series = (name: string, title: string, colour: string): Line => ({
+  const series = (name: string, title: string, colour: string): ChartLine => ({
     name: title,
     colour,
     points: trainingPoints(points).map(({ step, values }) => [step, values[name]!]),
   });
-  const shown: [string, Line[]][] = [
+  const shown: [string, ChartLine[]][] = [
     ['Loss', [series('loss', '', blue)]],
     ['Reward margin', [series('rewards/margins', '', blue)]],
     ['Logps', [series('logps/chosen', 'chosen', blue), series('logps/rejected', 'rejected', orange)]],

@@ -1,5 +1,5 @@
 import type { MetricPoint } from '@pairwise/api';
-import { histogram, lineChart, type Line } from './charts.ts';
+import { histogram, lineChart, type ChartLine } from './charts.ts';
 import type { HeldOutQuestion } from './conversations.ts';
 import { trainingPoints, type Findings, type Summary, type Target } from './summary.ts';
 
@@ -62,13 +62,13 @@ function cards(summary: Summary): string[] {
 }
 
 function charts({ points, base, tuned }: Findings): string[] {
-  const series = (name: string, title: string, colour: string): Line => ({
+  const series = (name: string, title: string, colour: string): ChartLine => ({
     name: title,
     colour,
     points: trainingPoints(points).map(({ step, values }: MetricPoint) => [step, values[name]!]),
   });
   const lengths = ({ greedy }: Findings['base']) => greedy.map(({ tokenCount }) => tokenCount);
-  const drawn = (title: string, lines: Line[]) => figure(title, lines, lineChart(lines));
+  const drawn = (title: string, lines: ChartLine[]) => figure(title, lines, lineChart(lines));
   return [
     drawn('Loss', [series('loss', 'training', blue)]),
     drawn('Reward margin', [series('rewards/margins', 'chosen minus rejected', blue)]),
@@ -89,7 +89,7 @@ function charts({ points, base, tuned }: Findings): string[] {
   ];
 }
 
-function figure(title: string, lines: readonly Pick<Line, 'name' | 'colour'>[], drawing: string): string {
+function figure(title: string, lines: readonly Pick<ChartLine, 'name' | 'colour'>[], drawing: string): string {
   const legend = lines.map(({ name, colour }) => `<i style="background:${colour}"></i>${name}`).join('');
   return `<figure><figcaption><b>${title}</b>${legend}</figcaption>${drawing}</figure>`;
 }

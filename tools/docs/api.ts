@@ -13,7 +13,7 @@ import {
 } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { commentOf } from './comments.ts';
-import { anchor, notice, table } from './markdown.ts';
+import { anchor, notice, markdownTable } from './markdown.ts';
 
 /** The files of the API in the order in which a caller meets them. */
 const order = ['orchestrator', 'dataset', 'model', 'training', 'reference', 'export', 'diagnostics', 'errors'];
@@ -47,7 +47,7 @@ function contents(files: readonly DescFile[]): string {
   const rows = files.flatMap(({ services }) =>
     services.map((service) => [link(service.name), service.methods.map(({ name }) => link(name)).join(', ')]),
   );
-  return table(['Service', 'Methods'], rows);
+  return markdownTable(['Service', 'Methods'], rows);
 }
 
 function fileSections(file: DescFile): string[] {
@@ -92,7 +92,7 @@ function messageSections(message: DescMessage): string[] {
 function fieldTable(title: string, message: DescMessage): string[] {
   if (message.fields.length === 0) return title === 'Field' ? ['It has no fields.'] : [];
   const rows = message.fields.map((field) => [`\`${field.name}\``, typeText(field), fieldText(field)]);
-  return [table([title, 'Type', ''], rows)];
+  return [markdownTable([title, 'Type', ''], rows)];
 }
 
 function fieldText(field: DescField): string {
@@ -124,5 +124,5 @@ function enumSections(enumeration: DescEnum): string[] {
   const rows = enumeration.values
     .filter(({ number }) => number !== 0)
     .map((value) => [`\`${value.name}\``, commentOf(value)]);
-  return [`### ${enumeration.name}`, commentOf(enumeration), table(['Value', ''], rows)];
+  return [`### ${enumeration.name}`, commentOf(enumeration), markdownTable(['Value', ''], rows)];
 }

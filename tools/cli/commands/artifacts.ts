@@ -4,11 +4,11 @@ import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { usage } from '../exit.ts';
 import { resourceName, shortName } from '../names.ts';
-import { paint, say, sayJson, table } from '../output.ts';
+import { paint, say, sayJson, formatTable } from '../output.ts';
 import { readAll } from '../paging.ts';
 import { byteMeter } from '../progress.ts';
 import { artifactTable } from '../watch/summary.ts';
-import { downloadFile } from './download.ts';
+import { downloadArtifactFile } from './download.ts';
 
 /** `pairwise artifacts ...`. */
 export function artifactsCommand(): Command {
@@ -79,7 +79,7 @@ async function download(context: Context, text: string, { output, artifact: only
       const meter = byteMeter(file.path, Number(file.sizeBytes));
       try {
         const place = { artifact: artifact.name, file, folder: join(folder, idOf(artifact)) };
-        const path = await downloadFile(services, { ...place, signal, onProgress: meter.update });
+        const path = await downloadArtifactFile(services, { ...place, signal, onProgress: meter.update });
         rows.push([path, file.digest.slice('sha256:'.length)]);
         if (json) sayJson({ artifact: artifact.name, path, sizeBytes: String(file.sizeBytes), digest: file.digest });
       } finally {
@@ -88,7 +88,7 @@ async function download(context: Context, text: string, { output, artifact: only
     }
   }
   if (json) return undefined;
-  say(table(['FILE', 'SHA256'], rows));
+  say(formatTable(['FILE', 'SHA256'], rows));
   say(`\n${paint('green', '✔')} ${rows.length} files, all checked`);
   return undefined;
 }

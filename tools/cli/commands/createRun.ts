@@ -7,7 +7,7 @@ import { shortName } from '../names.ts';
 import { paint, say, sayJson } from '../output.ts';
 import { readSpec } from '../spec/read.ts';
 import { traced } from '../traced.ts';
-import { watch } from '../watch/watch.ts';
+import { watchUntilEnd } from '../watch/watch.ts';
 
 export const createHelp = `
 The spec is the proto JSON of pairwise.v1.RunSpec, in snake_case or camelCase. Names follow TRL where TRL has them:
@@ -39,7 +39,7 @@ interface CreateOptions {
 }
 
 /** `pairwise runs create`. */
-export async function createRun(context: Context, options: CreateOptions): Promise<number> {
+export async function createRunFromSpec(context: Context, options: CreateOptions): Promise<number> {
   const { services, json, project } = context;
   const { file, set = [], id = '', validateOnly = false } = options;
   if (file === undefined && set.length === 0) usage('give the spec with --file, or its fields with --set');
@@ -72,5 +72,5 @@ export async function reportStarted(context: Context, run: Run, message: string,
   if (context.json) sayJson(Run.toJSON(run));
   else if (watched) say(`${message}  ${paint('dim', `trace ${run.traceId}`)}`);
   else say(`${message}\n  pairwise runs watch ${shortName(run.name, context.project)}`);
-  return watched ? watch(context, run.name) : exitCodes.succeeded;
+  return watched ? watchUntilEnd(context, run.name) : exitCodes.succeeded;
 }

@@ -3,7 +3,7 @@ import { Dataset, DatasetVersion } from '@pairwise/api';
 import { Command, Option } from 'commander';
 import { type Context, action } from '../context.ts';
 import { resourceName, shortName, versionName } from '../names.ts';
-import { fields, formatCount, formatTime, say, sayJson, table } from '../output.ts';
+import { fields, formatCount, formatTime, say, sayJson, formatTable } from '../output.ts';
 import { readAll } from '../paging.ts';
 import { importFiles, importHelp, printRefused } from './importFiles.ts';
 import { limitOption } from './options.ts';
@@ -51,7 +51,7 @@ async function list({ services, json, project }: Context, { limit }: { limit: nu
       latestVersion === 0 ? 'none' : String(latestVersion),
       formatTime(createTime),
     ]);
-    say(table(['DATASET', 'LATEST VERSION', 'CREATED'], rows));
+    say(formatTable(['DATASET', 'LATEST VERSION', 'CREATED'], rows));
   }
   return undefined;
 }
@@ -88,7 +88,7 @@ async function get(context: Context, text: string): Promise<undefined> {
     formatTime(one.createTime),
     one.digest.slice(0, 19),
   ]);
-  say(`\n${table(['VERSION', 'PAIRS', 'REFUSED', 'SEALED', 'DIGEST'], rows)}`);
+  say(`\n${formatTable(['VERSION', 'PAIRS', 'REFUSED', 'SEALED', 'DIGEST'], rows)}`);
   return undefined;
 }
 

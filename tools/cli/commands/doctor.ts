@@ -5,7 +5,7 @@ import { type Check, clockCheck, fail } from '../doctor/check.ts';
 import { processChecks } from '../doctor/processes.ts';
 import { serviceChecks } from '../doctor/services.ts';
 import { exitCodes } from '../exit.ts';
-import { paint, say, sayJson, table } from '../output.ts';
+import { paint, say, sayJson, formatTable } from '../output.ts';
 
 /** The orchestrator gives each of the other services 10 s. */
 const patienceMs = 15_000;
@@ -75,6 +75,6 @@ function printChecks(checks: readonly Check[], json: boolean): void {
       check,
       remedy === '' ? finding : `${finding}\n→ ${remedy}`,
     ]);
-    say(table(['STATE', 'CHECK', 'FINDING'], rows));
+    say(formatTable(['STATE', 'CHECK', 'FINDING'], rows));
   }
 }

@@ -71,7 +71,7 @@ async function fetchAll(services: Services, download: Download, part: string): P
  * Downloads one file of an artifact into `<path>.part`, resuming an earlier download, and renames it once its sha256
  * matches. Returns its path. Throws DIGEST_MISMATCH, and removes the part, if the sha256 does not match.
  */
-export async function downloadFile(services: Services, download: Download): Promise<string> {
+export async function downloadArtifactFile(services: Services, download: Download): Promise<string> {
   const { file, folder } = download;
   const place = placeOf(folder, file.path);
   if (existsSync(place) && (await fileDigest(place)) === file.digest) {
@@ -90,6 +90,6 @@ export async function downloadFile(services: Services, download: Download): Prom
   }
   rmSync(part);
   // The first part may come from another file that once had this name.
-  if (resumed) return downloadFile(services, download);
+  if (resumed) return downloadArtifactFile(services, download);
   throw new PairwiseError('DIGEST_MISMATCH', `${join(folder, file.path)} was corrupted on the way; download it again`);
 }

@@ -3,7 +3,7 @@ import { DatasetVersion, type DatasetReport, Import, ImportPolicy } from '@pairw
 import { PairwiseError } from '@pairwise/errors';
 import type { Context } from '../context.ts';
 import { resourceName, shortName } from '../names.ts';
-import { formatBytes, formatCount, paint, say, sayJson, table } from '../output.ts';
+import { formatBytes, formatCount, paint, say, sayJson, formatTable } from '../output.ts';
 import { uploadPairs, uploadSize } from './upload.ts';
 
 interface ImportOptions {
@@ -46,7 +46,7 @@ export async function importFiles(
     reports.push(done.report);
   }
   if (!json) {
-    say(table(['FILE', 'ACCEPTED', 'DUPLICATES', 'REFUSED'], rows));
+    say(formatTable(['FILE', 'ACCEPTED', 'DUPLICATES', 'REFUSED'], rows));
     for (const report of reports) printRefused(report);
   }
   if (!seal) return undefined;
@@ -91,5 +91,5 @@ export function printRefused({ refused, refusedCount }: DatasetReport): void {
     formatCount(count),
     `${firstLines.slice(0, 8).join(', ')}${count > Math.min(8, firstLines.length) ? ', …' : ''}`,
   ]);
-  say(`\n${table(['REFUSED BECAUSE', 'ROWS', 'LINES'], rows)}`);
+  say(`\n${formatTable(['REFUSED BECAUSE', 'ROWS', 'LINES'], rows)}`);
 }

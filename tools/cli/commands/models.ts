@@ -7,7 +7,17 @@ import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { exitCodes, failureOf } from '../exit.ts';
 import { resourceName, shortName } from '../names.ts';
-import { fields, formatBytes, formatCount, formatEnum, formatTime, paint, say, sayJson, table } from '../output.ts';
+import {
+  fields,
+  formatBytes,
+  formatCount,
+  formatEnum,
+  formatTime,
+  paint,
+  say,
+  sayJson,
+  formatTable,
+} from '../output.ts';
 import { readAll } from '../paging.ts';
 import { type Meter, byteMeter } from '../progress.ts';
 import { modelUri } from '../spec/sources.ts';
@@ -171,7 +181,7 @@ async function list({ services, json, project }: Context, { limit }: { limit: nu
       model.dtype,
       formatTime(model.createTime),
     ]);
-    say(table(['MODEL', 'STATE', 'ARCHITECTURE', 'PARAMETERS', 'DTYPE', 'CREATED'], rows));
+    say(formatTable(['MODEL', 'STATE', 'ARCHITECTURE', 'PARAMETERS', 'DTYPE', 'CREATED'], rows));
   }
   return undefined;
 }

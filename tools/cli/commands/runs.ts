@@ -4,12 +4,22 @@ import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { failureOf } from '../exit.ts';
 import { resourceName, shortName } from '../names.ts';
-import { fields, formatCount, formatEnum, formatSeconds, formatTime, paint, say, sayJson, table } from '../output.ts';
+import {
+  fields,
+  formatCount,
+  formatEnum,
+  formatSeconds,
+  formatTime,
+  paint,
+  say,
+  sayJson,
+  formatTable,
+} from '../output.ts';
 import { readAll } from '../paging.ts';
 import { traced } from '../traced.ts';
 import { artifactTable } from '../watch/summary.ts';
-import { watch } from '../watch/watch.ts';
-import { createHelp, createRun, reportStarted } from './createRun.ts';
+import { watchUntilEnd } from '../watch/watch.ts';
+import { createHelp, createRunFromSpec, reportStarted } from './createRun.ts';
 import { limitOption } from './options.ts';
 
 const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value];
@@ -26,13 +36,13 @@ export function runsCommand(): Command {
     .option('--watch', 'show the run until it ends')
     .option('--validate-only', 'check the spec and print it with all defaults, without starting a run')
     .addHelpText('after', createHelp)
-    .action(action(createRun));
+    .action(action(createRunFromSpec));
   runs
     .command('watch')
     .description('show a run until it ends; Ctrl-C stops watching, not the run')
     .argument('<run>')
     .addHelpText('after', `\nThe exit code follows the run: 0 succeeded, 1 failed, 4 cancelled; 130 after Ctrl-C.`)
-    .action(action(({ ...context }: Context, run: string) => watch(context, nameOf(context, run))));
+    .action(action((context: Context, run: string) => watchUntilEnd(context, nameOf(context, run))));
   runs.command('list').description('list runs, newest first').addOption(limitOption()).action(action(list));
   runs.command('get').description('show a run').argument('<run>').action(action(get));
   runs
@@ -83,7 +93,7 @@ async function list({ services, json, project }: Context, { limit }: { limit: nu
       run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project),
       formatTime(run.createTime),
     ]);
-    say(table(['RUN', 'STATE', 'STAGE', 'DATASET', 'CREATED'], rows));
+    say(formatTable(['RUN', 'STATE', 'STAGE', 'DATASET', 'CREATED'], rows));
   }
   return undefined;
 }
@@ -112,7 +122,7 @@ async function get(context: Context, text: string): Promise<undefined> {
     progressText(stage),
     stage.startTime && stage.endTime ? formatSeconds((stage.endTime.getTime() - stage.startTime.getTime()) / 1000) : '',
   ]);
-  say(`\n${table(['STAGE', 'STATE', 'PROGRESS', 'TOOK'], rows)}`);
+  say(`\n${formatTable(['STAGE', 'STATE', 'PROGRESS', 'TOOK'], rows)}`);
   if (run.outputs !== undefined && run.outputs.artifacts.length > 0) say(`\n${artifactTable(run.outputs.artifacts)}`);
   return undefined;
 }

@@ -8,7 +8,7 @@ import type { Services } from '../connection.ts';
 import { byteMeter } from '../progress.ts';
 import { fileDigest } from './fileDigest.ts';
 
-export interface Upload {
+export interface PairsUpload {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
   path: string;
@@ -33,7 +33,7 @@ export function uploadSize(path: string): number {
 }
 
 async function* requests(
-  upload: Upload,
+  upload: PairsUpload,
   importId: string,
   offset: number,
   digest: string,
@@ -65,7 +65,7 @@ async function find(services: Services, name: string): Promise<Import | undefine
  * Finds the import to continue, or the id of a new one. The id is made from the file's content and the policy, so that
  * repeating a command resumes an interrupted upload and never imports twice. A refused import is followed by a new one.
  */
-async function chooseImport(services: Services, { parent, policy }: Upload, digest: string) {
+async function chooseImport(services: Services, { parent, policy }: PairsUpload, digest: string) {
   const stem = `${policy === 'IMPORT_POLICY_SKIP' ? 'skip' : 'strict'}-${digest.slice('sha256:'.length, 'sha256:'.length + 20)}`;
   for (let attempt = 1; ; attempt += 1) {
     const id = attempt === 1 ? stem : `${stem}-${attempt}`;
@@ -85,7 +85,7 @@ function nameFile(error: unknown, path: string): unknown {
  * Uploads a file of pairs. After a lost connection it resumes at the last byte that the server has.
  * Throws the server's error for a file that it refuses.
  */
-export async function uploadPairs(services: Services, upload: Upload): Promise<Import> {
+export async function uploadPairs(services: Services, upload: PairsUpload): Promise<Import> {
   const size = uploadSize(upload.path);
   const digest = await fileDigest(upload.path);
   const { id, existing } = await chooseImport(services, upload, digest);

@@ -3,8 +3,8 @@ import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bu
 import { hintFor, nearest } from './hint.ts';
 import { fieldOf, runSpec } from './schema.ts';
 
-export type Json = string | number | boolean | Json[] | { [key: string]: Json };
-export type JsonObject = Record<string, Json>;
+export type JsonValue = string | number | boolean | JsonValue[] | { [key: string]: JsonValue };
+export type JsonObject = Record<string, JsonValue>;
 
 /** A problem in a spec. `path` leads to the value, with keys and positions as written. */
 export interface Problem {
@@ -72,7 +72,7 @@ export function checkField(
   value: unknown,
   path: (string | number)[],
   problems: Problem[],
-): Json | undefined {
+): JsonValue | undefined {
   const refuse = refusing(value, path, problems);
   switch (field.fieldKind) {
     case 'message':
@@ -99,14 +99,14 @@ export function checkElement(
   value: unknown,
   path: (string | number)[],
   problems: Problem[],
-): Json | undefined {
+): JsonValue | undefined {
   const refuse = refusing(value, path, problems);
   if (field.listKind === 'message') return checkMessage(field.message, value, path, problems);
   return field.listKind === 'enum' ? checkEnum(field.enum, value, refuse) : checkScalar(field.scalar, value, refuse);
 }
 
 /** Adds a problem with what the value must be. Returns undefined, because a refused value stays unset. */
-type Refuse = (must: string) => Json | undefined;
+type Refuse = (must: string) => JsonValue | undefined;
 
 function refusing(value: unknown, path: (string | number)[], problems: Problem[]): Refuse {
   return (must) => {
@@ -116,7 +116,7 @@ function refusing(value: unknown, path: (string | number)[], problems: Problem[]
 }
 
 /** Values may be written with the prefix of the proto or without it. */
-function checkEnum({ values, sharedPrefix = '' }: DescEnum, value: unknown, refuse: Refuse): Json | undefined {
+function checkEnum({ values, sharedPrefix = '' }: DescEnum, value: unknown, refuse: Refuse): JsonValue | undefined {
   const named = values.filter(({ number }) => number !== 0).map(({ name }) => name);
   const plain = (name: string) => name.toUpperCase().replace(sharedPrefix.toUpperCase(), '');
   const found = typeof value === 'string' ? named.find((name) => plain(name) === plain(value)) : undefined;
@@ -126,7 +126,7 @@ function checkEnum({ values, sharedPrefix = '' }: DescEnum, value: unknown, refu
   return refuse(`one of ${short.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`);
 }
 
-function checkScalar(type: ScalarType, value: unknown, refuse: Refuse): Json | undefined {
+function checkScalar(type: ScalarType, value: unknown, refuse: Refuse): JsonValue | undefined {
   switch (type) {
     case ScalarType.STRING:
       if (typeof value === 'string') return value;

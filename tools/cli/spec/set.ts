@@ -1,7 +1,7 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { parseDocument } from 'yaml';
 import { usage } from '../exit.ts';
-import { type Json, type JsonObject, type Problem, checkElement, checkField, pathText } from './check.ts';
+import { type JsonValue, type JsonObject, type Problem, checkElement, checkField, pathText } from './check.ts';
 import { hintFor } from './hint.ts';
 import { fieldOf, messageOf, runSpec } from './schema.ts';
 
@@ -45,7 +45,7 @@ function put(
     const inner = (target[field.jsonName] ??= {}) as JsonObject;
     put(field.message, inner, rest, value, own, problems);
   } else if (field.fieldKind === 'list') {
-    const list = (target[field.jsonName] ??= []) as Json[];
+    const list = (target[field.jsonName] ??= []) as JsonValue[];
     const index = Number(rest[0]);
     if (!Number.isInteger(index) || index < 0 || index > list.length) {
       problems.push({ path: own, message: `has ${list.length} elements; '${rest[0]!}' is not a valid position` });

@@ -50,7 +50,7 @@ function rootsOf({ modelRoots, environment, address }: Surroundings): string {
 }
 
 /** The environment of a process of the platform. */
-export function environmentOf(one: PlatformProcess, surroundings: Surroundings): NodeJS.ProcessEnv {
+export function processEnvironment(one: PlatformProcess, surroundings: Surroundings): NodeJS.ProcessEnv {
   const { environment, dataFolder, databaseUrl, ports, tokenFile, accessFile } = surroundings;
   const addresses = Object.fromEntries(
     servers.map(({ variable }, index) => [variable, `127.0.0.1:${ports[index] ?? 0}`]),

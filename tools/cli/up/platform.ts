@@ -6,7 +6,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { type Access, checkAccess, openSecurity, openTokens, startFront } from '@pairwise/rpc';
 import { defaultAddress } from '../address.ts';
 import { compileAhead } from './compileAhead.ts';
-import { type Surroundings, environmentOf, healthAddress, listeners, servers } from './environment.ts';
+import { type Surroundings, processEnvironment, healthAddress, listeners, servers } from './environment.ts';
 import { openLiveness, untilReady } from './health.ts';
 import type { LogLine } from './lines.ts';
 import { closeFolder, lockFolder } from './lock.ts';
@@ -89,7 +89,7 @@ async function startProcesses(
   signal: AbortSignal,
 ): Promise<void> {
   for (const one of processes as readonly PlatformProcess[]) {
-    const environment = environmentOf(one, surroundings);
+    const environment = processEnvironment(one, surroundings);
     const address = healthAddress(one, surroundings.ports);
     const check = (gone: AbortSignal) => untilReady(address, gone);
     const liveness = () => openLiveness(address);

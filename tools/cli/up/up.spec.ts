@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { environmentOf } from './environment.ts';
+import { processEnvironment } from './environment.ts';
 import { formatLine, readLine } from './lines.ts';
 import { closeFolder, lockFolder } from './lock.ts';
 import { startPlatform } from './platform.ts';
@@ -116,7 +116,7 @@ test('each process gets its own environment', () => {
     accessFile: undefined,
     modelRoots: undefined,
   };
-  const own = environmentOf(
+  const own = processEnvironment(
     {
       name: 'dataset',
       program: new URL('main.ts', import.meta.url),
@@ -140,14 +140,14 @@ test('each process gets its own environment', () => {
     DATABASE_URL: 'postgres://x',
     PAIRWISE_TOKEN_FILE: '/token',
   });
-  const { PAIRWISE_LISTEN: address, PAIRWISE_HEALTH_LISTEN: health } = environmentOf(
+  const { PAIRWISE_LISTEN: address, PAIRWISE_HEALTH_LISTEN: health } = processEnvironment(
     { name: 'training-worker', program: new URL('main.ts', import.meta.url), services: [] },
     surroundings,
   );
   expect([address, health]).toEqual([undefined, '127.0.0.1:7']);
   const local = { ...surroundings, address: '127.0.0.1:7410', modelRoots: ['/models', '/more'] };
   expect(
-    environmentOf({ name: 'dataset', program: new URL('main.ts', import.meta.url), services: [] }, local)[
+    processEnvironment({ name: 'dataset', program: new URL('main.ts', import.meta.url), services: [] }, local)[
       'PAIRWISE_MODEL_ROOTS'
     ],
   ).toBe('/models:/more');

@@ -8,7 +8,7 @@ export interface Series {
 const blocks = ' ▁▂▃▄▅▆▇█';
 
 /** Shrinks a long series to `columns` values, each the mean of its share. */
-export function squeeze(values: readonly number[], columns: number): number[] {
+export function shrinkSeries(values: readonly number[], columns: number): number[] {
   if (values.length <= columns) return [...values];
   return Array.from({ length: columns }, (_, column) => {
     const share = values.slice(
@@ -24,7 +24,7 @@ export function squeeze(values: readonly number[], columns: number): number[] {
  * smallest value label the axis.
  */
 export function chart({ title, values }: Series, columns: number, height: number): string[] {
-  const shown = squeeze(values.filter(Number.isFinite), columns);
+  const shown = shrinkSeries(values.filter(Number.isFinite), columns);
   const least = Math.min(...shown);
   const most = Math.max(...shown);
   const labels = [formatFigure(most), formatFigure(least)];

@@ -4,7 +4,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { Services } from '../connection.ts';
 
 /** Whether a run is over, unless it is retried. */
-export function hasEnded({ state }: Run): boolean {
+export function runHasEnded({ state }: Run): boolean {
   return state === RunState.SUCCEEDED || state === RunState.FAILED || state === RunState.CANCELLED;
 }
 
@@ -29,7 +29,7 @@ export async function* followRun(
         ({ resumeToken } = message);
         lastMessageAt = Date.now();
         yield message;
-        if (message.payload?.$case === 'run' && hasEnded(message.payload.value)) return;
+        if (message.payload?.$case === 'run' && runHasEnded(message.payload.value)) return;
       }
     } catch (error) {
       const unreachable = error instanceof PairwiseError && error.reason === 'UNAVAILABLE';

@@ -1,5 +1,5 @@
 import type { Artifact, MetricPoint, Run } from '@pairwise/api';
-import { fields, formatBytes, formatCount, paint, table } from '../output.ts';
+import { fields, formatBytes, formatCount, paint, formatTable } from '../output.ts';
 import { beside, chart } from './chart.ts';
 import { formatFigure, isEvaluation } from './figures.ts';
 
@@ -34,7 +34,7 @@ function evaluation(points: readonly MetricPoint[]): string {
       ? []
       : [[title, formatFigure(before.values[name]), formatFigure(after.values[name])]],
   );
-  return table(['HELD-OUT PAIRS', 'BEFORE', 'AFTER'], rows);
+  return formatTable(['HELD-OUT PAIRS', 'BEFORE', 'AFTER'], rows);
 }
 
 /** The artifacts of a run, with how closely llama.cpp reproduces the policy from each. */
@@ -46,7 +46,7 @@ export function artifactTable(artifacts: readonly Artifact[]): string {
     formatBytes(files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n)),
     verification === undefined ? '' : `${formatFigure(verification.maxAbsLogpDiff)} nats`,
   ]);
-  return table(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'LARGEST DIFFERENCE IN LLAMA.CPP'], rows);
+  return formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'LARGEST DIFFERENCE IN LLAMA.CPP'], rows);
 }
 
 /** Summary of a finished run: curves, evaluation, artifacts. Empty parts are left out. */

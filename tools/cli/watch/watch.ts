@@ -36,7 +36,7 @@ function printEnd(context: Context, run: Run, points: readonly MetricPoint[]): v
  * Shows a run until it ends, and returns the exit code for its outcome. After Ctrl-C the run continues, and the code is
  * 130.
  */
-export async function watch(context: Context, name: string): Promise<number> {
+export async function watchUntilEnd(context: Context, name: string): Promise<number> {
   const { services, json, interrupted, project } = context;
   const view = process.stdout.isTTY ? terminalView() : linesView();
   const points: MetricPoint[] = [];

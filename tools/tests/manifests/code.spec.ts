@@ -7,8 +7,8 @@ import { readConfig as exporter } from '@pairwise/service-export/config';
 import { readConfig as orchestrator } from '@pairwise/service-orchestrator/config';
 import { readConfig as reference, readWorkerConfig as referenceWorker } from '@pairwise/service-reference/config';
 import { readConfig as training, readWorkerConfig as trainingWorker } from '@pairwise/service-training/config';
-import { environmentOf, mountsOf, secrets } from './environment.ts';
-import { type KubernetesObject, type Workload, bytes, matches, ofKind, workloads } from './objects.ts';
+import { containerEnvironment, mountsOf, secrets } from './environment.ts';
+import { type KubernetesObject, type Workload, bytes, matchesSelector, ofKind, workloads } from './objects.ts';
 import { overlays, renderOverlay } from './render.ts';
 
 // The manifests against the code: what a process is given is what it reads, and whom it may reach is whom it calls.
@@ -70,7 +70,7 @@ const readBy = (name: ProcessName) => Object.keys(readers[name](sampled));
 const processOf = (objects: KubernetesObject[], name: ProcessName): Workload =>
   workloads(objects).find(({ labels }) => labels['app.kubernetes.io/component'] === name)!;
 const environment = (objects: KubernetesObject[], name: ProcessName) =>
-  environmentOf(objects, processOf(objects, name).containers[0]!);
+  containerEnvironment(objects, processOf(objects, name).containers[0]!);
 
 const rendered = new Map<string, KubernetesObject[]>();
 beforeAll(() => {
@@ -175,7 +175,7 @@ test.each(overlays)(
 function edges(objects: KubernetesObject[], name: ProcessName, side: 'ingress' | 'egress'): string[] {
   const { labels } = processOf(objects, name);
   return ofKind(objects, 'NetworkPolicy')
-    .filter(({ spec }) => matches(spec?.podSelector, labels))
+    .filter(({ spec }) => matchesSelector(spec?.podSelector, labels))
     .flatMap(({ spec }) =>
       side === 'egress'
         ? (spec?.egress ?? []).map(({ to, ports }) => ({ peers: to, ports }))
@@ -265,7 +265,7 @@ test.each(overlays)('%s: the migrations are those of all services', (overlay) =>
     expect(container.image).toMatch(new RegExp(`^pairwise/${container.name}@`));
     expect(container.args).toEqual(['migrate.ts']);
     expect(existsSync(join(import.meta.dirname, '../../../services', container.name, 'migrate.ts'))).toBe(true);
-    expect(Object.keys(environmentOf(rendered.get(overlay)!, container))).toEqual(['DATABASE_URL']);
-    readEnvironment(environmentOf(rendered.get(overlay)!, container), ['DATABASE_URL']);
+    expect(Object.keys(containerEnvironment(rendered.get(overlay)!, container))).toEqual(['DATABASE_URL']);
+    readEnvironment(containerEnvironment(rendered.get(overlay)!, container), ['DATABASE_URL']);
   }
 });

@@ -26,7 +26,10 @@ const configMap = (objects: readonly KubernetesObject[], name: string | undefine
   ).data ?? {};
 
 /** The environment that a container gets. Throws Dangling for a reference to nothing. */
-export function environmentOf(objects: readonly KubernetesObject[], container: IContainer): Record<string, string> {
+export function containerEnvironment(
+  objects: readonly KubernetesObject[],
+  container: IContainer,
+): Record<string, string> {
   const given: Record<string, string> = {};
   for (const { configMapRef, secretRef } of container.envFrom ?? []) {
     if (configMapRef) Object.assign(given, configMap(objects, configMapRef.name));

@@ -1,5 +1,5 @@
 import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
-import { type KubernetesObject, type Workload, matches, ofKind, workloads } from './objects.ts';
+import { type KubernetesObject, type Workload, matchesSelector, ofKind, workloads } from './objects.ts';
 import type { Rules } from './podRules.ts';
 
 const nameOf = ({ kind, metadata }: KubernetesObject) => `${kind}/${metadata.name}`;
@@ -13,7 +13,7 @@ function selectingNothing<One extends KubernetesObject>(
 ) {
   const all = workloads(objects);
   return selectors
-    .filter((one) => !all.some(({ labels }) => matches(selectorOf(one), labels)))
+    .filter((one) => !all.some(({ labels }) => matchesSelector(selectorOf(one), labels)))
     .map((one) => ({ object: nameOf(one), message: 'selects no pod' }));
 }
 
@@ -31,7 +31,7 @@ export const objectRules: Rules = {
   'service-ports': (objects) =>
     ofKind(objects, 'Service').flatMap((service) => {
       const served = workloads(objects).filter(({ labels }) =>
-        matches({ matchLabels: service.spec!.selector! }, labels),
+        matchesSelector({ matchLabels: service.spec!.selector! }, labels),
       );
       const open = served.flatMap(({ containers }) => containers.flatMap(({ ports = [] }) => ports));
       return (service.spec!.ports ?? [])
@@ -44,7 +44,7 @@ export const objectRules: Rules = {
       .map((service) => ({ object: nameOf(service), message: 'is open to the outside' })),
   'selector-matches-template': (objects) =>
     [...ofKind(objects, 'Deployment'), ...ofKind(objects, 'StatefulSet')]
-      .filter(({ spec }) => !matches(spec!.selector, spec!.template.metadata?.labels ?? {}))
+      .filter(({ spec }) => !matchesSelector(spec!.selector, spec!.template.metadata?.labels ?? {}))
       .map((one) => ({ object: nameOf(one), message: 'its selector takes other pods than it makes' })),
   'stateful-set-service': (objects) =>
     ofKind(objects, 'StatefulSet')
@@ -79,7 +79,8 @@ export const objectRules: Rules = {
     workloads(objects)
       .filter(isService)
       .filter(
-        ({ labels }) => !ofKind(objects, 'PodDisruptionBudget').some(({ spec }) => matches(spec?.selector, labels)),
+        ({ labels }) =>
+          !ofKind(objects, 'PodDisruptionBudget').some(({ spec }) => matchesSelector(spec?.selector, labels)),
       )
       .map(({ object }) => ({ object: nameOf(object), message: 'has no PodDisruptionBudget' })),
   'budget-lets-go': (objects) =>
@@ -101,7 +102,9 @@ export const objectRules: Rules = {
         ({ labels }) =>
           !ofKind(objects, 'NetworkPolicy').some(
             (policy) =>
-              policy.spec?.podSelector?.matchLabels && matches(policy.spec.podSelector, labels) && goesBothWays(policy),
+              policy.spec?.podSelector?.matchLabels &&
+              matchesSelector(policy.spec.podSelector, labels) &&
+              goesBothWays(policy),
           ),
       )
       .map(({ object }) => ({ object: nameOf(object), message: 'has no policy with edges both ways' })),

@@ -72,7 +72,7 @@ export function workloads(objects: readonly KubernetesObject[]): Workload[] {
 }
 
 /** Whether labels are what a selector of labels asks for; an empty one takes all. */
-export function matches(
+export function matchesSelector(
   selector: { matchLabels?: Record<string, string> } | undefined,
   labels: Record<string, string>,
 ): boolean {

@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { type Exception, exceptions } from './exceptions.ts';
 import { type Kinds, type KubernetesObject, type ObjectOf, type Workload, ofKind, workloads } from './objects.ts';
 import { overlays, renderOverlay } from './render.ts';
-import { judge, rules } from './rules.ts';
+import { judge, manifestRules } from './rules.ts';
 
 const rendered = new Map<string, KubernetesObject[]>();
 beforeAll(() => {
@@ -39,7 +39,7 @@ const grown =
   };
 
 /** For every rule, something that it must find. */
-const broken: Record<keyof typeof rules, (objects: KubernetesObject[]) => unknown> = {
+const broken: Record<keyof typeof manifestRules, (objects: KubernetesObject[]) => unknown> = {
   'run-as-non-root': pod('pairwise-training-worker', ({ pod: { securityContext }, containers }) => {
     delete securityContext!.runAsNonRoot;
     delete containers[0]!.securityContext!.runAsNonRoot;
@@ -116,5 +116,5 @@ test.each(Object.entries(broken))('%s finds what it is for', (rule, change) => {
 });
 
 test('every rule is tried', () => {
-  expect(Object.keys(broken).sort()).toEqual(Object.keys(rules).sort());
+  expect(Object.keys(broken).sort()).toEqual(Object.keys(manifestRules).sort());
 });

@@ -3,14 +3,16 @@ import type { KubernetesObject } from './objects.ts';
 import { objectRules } from './objectRules.ts';
 import { type Finding, podRules } from './podRules.ts';
 
-export const rules = { ...podRules, ...objectRules };
+export const manifestRules = { ...podRules, ...objectRules };
 
 /** What the rules find in the objects of an overlay, and which exceptions of the list that is part of. */
 export function judge(
   overlay: string,
   objects: readonly KubernetesObject[],
 ): { findings: Finding[]; excepted: Set<Exception> } {
-  const all = Object.entries(rules).flatMap(([rule, find]) => find(objects).map((found) => ({ rule, ...found })));
+  const all = Object.entries(manifestRules).flatMap(([rule, find]) =>
+    find(objects).map((found) => ({ rule, ...found })),
+  );
   const excepted = new Set<Exception>();
   const findings = all.filter((finding) => {
     const fitting = exceptions.filter(
