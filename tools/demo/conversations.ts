@@ -1,5 +1,6 @@
 import { shuffled, uniformStream } from '@pairwise/training';
-import { frames, phrases } from './phrases.ts';
+import { frames } from './frames.ts';
+import { phrases } from './phrases.ts';
 import { allFacts, type Fact, type Relation } from './world.ts';
 
 /** A question and an answer to it. */

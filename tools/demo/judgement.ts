@@ -1,4 +1,5 @@
-import { frames, phrases } from './phrases.ts';
+import { frames } from './frames.ts';
+import { phrases } from './phrases.ts';
 import { allFacts, relations, valuesOf, type Relation } from './world.ts';
 
 /** An answer that a model gave. */
