@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path';
 import type { Stream } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { letPostgresPass, openDatabase, startEmbeddedPostgres, type EmbeddedPostgres } from '@pairwise/database';
+import { letPostgresPass, startEmbeddedPostgres, type EmbeddedPostgres } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { type Access, checkAccess, openSecurity, openTokens, startFront } from '@pairwise/rpc';
+import { type Access, checkAccess, startFront } from '@pairwise/rpc';
 import { defaultAddress } from '../address.ts';
 import { compileAhead } from './compileAhead.ts';
 import { type Surroundings, processEnvironment, healthAddress, listeners, servers } from './environment.ts';
@@ -12,6 +12,7 @@ import type { LogLine } from './lines.ts';
 import { closeFolder, lockFolder } from './lock.ts';
 import { checkFree, freePorts, splitAddress } from './ports.ts';
 import { type PlatformProcess, type ProcessName, processes } from './processes.ts';
+import { checkDatabase, checkTokens } from './preconditions.ts';
 import { type Supervised, supervise } from './supervise.ts';
 
 export interface PlatformOptions extends Pick<Access, 'tls' | 'tokenFile' | 'accessFile' | 'insecure'> {
@@ -48,37 +49,8 @@ export interface Platform {
 
 const startTimeoutMs = 180_000;
 const stopTimeoutMs = 20_000;
-/** Short, because a user is waiting at the terminal. */
-const databasePatienceMs = 3000;
 
 type LogEvent = (level: 'info' | 'warn' | 'error', msg: string, fields?: object) => void;
-
-/** Reports an unreachable database once, instead of by seven processes. */
-async function checkDatabase(url: string): Promise<void> {
-  const database = openDatabase({ url, schema: 'public', maxConnections: 1, patienceMs: databasePatienceMs });
-  try {
-    await database.row('select 1');
-  } catch (error) {
-    const message = `the database of DATABASE_URL cannot be used: ${(error as Error).message}`;
-    throw new PairwiseError('UNAVAILABLE', message, { field: 'DATABASE_URL', cause: error });
-  } finally {
-    await database.close();
-  }
-}
-
-/** Reports unusable token files once, instead of by seven processes. */
-function checkTokens(access: Access): void {
-  const log = { error: () => undefined };
-  const token = openSecurity({ tokenFile: access.tokenFile }, log).token?.();
-  const holder = openTokens(access, log)(token === undefined ? undefined : `Bearer ${token}`);
-  if (access.accessFile === undefined || holder?.roles['*'] === 'admin') return;
-  throw new PairwiseError(
-    'INVALID_ARGUMENT',
-    'the processes need a token to call each other: pass its file with --token-file, and give it the role admin on * ' +
-      'in the access file',
-    { field: 'PAIRWISE_TOKEN_FILE' },
-  );
-}
 
 /** Starts every process and waits until all are ready. */
 async function startProcesses(

@@ -1,20 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import type { Readable, Stream } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { PairwiseError } from '@pairwise/errors';
+import { type ProgramOptions, causeOf, endOf, logFields, startProgram } from './child.ts';
 import type { Liveness } from './health.ts';
-import { type LogLine, readLine } from './lines.ts';
+import type { LogLine } from './lines.ts';
 
-export interface SupervisedOptions {
-  name: string;
-  /** The file that Node runs. */
-  program: URL;
-  environment: NodeJS.ProcessEnv;
-  /** A pipe that stays open in the process for as long as it runs. Default: none. */
-  lifeline?: Stream | undefined;
+export interface SupervisedOptions extends ProgramOptions {
   /** Called when the process reports that it is ready; it counts as ready once this resolves. */
   check: (signal: AbortSignal) => Promise<void>;
   /** Opens the liveness check of the process, once it is ready. */
@@ -35,9 +27,6 @@ export interface Supervised {
   kill(): void;
 }
 
-const parentWatch = new URL('parentWatch.ts', import.meta.url).href;
-/** V8 would reserve 32 MB for young objects in each process, most of which these never use. */
-const nodeFlags = ['--max-semi-space-size=4', '--import', parentWatch];
 /** First and longest pause before a restart. Each pause is twice the one before. */
 const firstPauseMs = 200;
 const longestPauseMs = 10_000;
@@ -49,41 +38,6 @@ const startPatienceMs = 180_000;
 /** This many checks in a row must fail, because one may fall into a moment in which the whole machine stood still. */
 const failedChecks = 3;
 
-/** Reads the output of a process line by line. */
-function readLines(stream: Readable, onLine: (text: string) => void): void {
-  createInterface({ input: stream, crlfDelay: Infinity }).on('line', (text) => {
-    if (text.trim() !== '') onLine(text);
-  });
-}
-
-function start(options: SupervisedOptions, log: (line: LogLine) => void): ChildProcess {
-  const { program, environment, lifeline, name } = options;
-  const child = spawn(process.execPath, [...nodeFlags, fileURLToPath(program)], {
-    env: environment,
-    // Its own process group: Ctrl-C in a terminal goes only to the supervisor, which stops everything gracefully.
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...(lifeline === undefined ? [] : [lifeline])],
-  });
-  readLines(child.stdout!, (text) => log(readLine(text, name, 'info')));
-  readLines(child.stderr!, (text) => log(readLine(text, name, 'warn')));
-  child.on('error', (error) => log({ ...own(name), level: 'error', msg: `cannot be run: ${error.message}` }));
-  return child;
-}
-
-/** Waits for a process to end and, briefly, for its last output, which a child of its own may hold open. */
-async function endOf(child: ChildProcess): Promise<void> {
-  const closed = new Promise((resolve) => child.once('close', resolve));
-  await new Promise<void>((resolve) => {
-    child.once('exit', () => resolve());
-    child.once('error', () => {
-      if (child.pid === undefined) resolve();
-    });
-  });
-  await Promise.race([closed, sleep(300)]);
-}
-
-const own = (service: string) => ({ time: new Date().toISOString(), level: 'info', service });
-
 /** Resolves once a process has not responded for `patienceMs`; throws when the signal aborts. */
 async function untilUnresponsive({ lives }: Liveness, patienceMs: number, gone: AbortSignal): Promise<void> {
   const checkMs = patienceMs / failedChecks;
@@ -94,11 +48,6 @@ async function untilUnresponsive({ lives }: Liveness, patienceMs: number, gone: 
     ]);
     missed = alive ? 0 : missed + 1;
   }
-}
-
-function causeOf(child: ChildProcess): string {
-  if (child.signalCode !== null) return `killed by ${child.signalCode}`;
-  return child.exitCode === null ? 'could not be started' : `ended with code ${child.exitCode}`;
 }
 
 /**
@@ -123,7 +72,7 @@ export function supervise(options: SupervisedOptions): Supervised {
 
   /** Kills a frozen process, which may not react to any other signal. */
   const kill = (running: ChildProcess, why: string) => {
-    log({ ...own(name), level: 'warn', msg: `${why}; killing it`, process: running.pid });
+    log({ ...logFields(name), level: 'warn', msg: `${why}; killing it`, process: running.pid });
     running.kill('SIGKILL');
   };
 
@@ -135,7 +84,7 @@ export function supervise(options: SupervisedOptions): Supervised {
     } finally {
       clearTimeout(late);
     }
-    if (again) log({ ...own(name), msg: 'is back', process: running.pid });
+    if (again) log({ ...logFields(name), msg: 'is back', process: running.pid });
     life.wasReady = true;
     firstReady.resolve(undefined);
   };
@@ -152,13 +101,13 @@ export function supervise(options: SupervisedOptions): Supervised {
 
   /** Runs the process until it ends. */
   const runOnce = async (again: boolean) => {
-    const running = start(options, log);
+    const running = startProgram(options, log);
     child = running;
     const gone = new AbortController();
     const watched = awaitReady(running, gone.signal, again).then(() => watchLiveness(running, gone.signal));
     watched.catch((error: unknown) => {
       if (gone.signal.aborted || isStopping()) return;
-      log({ ...own(name), level: 'error', msg: `cannot be checked: ${String(error)}` });
+      log({ ...logFields(name), level: 'error', msg: `cannot be checked: ${String(error)}` });
     });
     await endOf(running);
     gone.abort();
@@ -178,7 +127,7 @@ export function supervise(options: SupervisedOptions): Supervised {
         return;
       }
       if (Date.now() - began > stableAfterMs) pauseMs = firstPauseMs;
-      log({ ...own(name), level: 'warn', msg: `${causeOf(dead)}; restarting it in ${pauseMs / 1000} s` });
+      log({ ...logFields(name), level: 'warn', msg: `${causeOf(dead)}; restarting it in ${pauseMs / 1000} s` });
       await sleep(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       pauseMs = Math.min(2 * pauseMs, longestPauseMs);
     }
@@ -190,7 +139,7 @@ export function supervise(options: SupervisedOptions): Supervised {
     stop: async (deadlineMs) => {
       stopping.abort();
       const force = setTimeout(() => {
-        log({ ...own(name), level: 'warn', msg: `does not stop within ${deadlineMs / 1000} s; killing it` });
+        log({ ...logFields(name), level: 'warn', msg: `does not stop within ${deadlineMs / 1000} s; killing it` });
         child?.kill('SIGKILL');
       }, deadlineMs);
       child?.kill('SIGTERM');
