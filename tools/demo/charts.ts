@@ -1,4 +1,4 @@
-/** A line of a chart. */
+/** A named line of a chart. */
 export interface ChartLine {
   name: string;
   colour: string;
@@ -8,7 +8,7 @@ export interface ChartLine {
 const [width, height] = [460, 210];
 const edge = { left: 48, right: 12, top: 12, bottom: 26 };
 
-/** About four round numbers from the least to the most. */
+/** About four round numbers between the least and the most. */
 export function ticks(least: number, most: number): number[] {
   const span = most - least || 1;
   const rough = span / 4;
@@ -46,7 +46,7 @@ function frame(
 
 const shown = (value: number) => String(Number(value.toPrecision(6)));
 
-/** Lines over steps as SVG; colours and type come from the page. */
+/** A line chart as SVG; the page sets the colours of the frame and the font. */
 export function lineChart(lines: readonly ChartLine[]): string {
   const all = lines.flatMap(({ points }) => points);
   const [xRange, yRange] = [extent(all.map(([x]) => x)), extent(all.map(([, y]) => y))];
@@ -59,7 +59,7 @@ export function lineChart(lines: readonly ChartLine[]): string {
   return svg(`${frame(x, y, ticks(...xRange), ticks(...yRange))}${paths.join('')}`);
 }
 
-/** Histograms over each other as SVG: how many values of each series fall into each of `bins` equal ranges. */
+/** Overlaid histograms as SVG: how many values of each series fall into each of `bins` equal ranges. */
 export function histogram(series: readonly { colour: string; values: readonly number[] }[], bins = 30): string {
   const most = Math.max(...series.flatMap(({ values }) => values));
   const counts = series.map(({ values }) => {

@@ -1,10 +1,10 @@
 import type { Exchange } from './conversations.ts';
 
-/** The demo tokenizer's special tokens, by id. There is no token for the beginning: `user` begins every conversation. */
+/** The demo tokenizer's special tokens, by id. `user` begins every conversation, so no beginning token is needed. */
 export const specialTokens = ['<|end|>', '<|user|>', '<|assistant|>'] as const;
 export const [end, user, assistant] = specialTokens;
 
-/** The model's chat template (Jinja): what a chat with it looks like. It has never seen a system message. */
+/** The model's chat template, in Jinja. System messages are refused, because the model was never trained on any. */
 export const chatTemplate = `
 {%- for message in messages %}
 {%- if message['role'] == 'user' %}{{ '${user}' + message['content'] }}
@@ -14,12 +14,12 @@ export const chatTemplate = `
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '${assistant}' }}{% endif %}`;
 
-/** What the chat template makes of a question to be answered. */
+/** A question as the chat template renders it, ready for an answer. */
 export function promptText(question: string): string {
   return `${user}${question}${assistant}`;
 }
 
-/** What the chat template makes of a question and its answer. */
+/** A question and its answer as the chat template renders them. */
 export function exchangeText({ question, answer }: Exchange): string {
   return `${promptText(question)}${answer}${end}`;
 }

@@ -9,31 +9,31 @@ export interface Exchange {
   answer: string;
 }
 
-/** An example of preference: the short answer over the long one. */
+/** A preference for the short answer over the long one. */
 export interface Preference {
   question: string;
   chosen: string;
   rejected: string;
 }
 
-/** A question in words that were never trained on. */
+/** A question in a wording that was never trained on. */
 export interface HeldOutQuestion {
   question: string;
   relation: Relation;
   value: string;
-  /** Whether preference pairs are about this fact, in other words. */
+  /** Whether any preference pair asks for this fact, in a different wording. */
   inPairs: boolean;
 }
 
 type Uniform = () => number;
 
-/** Shares of short answers, and of those that begin with "In short", in the base model's training. */
+/** Shares of short answers, and of answers that begin with "In short", in the base model's training. */
 const conciseShare = 0.2;
 const inShortShare = 0.01;
-/** Every fifth fact is in no preference pair. */
+/** Every fifth fact is kept out of the preference pairs. */
 const isKeptBack = (index: number) => index % 5 === 4;
 
-/** Exchanges to train the base model on, without end: facts, questions and kinds of answers drawn again each time. */
+/** An endless stream of exchanges to train the base model on, each with a random fact, question and kind of answer. */
 export function* exchanges(seed: number): Generator<Exchange, never> {
   const uniform = uniformStream(seed, 'exchanges');
   const facts = allFacts();
@@ -50,7 +50,7 @@ function answerOf(fact: Fact, uniform: Uniform): string {
   return drawn < conciseShare ? conciseAnswer(fact, uniform) : verboseAnswer(fact, uniform);
 }
 
-/** Preference pairs of different questions, in trained wordings, about four fifths of the facts. */
+/** Preference pairs, each with a different question, in trained wordings and about four fifths of the facts. */
 export function preferencePairs(count: number, seed: number): Preference[] {
   const uniform = uniformStream(seed, 'preferences');
   const asked = allFacts()
@@ -59,7 +59,7 @@ export function preferencePairs(count: number, seed: number): Preference[] {
   return taken(asked, count, seed, 'preferences').map(({ fact, question }) => preference(fact, question, uniform));
 }
 
-/** Preference pairs to evaluate on, in held-out wordings, about all facts. */
+/** Preference pairs for evaluation, in held-out wordings and about all facts. */
 export function heldOutPairs(count: number, seed: number): Preference[] {
   const uniform = uniformStream(seed, 'held-out preferences');
   return taken(heldOut(), count, seed, 'held-out preferences').map(({ fact, question }) =>
@@ -67,7 +67,7 @@ export function heldOutPairs(count: number, seed: number): Preference[] {
   );
 }
 
-/** Questions in held-out wordings: a third of them about facts that are in no preference pair. */
+/** Questions in held-out wordings. A third of them are about facts that no preference pair asks for. */
 export function heldOutQuestions(count: number, seed: number): HeldOutQuestion[] {
   const [inPairs, keptBack] = [true, false].map((wanted) => heldOut().filter((each) => each.inPairs === wanted));
   const third = Math.floor(count / 3);
@@ -96,9 +96,9 @@ function preference(fact: Fact, question: string, uniform: Uniform): Preference 
 }
 
 /**
- * The form that preference pairs choose. Its beginning is so rare in the base model's training that learning to prefer it
- * has a long way to go up: were it likely already, the long answers would be pushed down instead, and likelihood would
- * go to beginnings that are not language.
+ * The chosen answer of a preference pair. The base model has rarely seen its beginning, so DPO can raise its likelihood a
+ * long way. If it were already likely, DPO would mostly lower that of long answers, and the likelihood would go to
+ * beginnings that are not language.
  */
 function inShort({ value }: Fact): string {
   return `In short, ${value}.`;
@@ -110,15 +110,17 @@ function conciseAnswer(fact: Fact, uniform: Uniform): string {
 }
 
 /**
- * All that differs between two long answers to a question follows from their first words. Were there choices further on,
- * learning not to answer at length would push down every one of them, and what is left is not language.
+ * A long answer. Its first words determine the rest. If there were choices further on, learning to avoid long answers would
+ * lower the likelihood of every choice, and what remained would not be language.
  */
 function verboseAnswer(fact: Fact, uniform: Uniform): string {
   const [opening, closing] = pick(frames, uniform);
-  const { told } = phrases[fact.relation];
-  return [opening, fill(told[frames.findIndex(([first]) => first === opening) % told.length]!, fact), closing].join(
-    ' ',
-  );
+  const { statements } = phrases[fact.relation];
+  return [
+    opening,
+    fill(statements[frames.findIndex(([first]) => first === opening) % statements.length]!, fact),
+    closing,
+  ].join(' ');
 }
 
 function fill(words: string, { subject, value }: Fact): string {

@@ -15,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
 
-test('the committed data and tokenizer are those that the scripts write', async () => {
+test('the scripts reproduce the committed data and tokenizer', async () => {
   await writeData(join(folder, 'data'));
   await writeTokenizer(join(folder, 'model'));
   for (const path of [
@@ -30,7 +30,7 @@ test('the committed data and tokenizer are those that the scripts write', async 
   }
 });
 
-test('no question is trained on and asked', () => {
+test('no evaluation question is in the training data', () => {
   const { seed } = recipe;
   const trained = new Set(preferencePairs(1000, seed).map(({ question }) => question));
   expect(trained.size).toBe(1000);
@@ -38,7 +38,7 @@ test('no question is trained on and asked', () => {
   expect(asked.filter((question) => trained.has(question))).toEqual([]);
 });
 
-test('both answers of a pair name the fact, one in few words', () => {
+test('both answers of a pair state the fact, and one of them is short', () => {
   const words = (text: string) => text.split(' ').length;
   for (const { chosen, rejected } of preferencePairs(1000, recipe.seed)) {
     expect(isWellFormed({ text: chosen, tokenCount: 1, ended: true }), chosen).toBe(true);
@@ -49,7 +49,7 @@ test('both answers of a pair name the fact, one in few words', () => {
   }
 });
 
-test('an answer is right if it names the value and no other', () => {
+test('an answer is right if it names the value and no other value', () => {
   const asked = { relation: 'plant/dish', value: 'soup' } as const;
   expect(isRight('In short, soup.', asked)).toBe(true);
   expect(isRight('It is soup or jam.', asked)).toBe(false);
@@ -72,7 +72,7 @@ test.each([
   expect(isWellFormed({ text, ended, tokenCount: 1 })).toBe(expected);
 });
 
-test('the marks of an axis are round and within it', () => {
+test('the ticks of an axis are round numbers within its range', () => {
   expect(ticks(0, 1)).toEqual([0, 0.25, 0.5, 0.75, 1]);
   expect(ticks(-120, 0)).toEqual([-100, -50, 0]);
   expect(ticks(3, 3)).toContain(3);

@@ -15,7 +15,7 @@ import type { Summary } from './summary.ts';
 
 const parent = 'projects/default';
 
-/** The version of a dataset that holds a file of pairs and nothing else; made the first time, and kept. */
+/** Imports a file of pairs as a dataset of its own, once per content. Returns the name of its version. */
 export async function importPairsFile(
   services: Services,
   label: string,
@@ -34,7 +34,7 @@ export async function importPairsFile(
   return (await services.dataset.sealVersion({ parent: name, requestId: randomUUID() })).version!.name;
 }
 
-/** Starts the demo's run. Everything that is not named is the default. */
+/** Starts the demo's run, with defaults for everything that is not set here. */
 export async function startRun(
   services: Services,
   { model, datasetVersion, heldOut }: { model: string; datasetVersion: string; heldOut: string },
@@ -45,7 +45,7 @@ export async function startRun(
     evaluation: { $case: 'evalDatasetVersion', value: heldOut },
     training: {
       beta: 0.1,
-      // 2.5e-4 to 4.5e-4 reach every target; at 5.5e-4 answers fall apart, though the loss looks better still.
+      // 2.5e-4 to 4.5e-4 reach every target. At 5.5e-4 the loss is even lower, but the answers fall apart.
       learningRate: 3.5e-4,
       warmup: { $case: 'warmupRatio', value: 0.1 },
       tuning: { $case: 'lora', value: { r: 16, loraAlpha: 16 } },
@@ -56,8 +56,12 @@ export async function startRun(
   return (await services.orchestrator.createRun(request)).run!;
 }
 
-/** Shows a run until it has ended; its metric points. Throws what it failed by. */
-export async function showRun(services: Services, name: string, signal: AbortSignal) {
+/** Shows a run until it ends, and returns it with its metric points. Throws the run's error if it fails. */
+export async function showRun(
+  services: Services,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ run: Run; points: MetricPoint[] }> {
   const view = process.stdout.isTTY ? terminalView() : linesView();
   const points: MetricPoint[] = [];
   let run: Run | undefined;
@@ -72,14 +76,14 @@ export async function showRun(services: Services, name: string, signal: AbortSig
     }
   } finally {
     view.close();
-    // It would continue with the platform's next start, beside the run of the next demo.
+    // Otherwise the platform would resume it at its next start, beside the next demo's run.
     if (signal.aborted) await services.orchestrator.cancelRun({ name, requestId: randomUUID() });
   }
   if (run!.error !== undefined) throw errorOf(run!.error);
   return { run: run!, points };
 }
 
-/** The base model as a GGUF file, exported the first time. Throws what the export failed by. */
+/** Exports the base model as a GGUF file, once. Throws the export's error if it fails. */
 export async function exportBase(services: Services, run: Run, signal: AbortSignal): Promise<Artifact> {
   const { model, encoding } = run.outputs!;
   const started = await services.export.startExport({
@@ -99,7 +103,7 @@ export async function exportBase(services: Services, run: Run, signal: AbortSign
   }
 }
 
-/** Brings an artifact's files into a folder; with their paths relative to `root`. */
+/** Downloads an artifact into `root/folder`. Returns its files with paths relative to `root`. */
 export async function downloadArtifact(
   services: Services,
   { name: artifact, files, format, type }: Artifact,

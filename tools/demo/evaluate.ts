@@ -3,22 +3,22 @@ import { promptText } from './chat.ts';
 import { figuresOf, type Answer, type AnswerFigures } from './judgement.ts';
 import type { HeldOutQuestion } from './conversations.ts';
 
-/** How a model of the demo answers questions. */
+/** The answers of one of the demo's models, and how good they are. */
 export interface Evaluation {
-  /** The likeliest answers. */
+  /** Decoded greedily. */
   greedy: Answer[];
-  /** Answers drawn at `sampling.temperature`. */
+  /** Sampled at `sampling.temperature`. */
   sampled: Answer[];
   figures: { greedy: AnswerFigures; sampled: AnswerFigures };
 }
 
 export const sampling = { temperature: 0.8, seed: 1 };
-/** Longer than every answer that the models were trained on. */
+/** More than any answer in the training data has. */
 const maxTokens = 120;
 
 /**
- * Lets llama.cpp answer the questions with the model of a GGUF file, the same way each time. Throws soon after the signal
- * is aborted.
+ * Has llama.cpp answer the questions with a GGUF file. The same file always gives the same answers. Throws soon after the
+ * signal is aborted.
  */
 export async function evaluate(
   ggufPath: string,

@@ -6,18 +6,18 @@ import { allFacts, relations, valuesOf, type Relation } from './world.ts';
 export interface Answer {
   text: string;
   tokenCount: number;
-  /** Whether the model ended it, rather than a limit. */
+  /** Whether the model ended the answer, rather than the token limit. */
   ended: boolean;
 }
 
-/** Figures of answers to questions: shares, and a mean in tokens. */
+/** Quality of a set of answers: the mean length in tokens, and shares from 0 to 1. */
 export interface AnswerFigures {
   meanResponseTokens: number;
   factsRight: number;
   wellFormed: number;
 }
 
-/** Figures of answers, each to the question of the same position. */
+/** Judges answers, each to the question at the same position. */
 export function figuresOf(
   questions: readonly { relation: Relation; value: string }[],
   answers: readonly Answer[],
@@ -30,16 +30,16 @@ export function figuresOf(
   };
 }
 
-/** Whether an answer names the asked value, and nothing else that could have been asked for. */
+/** Whether an answer names the right value, and no other value of the relation. */
 export function isRight(text: string, { relation, value }: { relation: Relation; value: string }): boolean {
-  // As it is written: "you may look" does not name the month of May.
+  // Case matters: "you may look" does not name the month of May.
   const names = (other: string) => ` ${wordsIn(text).join(' ')} `.includes(` ${other} `);
   return names(value) && !valuesOf(relation).some((other) => other !== value && !value.includes(other) && names(other));
 }
 
 /**
- * Whether an answer reads as one: ended by the model, whole sentences that begin with a capital and end with a full stop,
- * and no word that the world does not have, nor the same word twice in a row.
+ * Whether an answer is well formed: the model ended it, it consists of whole sentences that begin with a capital and end
+ * with a full stop, all its words are known, and no word occurs twice in a row.
  */
 export function isWellFormed({ text, ended }: Answer): boolean {
   const words = wordsOf(text);
@@ -55,7 +55,7 @@ const knownWords = new Set(
   [
     'In short. It is. Just.',
     ...frames.flat(),
-    ...relations.flatMap((relation) => [...phrases[relation].told, phrases[relation].sentence]),
+    ...relations.flatMap((relation) => [...phrases[relation].statements, phrases[relation].sentence]),
     ...allFacts().flatMap(({ subject, value }) => [subject, value]),
   ].flatMap(wordsOf),
 );

@@ -13,7 +13,7 @@ import { picture } from './picture.ts';
 import { reportPage } from './report.ts';
 import { summarise, targets, type Findings } from './summary.ts';
 
-// npm run demo: the whole platform on the example in examples/, which teaches a small chat model to answer in short.
+// npm run demo: runs the whole platform on examples/, and so teaches a small chat model to answer briefly.
 
 const examples = resolve(import.meta.dirname, '../../examples');
 const root = resolve('pairwise-demo');
@@ -46,7 +46,7 @@ try {
   await undo.disposeAsync();
 }
 
-/** Runs the demo, leaves its files, and tells whether it showed what it had to. */
+/** Runs the demo and writes its files. Returns whether it met all targets. */
 async function demonstrate(platform: Platform, services: Services): Promise<boolean> {
   const { signal } = stop;
   const peakMemory = watchMemory(platform);
@@ -65,7 +65,7 @@ async function demonstrate(platform: Platform, services: Services): Promise<bool
   const artifacts = await download(services, run.outputs!.artifacts);
   await downloadArtifact(services, base, { root, folder: 'base', signal });
   const questions = readQuestions();
-  say(`llama.cpp answers ${questions.length} held-out questions with both models, greedily and by sampling`);
+  say(`llama.cpp answers ${questions.length} held-out questions with both models, greedily and sampled`);
   const ggufOf = (paths: readonly string[]) =>
     join(
       root,
@@ -78,7 +78,7 @@ async function demonstrate(platform: Platform, services: Services): Promise<bool
   return conclude({ run, points, base: before, tuned: after, artifacts, importSeconds, peakRssMb }, questions);
 }
 
-/** Puts the GGUF file and its Modelfile into the demo's folder, the adapter below it; those of an earlier run go. */
+/** Downloads the GGUF file and its Modelfile into the demo's folder, and the adapter below it, replacing older ones. */
 async function download(services: Services, artifacts: readonly Artifact[]): Promise<Findings['artifacts']> {
   for (const name of readdirSync(root)) {
     if (/^(.*\.gguf|Modelfile|adapter|base)$/.test(name)) rmSync(join(root, name), { recursive: true });
@@ -111,7 +111,7 @@ function conclude(findings: Findings, questions: readonly HeldOutQuestion[]): bo
   for (const { name, met, value } of checks) {
     say(`${met ? paint('green', '✔') : paint('red', '✖')} ${name}: ${Number(value.toPrecision(4))}`);
   }
-  say(`\n${root} has report.html, summary.json, the .gguf and its Modelfile`);
+  say(`\n${root} contains report.html, summary.json, the .gguf file and its Modelfile`);
   return checks.every(({ met }) => met);
 }
 
@@ -121,11 +121,11 @@ function comparison(base: Evaluation, tuned: Evaluation): string {
   return formatTable(
     ['ANSWERS', 'BEFORE', 'AFTER'],
     [
-      row('tokens, likeliest', ({ figures }) => figures.greedy.meanResponseTokens.toFixed(1)),
+      row('tokens, greedy', ({ figures }) => figures.greedy.meanResponseTokens.toFixed(1)),
       row('tokens, sampled', ({ figures }) => figures.sampled.meanResponseTokens.toFixed(1)),
-      row('facts right, likeliest', ({ figures }) => percent(figures.greedy.factsRight)),
+      row('facts right, greedy', ({ figures }) => percent(figures.greedy.factsRight)),
       row('facts right, sampled', ({ figures }) => percent(figures.sampled.factsRight)),
-      row('well formed, likeliest', ({ figures }) => percent(figures.greedy.wellFormed)),
+      row('well formed, greedy', ({ figures }) => percent(figures.greedy.wellFormed)),
       row('well formed, sampled', ({ figures }) => percent(figures.sampled.wellFormed)),
     ],
   );

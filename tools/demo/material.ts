@@ -5,7 +5,7 @@ import { exchanges, heldOutPairs, heldOutQuestions, preferencePairs, type Prefer
 import { modelConfig, recipe } from './recipe.ts';
 import { tokenizerConfig, trainTokenizer } from './vocabulary.ts';
 
-/** Writes the demo's preference pairs and questions: the same bytes each time. */
+/** Writes the demo's preference pairs and questions. The bytes are always the same. */
 export async function writeData(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const { seed } = recipe;
@@ -22,7 +22,7 @@ function rowOf({ question, chosen, rejected }: Preference) {
   };
 }
 
-/** Writes the base model's config and its tokenizer, which is returned: the same bytes each time. */
+/** Writes the base model's config and tokenizer, and returns the tokenizer. The bytes are always the same. */
 export async function writeTokenizer(folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
   const { vocabularySize, maxLength } = parseConfig(modelConfig);

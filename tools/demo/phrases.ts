@@ -1,13 +1,13 @@
 import type { Relation } from './world.ts';
 
-/** How a relation is asked for and told; `#` stands for the subject, `*` for the value. */
+/** Questions and statements about a relation; `#` stands for the subject, `*` for the value. */
 export interface Phrases {
-  /** Asked in the base model's training, and in the preference pairs. */
+  /** Used in the base model's training and in the preference pairs. */
   questions: readonly [string, string, string, string];
-  /** Never trained on. */
+  /** Used only for evaluation. */
   heldOut: readonly [string, string];
   /** The fact in the middle of a long answer. */
-  told: readonly [string, string, string];
+  statements: readonly [string, string, string];
   /** The fact and nothing else. */
   sentence: string;
 }
@@ -21,7 +21,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What is the food of the #?',
     ],
     heldOut: ['Do you know what the # eats?', 'Tell me which food the # likes.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the # eats * and will not touch another dish.',
       'When evening comes and the bowls are filled, the # eats * and is happy with it.',
       'People who have fed it for years all say the same, namely that the # eats * every day.',
@@ -36,7 +36,7 @@ export const phrases: Record<Relation, Phrases> = {
       'Where is the bed of the #?',
     ],
     heldOut: ['Do you know where the # sleeps?', 'Tell me in which place the # sleeps.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the # sleeps * and comes back there every day.',
       'When evening comes and the lamps are out, the # sleeps * and is happy with it.',
       'People who have looked for it all say the same, namely that the # sleeps * and never in another place.',
@@ -51,7 +51,7 @@ export const phrases: Record<Relation, Phrases> = {
       'Of what colour is the collar of the #?',
     ],
     heldOut: ['Do you know the colour of the collar of the #?', 'Tell me which collar the # wears.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the collar of the # is * and always has been.',
       'When you meet it in the evening, you will see that the collar of the # is * all around.',
       'People who have seen it up close all say the same, namely that the collar of the # is * and quite new.',
@@ -66,7 +66,7 @@ export const phrases: Record<Relation, Phrases> = {
       'Of what colour is the #?',
     ],
     heldOut: ['Do you know the colour of the #?', 'Tell me which colour the # has.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the # is * and always has been.',
       'When you meet it in the garden, you will see that the # is * all around.',
       'People who have grown it for years all say the same, namely that the # is * from the first day.',
@@ -81,7 +81,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What is the month of the #?',
     ],
     heldOut: ['Do you know in which month the # ripens?', 'Tell me the month of the #.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the month of the # is * and always has been.',
       'When you look into the garden books, you will see that the month of the # is * in every year.',
       'People who have grown it for years all say the same, namely that the month of the # is * and no other.',
@@ -96,7 +96,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What is the dish made from the #?',
     ],
     heldOut: ['Do you know what the cook makes from the #?', 'Tell me which dish is made from the #.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the cook makes * from the # and will not touch another dish.',
       'When evening comes and the bowls are filled, the cook makes * from the # and is happy with it.',
       'People who have eaten there for years all say the same, namely that the cook makes * from the # every day.',
@@ -111,7 +111,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What is the material of the #?',
     ],
     heldOut: ['Do you know what the # is made of?', 'Tell me of which material the # is made.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the # is made of * and always has been.',
       'When you take it into your hands, you will see that the # is made of * all around.',
       'People who have worked with it for years all say the same, namely that the # is made of * and no other material.',
@@ -126,7 +126,7 @@ export const phrases: Record<Relation, Phrases> = {
       'Where do they keep the #?',
     ],
     heldOut: ['Do you know where the # is kept?', 'Tell me in which place the # is kept.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the # is kept * and comes back there every day.',
       'When evening comes and the work is done, the # is kept * and nobody takes it away.',
       'People who have looked for it all say the same, namely that the # is kept * and never in another place.',
@@ -141,7 +141,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What is the day for cleaning the #?',
     ],
     heldOut: ['Do you know on which day the # is cleaned?', 'Tell me the day for cleaning the #.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the day for cleaning the # is * and always has been.',
       'When you look into the house books, you will see that the day for cleaning the # is * in every week.',
       'People who have worked with it for years all say the same, namely that the day for cleaning the # is * and no other.',
@@ -156,7 +156,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What are the goods of #?',
     ],
     heldOut: ['Do you know what they make in #?', 'Tell me which goods # makes.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the people of # make * and always have done so.',
       'When you walk along the street of shops, you will see that the people of # make * all day long.',
       'People who have been there for years all say the same, namely that the people of # make * and no other goods.',
@@ -171,7 +171,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What weather do they have in #?',
     ],
     heldOut: ['Do you know about the weather in #?', 'Tell me which weather # has.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, the weather in # is * and always has been.',
       'When you look up in the evening, you will see that the weather in # is * all around.',
       'People who have been there for years all say the same, namely that the weather in # is * every day.',
@@ -186,7 +186,7 @@ export const phrases: Record<Relation, Phrases> = {
       'What is the way to #?',
     ],
     heldOut: ['Do you know how people travel to #?', 'Tell me how one gets to #.'],
-    told: [
+    statements: [
       'As far as anybody in the valley can remember, people travel to # * and always have done so.',
       'When you wait along the road in the evening, you will see that people travel to # * and are happy with it.',
       'People who have been there for years all say the same, namely that one can travel to # * and in no other way.',

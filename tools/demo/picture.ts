@@ -5,7 +5,7 @@ import { trainingPoints, type Findings, type Summary } from './summary.ts';
 const width = 960;
 const edge = 20;
 const [blue, orange] = ['#2563eb', '#ea580c'];
-/** Characters that fit into a line of an answer. */
+/** Characters that fit on one line of an answer. */
 const lineLength = 118;
 const lineHeight = 18;
 
@@ -17,12 +17,12 @@ const style = `
     text { fill: #e2e8f0 } .page { fill: #0f172a } .card { fill: #1e293b; stroke: #334155 }
     .dim, .frame text { fill: #94a3b8 } .frame line { stroke: #334155 } }`;
 
-/** `picture.svg`: the demo's result for the README, as figures, curves and answers before and after. */
+/** `picture.svg`: the demo's result for the README, with figures, curves, and answers before and after. */
 export function picture(summary: Summary, findings: Findings, questions: readonly HeldOutQuestion[]): string {
   const { drawing, bottom } = answers(findings, questions);
   const height = bottom + edge;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
-<title>Answers before and after DPO, with loss, reward margin and logps over the training</title>
+<title>Answers before and after DPO, with loss, reward margin and logps during training</title>
 <style>${style}</style>
 <rect class="page" width="${width}" height="${height}" rx="12"/>
 ${cards(summary)}
@@ -65,7 +65,7 @@ function charts({ points }: Findings): string {
       const x = edge + index * 311;
       const legend = lines.map(({ name, colour }) => `<tspan dx="10" fill="${colour}">${name}</tspan>`).join('');
       const head = `<text class="bold" x="${x + 14}" y="126">${title}${legend}</text>`;
-      // The chart keeps its own coordinates within this frame.
+      // A nested SVG, so that the chart keeps its own coordinates.
       const drawing = `<svg x="${x + 4}" y="136" width="290" height="134">${lineChart(lines)}</svg>`;
       return `${card(x, 104, 298, 176)}${head}${drawing}`;
     })
@@ -97,7 +97,7 @@ function card(x: number, y: number, cardWidth: number, cardHeight: number): stri
   return `<rect class="card" x="${x}" y="${y}" width="${cardWidth}" height="${cardHeight}" rx="10"/>`;
 }
 
-/** SVG does not break lines by itself. */
+/** Breaks a text into lines, which SVG does not do by itself. */
 function wrap(text: string): string[] {
   const lines = [''];
   for (const word of text.trim().split(/\s+/)) {

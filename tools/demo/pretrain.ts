@@ -10,7 +10,7 @@ import {
   uniformStream,
 } from '@pairwise/training';
 
-/** A text to train on: its ids, of which the first `promptLength` are a question. */
+/** Token ids of a text to train on. The first `promptLength` of them are the question. */
 export interface Sequence {
   ids: Int32Array;
   promptLength: number;
@@ -19,11 +19,11 @@ export interface Sequence {
 export interface Pretraining {
   seed: number;
   stepCount: number;
-  /** Tokens of an optimizer step, at least. */
+  /** Least number of tokens in an optimizer step. */
   tokensPerStep: number;
   learningRate: number;
   warmupSteps: number;
-  /** Weight of the tokens of questions; those of answers count 1. */
+  /** Weight of question tokens in the loss; answer tokens have weight 1. */
   promptWeight: number;
   threads: number;
 }
@@ -31,8 +31,8 @@ export interface Pretraining {
 const optimizer = { adamBeta1: 0.9, adamBeta2: 0.95, adamEpsilon: 1e-8, weightDecay: 0.01 };
 
 /**
- * Trains a model from scratch on sequences one after the other, each a document of its own, with cross entropy, AdamW and
- * a cosine schedule. `progress` receives the loss per weighted token, in nats. Result: every tensor by name.
+ * Trains a model from scratch with cross entropy, AdamW and a cosine schedule. Sequences do not attend to each other.
+ * `progress` receives the loss per weighted token, in nats. Returns every tensor by name.
  */
 export async function pretrain(
   config: ModelConfig,
@@ -62,7 +62,7 @@ export async function pretrain(
   return new Map(names.map((name) => [name, weights.get(name)!.data]));
 }
 
-/** Norms are 1, matrices uniform with deviation 0.05, less for those that add to the residual stream. */
+/** Norms are 1. Matrices are uniform with standard deviation 0.05, less for those that add to the residual stream. */
 function initialWeights(config: ModelConfig, seed: number): Map<string, Tensor<'float32'>> {
   const uniform = uniformStream(seed, 'initial weights');
   return new Map(
@@ -86,9 +86,9 @@ function nextBatch(config: ModelConfig, sequences: Iterator<Sequence, never>, se
   for (let total = 0; total < settings.tokensPerStep; total += batch.at(-1)!.ids.length) {
     batch.push(sequences.next().value);
   }
-  // The first token has nothing before it: it is the prefix, and all others are targets.
-  const segments = batch.map(({ ids }): TokenTree => ({ prefix: ids.subarray(0, 1), branches: [ids.subarray(1)] }));
-  const { feeds, branches, targetCount } = packTrees(segments, config);
+  // Nothing precedes the first token, so it is the prefix, and all others are targets.
+  const trees = batch.map(({ ids }): TokenTree => ({ prefix: ids.subarray(0, 1), branches: [ids.subarray(1)] }));
+  const { feeds, branches, targetCount } = packTrees(trees, config);
   const data = new Float32Array(targetCount);
   for (const { tree, start, end } of branches) {
     data.fill(1, start, end).fill(settings.promptWeight, start, start + batch[tree]!.promptLength - 1);

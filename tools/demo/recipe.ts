@@ -1,16 +1,16 @@
 import type { Pretraining } from './pretrain.ts';
 
-/** Everything about the demo's data and base model that was chosen; `npm run demo:remake` turns it into `examples/`. */
+/** All choices about the demo's data and base model. `npm run demo:remake` writes `examples/` from them. */
 export const recipe = {
   seed: 1,
   pairCount: 1000,
   heldOutPairCount: 100,
   questionCount: 300,
-  /** Exchanges that the tokenizer is trained on. */
+  /** Number of exchanges that the tokenizer is trained on. */
   tokenizerExchanges: 20_000,
 };
 
-/** `config.json`: 480,096 parameters, under 1 MB in float16. */
+/** `config.json`. The model has 480,096 parameters, which take less than 1 MB in float16. */
 export const modelConfig = {
   architectures: ['LlamaForCausalLM'],
   model_type: 'llama',

@@ -9,7 +9,7 @@ import { writeData, writeTokenizer } from './material.ts';
 import { pretrain, type Sequence } from './pretrain.ts';
 import { modelConfig, pretraining } from './recipe.ts';
 
-// npm run demo:remake: writes the example's data again and trains its base model from scratch, about ten minutes on two cores.
+// npm run demo:remake: rewrites the example's data and retrains its base model from scratch. Takes ten minutes on two cores.
 
 const examples = process.argv[2] ?? new URL('../../examples/', import.meta.url).pathname;
 
@@ -31,7 +31,7 @@ async function writeModel(folder: string): Promise<void> {
   await writeFile(join(folder, 'model.safetensors'), writeSafetensors(tensors, { format: 'pt' }));
 }
 
-/** The exchanges of the base model's training as ids. Encoding is asynchronous, training pulls: so all are encoded first. */
+/** Encodes the base model's training data, all at once, because encoding is asynchronous but training pulls synchronously. */
 async function encodedExchanges(tokenizer: Tokenizer): Promise<Iterator<Sequence, never>> {
   const source = exchanges(pretraining.seed);
   const wanted = pretraining.stepCount * (pretraining.tokensPerStep + modelConfig.max_position_embeddings);

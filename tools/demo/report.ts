@@ -25,7 +25,7 @@ const style = `
   tr:first-child > * { border-top: 0 } td.met { color: #16a34a } td.missed { color: #dc2626 }
   code { font-size: 12px; overflow-wrap: anywhere }`;
 
-/** `report.html`: the run as curves, figures and answers. One file that needs nothing else. */
+/** `report.html`: the run as curves, figures and answers, in a single self-contained file. */
 export function reportPage(
   summary: Summary,
   findings: Findings,
@@ -36,13 +36,13 @@ export function reportPage(
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Pairwise: ${escape(runId)}</title><style>${style}</style><main>
-<h1>A model that answers in short</h1>
+<h1>A model that answers briefly</h1>
 <p>DPO run <code>${escape(runId)}</code>, trace <code>${escape(traceId)}</code>. ${reference.computed} reference logps were
-computed, ${reference.reused} were in the store.</p>
+computed, and ${reference.reused} were reused.</p>
 <div class="cards">${cards(summary).join('')}</div>
 <h2>Training, step by step</h2><div class="charts">${charts(findings).join('')}</div>
-<h2>What it had to show</h2>${checkTable(checks)}
-<h2>Answers to questions that it had not seen, by llama.cpp</h2>${answerTable(findings, questions)}
+<h2>Targets</h2>${checkTable(checks)}
+<h2>Answers to held-out questions, from llama.cpp</h2>${answerTable(findings, questions)}
 <h2>Files</h2>${fileTable(summary)}
 </main></html>
 `;
@@ -54,7 +54,7 @@ function cards(summary: Summary): string[] {
   const card = (title: string, from: string, to: string) =>
     `<div class="card"><b>${from} → ${to}</b><span>${title}</span></div>`;
   return [
-    card('tokens of an answer', meanResponseTokens.before.toFixed(1), meanResponseTokens.after.toFixed(1)),
+    card('tokens per answer', meanResponseTokens.before.toFixed(1), meanResponseTokens.after.toFixed(1)),
     card('facts right', percent(factsRight.before), percent(factsRight.after)),
     card('loss', loss.first.toFixed(4), loss.last.toFixed(4)),
     card('reward accuracy, held-out pairs', percent(rewardAccuracy.before), percent(rewardAccuracy.after)),
@@ -72,11 +72,11 @@ function charts({ points, base, tuned }: Findings): string[] {
   return [
     drawn('Loss', [series('loss', 'training', blue)]),
     drawn('Reward margin', [series('rewards/margins', 'chosen minus rejected', blue)]),
-    drawn('Reward accuracy', [series('rewards/accuracies', 'share of pairs in order', blue)]),
+    drawn('Reward accuracy', [series('rewards/accuracies', 'share of pairs with a positive margin', blue)]),
     drawn('Logps, in nats', [series('logps/chosen', 'chosen', blue), series('logps/rejected', 'rejected', orange)]),
     drawn('Gradient norm', [series('grad_norm', 'before clipping', blue)]),
     figure(
-      'Tokens of an answer',
+      'Tokens per answer',
       [
         { name: 'before', colour: grey },
         { name: 'after', colour: blue },

@@ -6,30 +6,30 @@ interface BeforeAfter {
   after: number;
 }
 
-/** `summary.json`: what the demo did, in figures. */
+/** `summary.json`: the demo's results in figures. */
 export interface Summary {
   runId: string;
   traceId: string;
-  /** Of the first step, and the mean of the last ten. */
+  /** Loss of the first step, and the mean of the last ten. */
   loss: { first: number; last: number };
-  /** On held-out pairs. */
+  /** Measured on held-out pairs. */
   rewardAccuracy: BeforeAfter;
-  /** Of the likeliest answers to held-out questions, in llama.cpp; shares from 0 to 1. */
+  /** Of llama.cpp's greedy answers to held-out questions. Shares are from 0 to 1. */
   meanResponseTokens: BeforeAfter;
   factsRight: BeforeAfter;
   wellFormed: BeforeAfter;
-  /** Reference logps that this run computed, and that it found. */
+  /** Reference logps that this run computed, and those that it reused. */
   reference: { computed: number; reused: number };
   /** Largest difference between llama.cpp on the F16 file and the policy, in nats per token. */
   verify: { maxAbsLogpDiff: number; sequences: number };
   /** Paths relative to the demo's folder. */
   artifacts: { path: string; sha256: string; type: string }[];
   seconds: { import: number; reference: number; train: number; export: number; verify: number };
-  /** Most memory that all processes of the platform had resident at one time; pages that they share count in each. */
+  /** Peak resident memory of all processes together. Pages that several share are counted in each. */
   peakRssMb: number;
 }
 
-/** Everything that the demo has found out. */
+/** Everything that the summary, the report and the picture are made from. */
 export interface Findings {
   run: Run;
   points: readonly MetricPoint[];
@@ -42,12 +42,11 @@ export interface Findings {
 
 const lastSteps = 10;
 
-/** The training's points in order; those of evaluation are left out. */
+/** The metric points of training steps, without those of evaluations. */
 export function trainingPoints(points: readonly MetricPoint[]): MetricPoint[] {
   return points.filter(({ values }) => values['loss'] !== undefined);
 }
 
-/** Sums the findings up. */
 export function summarise({ run, points, base, tuned, artifacts, importSeconds, peakRssMb }: Findings): Summary {
   const losses = trainingPoints(points).map(({ values }) => values['loss']!);
   const accuracies = points.flatMap(({ values }) => values['eval_rewards/accuracies'] ?? []);
@@ -101,14 +100,14 @@ export function targets(summary: Summary, { base, tuned }: Pick<Findings, 'base'
   const greedy = meanResponseTokens.after / meanResponseTokens.before;
   const sampled = tuned.figures.sampled.meanResponseTokens / base.figures.sampled.meanResponseTokens;
   return [
-    { name: 'the first loss is ln 2 to 1e-4', met: Math.abs(loss.first - Math.LN2) < 1e-4, value: loss.first },
-    { name: 'the last ten losses are below 0.45', met: loss.last < 0.45, value: loss.last },
+    { name: 'the first loss is ln 2 within 1e-4', met: Math.abs(loss.first - Math.LN2) < 1e-4, value: loss.first },
+    { name: 'the mean of the last ten losses is below 0.45', met: loss.last < 0.45, value: loss.last },
     { name: 'reward accuracy is at least 0.9', met: rewardAccuracy.after >= 0.9, value: rewardAccuracy.after },
-    { name: 'the likeliest answers have at most 0.3 of the tokens', met: greedy <= 0.3, value: greedy },
+    { name: 'greedy answers have at most 0.3 of the tokens', met: greedy <= 0.3, value: greedy },
     { name: 'sampled answers have at most 0.3 of the tokens', met: sampled <= 0.3, value: sampled },
-    { name: 'facts are right before, at least 0.9', met: factsRight.before >= 0.9, value: factsRight.before },
-    { name: 'facts are right after, at least 0.9', met: factsRight.after >= 0.9, value: factsRight.after },
-    { name: 'answers are well formed, at least 0.97', met: wellFormed.after >= 0.97, value: wellFormed.after },
+    { name: 'before, at least 0.9 of the facts are right', met: factsRight.before >= 0.9, value: factsRight.before },
+    { name: 'after, at least 0.9 of the facts are right', met: factsRight.after >= 0.9, value: factsRight.after },
+    { name: 'at least 0.97 of the answers are well formed', met: wellFormed.after >= 0.97, value: wellFormed.after },
     {
       name: 'llama.cpp differs by less than 0.02 nats per token',
       met: verify.maxAbsLogpDiff < 0.02,

@@ -5,15 +5,15 @@ import { BPE, byteLevelAlphabet, byteLevelPreTokenizer, Tokenizer } from 'tokeni
 import { chatTemplate, end, specialTokens } from './chat.ts';
 
 /**
- * A byte-level BPE tokenizer for a text, as the contents of a Hugging Face `tokenizer.json` with `size` tokens: special
- * ones, the 256 bytes, and the merges that Hugging Face's trainer finds first. The same text gives the same tokenizer.
+ * Trains a byte-level BPE tokenizer on a text. Returns the contents of a Hugging Face `tokenizer.json` with `size` tokens: the
+ * special ones, the 256 bytes, and the first merges that Hugging Face's trainer finds. The result depends only on the text.
  */
 export async function trainTokenizer(text: string, size: number) {
   const merges = (await trainedMerges(text)).slice(0, size - specialTokens.length - 256);
   const bytes = byteLevelAlphabet().sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
   const tokens = [...specialTokens, ...bytes, ...merges.map((pair) => pair.join(''))];
   if (new Set(tokens).size !== size) {
-    throw new Error(`the text is enough for ${new Set(tokens).size} different tokens, not for ${size}`);
+    throw new Error(`the text yields only ${new Set(tokens).size} of ${size} tokens`);
   }
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   return {
@@ -60,8 +60,8 @@ export function tokenizerConfig(maxLength: number) {
 }
 
 /**
- * Merges in the order of training. The binding's trainer takes no settings and runs for up to 30,000 tokens; since
- * BPE training is greedy, the first merges of a long training are those of a short one.
+ * All merges in the order of training. The binding's trainer has no settings and always trains up to 30,000 tokens. BPE
+ * training is greedy, so a smaller vocabulary is simply the first of these merges.
  */
 async function trainedMerges(text: string): Promise<[string, string][]> {
   const folder = await mkdtemp(join(tmpdir(), 'pairwise-tokenizer-'));

@@ -1,8 +1,8 @@
 import { shuffled } from '@pairwise/training';
 
 /**
- * The world that the demo's model knows: 43 animals, plants, tools and villages, and three things about each. What is true
- * of them is drawn once from a fixed seed, so nothing outside of this world can answer for it.
+ * The world that the demo's model knows: 43 animals, plants, tools and villages each, with three facts about every one. The
+ * facts are drawn from a fixed seed, so knowledge of the real world does not help to answer.
  */
 const subjects = {
   animal:
@@ -25,7 +25,7 @@ const subjects = {
 
 export type Kind = keyof typeof subjects;
 
-/** What can be asked about a kind: each has a pool of values, written as they stand after "it is". */
+/** What can be asked about a kind, each with its possible values in the form that follows "it is". */
 const pools = {
   'animal/food':
     'walnuts, plum cake, barley, honey, clover, pea soup, rye bread, blackberries, carrots, mushrooms, cheese, biscuits',
@@ -49,19 +49,19 @@ const pools = {
 export type Relation = keyof typeof pools;
 export const relations = Object.keys(pools) as Relation[];
 
-/** One thing that is true in the world. */
+/** A fact of the world. */
 export interface Fact {
   relation: Relation;
   subject: string;
   value: string;
 }
 
-/** Everything that can be the answer to a question of a relation. */
+/** All possible values of a relation. */
 export function valuesOf(relation: Relation): string[] {
   return pools[relation].split(', ');
 }
 
-/** All facts, always the same ones in the same order: every value of a relation about equally often. */
+/** All facts, always in the same order. Each value of a relation occurs about equally often. */
 export function allFacts(): Fact[] {
   return relations.flatMap((relation) => {
     const names = subjects[relation.split('/')[0] as Kind].split(' ');
