@@ -11,7 +11,7 @@ import { containerEnvironment, mountsOf, secrets } from './environment.ts';
 import { type KubernetesObject, type Workload, bytes, matchesSelector, ofKind, workloads } from './objects.ts';
 import { overlays, renderOverlay } from './render.ts';
 
-// The manifests against the code: what a process is given is what it reads, and whom it may reach is whom it calls.
+// Compares the manifests with the code: each process gets the variables that it reads and may reach the processes that it calls.
 
 const readers = {
   dataset,
@@ -25,24 +25,24 @@ const readers = {
 type ProcessName = keyof typeof readers;
 const names = Object.keys(readers) as ProcessName[];
 
-/** Read by libraries that the processes use, by OpenTelemetry's and the AWS SDK's own documentation. */
+/** Variables that libraries read, according to the documentation of OpenTelemetry and the AWS SDK. */
 const readByLibraries = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
 
-/** Variables that are read but not set, and why. */
+/** Variables that are read but may stay unset, and why. */
 const defaulted: Record<string, string> = {
   PAIRWISE_INSECURE: 'no',
-  PAIRWISE_TOKEN_FILE: 'peers show a certificate, and callers have the access file',
-  PAIRWISE_MODEL_ROOTS: 'models come from the hub; there is no folder to read them from',
-  PAIRWISE_BLOB_URL: 'without s3 the folder of the shared volume',
-  PAIRWISE_EXIT_WHEN_IDLE: 'without keda workers stay',
-  HF_ENDPOINT: 'the hub itself',
+  PAIRWISE_TOKEN_FILE: 'peers authenticate with certificates, and callers with the access file',
+  PAIRWISE_MODEL_ROOTS: 'models come only from the hub',
+  PAIRWISE_BLOB_URL: 'without s3, the shared volume',
+  PAIRWISE_EXIT_WHEN_IDLE: 'without keda, workers keep running',
+  HF_ENDPOINT: 'the public hub',
   HF_HUB_OFFLINE: 'no',
-  AWS_ENDPOINT_URL: 'Amazon, or what the kustomization of the operator says',
-  AWS_ENDPOINT_URL_S3: 'Amazon, or what the kustomization of the operator says',
-  AWS_REGION: 'without s3 there is none',
+  AWS_ENDPOINT_URL: "Amazon, unless the operator's kustomization sets it",
+  AWS_ENDPOINT_URL_S3: "Amazon, unless the operator's kustomization sets it",
+  AWS_REGION: 'unused without s3',
 };
 
-/** A value for every variable, so that reading it shows which of them a process asks for. */
+/** A valid value for every variable, so that a process can read all that it needs. */
 const samples: Record<string, string> = {
   PAIRWISE_LISTEN: '0.0.0.0:7411',
   PAIRWISE_HEALTH_LISTEN: '0.0.0.0:7400',
@@ -78,33 +78,33 @@ beforeAll(() => {
 });
 const everywhere = overlays.flatMap((overlay) => names.map((name) => [overlay, name] as const));
 
-/** What is wrong with the environment that a process is given. */
+/** Problems of the environment that a process gets. */
 function environmentProblems(name: ProcessName, given: Record<string, string>): string[] {
   const read = readBy(name);
   readers[name](given);
   return [
     ...Object.keys(given)
       .filter((each) => !read.includes(each) && !readByLibraries.includes(each))
-      .map((each) => `${each} is set and not read`),
-    ...read.filter((each) => !(each in given) && !(each in defaulted)).map((each) => `${each} is read and not set`),
+      .map((each) => `${each} is set but not read`),
+    ...read.filter((each) => !(each in given) && !(each in defaulted)).map((each) => `${each} is read but not set`),
   ];
 }
 
-test.each(everywhere)('%s: %s is given exactly what it reads', (overlay, name) => {
+test.each(everywhere)('%s: %s gets exactly the variables that it reads', (overlay, name) => {
   expect(environmentProblems(name, environment(rendered.get(overlay)!, name))).toEqual([]);
 });
 
-test('a variable that nobody reads, one that nobody sets and a value that is refused are noticed', () => {
+test('an unread variable, an unset variable and an invalid value are noticed', () => {
   const given = environment(rendered.get('gpu-fleet')!, 'export');
   expect(environmentProblems('export', { ...given, PAIRWISE_DEVICE: 'cpu' })).toEqual([
-    'PAIRWISE_DEVICE is set and not read',
+    'PAIRWISE_DEVICE is set but not read',
   ]);
   const rest = Object.entries(given).filter(([variable]) => variable !== 'PAIRWISE_CACHE_BYTES');
-  expect(environmentProblems('export', Object.fromEntries(rest))).toEqual(['PAIRWISE_CACHE_BYTES is read and not set']);
+  expect(environmentProblems('export', Object.fromEntries(rest))).toEqual(['PAIRWISE_CACHE_BYTES is read but not set']);
   expect(() => environmentProblems('export', { ...given, PAIRWISE_LISTEN: '7414' })).toThrow(/PAIRWISE_LISTEN/);
 });
 
-test('every default that is relied on is one somewhere', () => {
+test('every listed default is used somewhere', () => {
   const unset = everywhere.flatMap(([overlay, name]) => {
     const given = environment(rendered.get(overlay)!, name);
     return readBy(name).filter((each) => !(each in given));
@@ -112,7 +112,7 @@ test('every default that is relied on is one somewhere', () => {
   expect(Object.keys(defaulted).filter((each) => !unset.includes(each))).toEqual([]);
 });
 
-test.each(everywhere)('%s: %s runs its program, and its files and folders are there', (overlay, name) => {
+test.each(everywhere)('%s: %s runs its program, and its files and folders are mounted', (overlay, name) => {
   const objects = rendered.get(overlay)!;
   const workload = processOf(objects, name);
   const [container] = workload.containers as [Workload['containers'][number]];
@@ -139,39 +139,35 @@ test.each(everywhere)('%s: %s runs its program, and its files and folders are th
   }
   const cache = mounts.get(given['PAIRWISE_CACHE'] ?? '')?.emptyDir?.sizeLimit;
   if (cache !== undefined) expect(Number(given['PAIRWISE_CACHE_BYTES'])).toBeLessThan(bytes(cache));
-  // A file store needs the volume where it looks for it.
+  // A file store needs its volume mounted at the store's folder.
   if (given['PAIRWISE_CACHE'] !== undefined && given['PAIRWISE_BLOB_URL'] === undefined)
     expect(mounts.get(`${given['PAIRWISE_DATA']}/blobs`)?.persistentVolumeClaim?.claimName).toBe('pairwise-blobs');
 });
 
-test.each(overlays)(
-  '%s: every Service has the port on which its process listens, and probes ask the health port',
-  (overlay) => {
-    const objects = rendered.get(overlay)!;
-    for (const name of names) {
-      const [container] = processOf(objects, name).containers as [Workload['containers'][number]];
-      const { PAIRWISE_LISTEN: listen, PAIRWISE_HEALTH_LISTEN: health } = environment(objects, name);
-      const ports: Record<string, number> = Object.fromEntries(
-        (container.ports ?? []).map((port) => [port.name ?? '', port.containerPort]),
-      );
-      const portOf = (address: string | undefined) =>
-        address === undefined ? undefined : Number(address.split(':')[1]);
-      expect(ports).toEqual({ ...(listen === undefined ? {} : { grpc: portOf(listen) }), health: portOf(health) });
-      const asked = [container.startupProbe, container.readinessProbe, container.livenessProbe].map(
-        (probe) => probe?.grpc,
-      );
-      expect(asked).toEqual([
-        { port: ports['health'], service: 'startup' },
-        { port: ports['health'] },
-        { port: ports['health'], service: 'liveness' },
-      ]);
-      const service = ofKind(objects, 'Service').find(({ metadata }) => metadata.name === `pairwise-${name}`);
-      expect(service?.spec?.ports?.[0]?.port).toBe(portOf(listen));
-    }
-  },
-);
+test.each(overlays)('%s: every Service has the port of its process, and probes use the health port', (overlay) => {
+  const objects = rendered.get(overlay)!;
+  for (const name of names) {
+    const [container] = processOf(objects, name).containers as [Workload['containers'][number]];
+    const { PAIRWISE_LISTEN: listen, PAIRWISE_HEALTH_LISTEN: health } = environment(objects, name);
+    const ports: Record<string, number> = Object.fromEntries(
+      (container.ports ?? []).map((port) => [port.name ?? '', port.containerPort]),
+    );
+    const portOf = (address: string | undefined) => (address === undefined ? undefined : Number(address.split(':')[1]));
+    expect(ports).toEqual({ ...(listen === undefined ? {} : { grpc: portOf(listen) }), health: portOf(health) });
+    const asked = [container.startupProbe, container.readinessProbe, container.livenessProbe].map(
+      (probe) => probe?.grpc,
+    );
+    expect(asked).toEqual([
+      { port: ports['health'], service: 'startup' },
+      { port: ports['health'] },
+      { port: ports['health'], service: 'liveness' },
+    ]);
+    const service = ofKind(objects, 'Service').find(({ metadata }) => metadata.name === `pairwise-${name}`);
+    expect(service?.spec?.ports?.[0]?.port).toBe(portOf(listen));
+  }
+});
 
-/** Whom a process may reach in the namespace, as `component:port`, by the side of the given kind alone. */
+/** The processes that a process may reach, or be reached from, as `component:port`. Reads the policies of one side only. */
 function edges(objects: KubernetesObject[], name: ProcessName, side: 'ingress' | 'egress'): string[] {
   const { labels } = processOf(objects, name);
   return ofKind(objects, 'NetworkPolicy')
@@ -201,7 +197,7 @@ const servers = Object.keys(callers) as (keyof typeof callers)[];
 const portOf = (objects: KubernetesObject[], name: ProcessName) =>
   environment(objects, name)['PAIRWISE_LISTEN']!.split(':')[1]!;
 
-test.each(overlays)('%s: addresses, policies and the servers’ lists of callers are the same edges', (overlay) => {
+test.each(overlays)('%s: addresses, network policies and the servers’ lists of callers agree', (overlay) => {
   const objects = rendered.get(overlay)!;
   for (const name of names) {
     const called = Object.entries(addressVariables).filter(([, variable]) => readBy(name).includes(variable));
@@ -222,7 +218,7 @@ test.each(overlays)('%s: addresses, policies and the servers’ lists of callers
   }
 });
 
-test('an edge that is not there, or is there too much, is noticed', () => {
+test('a missing edge and an extra edge are noticed', () => {
   const objects = structuredClone(rendered.get('gpu-fleet')!);
   const policy = ofKind(objects, 'NetworkPolicy').find(({ metadata }) => metadata.name === 'pairwise-export')!;
   expect(edges(objects, 'export', 'egress')).toEqual(['dataset:7411', 'training:7413']);
@@ -234,7 +230,7 @@ test('an edge that is not there, or is there too much, is noticed', () => {
   expect(edges(objects, 'export', 'ingress')).toEqual(['orchestrator:7414', 'reference:7414']);
 });
 
-test.each(overlays)('%s: the dataset process alone reaches the outside', (overlay) => {
+test.each(overlays)('%s: only the dataset process reaches the internet', (overlay) => {
   const outside = ofKind(rendered.get(overlay)!, 'NetworkPolicy').filter(({ spec }) =>
     spec?.egress?.some(
       ({ to }) => !to?.length || to.some(({ ipBlock }) => /^(0\.0\.0\.0|::)\/0$/.test(ipBlock?.cidr ?? '')),
@@ -244,7 +240,7 @@ test.each(overlays)('%s: the dataset process alone reaches the outside', (overla
 });
 
 test.each(overlays)(
-  '%s: every process that shows one has a certificate of its own, in the secret that it mounts',
+  '%s: every process that needs a certificate has its own, in the secret that it mounts',
   (overlay) => {
     const certificates = rendered.get(overlay)!.filter(({ kind }) => kind === 'Certificate') as (KubernetesObject & {
       spec: { secretName: string; uris?: string[]; dnsNames?: string[] };
@@ -257,7 +253,7 @@ test.each(overlays)(
   },
 );
 
-test.each(overlays)('%s: the migrations are those of all services', (overlay) => {
+test.each(overlays)('%s: the migrations job covers all services', (overlay) => {
   const [job] = ofKind(rendered.get(overlay)!, 'Job');
   const containers = job!.spec!.template.spec!.containers;
   expect(containers.map(({ name }) => name)).toEqual(servers);

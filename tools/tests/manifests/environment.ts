@@ -1,7 +1,7 @@
 import type { IContainer } from 'kubernetes-models/v1';
 import { type KubernetesObject, type Workload, ofKind } from './objects.ts';
 
-/** What the secrets that the manifests refer to hold; docs/operating.md makes them. The values are for tests. */
+/** Test values of the secrets that the manifests refer to. Operators create them as docs/operating.md says. */
 export const secrets: Record<string, Record<string, string>> = {
   'pairwise-database': { url: 'postgres://pairwise:password@postgres:5432/pairwise?sslmode=verify-full' },
   'pairwise-queues': { url: 'postgres://pairwise_queues:password@postgres:5432/pairwise?sslmode=require' },
@@ -11,11 +11,8 @@ export const secrets: Record<string, Record<string, string>> = {
   'pairwise-access': { 'access.json': '[]' },
 };
 
-/** A reference to what is not in the manifests, or not any more. */
-export class Dangling extends Error {}
-
 function found<Value>(value: Value | undefined, what: string): Value {
-  if (value === undefined) throw new Dangling(`there is no ${what}`);
+  if (value === undefined) throw new Error(`${what} does not exist`);
   return value;
 }
 
@@ -25,7 +22,7 @@ const configMap = (objects: readonly KubernetesObject[], name: string | undefine
     `ConfigMap ${name}`,
   ).data ?? {};
 
-/** The environment that a container gets. Throws Dangling for a reference to nothing. */
+/** The environment that a container gets. Throws if it refers to something that does not exist. */
 export function containerEnvironment(
   objects: readonly KubernetesObject[],
   container: IContainer,
@@ -44,7 +41,7 @@ export function containerEnvironment(
   return given;
 }
 
-/** Folders and files that a container finds, by path, with what they are made of. */
+/** Mounted volumes of a container, by path. */
 export function mountsOf(
   { pod }: Workload,
   container: IContainer,

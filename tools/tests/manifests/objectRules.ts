@@ -5,7 +5,7 @@ import type { Rules } from './podRules.ts';
 const nameOf = ({ kind, metadata }: KubernetesObject) => `${kind}/${metadata.name}`;
 const isService = ({ kind }: Workload) => kind === 'Deployment' || kind === 'StatefulSet';
 
-/** Services whose selector takes a workload's pods, and so on: whatever has no such workload is left. */
+/** A finding for each object whose selector selects no workload's pods. */
 function selectingNothing<One extends KubernetesObject>(
   selectors: readonly One[],
   objects: readonly KubernetesObject[],
@@ -17,14 +17,14 @@ function selectingNothing<One extends KubernetesObject>(
     .map((one) => ({ object: nameOf(one), message: 'selects no pod' }));
 }
 
-/** Whether a policy takes its pods both ways, with at least one edge each way. */
-const goesBothWays = ({ spec }: INetworkPolicy) =>
+/** Whether a policy restricts both directions and allows at least one connection in each. */
+const restrictsBothWays = ({ spec }: INetworkPolicy) =>
   (['Ingress', 'Egress'] as const).every((type) => spec?.policyTypes?.includes(type)) &&
   Boolean(spec?.ingress?.length && spec.egress?.length);
 
 const rolesThatOpen = ['Role', 'ClusterRole', 'RoleBinding', 'ClusterRoleBinding'];
 
-/** The default rules of kube-linter, kube-score and Polaris about what objects are to each other. */
+/** The default rules of kube-linter, kube-score and Polaris about how objects relate to each other. */
 export const objectRules: Rules = {
   'service-selects-pods': (objects) =>
     selectingNothing(ofKind(objects, 'Service'), objects, ({ spec }) => ({ matchLabels: spec?.selector ?? {} })),
@@ -36,16 +36,19 @@ export const objectRules: Rules = {
       const open = served.flatMap(({ containers }) => containers.flatMap(({ ports = [] }) => ports));
       return (service.spec!.ports ?? [])
         .filter(({ targetPort }) => !open.some(({ name, containerPort }) => [name, containerPort].includes(targetPort)))
-        .map(({ targetPort }) => ({ object: nameOf(service), message: `leads to no port ${targetPort}` }));
+        .map(({ targetPort }) => ({
+          object: nameOf(service),
+          message: `targets port ${targetPort}, which no pod has`,
+        }));
     }),
   'service-inside': (objects) =>
     ofKind(objects, 'Service')
       .filter(({ spec }) => (spec?.type ?? 'ClusterIP') !== 'ClusterIP')
-      .map((service) => ({ object: nameOf(service), message: 'is open to the outside' })),
+      .map((service) => ({ object: nameOf(service), message: 'is reachable from outside' })),
   'selector-matches-template': (objects) =>
     [...ofKind(objects, 'Deployment'), ...ofKind(objects, 'StatefulSet')]
       .filter(({ spec }) => !matchesSelector(spec!.selector, spec!.template.metadata?.labels ?? {}))
-      .map((one) => ({ object: nameOf(one), message: 'its selector takes other pods than it makes' })),
+      .map((one) => ({ object: nameOf(one), message: 'its selector does not match its own pods' })),
   'stateful-set-service': (objects) =>
     ofKind(objects, 'StatefulSet')
       .filter(
@@ -58,7 +61,7 @@ export const objectRules: Rules = {
   'rolling-update': (objects) =>
     ofKind(objects, 'Deployment')
       .filter(({ spec }) => (spec?.strategy?.type ?? 'RollingUpdate') !== 'RollingUpdate')
-      .map((one) => ({ object: nameOf(one), message: 'is not replaced step by step' })),
+      .map((one) => ({ object: nameOf(one), message: 'is not updated pod by pod' })),
   'several-replicas': (objects) =>
     workloads(objects)
       .filter((one) => one.kind === 'Deployment' && (one.replicas ?? 1) < 2)
@@ -67,7 +70,7 @@ export const objectRules: Rules = {
     ofKind(objects, 'ScaledObject').flatMap(({ spec }) =>
       ofKind(objects, 'Deployment')
         .filter(({ metadata, spec: own }) => metadata.name === spec.scaleTargetRef.name && own?.replicas !== undefined)
-        .map((one) => ({ object: nameOf(one), message: 'has a number of replicas, and an autoscaler too' })),
+        .map((one) => ({ object: nameOf(one), message: 'sets replicas although an autoscaler does' })),
     ),
   'scale-target': (objects) =>
     ofKind(objects, 'ScaledObject')
@@ -104,10 +107,13 @@ export const objectRules: Rules = {
             (policy) =>
               policy.spec?.podSelector?.matchLabels &&
               matchesSelector(policy.spec.podSelector, labels) &&
-              goesBothWays(policy),
+              restrictsBothWays(policy),
           ),
       )
-      .map(({ object }) => ({ object: nameOf(object), message: 'has no policy with edges both ways' })),
+      .map(({ object }) => ({
+        object: nameOf(object),
+        message: 'has no policy that allows connections in both directions',
+      })),
   'deny-all': (objects) =>
     ofKind(objects, 'NetworkPolicy').some(
       ({ spec }) =>
@@ -117,28 +123,31 @@ export const objectRules: Rules = {
         spec?.policyTypes?.length === 2,
     )
       ? []
-      : [{ object: 'NetworkPolicy', message: 'none denies what no other allows' }],
+      : [{ object: 'NetworkPolicy', message: 'no policy denies everything by default' }],
   'existing-account': (objects) =>
     workloads(objects)
       .filter(
         ({ pod }) =>
           !ofKind(objects, 'ServiceAccount').some(({ metadata }) => metadata.name === pod.serviceAccountName),
       )
-      .map(({ object, pod }) => ({ object: nameOf(object), message: `has no account ${pod.serviceAccountName}` })),
+      .map(({ object, pod }) => ({
+        object: nameOf(object),
+        message: `its account ${pod.serviceAccountName} does not exist`,
+      })),
   'account-of-its-own': (objects) => {
     const names = workloads(objects).map(({ pod }) => pod.serviceAccountName);
     return workloads(objects)
       .filter(({ pod }) => names.filter((name) => name === pod.serviceAccountName).length > 1)
-      .map(({ object }) => ({ object: nameOf(object), message: 'shares its account' }));
+      .map(({ object }) => ({ object: nameOf(object), message: 'shares its account with another workload' }));
   },
   'account-without-token': (objects) =>
     ofKind(objects, 'ServiceAccount')
       .filter(({ automountServiceAccountToken }) => automountServiceAccountToken !== false)
-      .map((one) => ({ object: nameOf(one), message: 'hands out its token' })),
+      .map((one) => ({ object: nameOf(one), message: 'mounts its token into pods' })),
   'no-roles': (objects) =>
     objects
       .filter(({ kind }) => rolesThatOpen.includes(kind))
-      .map((one) => ({ object: nameOf(one), message: 'gives rights on the cluster' })),
+      .map((one) => ({ object: nameOf(one), message: 'grants rights on the cluster' })),
   'job-ends': (objects) =>
     [
       ...ofKind(objects, 'Job').map((one) => ({ one, spec: one.spec! })),
@@ -149,7 +158,7 @@ export const objectRules: Rules = {
           spec.ttlSecondsAfterFinished === undefined ||
           !['Never', 'OnFailure'].includes(spec.template.spec?.restartPolicy ?? 'Always'),
       )
-      .map(({ one }) => ({ object: nameOf(one), message: 'is never removed, or its pods are not' })),
+      .map(({ one }) => ({ object: nameOf(one), message: 'is never removed, or its pods restart forever' })),
   'instance-label': (objects) =>
     workloads(objects)
       .filter(
@@ -166,7 +175,7 @@ export const objectRules: Rules = {
   'stable-version': (objects) =>
     objects
       .filter(({ apiVersion }) => /(alpha|beta)/.test(apiVersion) && !apiVersion.startsWith('keda.sh/'))
-      .map((one) => ({ object: nameOf(one), message: `${one.apiVersion} may go away` })),
+      .map((one) => ({ object: nameOf(one), message: `${one.apiVersion} is not a stable version` })),
   'no-secrets': (objects) =>
     objects
       .filter(({ kind }) => kind === 'Secret')

@@ -33,17 +33,17 @@ export function ofKind<Kind extends keyof Kinds>(objects: readonly KubernetesObj
   return objects.filter((object): object is ObjectOf<Kind> => object.kind === kind);
 }
 
-/** Anything that makes pods. */
+/** An object that creates pods. */
 export interface Workload {
   object: KubernetesObject;
   kind: 'Deployment' | 'Job' | 'ScaledJob' | 'StatefulSet';
   name: string;
-  /** Of the pods. */
+  /** Labels of the pods. */
   labels: Record<string, string>;
   template: IPodTemplateSpec;
   pod: NonNullable<IPodTemplateSpec['spec']>;
   containers: IContainer[];
-  /** Of Deployments and StatefulSets. */
+  /** Only Deployments and StatefulSets have it. */
   replicas: number | undefined;
 }
 
@@ -71,7 +71,7 @@ export function workloads(objects: readonly KubernetesObject[]): Workload[] {
   ];
 }
 
-/** Whether labels are what a selector of labels asks for; an empty one takes all. */
+/** Whether a selector matches labels. An empty one matches all. */
 export function matchesSelector(
   selector: { matchLabels?: Record<string, string> } | undefined,
   labels: Record<string, string>,
@@ -79,10 +79,10 @@ export function matchesSelector(
   return Object.entries(selector?.matchLabels ?? {}).every(([name, value]) => labels[name] === value);
 }
 
-/** Kubernetes' `1Gi`, `256Mi`, `1k` and plain numbers, in bytes. */
+/** Bytes of a Kubernetes quantity: `1Gi`, `256Mi`, `1k` or a plain number. */
 export function bytes(quantity: string | number): number {
   const [, digits = '', unit = ''] = /^(\d+)(Ki|Mi|Gi|Ti|k|M|G|T)?$/.exec(String(quantity)) ?? [];
   const powers = { Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, k: 1e3, M: 1e6, G: 1e9, T: 1e12, '': 1 };
-  if (digits === '') throw new Error(`'${quantity}' is not an amount of bytes`);
+  if (digits === '') throw new Error(`'${quantity}' is not a quantity of bytes`);
   return Number(digits) * powers[unit as keyof typeof powers];
 }

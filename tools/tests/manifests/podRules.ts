@@ -1,23 +1,23 @@
 import type { IContainer } from 'kubernetes-models/v1';
 import { type KubernetesObject, type Workload, bytes, workloads } from './objects.ts';
 
-/** What a rule says of one object: where, and what is wrong. */
+/** A problem that a rule found in an object. */
 export interface Finding {
   rule: string;
   object: string;
   message: string;
 }
 
-/** Rules by name; each says what is wrong with the objects of one kustomization. */
+/** Rules by name. Each returns the problems of a kustomization's objects. */
 export type Rules = Record<string, (objects: readonly KubernetesObject[]) => Omit<Finding, 'rule'>[]>;
 
-const say = ({ kind, name }: Workload, message: string) => ({ object: `${kind}/${name}`, message });
+const finding = ({ kind, name }: Workload, message: string) => ({ object: `${kind}/${name}`, message });
 
 /** A rule over pods. */
 const pods = (problem: (workload: Workload) => string | undefined) => (objects: readonly KubernetesObject[]) =>
   workloads(objects).flatMap((workload) => {
     const message = problem(workload);
-    return message === undefined ? [] : [say(workload, message)];
+    return message === undefined ? [] : [finding(workload, message)];
   });
 
 /** A rule over containers. */
@@ -27,19 +27,19 @@ const containers =
     workloads(objects).flatMap((workload) =>
       workload.containers.flatMap((container) => {
         const message = problem(container, workload);
-        return message === undefined ? [] : [say(workload, `${container.name}: ${message}`)];
+        return message === undefined ? [] : [finding(workload, `${container.name}: ${message}`)];
       }),
     );
 
 const unless = (good: boolean | undefined, message: string) => (good === true ? undefined : message);
 
-/** Processes that run until they are stopped, so that somebody has to ask whether they still do. */
+/** Whether a workload runs until it is stopped, and so needs probes. */
 const isLasting = ({ kind }: Workload) => kind !== 'Job';
 
 const sensitiveName = /^AWS_SECRET_ACCESS_KEY$|^GOOGLE_APPLICATION_CREDENTIALS$|password|secret|bearer|(^|_)token$/i;
 /**
  * The default rules of kube-linter, kube-score and Polaris about a pod and its containers, and those of Kubernetes' own
- * `restricted` level. Rules that two of them have are here once.
+ * `restricted` level. Rules that several of them have are listed once.
  */
 export const podRules: Rules = {
   'run-as-non-root': containers(({ securityContext }, { pod }) =>
@@ -55,7 +55,7 @@ export const podRules: Rules = {
   'no-privilege-escalation': containers(({ securityContext }) =>
     unless(
       securityContext?.allowPrivilegeEscalation === false && securityContext.privileged !== true,
-      'may get more privileges than it has',
+      'allows privilege escalation',
     ),
   ),
   'drop-capabilities': containers(({ securityContext }) =>
@@ -67,27 +67,34 @@ export const podRules: Rules = {
   'seccomp-profile': containers(({ securityContext }, { pod }) =>
     unless(
       (securityContext?.seccompProfile ?? pod.securityContext?.seccompProfile)?.type === 'RuntimeDefault',
-      'has not the seccomp profile RuntimeDefault',
+      'does not have the seccomp profile RuntimeDefault',
     ),
   ),
   'no-proc-mount': containers(({ securityContext }) =>
-    unless((securityContext?.procMount ?? 'Default') === 'Default', 'shows more of /proc'),
+    unless((securityContext?.procMount ?? 'Default') === 'Default', 'exposes more of /proc'),
   ),
   'no-host': pods(({ pod }) =>
     unless(
       pod.hostNetwork !== true && pod.hostPID !== true && pod.hostIPC !== true && pod.hostUsers !== true,
-      'shares namespaces of its node',
+      'shares namespaces with its node',
     ),
   ),
-  'no-host-path': pods(({ pod }) => unless(!pod.volumes?.some(({ hostPath }) => hostPath), 'has a folder of its node')),
-  'no-host-port': containers(({ ports }) => unless(!ports?.some(({ hostPort }) => hostPort), 'has a port of its node')),
+  'no-host-path': pods(({ pod }) =>
+    unless(!pod.volumes?.some(({ hostPath }) => hostPath), 'mounts a folder of its node'),
+  ),
+  'no-host-port': containers(({ ports }) =>
+    unless(!ports?.some(({ hostPort }) => hostPort), 'uses a port of its node'),
+  ),
   'no-ssh': containers(({ ports }) =>
-    unless(!ports?.some(({ containerPort }) => containerPort === 22), 'has the port of SSH'),
+    unless(!ports?.some(({ containerPort }) => containerPort === 22), 'exposes the SSH port'),
   ),
   'no-unsafe-sysctls': pods(({ pod }) => unless(pod.securityContext?.sysctls === undefined, 'sets sysctls')),
   'cpu-and-memory': containers(({ resources }) => {
     const given = (amounts: Record<string, unknown> | undefined) => amounts?.['cpu'] && amounts['memory'];
-    return unless(Boolean(given(resources?.requests) && given(resources?.limits)), 'lacks requests or limits');
+    return unless(
+      Boolean(given(resources?.requests) && given(resources?.limits)),
+      'lacks requests or limits of CPU or memory',
+    );
   }),
   'ephemeral-storage': containers(({ resources }, { pod, containers: all }) => {
     const [request, limit] = [resources?.requests, resources?.limits].map((each) => each?.['ephemeral-storage']);
@@ -103,7 +110,7 @@ export const podRules: Rules = {
     const asked = [startupProbe, readinessProbe, livenessProbe].map(({ grpc, exec, tcpSocket, httpGet }) =>
       JSON.stringify({ grpc, exec, tcpSocket, httpGet }),
     );
-    return unless(new Set(asked).size === 3, 'asks the same by two probes');
+    return unless(new Set(asked).size === 3, 'has two probes that check the same');
   }),
   'probe-ports': containers(({ startupProbe, readinessProbe, livenessProbe, ports = [] }) => {
     const open = ports.flatMap(({ name, containerPort }) => [name, containerPort]);
@@ -113,16 +120,16 @@ export const podRules: Rules = {
       probe?.httpGet?.port,
     ]);
     const closed = asked.filter((port) => port !== undefined && !open.includes(port));
-    return unless(closed.length === 0, `probes ports that it does not name: ${closed.join(', ')}`);
+    return unless(closed.length === 0, `probes ports that it does not declare: ${closed.join(', ')}`);
   }),
   'image-digest': containers(({ image = '' }) =>
-    unless(/^[\w./-]+@sha256:[0-9a-f]{64}$/.test(image), `the image ${image} is not named by its digest`),
+    unless(/^[\w./-]+@sha256:[0-9a-f]{64}$/.test(image), `the image ${image} has no digest`),
   ),
   'image-tag': containers(({ image = '' }) =>
-    unless(/(@sha256:[0-9a-f]{64}|:(?!latest$)[\w.-]+)$/.test(image), `the image ${image} may be any version`),
+    unless(/(@sha256:[0-9a-f]{64}|:(?!latest$)[\w.-]+)$/.test(image), `the image ${image} has no fixed version`),
   ),
   'pull-always': containers(({ imagePullPolicy }) =>
-    unless(imagePullPolicy === 'Always', 'does not ask the registry whether it may have the image'),
+    unless(imagePullPolicy === 'Always', 'may use an image without asking the registry'),
   ),
   'no-secret-in-env': containers(({ env = [] }) => {
     const names = env.filter(({ name, value }) => value !== undefined && sensitiveName.test(name));
@@ -131,9 +138,13 @@ export const podRules: Rules = {
   'no-duplicate-env': containers(({ env = [] }) =>
     unless(new Set(env.map(({ name }) => name)).size === env.length, 'sets a variable twice'),
   ),
-  'no-account-token': pods(({ pod }) => unless(pod.automountServiceAccountToken === false, 'gets a token of the API')),
-  'no-deprecated-account': pods(({ pod }) => unless(pod.serviceAccount === undefined, 'uses serviceAccount')),
-  'no-service-links': pods(({ pod }) => unless(pod.enableServiceLinks === false, 'gets variables of all Services')),
+  'no-account-token': pods(({ pod }) =>
+    unless(pod.automountServiceAccountToken === false, 'gets a token for the Kubernetes API'),
+  ),
+  'no-deprecated-account': pods(({ pod }) =>
+    unless(pod.serviceAccount === undefined, 'uses the deprecated field serviceAccount'),
+  ),
+  'no-service-links': pods(({ pod }) => unless(pod.enableServiceLinks === false, 'gets variables for all Services')),
   'priority-class': pods(({ pod }) => unless(pod.priorityClassName !== undefined, 'has no priority class')),
   'topology-spread': pods((workload) =>
     unless(!isLasting(workload) || Boolean(workload.pod.topologySpreadConstraints?.length), 'is not spread over zones'),

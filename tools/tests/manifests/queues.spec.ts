@@ -9,13 +9,13 @@ import { trainWork } from '@pairwise/service-training/work';
 import { ofKind } from './objects.ts';
 import { renderOverlay } from './render.ts';
 
-// What KEDA asks Postgres, asked of a real one, by the role that the operator's guide makes.
+// Runs KEDA's queries on a real Postgres, with the role from the operator's guide.
 
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 const guide = readFileSync(join(import.meta.dirname, '../../../docs/operating.md'), 'utf8');
 const [, roleSql = ''] = /```sql\n([^`]*create role pairwise_queues[^`]*)```/.exec(guide) ?? [];
 
-test('workers are counted by what waits and what runs, and by nothing else', async () => {
+test('the queries count waiting and running work of the accelerator queues, and nothing else', async () => {
   const objects = renderOverlay('gpu-fleet');
   const triggers = [...ofKind(objects, 'ScaledObject'), ...ofKind(objects, 'ScaledJob')].map(
     ({ spec }) => spec!.triggers,

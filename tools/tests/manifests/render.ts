@@ -7,10 +7,10 @@ import type { KubernetesObject } from './objects.ts';
 
 const deploy = join(import.meta.dirname, '../../../deploy');
 
-/** Names of the overlays, from their folders. */
+/** Names of the overlays. */
 export const overlays = readdirSync(join(deploy, 'overlays')).sort();
 
-/** The objects of a kustomization. Throws what kubectl says where it does not build. */
+/** Builds a kustomization. Throws kubectl's error if it does not build. */
 export function render(folder: string): KubernetesObject[] {
   const text = execFileSync(kubectl(), ['kustomize', folder], { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
   return parseAllDocuments(text).map((document) => document.toJS() as KubernetesObject);

@@ -9,7 +9,7 @@ beforeAll(() => {
   for (const overlay of overlays) rendered.set(overlay, renderOverlay(overlay));
 });
 
-test.each(overlays)('%s: the rules find nothing but the listed exceptions', (overlay) => {
+test.each(overlays)('%s: the rules find only the listed exceptions', (overlay) => {
   expect(judge(overlay, rendered.get(overlay)!).findings).toEqual([]);
 });
 
@@ -18,7 +18,7 @@ test('every exception is needed', () => {
   expect(exceptions.filter((exception: Exception) => !needed.has(exception))).toEqual([]);
 });
 
-/** Breaks a workload of the fleet; the training worker's pods are those of a ScaledJob there. */
+/** Changes a workload of the fleet overlay, where the training worker is a ScaledJob. */
 const pod = (name: string, change: (workload: Workload) => void) => (objects: KubernetesObject[]) =>
   change(workloads(objects).find((one) => one.name === name)!);
 const container = (change: (container: Workload['containers'][number]) => void) =>
@@ -38,7 +38,7 @@ const grown =
     objects.push({ apiVersion, kind, metadata: { name: 'pairwise-more' } });
   };
 
-/** For every rule, something that it must find. */
+/** For every rule, a change that it must notice. */
 const broken: Record<keyof typeof manifestRules, (objects: KubernetesObject[]) => unknown> = {
   'run-as-non-root': pod('pairwise-training-worker', ({ pod: { securityContext }, containers }) => {
     delete securityContext!.runAsNonRoot;
@@ -108,13 +108,13 @@ const broken: Record<keyof typeof manifestRules, (objects: KubernetesObject[]) =
   'no-secret-in-config': first('ConfigMap', (one) => (one.data!['URL'] = 'postgres://pairwise:x@postgres/pairwise')),
 };
 
-test.each(Object.entries(broken))('%s finds what it is for', (rule, change) => {
+test.each(Object.entries(broken))('%s notices a violation', (rule, change) => {
   const overlay = rule === 'stateful-set-service' ? 'dev-cpu' : 'gpu-fleet';
   const objects = structuredClone(rendered.get(overlay)!);
   change(objects);
   expect(judge(overlay, objects).findings.map((finding) => finding.rule)).toContain(rule);
 });
 
-test('every rule is tried', () => {
+test('every rule is tested', () => {
   expect(Object.keys(broken).sort()).toEqual(Object.keys(manifestRules).sort());
 });

@@ -5,7 +5,7 @@ import { type Finding, podRules } from './podRules.ts';
 
 export const manifestRules = { ...podRules, ...objectRules };
 
-/** What the rules find in the objects of an overlay, and which exceptions of the list that is part of. */
+/** Applies all rules to the objects of an overlay. Returns the findings, and the exceptions that matched others. */
 export function judge(
   overlay: string,
   objects: readonly KubernetesObject[],
@@ -15,12 +15,12 @@ export function judge(
   );
   const excepted = new Set<Exception>();
   const findings = all.filter((finding) => {
-    const fitting = exceptions.filter(
+    const matching = exceptions.filter(
       ({ rule, object, overlay: where }) =>
         rule === finding.rule && object.test(finding.object) && (where === undefined || where.test(overlay)),
     );
-    fitting.forEach((exception) => excepted.add(exception));
-    return fitting.length === 0;
+    matching.forEach((exception) => excepted.add(exception));
+    return matching.length === 0;
   });
   return { findings, excepted };
 }

@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import type { KubernetesObject } from './objects.ts';
 
-/** Which package has the types of an API group. */
+/** The package with the types of an API group. */
 const packages: Record<string, string> = {
   'cert-manager.io': '@kubernetes-models/cert-manager',
   'gateway.networking.k8s.io': '@kubernetes-models/gateway-api',
   'keda.sh': '@kubernetes-models/keda',
 };
 
-/** `apps/v1` is `kubernetes-models/apps/v1`, `v1` is `kubernetes-models/v1`. */
+/** The module with the types of an API version, such as `kubernetes-models/apps/v1`. */
 function moduleOf(apiVersion: string): string {
   const group = apiVersion.split('/')[0]!;
   return `${packages[group] ?? 'kubernetes-models'}/${apiVersion}`;
@@ -26,9 +26,8 @@ const compilerOptions: ts.CompilerOptions = {
 };
 
 /**
- * Says what of the objects their APIs would refuse. Two judges: the type checker, to which each object is a literal of
- * its kind's type, so that it refuses unknown keys as well; and the validators of the API's own schemas, which know
- * ranges, patterns and enums.
+ * Returns what the APIs would refuse in the objects. The type checker sees each object as a literal of its kind's type, so it
+ * also refuses unknown keys. The validators of the APIs' schemas check ranges, patterns and enums.
  */
 export async function schemaProblems(objects: readonly KubernetesObject[]): Promise<string[]> {
   return [...typeProblems(objects), ...(await Promise.all(objects.map(validatorProblems))).flat()];
@@ -44,7 +43,7 @@ function typeProblems(objects: readonly KubernetesObject[]): string[] {
   });
   const host = ts.createCompilerHost(compilerOptions);
   const { readFile, fileExists } = host;
-  // A file that is not there: kept in memory, beside this one so that packages are found.
+  // The file exists only in memory. It is placed beside this one, so that packages are found.
   host.readFile = (name) => (name === path ? lines.join('\n') : readFile(name));
   host.fileExists = (name) => name === path || fileExists(name);
   const program = ts.createProgram([path], compilerOptions, host);
@@ -61,7 +60,7 @@ async function validatorProblems(object: KubernetesObject): Promise<string[]> {
     new (data: unknown) => { validate(): void }
   >;
   const Model = models[object.kind];
-  if (Model === undefined) return [`${nameOf(object)}: ${object.apiVersion} has no such kind`];
+  if (Model === undefined) return [`${nameOf(object)}: ${object.apiVersion} does not have this kind`];
   try {
     new Model(object).validate();
     return [];
