@@ -4,12 +4,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { docker, hasImage, run } from './docker.ts';
 
-/** The published image of the Node version that the repository runs on; the default of deploy/Dockerfile. */
+/** The published image with the repository's Node version; the default of deploy/Dockerfile. */
 const published = `node:${process.versions.node}-bookworm-slim`;
 const local = `pairwise/node:${process.versions.node}-bookworm`;
-/** Pinned like everything else that goes into a build. */
 const npm = 'npm@11.19.1';
-/** Where the local image has the certificate authorities of the machine that made it. */
+/** File in the local image with the certificate authorities of the machine that built it. */
 const authorities = '/etc/ssl/certs/authorities.pem';
 
 /** An image to build in, and the arguments that the build needs with it. */
@@ -19,15 +18,15 @@ export interface NodeImage {
 }
 
 /**
- * An image with Node and npm on Debian 12: the published one, or where no registry can be reached one that is made here
- * by debootstrap (on Debian, as root), with this machine's certificate authorities if NODE_EXTRA_CA_CERTS names some.
+ * Finds an image with Node and npm on Debian 12: the published one or, if no registry can be reached, one built here with
+ * debootstrap (on Debian, as root). The latter trusts the certificate authorities of NODE_EXTRA_CA_CERTS, if it is set.
  */
-export async function nodeImage(tell: (line: string) => void): Promise<NodeImage> {
+export async function nodeImage(log: (line: string) => void): Promise<NodeImage> {
   const pulled = (await hasImage(published)) || (await pull());
   if (pulled) return { name: published, buildArguments: [] };
   if (!(await hasImage(local))) {
-    tell(`no registry has answered: making ${local} from Debian's packages ...`);
-    await make();
+    log(`no registry can be reached: building ${local} from Debian's packages ...`);
+    await buildImage();
   }
   const hasAuthorities = process.env['NODE_EXTRA_CA_CERTS'] !== undefined;
   return { name: local, buildArguments: hasAuthorities ? [`NODE_EXTRA_CA_CERTS=${authorities}`] : [] };
@@ -39,7 +38,7 @@ const pull = () =>
     () => false,
   );
 
-async function make(): Promise<void> {
+async function buildImage(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'pairwise-base-'));
   const root = join(folder, 'root');
   try {

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { GenericContainer, type StartedNetwork, type StartedTestContainer, Wait } from 'testcontainers';
 
-// Postgres and the S3 store behind the services. Their images need only a shell and Node: the programs come from npm.
+// Postgres and the S3 store of the services. Their programs come from npm, so the image needs only a shell and Node.
 
 /** Secrets that must not appear in logs or telemetry. */
 export const secret = {
@@ -14,7 +14,7 @@ export const secret = {
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const bucket = 'pairwise';
 
-/** Variables with which the services reach the two. */
+/** Variables with which the services find both. */
 export const backendEnvironment = {
   DATABASE_URL: `postgres://pairwise:${secret.postgresPassword}@postgres:5432/pairwise`,
   PAIRWISE_BLOB_URL: `s3://${bucket}`,

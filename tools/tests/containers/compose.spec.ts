@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { processes, type PlatformProcess } from 'pairwise/up/processes';
 
-// compose.yaml against the code: each process gets the variables that it reads, and every call finds its service.
+// Compares compose.yaml with the code: each process gets the variables that it reads, and each call reaches its service.
 
 interface ComposeService {
   image: string;
@@ -18,15 +18,15 @@ const { services } = parse(readFileSync(`${folder}/compose.yaml`, 'utf8'), { mer
   services: Record<string, ComposeService>;
 };
 
-/** Values as Compose fills them in: the default of each variable, and something for those that have none. */
+/** Replaces variables as Compose does: by their defaults, and by some text if they have none. */
 const filled = (text: string) =>
   text.replaceAll(/\$\{\w+(?::([-?])([^}]*))?\}/g, (_all, kind, rest: string) => (kind === '-' ? rest : 'given'));
 
 const environmentOf = (name: string) =>
   Object.fromEntries(Object.entries(services[name]!.environment!).map(([key, value]) => [key, filled(value)]));
 
-/** What the images set by themselves. */
-const ofImages = Object.fromEntries(
+/** Variables that the images set. */
+const imageEnvironment = Object.fromEntries(
   /^ENV (.*)$/m
     .exec(readFileSync(`${folder}/Dockerfile`, 'utf8'))![1]!
     .split(' ')
@@ -35,11 +35,11 @@ const ofImages = Object.fromEntries(
 
 type Reader = (environment: Record<string, string>) => Record<string, unknown>;
 
-/** What the process reads of an environment. */
+/** The variables that a process reads, with their values. */
 async function configOf({ name, program }: PlatformProcess): Promise<Record<string, unknown>> {
   const config = (await import(new URL('config.ts', program).href)) as Record<string, Reader>;
   return config[program.pathname.endsWith('worker.ts') ? 'readWorkerConfig' : 'readConfig']!({
-    ...ofImages,
+    ...imageEnvironment,
     ...environmentOf(name),
   });
 }
@@ -51,7 +51,7 @@ test.each<PlatformProcess>([...processes])('$name reads the variables that it ge
   expect(command).toEqual([program]);
   const environment = environmentOf(one.name);
   const config = await configOf(one);
-  // Addresses of peers and the way in are the same for all; a process may leave some unread.
+  // All processes get the same addresses and security settings; a process need not read all of them.
   const own = Object.keys(environment).filter((key) => !/_ADDRESS$|^OTEL_|^PAIRWISE_INSECURE$/.test(key));
   expect(Object.keys(config)).toEqual(expect.arrayContaining(own));
 });
@@ -64,7 +64,7 @@ test.each<PlatformProcess>([...processes])('$name finds its peers', async (one) 
   }
 });
 
-test('the gateway sends each service to the process that answers for it', () => {
+test('the gateway routes each service to the process that serves it', () => {
   const locations = readFileSync(`${folder}/compose/gateway.conf`, 'utf8')
     .split('\n')
     .flatMap((line) => {
@@ -86,7 +86,7 @@ test('the gateway sends each service to the process that answers for it', () => 
   }
 });
 
-test('images have versions, and what is mounted is there', () => {
+test('images have versions, and mounted files exist', () => {
   for (const { image, volumes = [] } of Object.values(services)) {
     expect(filled(image)).toMatch(/:v?\d+\.\d+/);
     const files = volumes.map((volume) => filled(volume).split(':')[0]!).filter((path) => path.startsWith('./'));

@@ -6,24 +6,24 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { processChecks } from 'pairwise/doctor/processes';
 import { startTestPlatform, temporaryFolder } from '@pairwise/tool-e2e/platform';
 import { sharedFolder, tinyPairs, writeTinyModel } from '@pairwise/testing';
-import { dockerAnswers } from '@pairwise/tool-images/docker';
+import { dockerIsRunning } from '@pairwise/tool-images/docker';
 import { secret } from './backends.ts';
 import { type ContainerPlatform, startContainers } from './testing.ts';
 
-// The images of `npm run images`, on a network of their own, called from outside over gRPC. What they compute must be
-// what the same sources compute on the bare machine.
+// Runs the images of `npm run images` on their own network and calls them from outside over gRPC. The results must equal
+// those of the same sources without containers.
 
 const version = versionIn(new URL('../../../package.json', import.meta.url));
-const hasDocker = await dockerAnswers();
-if (!hasDocker) process.stderr.write('SKIPPED: no Docker daemon answers, so the images are not tested\n');
+const hasDocker = await dockerIsRunning();
+if (!hasDocker) process.stderr.write('SKIPPED: no Docker daemon is running, so the images are not tested\n');
 
 const shared = sharedFolder();
 const stories = shared && join(shared, 'models/stories260K');
 
 const { folder, remove } = temporaryFolder();
 let platform: ContainerPlatform;
-/** Digests of the adapters that the bare machine makes, by model. */
-const bare: Record<string, string> = {};
+/** Digests of the adapters that are trained without containers, by model. */
+const expected: Record<string, string> = {};
 
 const specOf = (model: string, datasetVersion: string) =>
   RunSpec.fromPartial({
@@ -40,23 +40,23 @@ const specOf = (model: string, datasetVersion: string) =>
 
 const pairs = Buffer.from(tinyPairs(600));
 
-/** What the bare machine makes of models. */
-async function runBare(models: readonly string[]): Promise<void> {
+/** Trains adapters without containers. */
+async function runOutside(models: readonly string[]): Promise<void> {
   const direct = await startTestPlatform(folder);
   try {
-    const datasetVersion = await direct.importDataset('bare', pairs);
+    const datasetVersion = await direct.importDataset('outside', pairs);
     for (const model of models) {
       const { name } = await direct.createRun(model, specOf(join(folder, model), datasetVersion));
       const ended = await direct.untilEnded(name);
       expect(ended.error).toBeUndefined();
-      bare[model] = ended.outputs!.adapterDigest;
+      expected[model] = ended.outputs!.adapterDigest;
     }
   } finally {
     await direct.stop();
   }
 }
 
-/** A run in the containers, on a model whose digest is its own; `during` is called as a stage begins. */
+/** Runs in the containers, on a model with a digest of its own. `during` has a function for each stage, called as it begins. */
 async function run(id: string, during: Partial<Record<string, () => Promise<void>>> = {}): Promise<Run> {
   const datasetVersion = await platform.importDataset(id, pairs);
   const { name } = await platform.createRun(id, specOf(`${platform.models}/${id}`, datasetVersion));
@@ -71,31 +71,31 @@ async function run(id: string, during: Partial<Record<string, () => Promise<void
 function expectSuccess(ended: Run, model = 'tiny'): void {
   expect(ended.error).toBeUndefined();
   expect(ended.state).toBe(RunState.SUCCEEDED);
-  expect(ended.outputs!.adapterDigest).toBe(bare[model]);
+  expect(ended.outputs!.adapterDigest).toBe(expected[model]);
 }
 
 describe.skipIf(!hasDocker)('containers', () => {
   beforeAll(async () => {
-    // The user of the images reads the models.
+    // The user of the images must be able to read the models.
     chmodSync(folder, 0o755);
     for (const id of ['tiny', 'worker', 'orchestrator', 'postgres']) writeTinyModel(join(folder, id), id);
     if (stories !== undefined) cpSync(stories, join(folder, 'stories'), { recursive: true });
-    await runBare(stories === undefined ? ['tiny'] : ['tiny', 'stories']);
+    await runOutside(stories === undefined ? ['tiny'] : ['tiny', 'stories']);
     platform = await startContainers(folder, version);
     return platform.stop;
   });
 
   afterAll(remove);
 
-  test('a whole run gives the adapter of the bare machine', async () => {
+  test('a run in containers gives the same adapter as one without', async () => {
     expectSuccess(await run('tiny'));
   });
 
-  test.skipIf(stories === undefined)('so does one on a real model', async () => {
+  test.skipIf(stories === undefined)('and so does a run on a real model', async () => {
     expectSuccess(await run('stories'), 'stories');
   });
 
-  test('a reference worker is killed and another one added in mid-run', async () => {
+  test('a run survives a reference worker that is killed and replaced', async () => {
     const ended = await run('worker', {
       reference: async () => {
         await platform.workers.reference.stop({ timeout: 0 });
@@ -106,7 +106,7 @@ describe.skipIf(!hasDocker)('containers', () => {
     expect(ended.outputs!.referenceComputedCount).toBe(1200);
   });
 
-  test('the orchestrator is replaced in mid-run', async () => {
+  test('a run survives the replacement of the orchestrator', async () => {
     const ended = await run('orchestrator', {
       train: async () => {
         const old = platform.services.orchestrator;
@@ -117,16 +117,16 @@ describe.skipIf(!hasDocker)('containers', () => {
     expectSuccess(ended);
   });
 
-  test('Postgres is restarted in mid-run', async () => {
+  test('a run survives a restart of Postgres', async () => {
     expectSuccess(await run('postgres', { train: () => platform.postgres.restart() }));
   });
 
   test.each([
     ['no token', {}, 'UNAUTHENTICATED'],
-    ['a wrong token', { token: 'a-token-that-nobody-has-been-given' }, 'UNAUTHENTICATED'],
+    ['a wrong token', { token: 'a-token-that-nobody-has' }, 'UNAUTHENTICATED'],
     ["a reader's token", { token: secret.readerToken }, 'PERMISSION_DENIED'],
-    ['the certificate of a process that has no business there', { certificateOf: 'reference' }, 'PERMISSION_DENIED'],
-  ])('with %s nothing can be changed', async (_, shown, reason) => {
+    ['the certificate of a process that may not call it', { certificateOf: 'reference' }, 'PERMISSION_DENIED'],
+  ])('nothing can be changed with %s', async (_, shown, reason) => {
     const { training, orchestrator, ...others } = platform.clientsWith(shown);
     const [name, requestId] = ['projects/default/runs/tiny', ''];
     await expect(orchestrator.deleteRun({ name, etag: '', requestId })).rejects.toMatchObject({ reason });
@@ -134,7 +134,7 @@ describe.skipIf(!hasDocker)('containers', () => {
     for (const client of [training, orchestrator, ...Object.values(others)]) client.close();
   });
 
-  test('a reader reads, and a process calls whom it has to call, by its certificate alone', async () => {
+  test('a reader can read, and a process needs only its certificate to call its peers', async () => {
     const reader = platform.clientsWith({ token: secret.readerToken });
     expect((await reader.orchestrator.getRun({ name: 'projects/default/runs/tiny' })).run?.state).toBe(
       RunState.SUCCEEDED,
@@ -145,7 +145,7 @@ describe.skipIf(!hasDocker)('containers', () => {
     for (const client of [...Object.values(reader), ...Object.values(peer)]) client.close();
   });
 
-  test('doctor finds every process well, over TLS and with its blobs in the bucket', async () => {
+  test('doctor finds every process healthy, over TLS and with blobs in a bucket', async () => {
     const checks = processChecks((await platform.diagnostics.diagnose({})).processes);
     expect(checks.filter(({ state }) => state !== 'ok')).toEqual([]);
     const names = checks.map(({ check }) => check);
@@ -153,7 +153,7 @@ describe.skipIf(!hasDocker)('containers', () => {
     expect(names).toEqual(expect.arrayContaining(['reference: queue accelerator', 'training: queue accelerator']));
   });
 
-  test('all processes of a run are in its trace', async () => {
+  test('the trace of a run covers all processes', async () => {
     const { run } = await platform.orchestrator.getRun({ name: 'projects/default/runs/tiny' });
     const spans = platform.collector.spans.filter(({ traceId }) => traceId === run!.traceId);
     expect([...new Set(spans.map(({ service }) => service))].sort()).toEqual(
