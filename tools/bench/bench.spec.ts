@@ -25,28 +25,28 @@ async function meanLengths(count: number) {
   return { data, prompt: lengths('prompt'), chosen: lengths('chosen'), rejected: lengths('rejected') };
 }
 
-test('without the reference material the pairs are random, the same in every run, and about as long', async () => {
+test('without the reference material the pairs are random, equal in every run, and of similar length', async () => {
   vi.stubEnv('PAIRWISE_SHARED', join(import.meta.dirname, 'nowhere'));
   expect((await benchPairs(3)).pairs).toEqual((await benchPairs(3)).pairs);
   const { data, ...lengths } = await meanLengths(400);
   expect(data).toMatch(/synthetic/);
-  // Exponential lengths, cut at 4.6 means: the mean of 400 has a standard deviation of 5 %.
+  // Lengths are exponential, cut at 4.6 means, so the mean of 400 has a standard deviation of 5 %.
   expect(Math.abs(lengths.prompt / 90 - 1)).toBeLessThan(0.15);
   expect(Math.abs(lengths.chosen / 37 - 1)).toBeLessThan(0.15);
   expect(Math.abs(lengths.rejected / 39 - 1)).toBeLessThan(0.15);
 });
 
 describe.skipIf(shared === undefined)('with the reference material', () => {
-  test('the pairs are those of hh-rlhf, within 5 % as long as for SmolLM2’s tokenizer', async () => {
+  test('the pairs are from hh-rlhf, and their lengths are within 5 % of those of SmolLM2’s tokenizer', async () => {
     const { data, ...lengths } = await meanLengths(40);
     expect(data).toMatch(/hh-rlhf/);
-    // 163 rows and 74.5 targets per pair were counted with the real tokenizer.
+    // The real tokenizer gives 163 tokens and 74.5 targets per pair.
     expect(Math.abs((lengths.prompt + lengths.chosen + lengths.rejected - 2) / 163 - 1)).toBeLessThan(0.05);
     expect(Math.abs((lengths.chosen + lengths.rejected) / 74.5 - 1)).toBeLessThan(0.05);
   });
 });
 
-test.each(['0', '-1', '1.5', 'many'])('--pairs %s is refused before anything is made', (value) => {
+test.each(['0', '-1', '1.5', 'many'])('--pairs %s is refused before any work is done', (value) => {
   const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'main.ts'), `--pairs=${value}`], {
     encoding: 'utf8',
   });

@@ -1,9 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs';
 
-/** The pids of a process and of all that descend from it, by what they are. */
+/** The pids of a process and all its descendants. */
 export interface Family {
   node: number[];
-  /** The server, its workers and a process for each connection. */
+  /** The server, its workers and one process per connection. */
   postgres: number[];
 }
 
@@ -13,12 +13,12 @@ interface Process {
   ticks: number;
 }
 
-/** Of /proc/<pid>/stat, with what ended children used; undefined for a process that is gone. */
-function read(pid: number): Process | undefined {
+/** Reads /proc/<pid>/stat; undefined if the process has ended. `ticks` includes children that have ended. */
+function readStat(pid: number): Process | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const [open, close] = [text.indexOf('('), text.lastIndexOf(')')];
-    // From `state` on, which is the third of them.
+    // Starts with the third field, `state`.
     const fields = text.slice(close + 2).split(' ');
     const ticks = fields.slice(11, 15).reduce((total, field) => total + Number(field), 0);
     return { name: text.slice(open + 1, close), parent: Number(fields[1]), ticks };
@@ -27,28 +27,29 @@ function read(pid: number): Process | undefined {
   }
 }
 
+/** Finds all descendants of a process in /proc. */
 export function familyOf(root: number): Family {
   const children = new Map<number, number[]>();
   const names = new Map<number, string>();
   for (const entry of readdirSync('/proc')) {
-    const found = /^\d+$/.test(entry) ? read(Number(entry)) : undefined;
+    const found = /^\d+$/.test(entry) ? readStat(Number(entry)) : undefined;
     if (found === undefined) continue;
     names.set(Number(entry), found.name);
     children.set(found.parent, [...(children.get(found.parent) ?? []), Number(entry)]);
   }
   const all = [root];
-  // Grows while it is walked.
+  // The list grows during this loop.
   for (const pid of all) all.push(...(children.get(pid) ?? []));
   const isPostgres = (pid: number) => names.get(pid)?.startsWith('postgres') === true;
   return { node: all.filter((pid) => !isPostgres(pid)), postgres: all.filter(isPostgres) };
 }
 
-/** Processor time that processes have used, in the kernel and outside. Linux counts 100 ticks a second everywhere. */
+/** CPU time of processes in seconds, user and system. Linux always counts 100 ticks a second. */
 export function cpuSeconds(pids: readonly number[]): number {
-  return pids.reduce((total, pid) => total + (read(pid)?.ticks ?? 0) / 100, 0);
+  return pids.reduce((total, pid) => total + (readStat(pid)?.ticks ?? 0) / 100, 0);
 }
 
-/** Proportional set size of processes; needs the right to look into them, as their own user has it. */
+/** Proportional set size of processes in MB. They must belong to the current user, or reading it is not allowed. */
 export function pssMb(pids: readonly number[]): number {
   return pids.reduce((total, pid) => {
     try {
@@ -59,7 +60,7 @@ export function pssMb(pids: readonly number[]): number {
   }, 0);
 }
 
-/** How many of Postgres's processes serve a connection. */
+/** Number of Postgres processes that serve a connection. */
 export function connections(pids: readonly number[]): number {
   return pids.filter((pid) => {
     try {

@@ -1,4 +1,4 @@
-/** What a platform costs that nobody uses: `npm run bench -- idle [--seconds 30] [--json]`. Linux only, by /proc. */
+/** Measures an idle platform: `npm run bench -- idle [--seconds 30] [--json]`. Reads /proc, so it needs Linux. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -13,26 +13,25 @@ import { type Family, connections, cpuSeconds, familyOf, pssMb } from './family.
 
 interface Start {
   secondsToFirstAnswer: number;
-  /** Of all processes, up to the first answer. */
+  /** CPU time of all processes until the first answer. */
   cpuSeconds: number;
 }
 
-/** All figures of a platform that is up and idle. */
 export interface IdleFigures {
   firstStart: Start;
   secondStart: Start;
-  /** Processor time of all processes in percent of one core. */
+  /** CPU time in percent of one core. */
   cpuPercent: Record<keyof Family | 'all', number>;
   processes: Record<keyof Family | 'all', number>;
-  /** Of Postgres's processes those that serve one. */
+  /** Connections to Postgres. */
   connections: number;
-  /** Proportional set size: what several processes share counts once. */
+  /** Proportional set size: memory that several processes share counts once. */
   pssMb: Record<keyof Family | 'all', number>;
 }
 
 /**
- * After the first answer: what was used at the start has been closed, and DBOS, which looks for new schedules every second
- * in the first minute, has stopped that.
+ * Wait after the first answer. By then, everything that only starting needs is closed, and DBOS has stopped looking for new
+ * schedules every second, which it does for a minute.
  */
 const settleMs = 70_000;
 
@@ -40,11 +39,11 @@ async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  await new Promise((tell) => server.close(tell));
+  await new Promise((resolve) => server.close(resolve));
   return port;
 }
 
-/** Starts `pairwise up` as a user does, and calls it until it answers. */
+/** Runs `pairwise up` as a user would, and waits for its first answer. */
 async function start(data: string): Promise<{ up: ChildProcess; figures: Start }> {
   const address = `127.0.0.1:${await freePort()}`;
   const program = join(import.meta.dirname, '../cli/main.ts');
@@ -81,7 +80,7 @@ const withSum = (groups: Record<keyof Family, number>) => ({
   all: rounded(sum(groups)),
 });
 
-/** Measures a platform in a fresh folder for temporary files: two starts, and `seconds` without a call. */
+/** Starts a platform twice on a new temporary folder, and then measures it for `seconds` without any calls. */
 export async function measureIdle(seconds: number): Promise<IdleFigures> {
   const data = mkdtempSync(join(tmpdir(), 'pairwise-idle-'));
   let up: ChildProcess | undefined;

@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- --json]`: speed and memory of the reference pass and of training. `npm run bench -- idle`: what a
- * platform costs that nobody uses. docs/benchmarks.md has results.
+ * `npm run bench [-- --json]` measures speed and memory of training and of the reference pass; `npm run bench -- idle`
+ * measures an idle platform. docs/benchmarks.md has results.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -38,7 +38,7 @@ async function phase(name: 'training' | 'reference'): Promise<PhaseFigures> {
   let figures: PhaseFigures | undefined;
   child.once('message', (message) => (figures = message as PhaseFigures));
   const [code] = (await once(child, 'exit')) as [number | null];
-  if (figures === undefined) throw new Error(`the ${name} phase ended with ${code} and no figures`);
+  if (figures === undefined) throw new Error(`the ${name} phase ended with code ${code} and without figures`);
   return figures;
 }
 

@@ -25,8 +25,8 @@ export const smolConfig = {
 };
 
 /**
- * A checkpoint folder of that shape with random weights, 538 MB of float32, written once and kept in the system's
- * folder for temporary files.
+ * Returns the folder of a base model of this shape with random weights, 538 MB in float32. It is written once and kept in the
+ * system's temporary folder.
  */
 export async function benchModel(): Promise<string> {
   const folder = join(tmpdir(), 'pairwise-bench');
@@ -49,7 +49,7 @@ export async function benchModel(): Promise<string> {
   return folder;
 }
 
-/** Norm weights are ones; all else is uniform with the standard deviation 0.02 of a new Llama. */
+/** Norm weights are 1. All others are uniform with standard deviation 0.02, as in a new Llama. */
 function randomWeights(name: string, shape: readonly number[]): Uint8Array {
   const values = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(1);
   if (shape.length > 1) {

@@ -5,15 +5,15 @@ import { readRows } from '@pairwise/preference';
 import { uniformStream, type TrainingPair } from '@pairwise/training';
 import { smolConfig } from './model.ts';
 
-/** Pairs to measure with, and in words where they are from. */
+/** Pairs to measure with, and a description of their source. */
 export interface BenchPairs {
   pairs: TrainingPair[];
   data: string;
 }
 
 /**
- * The first usable pairs of Anthropic's HH-RLHF (harmless-base, test split) where it is found beside the repository; elsewhere
- * pairs of random tokens with the same mean lengths. The model's weights are random, so only lengths matter.
+ * The first usable pairs of Anthropic's HH-RLHF (harmless-base, test split) if it is stored beside the repository, otherwise
+ * random tokens with the same mean lengths. The model's weights are random, so only lengths matter.
  */
 export async function benchPairs(count: number): Promise<BenchPairs> {
   const shared = process.env['PAIRWISE_SHARED'] ?? resolve(import.meta.dirname, '../../../shared');
@@ -30,8 +30,8 @@ export async function benchPairs(count: number): Promise<BenchPairs> {
 }
 
 /**
- * A text cut as GPT-2's tokenizer cuts it before it merges bytes, words of ten letters and more in two: within 3 % as many
- * pieces as SmolLM2's tokenizer has tokens on the first 40 pairs. Ids are hashes of the pieces.
+ * Cuts a text as GPT-2's tokenizer does before it merges bytes, and words of ten or more letters into two. On the first 40
+ * pairs, the number of pieces is within 3 % of the number of tokens from SmolLM2's tokenizer. Ids are hashes of the pieces.
  */
 function wordPieces(text: string): number[] {
   const pieces = text.match(/'(?:[stmd]|re|ve|ll)| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]+|\s+(?!\S)|\s+/g) ?? [];
@@ -44,7 +44,7 @@ function tokenOf(piece: string): number {
   return Math.floor(uniformStream(0, piece)() * smolConfig.vocab_size);
 }
 
-/** Lengths with the means and about the spread of the first 40 pairs of hh-rlhf: 90 prompt, 37 and 39 response tokens. */
+/** Random pairs with the mean lengths of hh-rlhf's first 40 pairs (90 prompt, 37 and 39 response tokens) and a similar spread. */
 function syntheticPairs(count: number): TrainingPair[] {
   const uniform = uniformStream(0, 'lengths');
   const tokens = (mean: number) => {

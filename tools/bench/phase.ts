@@ -1,4 +1,4 @@
-/** One phase in a process of its own, so that its peak memory is its own: `phase.ts training|reference <pairs> <threads>`. */
+/** `phase.ts training|reference <pairs> <threads>`: one phase in its own process, so that its peak memory is measured alone. */
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -25,19 +25,19 @@ import {
 import { benchModel } from './model.ts';
 import { benchPairs } from './pairs.ts';
 
-/** What a phase took, opening the session not counted. */
+/** Cost of a phase, without opening the session. */
 export interface PhaseFigures {
   cpuSecondsPerPair: number;
   wallSecondsPerPair: number;
   pairsPerSecond: number;
-  /** Tokens that went through the model, prompts once. */
+  /** Tokens that go through the model; each prompt counts once. */
   tokensPerSecond: number;
   peakRssMb: number;
 }
 
 const lora: LoraSettings = { r: 16, loraAlpha: 32, targetModules, useRslora: false };
 
-async function checkpointAt(folder: string): Promise<BaseModel> {
+async function baseModelAt(folder: string): Promise<BaseModel> {
   const files = ['config.json', 'model.safetensors'].map(async (path) => {
     return { path, sizeBytes: (await stat(join(folder, path))).size };
   });
@@ -52,26 +52,26 @@ async function checkpointAt(folder: string): Promise<BaseModel> {
   });
 }
 
-/** One epoch in batches of 8 pairs, as `pairwise` would train with its defaults. */
+/** One epoch in batches of 8 pairs, otherwise with the defaults of a run. */
 async function training(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
-  const checkpoint = await checkpointAt(folder);
-  const session = await openSession({ graph: dpoGraph(checkpoint, lora, 'sigmoid'), folder, threads });
-  const layout = loraLayout(checkpoint.config, lora);
+  const model = await baseModelAt(folder);
+  const session = await openSession({ graph: dpoGraph(model, lora, 'sigmoid'), folder, threads });
+  const layout = loraLayout(model.config, lora);
   const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'bench');
   const state = initialState(initialLora(layout, uniformStream(0, 'lora')));
   return async () => {
     for (let step = 0; step < Math.ceil(pairs.length / 8); step++) {
-      await dpoStep(session.run, { config: checkpoint.config, layout, pairs, hyperparameters }, state);
+      await dpoStep(session.run, { config: model.config, layout, pairs, hyperparameters }, state);
     }
     await session.close();
   };
 }
 
 async function reference(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
-  const checkpoint = await checkpointAt(folder);
-  const session = await openSession({ graph: referenceGraph(checkpoint), folder, threads });
+  const model = await baseModelAt(folder);
+  const session = await openSession({ graph: referenceGraph(model), folder, threads });
   return async () => {
-    await treeLogps(session.run, checkpoint.config, pairs.map(treeOf));
+    await treeLogps(session.run, model.config, pairs.map(treeOf));
     await session.close();
   };
 }

@@ -15,7 +15,7 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { commentOf } from './comments.ts';
 import { anchor, notice, markdownTable } from './markdown.ts';
 
-/** The files of the API in the order in which a caller meets them. */
+/** The files of the API, in the order of the reference. */
 const order = ['orchestrator', 'dataset', 'model', 'training', 'reference', 'export', 'diagnostics', 'errors'];
 
 const introduction = `# API reference
@@ -36,7 +36,7 @@ export function apiReference(): string {
   const files = [...registry.files].filter(({ proto }) => proto.package === 'pairwise.v1');
   const nameOf = ({ name }: DescFile) => name.split('/').at(-1)!;
   const unlisted = files.map(nameOf).filter((name) => !order.includes(name));
-  if (unlisted.length > 0) throw new Error(`give ${unlisted.join(', ')} a place in 'order'`);
+  if (unlisted.length > 0) throw new Error(`add ${unlisted.join(', ')} to 'order'`);
   const sorted = files.toSorted((a, b) => order.indexOf(nameOf(a)) - order.indexOf(nameOf(b)));
   return `${[notice, introduction, contents(sorted), ...sorted.flatMap(fileSections)].join('\n\n')}\n`;
 }
@@ -51,7 +51,7 @@ function contents(files: readonly DescFile[]): string {
 }
 
 function fileSections(file: DescFile): string[] {
-  // Requests and responses stand with their methods.
+  // Requests and responses are documented with their methods.
   const within = new Set(
     file.services.flatMap(({ methods }) => methods.flatMap(({ input, output }) => [input, output])),
   );

@@ -11,7 +11,7 @@ export function cliReference(): string {
   return `${[notice, introduction, ...sections(pairwise())].join('\n\n')}\n`;
 }
 
-/** The help of a command and of all below it. Mere groups of commands have nothing to add to their members' help. */
+/** The help of a command and its subcommands. A group adds nothing to the help of its members, so it has no section. */
 function sections(command: Command): string[] {
   const isGroup = command.parent !== null && command.commands.length > 0;
   const own = isGroup ? [] : [`## ${fullName(command)}`, `\`\`\`text\n${helpOf(command)}\n\`\`\``];

@@ -2,13 +2,13 @@ import type { DescEnum, DescEnumValue, DescField, DescMessage, DescMethod, DescS
 
 type Commented = DescEnum | DescEnumValue | DescField | DescMessage | DescMethod | DescService;
 
-// Numbers of the fields of descriptor.proto, of which the paths in SourceCodeInfo are made.
+// Field numbers in descriptor.proto, from which the paths in SourceCodeInfo are built.
 const inFile = { message: 4, enum: 5, service: 6 } as const;
 const inMessage = { field: 2, message: 3, enum: 4 } as const;
 const valueInEnum = 2;
 const methodInService = 2;
 
-/** Where a declaration stands in its file's descriptor. */
+/** The path of a declaration in its file's descriptor. */
 function pathOf(desc: Commented): number[] {
   switch (desc.kind) {
     case 'service':

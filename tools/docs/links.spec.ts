@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { anchor } from './markdown.ts';
 
-// What the documents refer to exists. Not cached, because it depends on the whole repository.
+// Not cached by Nx, because it depends on the whole repository.
 
 const root = resolve(import.meta.dirname, '../..');
 const documents = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.md'], {
@@ -20,7 +20,7 @@ function anchorsOf(text: string): string[] {
   return [...withoutCode(text).matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchor(heading!));
 }
 
-test.each(documents)('%s: every link leads to a file and a heading', (document) => {
+test.each(documents)('%s: every link leads to an existing file and heading', (document) => {
   const links = [...withoutCode(read(document)).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)];
   const broken = links.filter(([, path = '', heading]) => {
     const target = path === '' ? document : join(dirname(document), path);
@@ -29,7 +29,7 @@ test.each(documents)('%s: every link leads to a file and a heading', (document) 
   expect(broken.map(([link]) => link)).toEqual([]);
 });
 
-test.each(documents)('%s: every path and every npm script that it names exists', (document) => {
+test.each(documents)('%s: every path and npm script in it exists', (document) => {
   const text = read(document);
   const paths = [...withoutCode(text).matchAll(/`((?:libs|services|tools|docs|deploy|proto|examples)\/[\w./-]+)`/g)];
   const missing = paths.map(([, path]) => path!).filter((path) => !existsSync(join(root, path)));

@@ -1,7 +1,7 @@
 /** The first line of a generated file. */
 export const notice = '<!-- Written by `npm run generate`. Edit the source, not this file. -->';
 
-/** A table; line breaks and bars within a cell would end it. */
+/** A Markdown table. Line breaks become spaces and bars are escaped, because both would end a cell. */
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell) => cell.replaceAll(/\n+/g, ' ').replaceAll('|', '\\|')).join(' | ')} |`;
