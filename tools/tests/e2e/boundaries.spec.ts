@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-// The rules of .dependency-cruiser.cjs are run over a tree of the same projects, without and with an offence against each.
+// Runs the rules of .dependency-cruiser.cjs on a tree of the same projects, first clean, then with one violation of each rule.
 
 const root = resolve(import.meta.dirname, '../../..');
 
-/** A rule, and a file that breaks it. */
+/** Rules, each with a file that breaks it. */
 const offences: [rule: string, path: string, text: string][] = [
   ['pure-imports-pure', 'libs/engine/model/impure.ts', "import '../../platform/store/index.ts';"],
   ['pure-has-no-effects', 'libs/engine/training/effect.ts', "import 'node:fs';"],
@@ -71,7 +71,7 @@ function violations(): Violation[] {
   return (JSON.parse(report) as { summary: { violations: Violation[] } }).summary.violations;
 }
 
-test('a tree without an offence breaks no rule', () => {
+test('a clean tree breaks no rule', () => {
   expect(before).toEqual([]);
 });
 

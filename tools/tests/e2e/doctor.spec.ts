@@ -12,7 +12,7 @@ import { startTestPlatform, temporaryFolder, type TestPlatform } from './platfor
 import { lockDown } from './testing.ts';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// `pairwise doctor` on a platform that is well, and on one whose parts are frozen or taken away.
+// Runs `pairwise doctor` on a healthy platform, and on one with frozen or missing parts.
 
 const main = join(import.meta.dirname, '../../cli/main.ts');
 const { folder, remove } = temporaryFolder();
@@ -33,19 +33,19 @@ interface Outcome {
   stderr: string;
 }
 
-/** Runs the command; what the environment says of a platform at hand does not count. */
+/** Runs the command, with only the given variables in its environment. */
 function doctor(environment: Record<string, string> = {}): Promise<Outcome> {
   const words = [main, 'doctor', '--json', '--address', platform.platform.address];
   const env = { PATH: process.env['PATH'], ...environment };
-  return new Promise((tell) => {
+  return new Promise((resolve) => {
     const child = execFile(process.execPath, words, { env }, (_, stdout, stderr) => {
       const lines = stdout.split('\n').filter((line) => line !== '');
-      tell({ code: child.exitCode!, checks: lines.map((line) => JSON.parse(line) as Check), stderr });
+      resolve({ code: child.exitCode!, checks: lines.map((line) => JSON.parse(line) as Check), stderr });
     });
   });
 }
 
-/** Asks until the outcome is as wanted; workers show themselves, and are missed, after a while. */
+/** Runs the command until its outcome is as wanted, because workers appear and disappear with a delay. */
 async function doctorUntil(wanted: (outcome: Outcome) => boolean): Promise<Outcome> {
   for (;;) {
     const outcome = await doctor();
@@ -74,7 +74,7 @@ async function doctorWithout(name: ProcessName): Promise<Outcome> {
   }
 }
 
-test('a platform that is well: every check is ok', async () => {
+test('on a healthy platform every check is ok', async () => {
   const outcome = await doctorUntil(({ checks }) => checks.every(({ state }) => state === 'ok'));
   expect(outcome).toMatchObject({ code: 0, stderr: '' });
   const names = outcome.checks.map(({ check }) => check);
@@ -93,21 +93,24 @@ test('a platform that is well: every check is ok', async () => {
   expect(names).toEqual(expect.arrayContaining(['versions', 'engine versions', 'clock here']));
 });
 
-test('database and store are looked at from here where the environment names them', async () => {
+test('database and store are checked from here if the environment names them', async () => {
   const blobs = `file://${join(folder, 'data', 'blobs')}`;
-  const well = await doctor({ DATABASE_URL: platform.platform.databaseUrl, PAIRWISE_BLOB_URL: blobs });
-  expect(well.code).toBe(0);
-  expect(named(well, 'here: blob store')!.state).toBe('ok');
-  // The embedded server's only role.
-  const role = named(well, 'here: database role')!;
+  const healthy = await doctor({ DATABASE_URL: platform.platform.databaseUrl, PAIRWISE_BLOB_URL: blobs });
+  expect(healthy.code).toBe(0);
+  expect(named(healthy, 'here: blob store')!.state).toBe('ok');
+  // The embedded server has only one role.
+  const role = named(healthy, 'here: database role')!;
   expect([role.state, role.finding]).toEqual(['warn', expect.stringContaining('is superuser')]);
-  const away = await doctor({ DATABASE_URL: 'postgres://me:secret@127.0.0.1:1/x', PAIRWISE_BLOB_URL: `${blobs}/none` });
-  expect(away.code).toBe(1);
-  expect(failed(away)).toEqual(['here: database', 'here: blob store']);
-  expect(JSON.stringify(away)).not.toContain('secret');
+  const broken = await doctor({
+    DATABASE_URL: 'postgres://me:secret@127.0.0.1:1/x',
+    PAIRWISE_BLOB_URL: `${blobs}/none`,
+  });
+  expect(broken.code).toBe(1);
+  expect(failed(broken)).toEqual(['here: database', 'here: blob store']);
+  expect(JSON.stringify(broken)).not.toContain('secret');
 });
 
-test('a store that cannot be written fails for each service that has it', async () => {
+test('a store that cannot be written fails the check of each service that uses it', async () => {
   const incoming = join(folder, 'data', 'blobs', 'incoming');
   rmSync(incoming, { recursive: true });
   writeFileSync(incoming, '');
@@ -122,27 +125,27 @@ test('a store that cannot be written fails for each service that has it', async 
 describe('while the reference worker is frozen', () => {
   let freezing: NodeJS.Timeout;
   beforeAll(() => {
-    // Again and again: the supervisor kills a frozen process after a while, and starts another one.
+    // Repeatedly, because the supervisor kills a frozen process after a while and starts another one.
     freezing = setInterval(() => {
       if (platform.platform.pid('reference-worker') !== undefined) signal('reference-worker', 'SIGSTOP');
     }, 50);
   });
   afterAll(() => clearInterval(freezing));
 
-  test('a service that does not answer is reported by itself, and so are the others', async () => {
+  test('a service that does not answer is reported, and the others are still checked', async () => {
     const outcome = await doctorWithout('training');
     expect(outcome.code).toBe(1);
     expect(failed(outcome)).toEqual(['TrainingService', 'training']);
     expect(named(outcome, 'export: database')!.state).toBe('ok');
   });
 
-  test('without an orchestrator there is no diagnosis, which fails', async () => {
+  test('without an orchestrator the diagnosis fails', async () => {
     const outcome = await doctorWithout('orchestrator');
     expect(outcome.code).toBe(1);
     expect(failed(outcome)).toEqual(['OrchestratorService', 'DiagnosticsService']);
   });
 
-  test('the queue of the worker fails as soon as work waits in it, until the worker is back', async () => {
+  test('the queue of the worker fails while work waits in it and the worker is away', async () => {
     const datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(8)));
     const spec = RunSpec.fromPartial({
       model: { source: { $case: 'uri', value: `file://${folder}/model` } },
@@ -151,7 +154,7 @@ describe('while the reference worker is frozen', () => {
       exportTargets: [{ format: { $case: 'adapter', value: {} } }],
     });
     const gone = await doctorUntil((checks) => named(checks, 'reference: queue accelerator')?.state === 'warn');
-    // None is needed as long as nothing waits.
+    // A queue without waiting work needs no worker.
     expect(gone.code).toBe(0);
     const { name } = await platform.createRun('one', spec);
     const outcome = await doctorUntil(({ code }) => code !== 0);
@@ -167,18 +170,18 @@ describe('while the reference worker is frozen', () => {
   });
 });
 
-test('rights and TLS of a role are judged', async () => {
+test('the privileges and TLS of a database role are checked', async () => {
   const { server } = await testDatabase();
   const url = await lockDown(server, folder, 'p@ss/word');
-  const look = async () => ({ checks: await localChecks({ DATABASE_URL: url.href }) });
-  const well = await look();
-  expect(well.checks.map(({ state }) => state)).toEqual(well.checks.map(() => 'ok'));
-  expect(named(well, 'here: database TLS')!.finding).toBe('in use');
+  const check = async () => ({ checks: await localChecks({ DATABASE_URL: url.href }) });
+  const healthy = await check();
+  expect(healthy.checks.map(({ state }) => state)).toEqual(healthy.checks.map(() => 'ok'));
+  expect(named(healthy, 'here: database TLS')!.finding).toBe('in use');
   const admin = openDatabase({ url: server.url, schema: 'public' });
   await admin.run('revoke create on database locked from plain');
   await admin.run('alter role plain createdb');
   await admin.close();
-  const less = await look();
-  expect(failed(less)).toEqual(['here: database schemas']);
-  expect(named(less, 'here: database role')).toMatchObject({ state: 'warn', finding: 'plain may create databases' });
+  const weak = await check();
+  expect(failed(weak)).toEqual(['here: database schemas']);
+  expect(named(weak, 'here: database role')).toMatchObject({ state: 'warn', finding: 'plain may create databases' });
 });

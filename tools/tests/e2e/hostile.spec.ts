@@ -18,7 +18,7 @@ afterAll(async () => {
   remove();
 });
 
-test('a run whose pairs crash the tokenizer of its model fails at once, with the reason', async () => {
+test('a run whose pairs crash the tokenizer of its model fails at once and reports why', async () => {
   writeTinyModel(join(folder, 'model'));
   const path = join(folder, 'model/tokenizer.json');
   const tokenizer = JSON.parse(readFileSync(path, 'utf8')) as object;

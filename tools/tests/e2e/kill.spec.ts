@@ -6,8 +6,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// Every process is killed by SIGKILL as each stage of a run begins. The run must end by itself with the bytes of an
-// undisturbed one, and nothing that was finished may be computed again.
+// Kills every process with SIGKILL as each stage of a run begins. The run must still succeed, with the bytes of an
+// undisturbed one, and must not repeat finished work.
 
 const stages = ['validate', 'reference', 'train', 'export', 'verify'];
 
@@ -25,20 +25,20 @@ afterAll(async () => {
   remove();
 });
 
-/** Waits until the services that the test calls itself are back. */
+/** Waits until the services that the test calls directly are back. */
 async function untilBack() {
   const { dataset, reference, orchestrator } = platform;
   const page = { parent: 'projects/default', pageSize: 1, pageToken: '' };
   const name = 'projects/default/coverages/none';
-  const isAway = (error: unknown) => error instanceof PairwiseError && error.reason === 'UNAVAILABLE';
+  const isUnavailable = (error: unknown) => error instanceof PairwiseError && error.reason === 'UNAVAILABLE';
   for (;;) {
     const calls = [dataset.listDatasets(page), reference.getCoverage({ name }), orchestrator.listRuns(page)];
     const settled = await Promise.allSettled<unknown>(calls);
-    if (!settled.some((each) => each.status === 'rejected' && isAway(each.reason))) return;
+    if (!settled.some((each) => each.status === 'rejected' && isUnavailable(each.reason))) return;
   }
 }
 
-/** A run on a model whose digest is its own, so that it finds no reference logps; the arithmetic is the same in all. */
+/** Runs on a model with its own digest, so that no reference logps can be reused. The weights are the same in all. */
 async function run(id: string, began: (stage: string) => Promise<void> | void) {
   writeTinyModel(join(folder, id), id);
   await untilBack();
@@ -70,7 +70,7 @@ async function run(id: string, began: (stage: string) => Promise<void> | void) {
   return { adapterDigest: outputs!.adapterDigest, coverage: coverage! };
 }
 
-/** Kills a process at once, or as soon as it is there again. */
+/** Kills a process now, or as soon as it is running again. */
 async function kill(name: Victim) {
   for (;;) {
     const pid = platform.platform.pid(name);
@@ -94,8 +94,8 @@ const victims = [
 ] as const;
 type Victim = (typeof victims)[number];
 
-// Two runs for each process, so that it is back when the next stage begins in which it is to be killed, and these far
-// apart, since the pauses before it is started again grow with each death.
+// Two runs per process. In each, the stages in which it is killed are far apart, so that it is back for the next one: the
+// pause before a restart grows each time.
 const cases = [
   ['validate', 'train', 'verify'],
   ['reference', 'export'],

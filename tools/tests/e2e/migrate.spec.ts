@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { temporaryFolder } from './platform.ts';
 import { lockDown } from './testing.ts';
 
-// Everything in one database, over TLS, by a role that has CREATE on it and may do nothing else.
+// All services on one database, over TLS, with a role that has CREATE on it and no other privilege.
 
 const services = ['dataset', 'reference', 'training', 'export', 'orchestrator'];
 const programs = [
@@ -20,7 +20,7 @@ const programs = [
   'training/worker.ts',
   ...services.map((service) => `${service}/migrate.ts`),
 ];
-/** Has what must be escaped in a URL. */
+/** Contains characters that must be escaped in a URL. */
 const password = 'p@s:s/w?o#r%d& +=';
 
 const { folder, remove } = temporaryFolder();
@@ -34,7 +34,7 @@ beforeAll(async () => {
 });
 afterAll(remove);
 
-/** Runs a program of the services to its end. */
+/** Runs a program of a service and waits until it ends. */
 async function run(program: string, environment: Record<string, string>) {
   const child = spawn(process.execPath, [join(import.meta.dirname, '../../../services', program)], {
     env: { PATH: process.env['PATH'], ...environment },
@@ -46,8 +46,8 @@ async function run(program: string, environment: Record<string, string>) {
 
 const hasPassword = (output: string) => output.includes(password) || output.includes(url.password);
 
-test("each service's migrate.ts makes its tables and DBOS's, once, and says so in one line", async () => {
-  // Twice each, and all together: two releases of a job may meet.
+test("each service's migrate.ts creates its tables and those of DBOS once, and logs one line", async () => {
+  // Each twice, and all at once, because the jobs of two releases may overlap.
   const twice = [...services, ...services];
   const ended = await Promise.all(twice.map((service) => run(`${service}/migrate.ts`, { DATABASE_URL: url.href })));
   for (const [index, { stdout, stderr, code }] of ended.entries()) {
@@ -73,7 +73,7 @@ test("each service's migrate.ts makes its tables and DBOS's, once, and says so i
   await database.close();
 });
 
-test('durable work is done over TLS alone, by the pool, by DBOS and by the client that shows life', async () => {
+test('durable work uses only TLS connections: in the pool, in DBOS and for heartbeats', async () => {
   const silent = () => undefined;
   const log = { debug: silent, info: silent, warn: silent, error: silent };
   const durable = await startDurable({ url: url.href, schema: 'training', log });
@@ -93,21 +93,21 @@ test('durable work is done over TLS alone, by the pool, by DBOS and by the clien
 });
 
 test.each([
-  ['an authority that did not sign', (bad: URL) => bad.searchParams.set('sslrootcert', otherAuthority), /certificate/],
+  ['a wrong certificate authority', (bad: URL) => bad.searchParams.set('sslrootcert', otherAuthority), /certificate/],
   ['no TLS', (bad: URL) => (bad.search = ''), /pg_hba|reject/],
   ['a wrong password', (bad: URL) => (bad.password = `${bad.password}x`), /password authentication failed/],
-  ['a database that is not there', (bad: URL) => (bad.pathname = '/nowhere'), /does not exist|permission denied/],
-])('%s: the process ends with a message that helps and has no password', async (_, spoil, said) => {
+  ['a database that does not exist', (bad: URL) => (bad.pathname = '/nowhere'), /does not exist|permission denied/],
+])('%s: the process ends with a helpful message that does not contain the password', async (_, spoil, message) => {
   const bad = new URL(url);
   spoil(bad);
   const { stdout, stderr, code } = await run('export/migrate.ts', { DATABASE_URL: bad.href });
   expect(code).toBe(1);
-  expect(stderr).toMatch(said);
+  expect(stderr).toMatch(message);
   expect(stderr).not.toMatch(/^\s+at /m);
   expect(hasPassword(stdout + stderr)).toBe(false);
 });
 
-test.each(programs)('%s tells all that is wrong with its environment at once, and ends with 2', async (program) => {
+test.each(programs)('%s reports all problems of its environment at once, and exits with 2', async (program) => {
   const nowhere = join(folder, 'nowhere');
   const bad = new URL(url);
   bad.searchParams.set('sslrootcert', nowhere);

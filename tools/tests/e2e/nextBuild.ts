@@ -5,17 +5,17 @@ import type { startPlatform } from 'pairwise/up/platform';
 
 const repository = join(import.meta.dirname, '../../..');
 
-/** Changes a file by a replacement that must find its place. */
+/** Replaces a text in a file. Throws if it is not found. */
 function change(path: string, before: string | RegExp, after: string): void {
   const text = readFileSync(path, 'utf8');
   const changed = text.replace(before, after);
-  if (changed === text) throw new Error(`${path}: there is no ${String(before)} to change`);
+  if (changed === text) throw new Error(`${path} does not contain ${String(before)}`);
   writeFileSync(path, changed);
 }
 
 /**
- * Writes the build after this one into a folder: a copy of the platform's sources in which services have one more
- * migration (`added`: SQL by service) and the orchestrator tells another version. Returns its way to start the platform.
+ * Writes the next build into a folder: a copy of the platform's sources in which the orchestrator reports another version and
+ * services have one more migration (`added`: SQL by service). Returns its `startPlatform`.
  */
 export async function writeNextBuild(
   folder: string,
@@ -23,10 +23,10 @@ export async function writeNextBuild(
 ): Promise<typeof startPlatform> {
   const build = join(folder, 'build');
   for (const part of ['libs', 'services', 'tools/cli', 'tsconfig.base.json', 'node_modules/@pairwise']) {
-    // The links from @pairwise/* to the libraries and services stay as they are, and so lead into the copy.
+    // The links from @pairwise/* are relative, so in the copy they lead to its own libraries and services.
     cpSync(join(repository, part), join(build, part), { recursive: true, verbatimSymlinks: true });
   }
-  // Everything else is found one folder further up.
+  // All other packages are found one folder further up.
   symlinkSync(join(repository, 'node_modules'), join(folder, 'node_modules'));
   change(join(build, 'services/orchestrator/package.json'), /"version": "[^"]+"/, `"version": "${version}"`);
   for (const [service, sql] of Object.entries(added)) {

@@ -5,11 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
 
-// Whole runs on real checkpoints and real preference data.
+// Whole runs on real models and real preference data.
 
 const shared = sharedFolder();
 
-describe.skipIf(shared === undefined)('real checkpoints and data', () => {
+describe.skipIf(shared === undefined)('real models and data', () => {
   const { folder, remove } = temporaryFolder();
   let platform: TestPlatform;
   let stories: string;
@@ -63,7 +63,7 @@ describe.skipIf(shared === undefined)('real checkpoints and data', () => {
     expect((error as Error).message).toContain(text);
   });
 
-  test('a sliding window trains within its length, and is refused beyond', async () => {
+  test('a model with a sliding window trains up to its length, and is refused beyond', async () => {
     const beyond = await platform.untilEnded(
       (await platform.createRun('swa-beyond', specOf('archs/mistral-swa16', stories, 17, 2))).name,
     );
@@ -74,7 +74,7 @@ describe.skipIf(shared === undefined)('real checkpoints and data', () => {
     expect(within.error).toBeUndefined();
   });
 
-  test('hh-rlhf from the raw jsonl.gz: five rows are refused and counted, the rest goes through a run', async () => {
+  test('a run on the original hh-rlhf jsonl.gz succeeds; five rows are refused and counted', async () => {
     const file = readFileSync(join(shared!, 'data/hh-rlhf/harmless-base.first1500.jsonl.gz'));
     await expect(platform.importDataset('hh-strict', file)).rejects.toMatchObject({ reason: 'INVALID_PAIR' });
     const version = await platform.importDataset('hh', file, 'IMPORT_POLICY_SKIP');

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// One platform, and a run through every service of it, on a model of random weights.
+// Runs through every service of one platform, on a model with random weights.
 
 const { folder, remove } = temporaryFolder();
 let collector: Collector;
@@ -43,7 +43,7 @@ afterAll(async () => {
 
 let first: Run;
 
-test('a run goes through every stage, and its figures hold', async () => {
+test('a run goes through every stage, and its metrics are plausible', async () => {
   const events: RunEvent[] = [];
   const points: MetricPoint[] = [];
   const created = await platform.createRun('first', spec);
@@ -79,19 +79,19 @@ test('a run goes through every stage, and its figures hold', async () => {
   expect(verified[0]!.verification!.maxAbsLogpDiff).toBeLessThan(0.02);
 });
 
-test('other users can read nothing of what the platform keeps', () => {
+test('other users cannot read any of the data', () => {
   const data = join(folder, 'data');
-  // As root Postgres runs as another user, whose group may pass through to its own folder.
+  // If we are root, Postgres runs as another user, whose group must be able to enter its own folder.
   expect(statSync(data).mode & 0o777).toBe(process.getuid?.() === 0 ? 0o710 : 0o700);
   const open = readdirSync(data, { recursive: true, withFileTypes: true })
     .map((entry) => ({ path: join(entry.parentPath, entry.name), isFolder: entry.isDirectory() }))
-    // Node makes the folders of its cache by itself.
+    // Node creates the folders of its compile cache itself.
     .filter(({ path, isFolder }) => !(isFolder && relative(data, path).startsWith('compiled')))
     .filter(({ path }) => (statSync(path).mode & 0o077) !== 0);
   expect(open).toEqual([]);
 });
 
-test('watching again from a token gives the rest, without gaps', async () => {
+test('watching from a token gives the rest, without gaps', async () => {
   const tokens: string[] = [];
   for await (const { payload, resumeToken } of platform.orchestrator.watchRun({ name: first.name, resumeToken: '' })) {
     if (payload?.$case === 'event' || payload?.$case === 'metrics') tokens.push(resumeToken);
@@ -107,7 +107,7 @@ test('watching again from a token gives the rest, without gaps', async () => {
   expect(rest).toEqual(tokens.slice(5));
 });
 
-test('artifacts download whole, by their digests', async () => {
+test('artifacts download completely, with the right digests', async () => {
   for (const { name, files } of first.outputs!.artifacts) {
     for (const { path, digest, sizeBytes } of files) {
       const hash = createHash('sha256');
@@ -128,7 +128,7 @@ test('artifacts download whole, by their digests', async () => {
   await expect(escape.next()).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'path' });
 });
 
-test('the resolved spec, sent again, reuses every reference logp and gives the same bytes', async () => {
+test('a second run of the resolved spec reuses every reference logp and gives the same bytes', async () => {
   const again = await platform.createRun('again', first.resolvedSpec!);
   const run = await platform.untilEnded(again.name);
   expect(run.error).toBeUndefined();
@@ -139,7 +139,7 @@ test('the resolved spec, sent again, reuses every reference logp and gives the s
   expect(digests(run)).toEqual(digests(first));
 });
 
-test('a cancelled run keeps its checkpoint, and continues from there when it is retried', async () => {
+test('a cancelled run keeps its checkpoint, and continues from it when retried', async () => {
   const long = RunSpec.fromPartial({
     ...spec,
     training: { ...spec.training, duration: { $case: 'maxSteps', value: 600 }, saveSteps: 5 },
@@ -170,7 +170,7 @@ test('a cancelled run keeps its checkpoint, and continues from there when it is 
   expect(done.outputs!.adapterDigest).toBe(outputs!.adapterDigest);
 });
 
-test('one run per request id, and a name is never used again', async () => {
+test('a request id creates one run, and the name of a deleted run is never reused', async () => {
   const request = { parent: 'projects/default', runId: '', spec, requestId: 'one', validateOnly: false };
   const runs = await Promise.all(Array.from({ length: 20 }, () => platform.orchestrator.createRun(request)));
   expect(new Set(runs.map(({ run }) => run!.name)).size).toBe(1);
@@ -187,10 +187,10 @@ test('one run per request id, and a name is never used again', async () => {
   await expect(platform.orchestrator.createRun(again)).rejects.toMatchObject({ reason: 'ALREADY_EXISTS' });
 });
 
-test('a dataset that is deleted before a run has read it fails the run', async () => {
+test('a run fails if its dataset is deleted before it is read', async () => {
   const datasetVersion = await platform.importDataset('short-lived', Buffer.from(tinyPairs(8)));
   const { name } = await platform.createRun('orphan', { ...spec, datasetVersion });
-  // So that the run cannot have begun in earnest.
+  // So that the run cannot have read the dataset yet.
   process.kill(platform.platform.pid('orchestrator')!, 'SIGKILL');
   await platform.dataset.deleteDataset({ name: 'projects/default/datasets/short-lived', etag: '', requestId: '' });
   const ended = await platform.untilEnded(name);
@@ -225,7 +225,7 @@ test('a field of the spec that the server does not know is refused', async () =>
   });
 });
 
-test('all spans of a run are one trace, from the call to the last step', () => {
+test('all spans of a run form one trace, from the call to the last step', () => {
   const of = collector.spans.filter(({ traceId }) => traceId === first.traceId);
   const named = (name: string) => of.filter((span) => span.name === name);
   const parentOf = (span: CollectedSpan | undefined) => of.find(({ spanId }) => spanId === span?.parentSpanId);
@@ -251,8 +251,8 @@ test('all spans of a run are one trace, from the call to the last step', () => {
   );
 });
 
-test('every metric that a run brings about is exported as the registry has it, and none besides', () => {
-  // Needs a process that is dead for good, and a container.
+test('a run exports every metric as the registry describes it, and no others', () => {
+  // These need a dead process, and a container.
   const elsewhere = ['pairwise.lease.expiries', 'pairwise.process.memory.limit'];
   const exported = new Map(collector.points.map((point) => [point.name, point]));
   expect([...exported.keys(), ...elsewhere].sort()).toEqual(
@@ -265,13 +265,13 @@ test('every metric that a run brings about is exported as the registry has it, a
       unit: known.unit,
       description: known.description,
     });
-    // An error type is on calls that failed.
+    // Only failed calls have an error type.
     const own = Object.keys(attributes).filter((key) => key !== 'error.type');
     expect(own.sort(), name).toEqual([...known.attributes].filter((key) => key !== 'error.type').sort());
   }
 });
 
-test('metrics show what the runs did', () => {
+test('the metrics reflect the runs', () => {
   const of = (name: keyof typeof registry, wanted: Record<string, string> = {}) =>
     collector.points.filter(
       (point) => point.name === name && Object.entries(wanted).every(([key, value]) => point.attributes[key] === value),
@@ -290,12 +290,12 @@ test('metrics show what the runs did', () => {
   expect(of('pairwise.runs', { 'pairwise.run.state': 'SUCCEEDED' }).at(-1)!.value).toBeGreaterThanOrEqual(4);
   const stages = of('pairwise.run.progress', run);
   expect(stages.length).toBeGreaterThan(0);
-  // Series of a run end with it, though the process that reported them continues.
+  // The series of a run end with it, although the process that reported them is still running.
   const last = collector.points.findLastIndex(({ name }) => name === 'pairwise.runs');
   expect(collector.points.indexOf(stages.at(-1)!)).toBeLessThan(last);
 });
 
-test('log lines reach the collector in the trace of their run', () => {
+test('log lines reach the collector with the trace of their run', () => {
   const succeeded = collector.lines.find(
     ({ body, attributes }) => body === 'The run succeeded.' && attributes['pairwise.run.id'] === first.name,
   );

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestPlatform, temporaryFolder } from './platform.ts';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// The same run on blobs in a folder and on blobs in a bucket.
+// The same run with blobs in a folder and with blobs in a bucket.
 
 const { folder, remove } = temporaryFolder();
 let server: S3Server;
@@ -21,11 +21,11 @@ afterAll(async () => {
   remove();
 });
 
-/** A whole run on a platform of its own; `look` sees it while it is up. */
+/** Runs on a new platform. `inspect` is called before the platform stops. */
 async function run(
   name: string,
   environment: Record<string, string>,
-  look: () => void = () => undefined,
+  inspect: () => void = () => undefined,
 ): Promise<Run> {
   const data = join(folder, name);
   mkdirSync(data);
@@ -43,14 +43,14 @@ async function run(
     const ended = await platform.untilEnded((await platform.createRun('run', spec)).name);
     expect(ended.error).toBeUndefined();
     expect(ended.state).toBe(RunState.SUCCEEDED);
-    look();
+    inspect();
     return ended;
   } finally {
     await platform.stop();
   }
 }
 
-test('a bucket gives the bytes that a folder gives, and workers map weights from one copy in their cache', async () => {
+test('a bucket gives the same bytes as a folder, and workers map weights from one cached copy', async () => {
   const cache = join(folder, 'cache');
   const onFolder = await run('folder', {});
   const inBucket = { ...server.environment, PAIRWISE_BLOB_URL: 's3://blobs/e2e', PAIRWISE_CACHE: cache };
@@ -62,11 +62,11 @@ test('a bucket gives the bytes that a folder gives, and workers map weights from
     });
   });
   expect(onBucket.outputs!.adapterDigest).toBe(onFolder.outputs!.adapterDigest);
-  // The adapter's own artifact names the model, whose name is another on each platform.
+  // The adapter's artifact contains the name of the model, which differs between platforms.
   const gguf = ({ outputs }: Run) => outputs!.artifacts.find(({ format }) => format === 'gguf')!.digest;
   expect(gguf(onBucket)).toBe(gguf(onFolder));
 
-  // Both workers still have the model open: the cache's copy, under a name of their own each.
+  // Both workers still have the cached copy of the model open, each under its own name.
   const weights = statSync(join(folder, 'model/model.safetensors'));
   expect(opened.map(({ size }) => size)).toEqual([weights.size, weights.size]);
   expect(new Set(opened.map(({ ino }) => ino)).size).toBe(1);

@@ -4,8 +4,8 @@ import { type EmbeddedPostgres, openDatabase } from '@pairwise/database';
 import { makeAuthority } from '@pairwise/rpc/testing';
 
 /**
- * Makes a server demand TLS of a new role, which has CREATE on a new database `locked` and no other right: it may enter no
- * other database. Returns its URL, for `localhost`, with the server's authority in `ca.crt` of the folder.
+ * Creates a role that must use TLS. Its only privilege is CREATE on a new database `locked`; it cannot connect to any other.
+ * Returns its URL on `localhost`. The server's certificate authority is `ca.crt` in the folder.
  */
 export async function lockDown(server: EmbeddedPostgres, folder: string, password: string): Promise<URL> {
   const authority = makeAuthority();
@@ -15,7 +15,7 @@ export async function lockDown(server: EmbeddedPostgres, folder: string, passwor
   const admin = openDatabase({ url: server.url, schema: 'public' });
   const lines = (text: string) => `select unnest(string_to_array('${text.replaceAll('\r', '').trim()}', E'\\n'))`;
   for (const [name, pem] of Object.entries({ 'server.crt': cert, 'server.key': key })) {
-    // Written by Postgres itself, whose user must own the key.
+    // Postgres writes the files, because its user must own the key.
     await admin.run(`copy (${lines(pem)}) to program 'umask 077; cat > ${name}'`);
   }
   await admin.run(

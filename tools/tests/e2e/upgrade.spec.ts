@@ -8,7 +8,7 @@ import { writeNextBuild } from './nextBuild.ts';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// Runs that begin under this build and end under the next one, which has migrated the schemas in between.
+// Runs that start on this build and finish on the next one, which migrates the schemas in between.
 
 const version = '99.0.0';
 const added = { orchestrator: 'alter table runs add note text', training: 'alter table trainings add note text' };
@@ -35,7 +35,7 @@ afterAll(async () => {
 
 const steps = 40;
 
-/** The runs differ in how often they save a checkpoint alone. */
+/** The runs differ only in how often they save a checkpoint. */
 function specOf(saveSteps: number): RunSpec {
   return RunSpec.fromPartial({
     model: { source: { $case: 'uri', value: `file://${folder}/model` } },
@@ -52,7 +52,7 @@ function specOf(saveSteps: number): RunSpec {
   });
 }
 
-/** Waits for a run to succeed; the digest of its adapter. */
+/** Waits until a run succeeds. Returns the digest of its adapter. */
 async function finish(name: string): Promise<string> {
   const ended = await platform.untilEnded(name);
   expect(ended.error).toBeUndefined();
@@ -60,13 +60,13 @@ async function finish(name: string): Promise<string> {
   return ended.outputs!.adapterDigest;
 }
 
-/** Begins a run and returns when it is past its second step. */
+/** Starts a run and waits until its second step is done. Returns its name. */
 async function untilTraining(id: string, saveSteps: number): Promise<string> {
   const { name } = await platform.createRun(id, specOf(saveSteps));
   for await (const { payload } of platform.orchestrator.watchRun({ name, resumeToken: '' })) {
     if (payload?.$case === 'metrics' && payload.value.step > 1) return name;
   }
-  throw new Error(`${name} ended before its training was seen`);
+  throw new Error(`${name} ended before its second step was seen`);
 }
 
 async function migrationsOf(schema: string): Promise<string[]> {
@@ -76,17 +76,17 @@ async function migrationsOf(schema: string): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
-/** Starts the next build on what this one has left, and sees the run through. */
+/** Starts the next build on the data of this one, and waits until it has finished the run. */
 async function finishedByNext(id: string, name: string): Promise<void> {
   const stopped = Date.now();
-  // Its sources lie elsewhere each time, so that what is compiled of them is of no use later.
+  // Its sources are in a new folder each time, so caching their compiled code for later is useless.
   platform = await startTestPlatform(folder, { NODE_COMPILE_CACHE: join(folder, 'compiled') }, [], startNext);
   expect((await platform.orchestrator.getServerInfo({})).version).toBe(version);
   expect((await platform.orchestrator.getRun({ name })).run?.state).toBe(RunState.RUNNING);
   expect(await finish(name)).toBe(undisturbed);
   const training = { parent: `projects/default/trainings/${id}`, pageSize: 0, pageToken: '' };
   const { checkpoints } = await platform.training.listCheckpoints(training);
-  // This build did a part of the steps, and saved what it did; the next one did the rest.
+  // This build did some of the steps and saved a checkpoint; the next one did the rest.
   const [before, after] = [true, false].map((is) =>
     checkpoints.filter(({ createTime }) => +createTime! < stopped === is),
   );
@@ -95,16 +95,16 @@ async function finishedByNext(id: string, name: string): Promise<void> {
   for (const schema of Object.keys(added)) expect((await migrationsOf(schema)).at(-1)).toBe('9999-next');
 }
 
-test('a run whose build was stopped in its training is finished by the next, from where it was', async () => {
+test('the next build continues a run whose training this one had to stop', async () => {
   expect((await platform.orchestrator.getServerInfo({})).version).not.toBe(version);
   const name = await untilTraining('stopped', steps);
-  // First of all, so that the training cannot end while the others still finish what they are at.
+  // Before all others, so that the training cannot end while they are still stopping.
   process.kill(platform.platform.pid('training-worker')!, 'SIGTERM');
   await platform.stop();
   await finishedByNext('stopped', name);
 });
 
-test('this build works with the schemas of the next, and a run during which it was killed is finished', async () => {
+test('this build works with the schemas of the next one, which finishes a run whose processes were killed', async () => {
   await platform.stop();
   platform = await startTestPlatform(folder);
   expect((await platform.orchestrator.getServerInfo({})).version).not.toBe(version);
