@@ -20,7 +20,7 @@ test('exit codes', () => {
   expect(exitCodeOf(new TypeError())).toBe(1);
 });
 
-test('names that users type', () => {
+test('names that users type are expanded', () => {
   const project = 'projects/default';
   expect(resourceName('runs', 'run-1', project)).toBe('projects/default/runs/run-1');
   expect(resourceName('runs', 'projects/p/runs/x', project)).toBe('projects/p/runs/x');
@@ -34,7 +34,7 @@ test('names that users type', () => {
   expect(shortName('projects/other/runs/x', project)).toBe('projects/other/runs/x');
 });
 
-test('sources of models', () => {
+test('model paths become URIs', () => {
   expect(modelUri('models/a b', '/data')).toBe('file:///data/models/a%20b');
   expect(modelUri('/abs', '/data')).toBe('file:///abs');
   expect(modelUri('hf://a/b@main', '/data')).toBe('hf://a/b@main');
@@ -91,7 +91,7 @@ test('a chart spans the range from the smallest to the largest value', () => {
   expect(beside(['a', 'bb'], ['c', 'd'])).toEqual(['a    c', 'bb   d']);
 });
 
-test('no file of an artifact is written outside of its folder', () => {
+test('no file of an artifact is written outside its folder', () => {
   expect(placeOf('/out/a', 'sub/model.gguf')).toBe('/out/a/sub/model.gguf');
   for (const path of ['../x', '/etc/passwd', 'a/../../x', '..', '', '.', 'a\0b']) {
     expect(() => placeOf('/out/a', path)).toThrow(PairwiseError);

@@ -50,12 +50,12 @@ export function fields(pairs: readonly (readonly [string, string])[]): string {
   return shown.map(([name, value]) => `${paint('dim', name.padEnd(width))}  ${value}`).join('\n');
 }
 
-/** 1,234,567. */
+/** A count as 1,234,567. */
 export function formatCount(count: number | bigint): string {
   return count.toLocaleString('en-US');
 }
 
-/** 1.4 MB; units are powers of 1000. */
+/** Bytes as 1.4 MB; units are powers of 1000. */
 export function formatBytes(bytes: number | bigint): string {
   let value = Number(bytes);
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -67,7 +67,7 @@ export function formatBytes(bytes: number | bigint): string {
   return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]!}`;
 }
 
-/** 42 s, 3 min 05 s, 2 h 07 min. */
+/** A duration as 42 s, 3 min 05 s or 2 h 07 min. */
 export function formatSeconds(seconds: number): string {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
@@ -76,7 +76,7 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** 2026-03-01 14:05:09 in local time. */
+/** A time as 2026-03-01 14:05:09, in the local time zone. */
 export function formatTime(time: Date | undefined): string {
   if (time === undefined) return '';
   const local = new Date(time.getTime() - time.getTimezoneOffset() * 60_000);

@@ -20,12 +20,12 @@ export interface Download {
 
 const maxFailuresInARow = 8;
 
-/** Local path of a file. Throws INVALID_FILE for a path outside of the folder: the server is not trusted with that. */
+/** Local path of a file. Throws INVALID_FILE for a path outside the folder, which a malicious server might send. */
 export function placeOf(folder: string, path: string): string {
   const place = resolve(folder, path);
   const within = relative(folder, place);
   if (within !== '' && within !== '..' && !within.startsWith(`..${sep}`) && !path.includes('\0')) return place;
-  throw new PairwiseError('INVALID_FILE', `the artifact has a file '${path}', which is outside of its folder`);
+  throw new PairwiseError('INVALID_FILE', `the artifact has a file '${path}', which is outside its folder`);
 }
 
 const receivedBytes = (path: string) => (existsSync(path) ? statSync(path).size : 0);

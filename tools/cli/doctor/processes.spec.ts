@@ -36,7 +36,7 @@ test('versions: several are a warning that names the processes; several engine v
   expect(judged('engine versions', oldWorker)).toEqual(['fail', '7 (training); 6 (training-worker)']);
 });
 
-test('queues: a worker of another profile is a failure, and so is no worker while work waits', () => {
+test('queues: a worker with another profile is a failure, and so is waiting work without a worker', () => {
   const of = (workers: WorkerReport[], waiting = 0) =>
     judged('training: queue q', report('training', { numericsProfile: 'a', queues: queue(workers, waiting) }))[0];
   expect(of([worker(), worker()], 3)).toBe('ok');

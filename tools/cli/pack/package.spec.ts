@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
-// Installs what `npm pack` builds into an empty folder outside of the repository, as a user would.
+// Installs what `npm pack` builds into an empty folder outside the repository, as a user would.
 
 const root = resolve(import.meta.dirname, '../../..');
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-package-'));

@@ -33,7 +33,7 @@ const files = [
 
 /**
  * Copies onnxruntime-node into the package at `target`. Its own install script would download CUDA libraries from outside
- * of the registry, and fail the whole installation if it cannot.
+ * the registry, and fail the whole installation if it cannot.
  */
 export function copyRuntime(target: string): CopiedRuntime {
   const path = require.resolve(`${runtime.name}/package.json`);

@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** V8's compile cache of the processes, which makes the next start twice as fast. */
+/** Folder of V8's compile cache, which makes the next start twice as fast. */
 export const compiledFolder = (dataFolder: string) => join(dataFolder, 'compiled');
 
 /**
- * At the first start on a data folder, compiles once what the processes have in common, instead of in each of them. It
- * takes a second or two of one core, while Postgres creates its files.
+ * At the first start on a data folder, compiles the code that the processes share once, instead of in each process. It takes a
+ * second or two of one core, while Postgres creates its files.
  */
 export async function compileAhead(dataFolder: string, environment: NodeJS.ProcessEnv): Promise<void> {
   const folder = compiledFolder(dataFolder);

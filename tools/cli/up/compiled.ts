@@ -1,4 +1,4 @@
-// What nearly every process of the platform loads. Run only to fill V8's compile cache (see `compileAhead`).
+// The modules that nearly every process loads. This program only fills V8's compile cache (see `compileAhead`).
 import '@pairwise/api';
 import '@pairwise/config';
 import '@pairwise/database';

@@ -28,13 +28,14 @@ const frontOnly = new Set([
   'PAIRWISE_MODEL_ROOTS',
 ]);
 
+/** What all processes of a platform have in common. */
 export interface Surroundings {
   environment: NodeJS.ProcessEnv;
   dataFolder: string;
   databaseUrl: string;
-  /** Of the front. */
+  /** `host:port` of the front. */
   address: string;
-  /** Of the `listeners`. */
+  /** Ports of the `listeners`, in the same order. */
   ports: readonly number[];
   tokenFile: string | undefined;
   accessFile: string | undefined;

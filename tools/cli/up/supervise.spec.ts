@@ -72,7 +72,7 @@ test.each([
   expect(isAlive(first)).toBe(false);
   expect(lines.map(({ msg }) => msg)).toEqual([
     'began',
-    'does not respond for 3 s; killing it',
+    'has not responded for 3 s; killing it',
     'killed by SIGKILL; restarting it in 0.2 s',
     'began',
     'is back',
@@ -81,7 +81,7 @@ test.each([
 });
 
 test('starting a process that never becomes ready fails with its last output', async () => {
-  await expect(start('dies').ready).rejects.toThrow(/one does not start; it ended with code 7.*it is all wrong/s);
+  await expect(start('dies').ready).rejects.toThrow(/one does not start; it ended with code 7.*broken on purpose/s);
 });
 
 test('a process that does not stop is killed', async () => {
@@ -89,7 +89,7 @@ test('a process that does not stop is killed', async () => {
   const child = start('stubborn', lines);
   await child.ready;
   await child.stop(100);
-  expect(lines.at(-1)?.msg).toBe('does not stop within 0.1 s; killing it');
+  expect(lines.at(-1)?.msg).toBe('has not stopped after 0.1 s; killing it');
 });
 
 test('a process ends when its supervisor is killed', async () => {

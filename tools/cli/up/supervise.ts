@@ -17,7 +17,7 @@ export interface SupervisedOptions extends ProgramOptions {
 }
 
 export interface Supervised {
-  /** Pid of the running process; undefined between two. */
+  /** Pid of the running process; undefined while it restarts. */
   pid(): number | undefined;
   /** Resolves when the process is first ready; rejects if it dies three times before that. */
   ready: Promise<void>;
@@ -30,12 +30,12 @@ export interface Supervised {
 /** First and longest pause before a restart. Each pause is twice the one before. */
 const firstPauseMs = 200;
 const longestPauseMs = 10_000;
-/** After running this long, a process starts with the first pause again. */
+/** If a process has run this long, the next pause is the first one again. */
 const stableAfterMs = 30_000;
 const maxFailedStarts = 3;
 /** A restarted process that is not ready after this is considered frozen. */
 const startPatienceMs = 180_000;
-/** This many checks in a row must fail, because one may fall into a moment in which the whole machine stood still. */
+/** This many checks in a row must fail, because a busy machine may stall for a moment. */
 const failedChecks = 3;
 
 /** Resolves once a process has not responded for `patienceMs`; throws when the signal aborts. */
@@ -59,7 +59,7 @@ export function supervise(options: SupervisedOptions): Supervised {
   const stopping = new AbortController();
   const isStopping = () => stopping.signal.aborted;
   const firstReady = Promise.withResolvers<undefined>();
-  // Nobody may be waiting for it; those who are still see the error.
+  // An unhandled rejection would end the supervisor. Whoever waits for `ready` still sees the error.
   firstReady.promise.catch(() => undefined);
   const lastLines: string[] = [];
   const log = (line: LogLine) => {
@@ -90,13 +90,13 @@ export function supervise(options: SupervisedOptions): Supervised {
   };
 
   const watchLiveness = async (running: ChildProcess, gone: AbortSignal) => {
-    const asked = liveness();
+    const probe = liveness();
     try {
-      await untilUnresponsive(asked, patienceMs, AbortSignal.any([gone, stopping.signal]));
+      await untilUnresponsive(probe, patienceMs, AbortSignal.any([gone, stopping.signal]));
     } finally {
-      asked.close();
+      probe.close();
     }
-    kill(running, `does not respond for ${patienceMs / 1000} s`);
+    kill(running, `has not responded for ${patienceMs / 1000} s`);
   };
 
   /** Runs the process until it ends. */
@@ -139,7 +139,7 @@ export function supervise(options: SupervisedOptions): Supervised {
     stop: async (deadlineMs) => {
       stopping.abort();
       const force = setTimeout(() => {
-        log({ ...logFields(name), level: 'warn', msg: `does not stop within ${deadlineMs / 1000} s; killing it` });
+        log({ ...logFields(name), level: 'warn', msg: `has not stopped after ${deadlineMs / 1000} s; killing it` });
         child?.kill('SIGKILL');
       }, deadlineMs);
       child?.kill('SIGTERM');

@@ -5,7 +5,7 @@ import { untilStopped } from '@pairwise/lifecycle';
 const behaviour = process.env['BEHAVIOUR'];
 console.log(JSON.stringify({ level: 'info', msg: 'began', process: process.pid }));
 if (behaviour === 'dies') {
-  console.error('it is all wrong');
+  console.error('broken on purpose');
   process.exit(7);
 }
 let lives = true;

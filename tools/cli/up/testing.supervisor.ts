@@ -1,4 +1,4 @@
-// A supervisor for supervise.spec.ts, which is killed there; its child must not outlive it.
+// A supervisor that supervise.spec.ts kills; its child must end too.
 import { supervise } from './supervise.ts';
 
 const one = supervise({
@@ -10,5 +10,5 @@ const one = supervise({
   log: () => undefined,
 });
 await one.ready;
-// As text, because a number may be printed in colour.
+// As a string, because console.log may colour numbers.
 console.log(String(one.pid()));

@@ -44,7 +44,7 @@ test('a new folder is made private, and so is one that an earlier version left o
   expect(mode(old)).toBe(0o700);
 });
 
-test('an impossible data folder is reported', () => {
+test('an unusable data folder is reported', () => {
   writeFileSync(join(folder, 'file'), '');
   expect(() => lockFolder(join(folder, 'file/data'))).toThrow(
     /cannot be created \(ENOTDIR\); choose another with --data/,
@@ -68,7 +68,7 @@ test('other machines are accepted only with TLS and token', async () => {
   await expect(start).rejects.toThrow(/other machines can reach 0.0.0.0:0/);
 });
 
-test('with an access file the processes need a token that is in it, as admin on all projects', async () => {
+test('with an access file, the processes need a token in it that is admin on all projects', async () => {
   const [tokenFile, accessFile] = ['token', 'access'].map((name) => join(folder, name)) as [string, string];
   const token = 'a-token-of-enough-length';
   writeFileSync(tokenFile, token);
@@ -92,7 +92,7 @@ test('an unreachable database is reported', async () => {
   expect(existsSync(join(folder, 'lock'))).toBe(false);
 }, 60_000);
 
-test('ports differ, and follow that of the front where they are free', async () => {
+test('ports differ, and follow the port of the front if they are free', async () => {
   const ports = await freePorts(5, 0);
   expect(new Set(ports).size).toBe(5);
   const [wanted = 0] = ports;
@@ -153,7 +153,7 @@ test('each process gets its own environment', () => {
   ).toBe('/models:/more');
 });
 
-test('readable lines', () => {
+test('log lines are readable on a terminal', () => {
   const text = JSON.stringify({
     level: 'warn',
     time: '2026-01-01T10:00:00.000Z',

@@ -3,7 +3,7 @@ import { type Run, RunState, type WatchRunResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Services } from '../connection.ts';
 
-/** Whether a run is over, unless it is retried. */
+/** Whether a run has ended. It starts again if it is retried. */
 export function runHasEnded({ state }: Run): boolean {
   return state === RunState.SUCCEEDED || state === RunState.FAILED || state === RunState.CANCELLED;
 }
@@ -13,7 +13,7 @@ const maxOutageMs = 120_000;
 const retryMs = 1000;
 
 /**
- * Everything that happens to a run until it ends. A broken stream continues at its resume token, so that nothing is
+ * Yields every message about a run until it ends. A broken stream continues at its resume token, so that nothing is
  * missed or repeated; `lost` is called each time. Throws UNAVAILABLE if the platform is unreachable for two minutes.
  */
 export async function* followRun(
