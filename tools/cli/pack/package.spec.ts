@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'pairwise-package-'));
 const home = join(folder, 'installed');
 const program = join(home, 'node_modules/.bin/pairwise');
 
-/** Nothing from the repository's environment may help, except npm's cache. */
+/** Our environment without the variables of the repository and of npm, except npm's cache. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(
     ([name]) => !/^(PAIRWISE_|NODE_OPTIONS|npm_(package|lifecycle)|OTEL_)/i.test(name),

@@ -18,7 +18,7 @@ function offsetOf(document: Document, path: readonly (string | number)[]): numbe
   return isNode(node) ? node.range?.[0] : undefined;
 }
 
-/** A spec in proto JSON from YAML (or JSON, which is YAML). `file` is for messages. Reports all problems at once. */
+/** Parses a YAML or JSON spec into proto JSON. Reports all problems at once; `file` is the name in the messages. */
 export function parseSpec(text: string, file: string): JsonObject {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });

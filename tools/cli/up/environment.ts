@@ -10,7 +10,7 @@ export const servers = processes.filter((one) => 'variable' in one);
 /** All processes in the order of their ports. */
 export const listeners: readonly PlatformProcess[] = [...servers, ...processes.filter((one) => !('variable' in one))];
 
-/** Where a process answers health checks: a server on its own port, a worker on a port only for that. */
+/** Where a process answers health checks: a server on its own port, a worker on a dedicated one. */
 export function healthAddress({ name }: PlatformProcess, ports: readonly number[]): string {
   return `127.0.0.1:${ports[listeners.findIndex((one) => one.name === name)] ?? 0}`;
 }

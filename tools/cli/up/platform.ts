@@ -93,7 +93,8 @@ async function stopProcesses(started: Map<string, Supervised>): Promise<void> {
  * their workers, and the front. A process that dies or does not respond for 30 seconds is restarted. Resolves when
  * everything is ready.
  *
- * If this process is killed, the others exit within 20 seconds, and Postgres after them. A start before that takes over.
+ * If this process is killed, the others exit within 20 seconds, and Postgres after them. If the platform is started again
+ * before that, it takes over.
  * Throws IN_USE for a folder or address in use, INVALID_ARGUMENT for unusable options, and UNAVAILABLE with the last output
  * of a process that does not start.
  */
@@ -149,7 +150,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       routes,
       log: { error: (fields, msg) => logEvent('error', msg, fields) },
     });
-    // At the same time as the orchestrator, whose watches keep the front's connections open until it ends them.
+    // Stops together with the orchestrator, whose watches keep the front's connections open.
     undo.defer(async () => {
       await Promise.all([front.stop(), started.get('orchestrator')?.stop(stopTimeoutMs)]);
     });

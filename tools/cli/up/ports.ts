@@ -18,7 +18,7 @@ interface HeldPort {
   release(): Promise<void>;
 }
 
-/** Holds a port while others are chosen. */
+/** Occupies a port until it is released. */
 async function hold(port: number, host: string): Promise<HeldPort> {
   const server = createServer();
   server.listen(port, host);
@@ -29,7 +29,7 @@ async function hold(port: number, host: string): Promise<HeldPort> {
   };
 }
 
-/** Throws IN_USE for an address in use, and INVALID_ARGUMENT for another that cannot be listened on. */
+/** Throws IN_USE if an address is in use, and INVALID_ARGUMENT if it is unusable for another reason. */
 export async function checkFree(address: string): Promise<void> {
   const { host, port } = splitAddress(address);
   try {
@@ -44,7 +44,7 @@ export async function checkFree(address: string): Promise<void> {
   }
 }
 
-/** `count` free loopback ports: those after `after` where they are free, otherwise any. 0: any. */
+/** Finds `count` free loopback ports: those that follow `after` if they are free, otherwise any. If `after` is 0, any. */
 export async function freePorts(count: number, after: number): Promise<number[]> {
   const held: HeldPort[] = [];
   try {
