@@ -49,7 +49,7 @@ async function append(services: Services, download: Download, part: string): Pro
   }
 }
 
-/** Fetches until the file is complete; gives up after 8 failures in a row that bring no bytes. */
+/** Fetches until the file is complete; gives up after 8 failures in a row without new bytes. */
 async function fetchAll(services: Services, download: Download, part: string): Promise<void> {
   const size = Number(download.file.sizeBytes);
   for (let left = maxFailuresInARow; receivedBytes(part) < size; left -= 1) {
