@@ -4,5 +4,6 @@ export { asPairwiseError, isConflict, isConnectionLoss } from './failures.ts';
 export { migrate, type Migration } from './migrate.ts';
 export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOptions } from './embedded.ts';
 export { documentTable, openDocuments, type Codec, type Documents, type Stored } from './documents.ts';
+export { takePidLock } from './pidLock.ts';
 export { openPool } from './pool.ts';
 export { callOf, once, repeated, requestTable, type OnceCall } from './requests.ts';

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
+import { takePidLock } from './pidLock.ts';
 
 const linux = process.platform === 'linux';
 
@@ -14,19 +15,12 @@ function unlessGone<T>(ask: () => T): T | undefined {
   }
 }
 
-const ps = (pid: number, column: string) =>
-  unlessGone(() => execFileSync('ps', ['-o', `${column}=`, '-p', String(pid)], { encoding: 'utf8' }).trim());
-
 function commandOf(pid: number): string | undefined {
-  if (!linux) return ps(pid, 'command');
-  return unlessGone(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' '));
-}
-
-/** When the process started, in the system's own form: with the pid it identifies a process permanently. */
-function startOf(pid: number): string | undefined {
-  if (!linux) return ps(pid, 'lstart');
-  const stat = unlessGone(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  return unlessGone(() =>
+    linux
+      ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+      : execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim(),
+  );
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
@@ -34,15 +28,11 @@ function signal(pid: number, name: NodeJS.Signals): void {
   unlessGone(() => process.kill(pid, name));
 }
 
-/** Records this process as the owner of a database folder; throws IN_USE while another living process is. */
+/** Makes this process the owner of a database folder. Throws IN_USE while another running process owns it. */
 export function claim(folder: string): void {
-  const path = join(folder, 'owner');
-  const [pid, start] = existsSync(path) ? readFileSync(path, 'utf8').trim().split(' ') : [];
-  const other = Number(pid);
-  if (other > 0 && other !== process.pid && start !== undefined && startOf(other)?.replaceAll(' ', '_') === start) {
-    throw new PairwiseError('IN_USE', `process ${other} is using the database in ${folder}; stop it first`);
-  }
-  writeFileSync(path, `${process.pid} ${startOf(process.pid)?.replaceAll(' ', '_') ?? ''}\n`, { mode: 0o600 });
+  const owner = takePidLock(join(folder, 'owner'));
+  if (owner === undefined || owner === process.pid) return;
+  throw new PairwiseError('IN_USE', `process ${owner} is using the database in ${folder}; stop it first`);
 }
 
 /** The pid of the server that runs on a cluster although nobody looks after it, if there is one. */
