@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CreateRunRequest, Run, RunState, type RunSpec } from '@pairwise/api';
-import { callOf, once, repeated, type Database, type Queries } from '@pairwise/database';
+import { callOf, repeated, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf, inField, newId, parseName, type CallOptions } from '@pairwise/rpc';
 import { checkStepCount } from '@pairwise/training';
@@ -41,7 +41,7 @@ export async function createRun(deps: CreateDeps, request: CreateRunRequest, opt
     if (!(await runs.isFree(run.name))) throw nameTaken(run);
     return run;
   }
-  const name = await once(database, call, async (tx) => {
+  const name = await runOnce(database, call, async (tx) => {
     if (!(await runs.create(run, parent, tx))) throw nameTaken(run);
     await enqueue(run, tx);
     return run.name;

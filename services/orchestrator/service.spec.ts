@@ -1,6 +1,6 @@
 import { CreateRunRequest, OrchestratorServiceService, Run, RunSpec, RunState, StageState } from '@pairwise/api';
 import { offences, send } from '@pairwise/api/testing';
-import { callOf, migrate, once, openDatabase, type Database } from '@pairwise/database';
+import { callOf, migrate, openDatabase, runOnce, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Durable } from '@pairwise/durable';
 import { clientSecurity, openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
@@ -133,7 +133,7 @@ test('a repeated creation returns its run, even if its inputs are gone', async (
   });
   const request = { parent, runId: '', spec, requestId: 'six', validateOnly: false };
   const { name } = await stored('made', RunState.SUCCEEDED);
-  await once(database, callOf('CreateRun', CreateRunRequest, request), () => Promise.resolve(name));
+  await runOnce(database, callOf('CreateRun', CreateRunRequest, request), () => Promise.resolve(name));
   expect((await client.createRun(request)).run?.name).toBe(name);
   const other = client.createRun({ ...request, runId: 'another' });
   await expect(other).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED', field: 'request_id' });

@@ -7,7 +7,7 @@ import {
   type Run,
   type RunEvent,
 } from '@pairwise/api';
-import { callOf, once, type Queries } from '@pairwise/database';
+import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { createRun, type CreateDeps } from './create.ts';
@@ -85,7 +85,7 @@ async function retryRun(deps: OrchestratorDeps, request: RetryRunRequest): Promi
     await enqueue(run, tx);
     return changed({ type: 'run.retried', message: `Attempt ${run.attempt} started.` });
   };
-  await once(database, callOf('RetryRun', RetryRunRequest, request), async (tx) => {
+  await runOnce(database, callOf('RetryRun', RetryRunRequest, request), async (tx) => {
     return (await runs.change(name, again, tx)).name;
   });
   return runs.get(name);
@@ -103,7 +103,7 @@ async function deleteRun({ database, runs, peers }: OrchestratorDeps, request: D
     await ifPossible(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
     await ifPossible(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
   };
-  await once(database, callOf('DeleteRun', DeleteRunRequest, request), async (tx) => {
+  await runOnce(database, callOf('DeleteRun', DeleteRunRequest, request), async (tx) => {
     await runs.remove(name, request.etag, removeBelongings, tx);
     return name;
   });

@@ -6,4 +6,4 @@ export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOpti
 export { documentTable, openDocuments, type Codec, type Documents, type Stored } from './documents.ts';
 export { takePidLock } from './pidLock.ts';
 export { openPool } from './pool.ts';
-export { callOf, once, repeated, requestTable, type OnceCall } from './requests.ts';
+export { callOf, repeated, requestTable, runOnce, type OnceCall } from './requests.ts';

@@ -1,6 +1,6 @@
 import { digestOf } from '@pairwise/fingerprint';
 import { expect, test } from 'vitest';
-import { migrate, once, openDatabase, requestTable } from './index.ts';
+import { migrate, openDatabase, requestTable, runOnce } from './index.ts';
 import { testDatabase } from './testing.ts';
 
 test('a request is done once, also under a hundred at the same time', async () => {
@@ -8,7 +8,7 @@ test('a request is done once, also under a hundred at the same time', async () =
   await migrate(database, [{ id: '0001', sql: `${requestTable} create table things (id serial)` }]);
   const request = digestOf(Buffer.from('request'));
   const create = (requestId: string, of = request) =>
-    once(database, { method: 'CreateThing', requestId, request: of }, async (tx) => {
+    runOnce(database, { method: 'CreateThing', requestId, request: of }, async (tx) => {
       const row = await tx.row<{ id: number }>('insert into things default values returning id');
       return `things/${row?.id}`;
     });
@@ -18,7 +18,7 @@ test('a request is done once, also under a hundred at the same time', async () =
   await expect(create('one', digestOf(Buffer.from('another')))).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED' });
 
   const failing = () =>
-    once(database, { method: 'CreateThing', requestId: 'three', request }, () => Promise.reject(new Error('no')));
+    runOnce(database, { method: 'CreateThing', requestId: 'three', request }, () => Promise.reject(new Error('no')));
   await expect(failing()).rejects.toThrow('no');
   expect(await create('three')).toMatch(/^things/);
   await database.close();

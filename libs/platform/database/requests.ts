@@ -2,7 +2,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import type { Database, Queries } from './database.ts';
 
-/** The table that `once` works on, for a migration of each schema that uses it. */
+/** The table that `runOnce` uses, for a migration of each schema that uses it. */
 export const requestTable = `
   create table requests (
     method text not null,
@@ -40,7 +40,7 @@ export function callOf<T extends { requestId: string }>(
  * first call returned. Everything is in one transaction, so that a call which failed may be repeated under its id.
  * Throws REQUEST_ID_REUSED where the id came before with another request.
  */
-export function once(
+export function runOnce(
   database: Database,
   { method, requestId, request }: OnceCall,
   work: (tx: Queries) => Promise<string>,

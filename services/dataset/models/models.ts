@@ -1,5 +1,5 @@
 import { DeleteModelRequest, Model, ModelState } from '@pairwise/api';
-import { callOf, once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
+import { callOf, openDocuments, runOnce, type Database, type Documents, type Queries } from '@pairwise/database';
 import type { Digest } from '@pairwise/fingerprint';
 import { storedFolder } from '@pairwise/model';
 import { parseName } from '@pairwise/rpc';
@@ -51,7 +51,7 @@ export async function deleteModel(
   const cancelImport = async ({ model }: ModelRecord, tx: Queries) => {
     if (model.state === ModelState.IMPORTING) await cancel(name, tx);
   };
-  await once(database, callOf('DeleteModel', DeleteModelRequest, request), async (tx) => {
+  await runOnce(database, callOf('DeleteModel', DeleteModelRequest, request), async (tx) => {
     await models.remove(name, '', cancelImport, tx);
     return name;
   });

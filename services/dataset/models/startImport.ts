@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ImportModelRequest, Model, ModelState } from '@pairwise/api';
-import { callOf, once, type Database, type Queries } from '@pairwise/database';
+import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { newId, parseName } from '@pairwise/rpc';
 import { dryRun } from '../dryRun.ts';
@@ -40,7 +40,7 @@ export async function startImport(
     return model;
   }
   const call = callOf('ImportModel', ImportModelRequest, request);
-  return (await models.get(await once(database, call, create))).model;
+  return (await models.get(await runOnce(database, call, create))).model;
 }
 
 function newModel(

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { CreateDatasetRequest, Dataset } from '@pairwise/api';
-import { callOf, once, openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
+import { callOf, openDocuments, runOnce, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { newId, parseName } from '@pairwise/rpc';
 import { dryRun } from '../dryRun.ts';
@@ -33,5 +33,5 @@ export async function createDataset(
     return dataset;
   }
   const call = callOf('CreateDataset', CreateDatasetRequest, request);
-  return datasets.get(await once(database, call, create));
+  return datasets.get(await runOnce(database, call, create));
 }

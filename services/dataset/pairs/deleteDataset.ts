@@ -1,5 +1,5 @@
 import { DeleteDatasetRequest } from '@pairwise/api';
-import { callOf, once, type Database } from '@pairwise/database';
+import { callOf, runOnce, type Database } from '@pairwise/database';
 import { parseName } from '@pairwise/rpc';
 import { datasetPattern, type Datasets } from './datasets.ts';
 import type { ImportRecord, Imports } from './imports.ts';
@@ -15,7 +15,7 @@ export async function deleteDataset(
   const { name, etag } = request;
   parseName(datasetPattern, name, 'name');
   let removed: ImportRecord[] = [];
-  await once(database, callOf('DeleteDataset', DeleteDatasetRequest, request), async (tx) => {
+  await runOnce(database, callOf('DeleteDataset', DeleteDatasetRequest, request), async (tx) => {
     const alongside = async () => {
       removed = await imports.removeAll(name, tx);
       await tx.run('update versions set delete_time = now() where parent = $1', [name]);

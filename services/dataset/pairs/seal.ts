@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { DatasetVersion, SealVersionRequest, type Dataset } from '@pairwise/api';
-import { callOf, once, type Database, type Queries } from '@pairwise/database';
+import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { inField, parseName } from '@pairwise/rpc';
@@ -70,7 +70,7 @@ async function seal(deps: SealDeps, request: SealVersionRequest): Promise<Datase
   for (let prepared: Prepared | undefined; ;) {
     try {
       let sealed: ImportRecord[] = [];
-      const name = await once(deps.database, call, async (tx) => {
+      const name = await runOnce(deps.database, call, async (tx) => {
         const inputs = await findInputs(deps, parent, tx);
         if (prepared === undefined || keyOf(prepared.inputs) !== keyOf(inputs)) throw new NotPrepared(inputs);
         await store(deps, prepared, tx);
