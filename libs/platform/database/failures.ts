@@ -1,7 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
 
 /** SQLSTATE or errno of an error that came from `pg`, else undefined. */
-function codeOf(error: unknown): string | undefined {
+function errorCodeOf(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : undefined;
 }
@@ -18,7 +18,7 @@ const serverAway = new Set(['57P01', '57P02', '57P03', '53300', '25P03']);
  * `pg` reports a socket that ends under a query by message alone.
  */
 export function isConnectionLoss(error: unknown): boolean {
-  const code = codeOf(error);
+  const code = errorCodeOf(error);
   if (code !== undefined) return lostSocket.has(code) || serverAway.has(code) || code.startsWith('08');
   return (
     error instanceof Error &&
@@ -28,13 +28,13 @@ export function isConnectionLoss(error: unknown): boolean {
 
 /** True where Postgres rolled a transaction back because of another one: deadlock or serialisation failure. */
 export function isConflict(error: unknown): boolean {
-  const code = codeOf(error);
+  const code = errorCodeOf(error);
   return code === '40001' || code === '40P01';
 }
 
 /** Refused: role or password (28...), the database (3D000), a right (42501), or by TLS on either side. */
 function isRefusal(error: unknown): error is Error {
-  const code = codeOf(error) ?? '';
+  const code = errorCodeOf(error) ?? '';
   return (
     /^28|^(3D000|42501)$|^ERR_(TLS|SSL|OSSL)|CERT|VERIFY/.test(code) ||
     (error instanceof Error && /does not support SSL/.test(error.message))
@@ -49,7 +49,7 @@ export function asPairwiseError(error: unknown): unknown {
   if (isConnectionLoss(error)) {
     return new PairwiseError('UNAVAILABLE', 'the database is out of reach; try again in a moment', { cause: error });
   }
-  if (codeOf(error) === '53100') {
+  if (errorCodeOf(error) === '53100') {
     return new PairwiseError('DISK_FULL', 'the disk under the database is full; free some space', { cause: error });
   }
   if (isRefusal(error)) {

@@ -2,7 +2,7 @@ export { unlessAborted } from './abort.ts';
 export { checkAccess, isLoopback, type Access } from './security/access.ts';
 export { openClient, type CallOptions, type Client, type ClientOptions } from './client/client.ts';
 export { diagnosticsService, roundTrip, versionIn, type Subject } from './server/diagnostics.ts';
-export { codeOf } from './messages/codes.ts';
+export { statusCodeOf } from './messages/codes.ts';
 export { startFront, type Front, type FrontOptions } from './server/front.ts';
 export { errorOf, statusOf } from './messages/failures.ts';
 export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';

@@ -4,7 +4,7 @@ import { link, mkdir, open, readlink, rename, rm, symlink, utimes } from 'node:f
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestOfStream, hexOf } from '@pairwise/fingerprint';
-import { blobPath, chunkBytes, codeOf, fromDisk, write } from './content.ts';
+import { blobPath, chunkBytes, errnoOf, fromDisk, write } from './content.ts';
 import { enter, isAlive } from './heartbeat.ts';
 import { makeRoom } from './diskSpace.ts';
 import type { LocalBlob } from './store.ts';
@@ -48,7 +48,7 @@ export async function openCache({ folder: root, capBytes }: CacheOptions): Promi
       await utimes(own, new Date(), new Date());
       if ((await digestOfStream(createReadStream(own, { highWaterMark: chunkBytes }))) === digest) return true;
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return false;
+      if (errnoOf(error) === 'ENOENT') return false;
       throw error;
     }
     await Promise.all([copy, own].map((path) => rm(path, { force: true })));
@@ -61,7 +61,7 @@ export async function openCache({ folder: root, capBytes }: CacheOptions): Promi
       await symlink(id, path);
       return true;
     } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error;
+      if (errnoOf(error) !== 'EEXIST') throw error;
     }
     const owner = await readlink(path).catch(() => undefined);
     // Two that find it dead at once may both fetch, which costs time and nothing else.

@@ -22,7 +22,7 @@ export const damaged = (digest: Digest, actual: Digest, cause?: unknown) =>
     cause,
   });
 
-export const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
+export const errnoOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
 /** DISK_FULL for an error that says so, else the error itself. */
 export const fromDisk = (error: unknown, place: string) =>
@@ -56,7 +56,7 @@ export function checkSize(sizeBytes: number, maxBytes = Infinity): void {
 }
 
 /** Bytes as a stream. */
-export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+export async function* streamOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield await Promise.resolve(bytes);
 }
 

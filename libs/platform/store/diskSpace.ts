@@ -1,7 +1,7 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
-import { codeOf } from './content.ts';
+import { errnoOf } from './content.ts';
 import { livingFolders } from './heartbeat.ts';
 
 /** A file in a cache. */
@@ -18,7 +18,7 @@ interface Held {
 /** The files of a folder; what goes while it is looked at is left out. */
 async function filesOf(folder: string): Promise<Held[]> {
   const gone = (error: unknown) => {
-    if (codeOf(error) === 'ENOENT') return undefined;
+    if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   };
   const entries = (await readdir(folder, { withFileTypes: true, recursive: true }).catch(gone)) ?? [];

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { chmod, mkdir, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, digestOf, digestStream, hexOf } from '@pairwise/fingerprint';
-import { alreadyThere, blobPath, chunkBytes, codeOf, damaged, fromDisk, missing, once, write } from './content.ts';
+import { alreadyThere, blobPath, chunkBytes, damaged, errnoOf, fromDisk, missing, streamOf, write } from './content.ts';
 import type { BlobStore, PutOptions } from './store.ts';
 
 /** No write takes so long; what is older was left by a killed process. */
@@ -38,7 +38,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
     try {
       return { sizeBytes: (await stat(pathOf(digest))).size };
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined;
+      if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     }
   }
@@ -96,7 +96,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
   return {
     put: async (content, options = {}) =>
       (await alreadyThere(content, options, statOf)) ??
-      (await writeBlob(content instanceof Uint8Array ? once(content) : content, options)),
+      (await writeBlob(content instanceof Uint8Array ? streamOf(content) : content, options)),
     get: async (digest) => {
       const bytes = await readFile(await existing(digest));
       const actual = digestOf(bytes);

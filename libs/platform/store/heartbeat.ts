@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf } from './content.ts';
+import { errnoOf } from './content.ts';
 
 /** How often a process says that it lives, and the silence after which it is taken for dead. */
 const beatMs = 5000;
@@ -33,7 +33,7 @@ export async function enter(root: string): Promise<Presence> {
   const beat = setInterval(() => {
     // A process that was frozen for long finds its folder gone.
     utimes(folder, new Date(), new Date()).catch((error: unknown) => {
-      if (codeOf(error) !== 'ENOENT') throw error;
+      if (errnoOf(error) !== 'ENOENT') throw error;
       return left ? undefined : make();
     });
   }, beatMs).unref();

@@ -4,7 +4,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { type Digest, digestOf, digestOfStream, digestStream } from '@pairwise/fingerprint';
 import { type S3Place, openBucket } from './bucket.ts';
 import { type CacheOptions, openCache } from './cache.ts';
-import { alreadyThere, checkSize, chunkBytes, damaged, missing, once, write } from './content.ts';
+import { alreadyThere, checkSize, chunkBytes, damaged, missing, streamOf, write } from './content.ts';
 import type { BlobStore, PutOptions } from './store.ts';
 
 /** A blob store in an S3 bucket: the objects `<prefix>/sha256/ab/cdef...`, with a cache for what is mapped into memory. */
@@ -46,7 +46,7 @@ export async function openS3(url: string, place: S3Place, cacheOptions: CacheOpt
     if (content instanceof Uint8Array) {
       const known = { digest: digestOf(content), sizeBytes: content.byteLength };
       checkSize(known.sizeBytes, options.maxBytes);
-      await bucket.put(known.digest, known.sizeBytes, () => once(content));
+      await bucket.put(known.digest, known.sizeBytes, () => streamOf(content));
       return known;
     }
     // The digest, under which it is sent, is known at a stream's end: until then it is kept in a file.

@@ -61,7 +61,7 @@ function failureOf(error: unknown, signal: AbortSignal | undefined): unknown {
   return isServiceError(error) ? fromServiceError(error) : error;
 }
 
-function codeOf(error: unknown): status {
+function endCodeOf(error: unknown): status {
   if (isServiceError(error)) return error.code;
   return status.CANCELLED;
 }
@@ -100,7 +100,7 @@ async function single(sender: Sender, method: Method, input: unknown, signal?: A
     traced?.end(status.OK);
     return response;
   } catch (error) {
-    traced?.end(codeOf(error));
+    traced?.end(endCodeOf(error));
     throw failureOf(fedError ?? error, signal);
   } finally {
     over.abort();
@@ -132,7 +132,7 @@ async function* stream(
     for await (const message of call as AsyncIterable<unknown>) yield message;
     ended = status.OK;
   } catch (error) {
-    ended = codeOf(error);
+    ended = endCodeOf(error);
     throw failureOf(fedError ?? error, signal);
   } finally {
     over.abort();

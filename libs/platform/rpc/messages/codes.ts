@@ -2,7 +2,7 @@ import type { Reason } from '@pairwise/errors';
 import { status } from '@grpc/grpc-js';
 
 /** The gRPC status code of every reason; the proto's `ErrorReason` says the same in its comments. */
-export const codeOf: Record<Reason, status> = {
+export const statusCodeOf: Record<Reason, status> = {
   INVALID_ARGUMENT: status.INVALID_ARGUMENT,
   INVALID_PAIR: status.INVALID_ARGUMENT,
   INVALID_FILE: status.INVALID_ARGUMENT,

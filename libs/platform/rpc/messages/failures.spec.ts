@@ -4,14 +4,14 @@ import { status } from '@grpc/grpc-js';
 import { Status } from '@pairwise/api';
 import { PairwiseError, reasons } from '@pairwise/errors';
 import { expect, test } from 'vitest';
-import { codeOf, errorOf, refuseUnknownFields, statusOf } from '../index.ts';
+import { errorOf, refuseUnknownFields, statusCodeOf, statusOf } from '../index.ts';
 import { toTrailers } from './failures.ts';
 
 test('the table of codes says what the comments of the proto say', () => {
   const proto = readFileSync(join(import.meta.dirname, '../../../../proto/pairwise/v1/errors.proto'), 'utf8');
   const documented = [...proto.matchAll(/([A-Z_]+)\.\n {2}ERROR_REASON_([A-Z_]+) = \d+;/g)];
   expect(Object.fromEntries(documented.map(([, code, reason]) => [reason, code]))).toEqual(
-    Object.fromEntries(reasons.map((reason) => [reason, status[codeOf[reason]]])),
+    Object.fromEntries(reasons.map((reason) => [reason, status[statusCodeOf[reason]]])),
   );
 });
 

@@ -1,7 +1,7 @@
 import { Metadata, type ServiceError, status as code } from '@grpc/grpc-js';
 import { Any, BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo, Status } from '@pairwise/api';
 import { PairwiseError, type Reason, reasons } from '@pairwise/errors';
-import { codeOf, reasonOf } from './codes.ts';
+import { reasonOf, statusCodeOf } from './codes.ts';
 
 const domain = 'pairwise.v1';
 const detailsKey = 'grpc-status-details-bin';
@@ -50,7 +50,7 @@ function fitting(metadata: Record<string, string>): Record<string, string> {
 
 function detailsOf({ reason, field, metadata }: PairwiseError, message: string): Any[] {
   const details = [pack('ErrorInfo', ErrorInfo, ErrorInfo.create({ reason, domain, metadata: fitting(metadata) }))];
-  const grpc = codeOf[reason];
+  const grpc = statusCodeOf[reason];
   const brief = shorten(message, briefLimit);
   if (field !== undefined) {
     const fieldViolations = [
@@ -80,7 +80,7 @@ function detailsOf({ reason, field, metadata }: PairwiseError, message: string):
 export function statusOf(error: unknown): Status {
   const known = knownOf(error);
   const message = shorten(known.message, messageLimit);
-  return Status.create({ code: codeOf[known.reason], message, details: detailsOf(known, message) });
+  return Status.create({ code: statusCodeOf[known.reason], message, details: detailsOf(known, message) });
 }
 
 function knownOf(error: unknown): PairwiseError {
@@ -120,7 +120,7 @@ export function toTrailers(error: unknown): { code: code; details: string; metad
   const metadata = new Metadata();
   const bytes = Buffer.from(Status.encode(status).finish());
   if (bytes.byteLength <= detailsLimitBytes) metadata.set(detailsKey, bytes);
-  return { code: codeOf[knownOf(error).reason], details: status.message, metadata };
+  return { code: statusCodeOf[knownOf(error).reason], details: status.message, metadata };
 }
 
 /** What a client of ours throws for an error that grpc-js reported; `cause` is the original. */
