@@ -2,14 +2,13 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
-import type { Log } from '@pairwise/telemetry';
+import { ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
+import type { Log } from '@pairwise/telemetry';
 import { writeAdapterArtifact } from './adapter.ts';
 import { writeGgufArtifact } from './gguf.ts';
 import { writeMergedArtifact } from './merged.ts';
 import { exportWeights, ggufModel, type Source } from './source.ts';
-import type { StoredType } from './storage.ts';
-import type { GgufType } from './verify.ts';
 
 export interface ArtifactDeps {
   blobs: BlobStore;
@@ -53,12 +52,12 @@ async function write(folder: string, source: Source, { baseName, target }: Artif
   const { format } = target;
   switch (format?.$case) {
     case 'gguf': {
-      const type = format.value.type as GgufType;
+      const type = ggufTypeOf(format.value.type, 'gguf.type');
       const options = { baseName, type, signal };
       return { type, ...(await writeGgufArtifact(folder, await ggufModel(source, baseName, signal), options)) };
     }
     case 'merged': {
-      const type = format.value.dtype as StoredType | undefined;
+      const type = mergedTypeOf(format.value.dtype, 'merged.dtype');
       const merged = { base: source.folder, config, weights: exportWeights(source) };
       return {
         type: type ?? model.dtype,

@@ -16,10 +16,10 @@ import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
 import type { ModelConfig } from '@pairwise/model';
+import type { GgufType } from '@pairwise/rpc';
 import { requireDiskSpace, writeFileFrom } from './files.ts';
 import { encodeFinite, encodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
-import type { GgufType } from './verify.ts';
 import { rowChunks } from './weights.ts';
 import type { ExportWeights } from './weights.ts';
 

@@ -3,13 +3,14 @@ import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
+import { ggufTypeOf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';
 import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
 import { openSource } from './source.ts';
-import { verifyGguf, type GgufType, type VerificationSequence } from './verify.ts';
+import { verifyGguf, type VerificationSequence } from './verify.ts';
 
 export interface ExporterDeps extends ArtifactDeps {
   exports: Exports;
@@ -77,7 +78,7 @@ async function verify(run: ExportRun, targetName: string, signal: AbortSignal): 
   await using gguf = await blobs.local(file.digest as Digest);
   const verification = await verifyGguf({
     path: gguf.path,
-    type: artifact.type as GgufType,
+    type: ggufTypeOf(artifact.type, 'artifact.type'),
     sequences: await readSequences(run, request.encoding, signal),
     policyLogps: enginePolicy({ checkpoint: source.checkpoint, folder: '/', adapter: source.adapter, threads }),
     signal,

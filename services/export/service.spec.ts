@@ -141,7 +141,7 @@ test.each<[string, string, Partial<StartExportRequest>]>([
   ['INVALID_ARGUMENT', 'source', { source: undefined }],
   ['INVALID_ARGUMENT', 'targets', { targets: [] }],
   ['INVALID_ARGUMENT', 'targets', { targets: Array.from({ length: 33 }, (_, n) => merged(`t${n}`, 'F32')) }],
-  ['INVALID_ARGUMENT', 'targets', { targets: [merged('a', 'F32'), merged('a', 'F16')] }],
+  ['INVALID_ARGUMENT', 'targets[1].name', { targets: [merged('a', 'F32'), merged('a', 'F16')] }],
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: 'x', format: undefined }] }],
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: '', format: { $case: 'adapter', value: {} } }] }],
   ['INVALID_ARGUMENT', 'targets[0].merged.dtype', { targets: [merged('', 'F64')] }],

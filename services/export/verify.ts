@@ -1,6 +1,7 @@
 import type { Verification } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { openJudge } from '@pairwise/llamacpp';
+import type { GgufType } from '@pairwise/rpc';
 
 /** A prompt and a response as token ids, whose logps are compared. */
 export interface VerificationSequence {
@@ -19,9 +20,7 @@ export type PolicyLogps = (
  * below, and a wrong tensor, order of rows or rotary embedding is far above. llama.cpp also rounds the activations: to 11
  * bits for F16 weights, and to 8 bits for BF16 and Q8_0.
  */
-export const tolerances = { F32: 0.002, F16: 0.05, BF16: 0.5, Q8_0: 0.1, Q4_K_M: 0.5 } as const;
-
-export type GgufType = keyof typeof tolerances;
+export const tolerances: Record<GgufType, number> = { F32: 0.002, F16: 0.05, BF16: 0.5, Q8_0: 0.1, Q4_K_M: 0.5 };
 
 /** Quantised types are judged by the mean difference, because single tokens may differ a lot. */
 const isQuantised: Record<GgufType, boolean> = { F32: false, F16: false, BF16: false, Q8_0: true, Q4_K_M: true };

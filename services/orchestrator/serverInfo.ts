@@ -1,8 +1,7 @@
 import type { GetServerInfoResponse } from '@pairwise/api';
 import { architectures, targetModules } from '@pairwise/model';
-import { maxMessageBytes, versionIn } from '@pairwise/rpc';
+import { ggufTypes, maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
-import { ggufTypes } from './spec/targets.ts';
 
 export const version = versionIn(new URL('package.json', import.meta.url));
 

@@ -6,7 +6,15 @@ export { statusCodeOf } from './messages/codes.ts';
 export { startFront, type Front, type FrontOptions } from './server/front.ts';
 export { errorOf, statusOf } from './messages/failures.ts';
 export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';
-export { inField } from './messages/field.ts';
+export {
+  ggufTypeOf,
+  ggufTypes,
+  mergedTypeOf,
+  resolveTargets,
+  type GgufType,
+  type ResolvedTarget,
+} from './messages/exportTargets.ts';
+export { inField, refuseField } from './messages/field.ts';
 export { service, type CallContext, type Handler, type Handlers, type Service } from './server/serve.ts';
 export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server/server.ts';
 export { refuseUnknownFields } from './messages/unknown.ts';

@@ -1,5 +1,6 @@
-import type { ExportTarget, ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
+import type { ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
+import type { ResolvedTarget } from '@pairwise/rpc';
 import type { Hyperparameters } from '@pairwise/training';
 
 /** A `RunSpec` with every default filled in. A run stores it as `resolved_spec`, and its stages read it. */
@@ -19,11 +20,6 @@ export interface ResolvedSource extends ModelSource {
 export interface ResolvedTraining extends Hyperparameters {
   /** Never UNSPECIFIED. */
   truncationMode: TruncationMode;
-}
-
-/** A target with a format and a name. */
-export interface ResolvedTarget extends ExportTarget {
-  format: NonNullable<ExportTarget['format']>;
 }
 
 /** The resolved spec of a stored run. */

@@ -1,5 +1,10 @@
 import { PairwiseError } from '@pairwise/errors';
 
+/** Throws INVALID_ARGUMENT for a field of a request. The message is the field's path and then the problem. */
+export function refuseField(field: string, problem: string): never {
+  throw new PairwiseError('INVALID_ARGUMENT', `${field} ${problem}`, { field });
+}
+
 /** What says nothing of what a field names. */
 const elsewhere = new Set(['UNAVAILABLE', 'DISK_FULL', 'CANCELLED', 'INTERNAL']);
 

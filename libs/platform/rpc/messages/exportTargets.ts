@@ -1,0 +1,71 @@
+import type { ExportTarget } from '@pairwise/api';
+import { refuseField } from './field.ts';
+import { refuseLongList } from './lists.ts';
+import { newId } from './names.ts';
+import { refuseUnknownFields } from './unknown.ts';
+
+/** The types of a GGUF file. */
+export const ggufTypes = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_K_M'] as const;
+export type GgufType = (typeof ggufTypes)[number];
+
+/** The dtypes of a merged model. */
+const mergedTypes = ['F32', 'F16', 'BF16'] as const;
+type MergedType = (typeof mergedTypes)[number];
+
+/** A target with a format and a name. */
+export interface ResolvedTarget extends ExportTarget {
+  format: NonNullable<ExportTarget['format']>;
+}
+
+/** The most targets of a run or an export. */
+const maxTargets = 32;
+
+/**
+ * Checks the export targets of a request and fills in their names, such as `gguf-q4-k-m`. `field` is the path of the list.
+ * Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the path of what is wrong.
+ */
+export function resolveTargets(targets: readonly ExportTarget[], field: string): ResolvedTarget[] {
+  refuseLongList(targets, maxTargets, field);
+  refuseUnknownFields(targets, field);
+  const resolved = targets.map((target, index) => resolveTarget(target, `${field}[${index}]`));
+  const names = new Set<string>();
+  for (const [index, { name }] of resolved.entries()) {
+    if (names.has(name)) {
+      const problem = `is '${name}', which is an earlier target's name; give each target its own name`;
+      refuseField(`${field}[${index}].name`, problem);
+    }
+    names.add(name);
+  }
+  return resolved;
+}
+
+function resolveTarget(target: ExportTarget, path: string): ResolvedTarget {
+  const { format } = target;
+  if (format === undefined) refuseField(path, 'has no format; give gguf, adapter or merged');
+  const type = typeOf(format, path);
+  const label = type === undefined ? format.$case : `${format.$case}-${type}`;
+  const name = newId(target.name || label.toLowerCase().replaceAll('_', '-'), '', `${path}.name`);
+  return { ...target, format, name };
+}
+
+/** The type of the numbers. Undefined for an adapter, and for a merged model that keeps the base model's dtypes. */
+function typeOf(format: ResolvedTarget['format'], path: string): string | undefined {
+  if (format.$case === 'gguf') return ggufTypeOf(format.value.type, `${path}.gguf.type`);
+  if (format.$case === 'merged') return mergedTypeOf(format.value.dtype, `${path}.merged.dtype`);
+  return undefined;
+}
+
+/** Checks the name of a GGUF type. Throws INVALID_ARGUMENT. */
+export function ggufTypeOf(name: string, field: string): GgufType {
+  return ggufTypes.find((type) => type === name) ?? refuseType(name, ggufTypes, field);
+}
+
+/** Checks the dtype of a merged model. Undefined keeps the base model's dtypes. Throws INVALID_ARGUMENT. */
+export function mergedTypeOf(name: string | undefined, field: string): MergedType | undefined {
+  if (name === undefined) return undefined;
+  return mergedTypes.find((type) => type === name) ?? refuseType(name, mergedTypes, field);
+}
+
+function refuseType(name: string, known: readonly string[], field: string): never {
+  return refuseField(field, `is '${name}'; it must be one of ${known.join(', ')}`);
+}
