@@ -2,7 +2,7 @@ import { Export, ExportState, StartExportRequest, type Artifact, type Verificati
 import { openDocuments, type Database, type Documents, type Queries, type Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
-import { statusOf } from '@pairwise/rpc';
+import { hasEnded, statusOf } from '@pairwise/rpc';
 
 /** An export and what its workflow needs to know. */
 export interface ExportRecord {
@@ -50,11 +50,6 @@ const codec = {
     attempt,
   }),
 };
-
-/** Whether an export has ended; only starting it again changes it after that. */
-export function hasEnded({ state }: Export): boolean {
-  return state === ExportState.SUCCEEDED || state === ExportState.FAILED || state === ExportState.CANCELLED;
-}
 
 export function openExports(database: Database): Exports {
   const documents = openDocuments(database, 'exports', 'export', codec);

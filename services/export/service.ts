@@ -2,9 +2,9 @@ import { ExportServiceService, ExportState, type DownloadArtifactRequest, type E
 import type { Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
-import { hasEnded, type ExportRecord, type Exports } from './exports.ts';
+import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { startExport } from './start.ts';
 

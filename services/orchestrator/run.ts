@@ -1,16 +1,9 @@
-import { Progress, RunOutputs, RunState, StageState, type Run, type Stage } from '@pairwise/api';
+import { Progress, RunOutputs, StageState, type Run, type Stage } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 
 /** The stages of every run, in order. */
 export const stageNames = ['validate', 'reference', 'train', 'export', 'verify'] as const;
 export type StageName = (typeof stageNames)[number];
-
-const ended: readonly RunState[] = [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED];
-
-/** Whether a run is over. Only a retry can change it then. */
-export function hasEnded({ state }: Run): boolean {
-  return ended.includes(state);
-}
 
 /** The run's project, `projects/{project}`. */
 export function parentOf({ name }: Run): string {

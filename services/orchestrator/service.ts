@@ -9,9 +9,9 @@ import {
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { createRun, type CreateDeps } from './create.ts';
-import { hasEnded, idOf, parentOf, pendingStages } from './run.ts';
+import { idOf, parentOf, pendingStages } from './run.ts';
 import { changed, unchanged, type Alteration, type Runs } from './runs.ts';
 import { serverInfo } from './serverInfo.ts';
 import { watchRun } from './watch.ts';

@@ -1,7 +1,6 @@
 import type { Run, WatchRunResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { watch } from '@pairwise/rpc';
-import { hasEnded } from './run.ts';
+import { hasEnded, watch } from '@pairwise/rpc';
 import type { LogEntry } from './runLog.ts';
 import type { Runs } from './runs.ts';
 

@@ -1,8 +1,8 @@
 import { RunState, StageState, type Run } from '@pairwise/api';
 import { work, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import { statusOf } from '@pairwise/rpc';
-import { hasEnded, stageOf, type StageName } from './run.ts';
+import { hasEnded, statusOf } from '@pairwise/rpc';
+import { stageOf, type StageName } from './run.ts';
 import { changed, unchanged } from './runs.ts';
 import { cancelPeers } from './stages/cancel.ts';
 import { stageContext, type RunDeps, type StageWork } from './stages/context.ts';

@@ -1,7 +1,7 @@
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
 import type { Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
-import { inField, parseName, service, watch, type Service } from '@pairwise/rpc';
+import { hasEnded, inField, parseName, service, watch, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
 import type { CoverageRecord, Coverages } from './coverages.ts';
@@ -59,7 +59,7 @@ function watchCoverage(coverages: Coverages, name: string, signal: AbortSignal):
   return watch<CoverageRecord, { coverage: Coverage }>(
     {
       read: () => coverages.get(name),
-      hasEnded: ({ coverage }) => coverage.state !== CoverageState.COMPUTING,
+      hasEnded: ({ coverage }) => hasEnded(coverage),
       show: ({ coverage }) => ({ coverage }),
     },
     signal,

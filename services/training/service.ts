@@ -1,10 +1,10 @@
 import { TrainingServiceService, TrainingState, type Training } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { Peers } from './peers.ts';
 import { startTraining } from './start.ts';
-import { hasEnded, type TrainingRecord } from './trainings/record.ts';
+import type { TrainingRecord } from './trainings/record.ts';
 import type { Trainings } from './trainings/trainings.ts';
 import { watchTraining } from './trainings/watch.ts';
 

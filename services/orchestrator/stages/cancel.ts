@@ -1,12 +1,11 @@
-import { CoverageState, type ExportState, type Run, type TrainingState } from '@pairwise/api';
+import type { Run } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { statusOf, type CallOptions } from '@pairwise/rpc';
+import { hasEnded, statusOf, type CallOptions } from '@pairwise/rpc';
 import type { Peers } from '../peers.ts';
 import { pause } from '../poll.ts';
 import { outputsOf } from '../run.ts';
 import type { NewEvent } from '../runLog.ts';
 import type { RunDeps } from './context.ts';
-import { isEnd } from './ended.ts';
 
 /**
  * Cancels the work that a run has started at its peers, and waits until it has stopped. A model that is being imported is
@@ -31,8 +30,8 @@ export async function cancelPeers({ peers, patienceMs }: RunDeps, run: Run, sign
 /** Work at a peer that can be cancelled. */
 interface PeerWork {
   name: string;
-  /** Asks for the work to be cancelled, which may be repeated. Returns its state. */
-  cancel: () => Promise<CoverageState | TrainingState | ExportState>;
+  /** Asks for the work to be cancelled, which may be repeated. */
+  cancel: () => Promise<'stopped' | 'stopping'>;
 }
 
 function startedWork({ export: exports, training: trainings, reference }: Peers, run: Run, options: CallOptions) {
@@ -41,17 +40,17 @@ function startedWork({ export: exports, training: trainings, reference }: Peers,
     name,
     cancel: async () => {
       const { coverage: now } = await reference.getCoverage({ name }, options);
-      if (now!.createTime! < run.createTime!) return CoverageState.CANCELLED;
-      return (await reference.cancelCoverage({ name }, options)).coverage!.state;
+      if (now!.createTime! < run.createTime!) return 'stopped';
+      return progressOf((await reference.cancelCoverage({ name }, options)).coverage!);
     },
   });
   const training = (name: string): PeerWork => ({
     name,
-    cancel: async () => (await trainings.cancelTraining({ name }, options)).training!.state,
+    cancel: async () => progressOf((await trainings.cancelTraining({ name }, options)).training!),
   });
   const exporting = (name: string): PeerWork => ({
     name,
-    cancel: async () => (await exports.cancelExport({ name }, options)).export!.state,
+    cancel: async () => progressOf((await exports.cancelExport({ name }, options)).export!),
   });
   const all = [
     exporting(outputs.export),
@@ -61,6 +60,8 @@ function startedWork({ export: exports, training: trainings, reference }: Peers,
   ];
   return all.filter(({ name }) => name !== '');
 }
+
+const progressOf = (resource: Parameters<typeof hasEnded>[0]) => (hasEnded(resource) ? 'stopped' : 'stopping');
 
 /** Errors of a peer that is away or has a full disk, and may be able to cancel soon. */
 const transient: readonly string[] = ['UNAVAILABLE', 'DISK_FULL'];
@@ -72,7 +73,7 @@ async function stop({ cancel }: PeerWork, signal: AbortSignal, deadline: Date): 
   let problem = 'it was still active';
   do {
     try {
-      if (isEnd(await cancel())) return { stopped: true };
+      if ((await cancel()) === 'stopped') return { stopped: true };
     } catch (error) {
       // This process is stopping; another one continues.
       signal.throwIfAborted();

@@ -1,10 +1,10 @@
 import { ExportState, type Artifact, type Export } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
+import { hasEnded } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
 import { idOf, outputsOf, parentOf } from '../run.ts';
 import { changed, type RunChange } from '../runs.ts';
 import type { StageContext } from './context.ts';
-import { isEnd } from './ended.ts';
 
 /** Exports the artifacts. Verifying them is a stage of its own. */
 export async function exportArtifacts(context: StageContext): Promise<void> {
@@ -25,12 +25,12 @@ export async function exportArtifacts(context: StageContext): Promise<void> {
     encoding,
   };
   await peers.export.startExport(request, { deadline: startDeadline() });
-  await exportUntil(context, name, (state) => state === ExportState.VERIFYING || isEnd(state));
+  await exportUntil(context, name, (exported) => exported.state === ExportState.VERIFYING || hasEnded(exported));
 }
 
 /** Waits until llama.cpp has reproduced the policy, and stores the artifacts with their figures on the run. */
 export async function verify(context: StageContext): Promise<void> {
-  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, isEnd);
+  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, hasEnded);
   await context.change((changing): RunChange => {
     outputsOf(changing).artifacts = artifacts;
     return changed(
@@ -48,16 +48,16 @@ function describe({ name, verification }: Artifact): string {
   return `${name} is finished; its logps differ by at most ${verification.maxAbsLogpDiff.toExponential(2)} nats.`;
 }
 
-/** Follows an export until a state is `awaited`. Throws its error, and CANCELLED if it was cancelled. */
+/** Follows an export until it is as `awaited`. Throws its error, and CANCELLED if it was cancelled. */
 async function exportUntil(
   { peers, signal, report }: StageContext,
   name: string,
-  awaited: (state: ExportState) => boolean,
+  awaited: (exported: Export) => boolean,
 ): Promise<Export> {
   const ended = await untilEnded(
     {
       read: async () => (await peers.export.getExport({ name }, { signal })).export!,
-      ended: ({ state }) => awaited(state),
+      ended: awaited,
       error: ({ error }) => error,
       changed: ({ artifacts, targetCount }) =>
         report({ completed: artifacts.length, total: targetCount, unit: 'artifacts' }),

@@ -1,4 +1,5 @@
 import { CoverageState, type Coverage } from '@pairwise/api';
+import { hasEnded } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf } from '../run.ts';
 import { changed } from '../runs.ts';
@@ -34,7 +35,7 @@ async function cover(context: StageContext, encoding: string, output: 'coverage'
   const ended = await untilEnded(
     {
       read: async () => (await peers.reference.getCoverage({ name }, { signal })).coverage!,
-      ended: ({ state }) => state !== CoverageState.COMPUTING,
+      ended: hasEnded,
       error: ({ error }) => error,
       changed: ({ reusedCount, computedCount, responseCount }) =>
         report({ completed: reusedCount + computedCount, total: responseCount, unit: 'responses' }),

@@ -1,11 +1,10 @@
 import { TrainingState, type Training } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { errorOf } from '@pairwise/rpc';
+import { errorOf, hasEnded } from '@pairwise/rpc';
 import { idOf, outputsOf, parentOf } from '../run.ts';
 import { changed } from '../runs.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { StageContext } from './context.ts';
-import { isEnd } from './ended.ts';
 
 /** Trains the policy and copies the training's metric points into the run's log as they arrive. */
 export async function train(context: StageContext): Promise<void> {
@@ -59,7 +58,7 @@ async function watch({ run, runs, peers, signal, report }: StageContext, name: s
     } else if (payload?.$case === 'training') {
       const training = payload.value;
       await report({ completed: training.step, total: training.stepCount, unit: 'steps' });
-      if (isEnd(training.state)) return training;
+      if (hasEnded(training)) return training;
     }
   }
   throw new PairwiseError('UNAVAILABLE', `the stream of ${name} ended before the training did`);

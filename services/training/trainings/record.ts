@@ -30,11 +30,6 @@ export const recordCodec = {
   }),
 };
 
-/** Whether a training is over. Only another start can change it then. */
-export function hasEnded({ state }: Training): boolean {
-  return state === TrainingState.SUCCEEDED || isRestartable(state);
-}
-
 /** Whether `StartTraining` queues a training in this state again. */
 export function isRestartable(state: TrainingState): boolean {
   return state === TrainingState.FAILED || state === TrainingState.CANCELLED;

@@ -7,10 +7,10 @@ import {
 } from '@pairwise/api';
 import { openDocuments, type Database, type Documents, type Queries, type Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { statusOf } from '@pairwise/rpc';
+import { hasEnded, statusOf } from '@pairwise/rpc';
 import { findCheckpoint, insertCheckpoint, listCheckpoints } from './checkpoints.ts';
 import { hasPoint, insertPoint, pointsAfter, type Split, type StoredPoint } from './points.ts';
-import { hasEnded, isRestartable, recordCodec, sameInputs, type TrainingRecord } from './record.ts';
+import { isRestartable, recordCodec, sameInputs, type TrainingRecord } from './record.ts';
 
 /** The trainings in Postgres, each with its checkpoints and its metric points. */
 export interface Trainings {

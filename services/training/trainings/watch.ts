@@ -1,6 +1,6 @@
 import type { WatchTrainingResponse } from '@pairwise/api';
-import { watch } from '@pairwise/rpc';
-import { hasEnded, type TrainingRecord } from './record.ts';
+import { hasEnded, watch } from '@pairwise/rpc';
+import type { TrainingRecord } from './record.ts';
 import type { StoredPoint } from './points.ts';
 import type { Trainings } from './trainings.ts';
 

@@ -1,12 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Run, RunState, type WatchRunResponse } from '@pairwise/api';
+import type { WatchRunResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
+import { hasEnded } from '@pairwise/rpc';
 import type { Services } from '../connection.ts';
-
-/** Whether a run has ended. It starts again if it is retried. */
-export function runHasEnded({ state }: Run): boolean {
-  return state === RunState.SUCCEEDED || state === RunState.FAILED || state === RunState.CANCELLED;
-}
 
 /** How long the platform may be unreachable before a watch gives up; long enough to restart it. */
 const maxOutageMs = 120_000;
@@ -29,7 +25,7 @@ export async function* followRun(
         ({ resumeToken } = message);
         lastMessageAt = Date.now();
         yield message;
-        if (message.payload?.$case === 'run' && runHasEnded(message.payload.value)) return;
+        if (message.payload?.$case === 'run' && hasEnded(message.payload.value)) return;
       }
     } catch (error) {
       const unreachable = error instanceof PairwiseError && error.reason === 'UNAVAILABLE';

@@ -1,0 +1,26 @@
+import { CoverageState, ExportState, RunState, TrainingState } from '@pairwise/api';
+
+type State = RunState | CoverageState | TrainingState | ExportState;
+
+const endStates: ReadonlySet<State> = new Set<State>([
+  RunState.SUCCEEDED,
+  RunState.FAILED,
+  RunState.CANCELLED,
+  CoverageState.COMPLETE,
+  CoverageState.FAILED,
+  CoverageState.CANCELLED,
+  TrainingState.SUCCEEDED,
+  TrainingState.FAILED,
+  TrainingState.CANCELLED,
+  ExportState.SUCCEEDED,
+  ExportState.FAILED,
+  ExportState.CANCELLED,
+]);
+
+/**
+ * Whether a run, coverage, training or export has ended: it stays in this state until it is retried or started again. A
+ * state that this build does not know is not an end.
+ */
+export function hasEnded({ state }: { state: State }): boolean {
+  return endStates.has(state);
+}
