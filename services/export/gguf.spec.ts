@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { chatFormatOf, type RenderChat } from '@pairwise/gguf';
+import { chatFormatOf, fileTypes, type RenderChat } from '@pairwise/gguf';
 import { headerOf, openJudge } from '@pairwise/llamacpp';
 import { readBaseModel } from '@pairwise/model';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -11,7 +11,7 @@ import { freshFolder, modelFolder, openStories, shared } from './testing.ts';
 import type { Stories } from './testing.ts';
 import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
 import type { VerificationSequence } from './verify.ts';
-import { tolerances, verifyGguf } from './verify.ts';
+import { verifyGguf } from './verify.ts';
 import { baseWeights, mergedWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
 
@@ -61,7 +61,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       sequences,
       policyLogps: () => Promise.resolve(policyLogps),
     });
-    expect(verification).toMatchObject({ sequenceCount: 16, tolerance: tolerances[type] });
+    expect(verification).toMatchObject({ sequenceCount: 16, tolerance: fileTypes[type].tolerance });
     expect(verification.tokenCount).toBe(policyLogps.flat().length);
     if (type === 'F16') expect(verification.maxAbsLogpDiff).toBeLessThan(0.02);
   });

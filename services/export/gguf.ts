@@ -11,12 +11,18 @@ import {
   ropeFactorsName,
   writeGguf,
 } from '@pairwise/gguf';
-import type { ChatFormat, GgufTokenizer, LlamaTensor, TensorToWrite, GgufTokenizerSource } from '@pairwise/gguf';
+import type {
+  ChatFormat,
+  GgufTokenizer,
+  GgufType,
+  LlamaTensor,
+  TensorToWrite,
+  GgufTokenizerSource,
+} from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
 import type { ModelConfig } from '@pairwise/model';
-import type { GgufType } from '@pairwise/rpc';
 import { requireDiskSpace, writeFileFrom } from './files.ts';
 import { encodeFinite, encodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';

@@ -2,6 +2,7 @@ import { ExportState } from '@pairwise/api';
 import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
+import type { GgufType } from '@pairwise/gguf';
 import { unpackPairs } from '@pairwise/preference';
 import { ggufTypeOf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';

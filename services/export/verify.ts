@@ -1,7 +1,7 @@
 import type { Verification } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
+import { fileTypes, type GgufType } from '@pairwise/gguf';
 import { openJudge } from '@pairwise/llamacpp';
-import type { GgufType } from '@pairwise/rpc';
 
 /** A prompt and a response as token ids, whose logps are compared. */
 export interface VerificationSequence {
@@ -14,16 +14,6 @@ export type PolicyLogps = (
   sequences: readonly VerificationSequence[],
   signal?: AbortSignal,
 ) => Promise<readonly ArrayLike<number>[]>;
-
-/**
- * The largest allowed difference by type, in nats; see `Verification.tolerance` in the proto. Rounding alone stays well
- * below, and a wrong tensor, order of rows or rotary embedding is far above. llama.cpp also rounds the activations: to 11
- * bits for F16 weights, and to 8 bits for BF16 and Q8_0.
- */
-export const tolerances: Record<GgufType, number> = { F32: 0.002, F16: 0.05, BF16: 0.5, Q8_0: 0.1, Q4_K_M: 0.5 };
-
-/** Quantised types are judged by the mean difference, because single tokens may differ a lot. */
-const isQuantised: Record<GgufType, boolean> = { F32: false, F16: false, BF16: false, Q8_0: true, Q4_K_M: true };
 
 /**
  * Compares the logps of sequences in llama.cpp with those of the policy. Throws VERIFICATION_FAILED with both differences in
@@ -65,12 +55,12 @@ function judged(differences: readonly number[], sequences: number, type: GgufTyp
   // A NaN makes both differences NaN, and NaN <= tolerance is false.
   const maxAbsLogpDiff = differences.reduce((most, difference) => Math.max(most, difference), 0);
   const meanAbsLogpDiff = differences.reduce((sum, difference) => sum + difference, 0) / tokens;
-  const tolerance = tolerances[type];
-  const figure = isQuantised[type] ? meanAbsLogpDiff : maxAbsLogpDiff;
+  const { tolerance, quantised } = fileTypes[type];
+  const figure = quantised ? meanAbsLogpDiff : maxAbsLogpDiff;
   if (figure <= tolerance) {
     return { maxAbsLogpDiff, meanAbsLogpDiff, sequenceCount: sequences, tokenCount: tokens, tolerance };
   }
-  const kind = isQuantised[type] ? 'mean' : 'largest';
+  const kind = quantised ? 'mean' : 'largest';
   throw new PairwiseError(
     'VERIFICATION_FAILED',
     `the ${type} file differs from the policy: the ${kind} difference per token is ${figure} nats, but at most ${tolerance} is allowed`,

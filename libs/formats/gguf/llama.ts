@@ -1,23 +1,19 @@
 import { expectedTensors } from '@pairwise/model';
 import type { ModelConfig } from '@pairwise/model';
+import { fileTypes, type GgufType } from './fileTypes.ts';
 import type { GgufValue } from './values.ts';
 import { f32, text, u32 } from './values.ts';
-
-/** `general.file_type` by the name users know (llama.h, `llama_ftype`). */
-export const fileTypes = { F32: 0, F16: 1, Q8_0: 7, Q4_K_M: 15, BF16: 32 } as const;
-
-export type FileType = keyof typeof fileTypes;
 
 /**
  * The `general.*` and `llama.*` keys of a model; to llama.cpp, Llama 2 and 3, Mistral and SmolLM2 are all `llama`.
  * `name` is any text to show to users.
  */
-export function llamaMetadata(config: ModelConfig, file: { name: string; type: FileType }): Map<string, GgufValue> {
+export function llamaMetadata(config: ModelConfig, file: { name: string; type: GgufType }): Map<string, GgufValue> {
   return new Map<string, GgufValue>([
     ['general.architecture', text('llama')],
     ['general.type', text('model')],
     ['general.name', text(file.name)],
-    ['general.file_type', u32(fileTypes[file.type])],
+    ['general.file_type', u32(fileTypes[file.type].id)],
     ['general.quantization_version', u32(2)],
     ['llama.block_count', u32(config.layerCount)],
     ['llama.context_length', u32(config.maxLength)],

@@ -1,6 +1,6 @@
 export { openJudge } from './judge.ts';
 export type { Judge } from './judge.ts';
 export { headerOf } from './header.ts';
-export { quantizedTypes, quantizeGguf } from './quantize.ts';
-export type { Quantization, QuantizedType } from './quantize.ts';
+export { quantizeGguf } from './quantize.ts';
+export type { Quantization } from './quantize.ts';
 export type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';

@@ -2,14 +2,9 @@ import { rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 import { fileTypes, tensorTypes } from '@pairwise/gguf';
-import type { GgufHeader, TensorType } from '@pairwise/gguf';
+import type { GgufHeader, QuantizedType, TensorType } from '@pairwise/gguf';
 import { headerOf } from './header.ts';
 import { startLlama, withComplaint } from './process.ts';
-
-/** The types that llama.cpp can make from F32, F16 and BF16 files. */
-export const quantizedTypes = ['Q8_0', 'Q4_K_M'] as const;
-
-export type QuantizedType = (typeof quantizedTypes)[number];
 
 /** The tensors of a quantised file. */
 export interface Quantization {
@@ -37,7 +32,7 @@ export async function quantizeGguf(options: {
   signal?.addEventListener('abort', cancel);
   try {
     if (signal?.aborted) throw new Error('aborted');
-    await llama.request('quantize', { input, output, fileType: fileTypes[type], threads }, 'INVALID_FILE');
+    await llama.request('quantize', { input, output, fileType: fileTypes[type].id, threads }, 'INVALID_FILE');
     return summaryOf(await headerOf(output), type);
   } catch (cause) {
     const complaint = await llama.end();
@@ -53,7 +48,7 @@ export async function quantizeGguf(options: {
 }
 
 function summaryOf(header: GgufHeader, type: QuantizedType): Quantization {
-  const blockWeights = type === 'Q8_0' ? tensorTypes.Q8_0.blockWeights : tensorTypes.Q4_K.blockWeights;
+  const { blockWeights } = tensorTypes[fileTypes[type].matrices];
   const counts: Partial<Record<TensorType, number>> = {};
   for (const tensor of header.tensors) counts[tensor.type] = (counts[tensor.type] ?? 0) + 1;
   const fallbacks = header.tensors

@@ -9,10 +9,8 @@ export { errorOf, statusOf } from './messages/failures.ts';
 export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';
 export {
   ggufTypeOf,
-  ggufTypes,
   mergedTypeOf,
   resolveTargets,
-  type GgufType,
   type ResolvedTarget,
 } from './messages/exportTargets.ts';
 export { inField, refuseField } from './messages/field.ts';

@@ -1,12 +1,12 @@
 import type { ExportTarget } from '@pairwise/api';
+import { fileTypes, type GgufType } from '@pairwise/gguf';
 import { refuseField } from './field.ts';
 import { refuseLongList } from './lists.ts';
 import { newId } from './names.ts';
 import { refuseUnknownFields } from './unknown.ts';
 
 /** The types of a GGUF file. */
-export const ggufTypes = ['F32', 'F16', 'BF16', 'Q8_0', 'Q4_K_M'] as const;
-export type GgufType = (typeof ggufTypes)[number];
+const ggufTypes = Object.keys(fileTypes) as GgufType[];
 
 /** The dtypes of a merged model. */
 const mergedTypes = ['F32', 'F16', 'BF16'] as const;
