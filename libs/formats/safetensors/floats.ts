@@ -1,4 +1,4 @@
-/** The stored floats that are not JavaScript's: bits in Uint16Arrays to float32 and back, rounding to nearest even. */
+/** Conversion between float32 and the bits of 16-bit floats, rounding to nearest even. */
 
 /** bfloat16 to float32: exact. */
 export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {

@@ -7,23 +7,23 @@ export interface ModelFolder {
   read(path: string, start: number, end: number): Promise<Uint8Array>;
 }
 
-/** Largest text file of a model that is read, in bytes; a tokenizer.json of the largest vocabularies has about 30 MB. */
+/** The largest text file of a model, in bytes. The tokenizer.json of the largest vocabularies has about 30 MB. */
 export const maxTextBytes = 64 * 1024 * 1024;
 
 /**
- * The text of a file of a model folder; undefined where there is no such file. Throws INVALID_MODEL for a file of more than
+ * The text of a file of a model folder; undefined if it does not exist. Throws INVALID_MODEL for a file of more than
  * `maxTextBytes`, or one that is not valid UTF-8.
  */
 export async function readText({ files, read }: ModelFolder, path: string): Promise<string | undefined> {
   const file = files.find((each) => each.path === path);
   if (file === undefined) return undefined;
   if (file.sizeBytes > maxTextBytes) {
-    throw unusable(path, `has ${file.sizeBytes} bytes; at most ${maxTextBytes} are read`);
+    throw unusable(path, `has ${file.sizeBytes} bytes; at most ${maxTextBytes} are allowed`);
   }
   return decodeText(await read(path, 0, file.sizeBytes), path);
 }
 
-/** The JSON of a file of a model folder; undefined where there is no such file. Throws INVALID_MODEL. */
+/** The JSON of a file of a model folder; undefined if it does not exist. Throws INVALID_MODEL. */
 export async function readJson(folder: ModelFolder, path: string): Promise<unknown> {
   const text = await readText(folder, path);
   return text === undefined ? undefined : parseJson(text, path);

@@ -13,18 +13,19 @@ export interface TensorPlace {
   length: number;
 }
 
-/** Largest header that is read, in bytes: as the reference implementation has it. */
+/** The largest header, in bytes; the limit is that of the reference implementation. */
 export const maxHeaderBytes = 100_000_000;
 const maxRank = 8;
-/** Longest name of a tensor, in UTF-16 units: what a message can hold. */
+/** The longest name of a tensor in UTF-16 units, so that it fits into an error message. */
 const maxNameLength = 1000;
 
-/** Length of the header in bytes, from the first 8 bytes of a file. Throws INVALID_FILE for one that cannot be. */
+/** The length of the header in bytes, from the first 8 bytes of a file. Throws INVALID_FILE for an impossible length. */
 export function headerLength(start: Uint8Array, fileSize: number, file: string): number {
   if (start.length < 8 || fileSize < 8)
-    throw invalidFile(file, `has ${fileSize} bytes, less than a header's length takes`);
+    throw invalidFile(file, `has ${fileSize} bytes; a safetensors file has at least 8`);
   const length = new DataView(start.buffer, start.byteOffset, 8).getBigUint64(0, true);
-  if (length > BigInt(maxHeaderBytes)) throw invalidFile(file, `says that its header has ${length} bytes`);
+  if (length > BigInt(maxHeaderBytes))
+    throw invalidFile(file, `declares a header of ${length} bytes; at most ${maxHeaderBytes} are allowed`);
   if (8 + Number(length) > fileSize) {
     throw invalidFile(
       file,
@@ -35,9 +36,9 @@ export function headerLength(start: Uint8Array, fileSize: number, file: string):
 }
 
 /**
- * The tensors of a safetensors file, from its header's JSON, by offset. Nothing of what the header says is believed: sizes
- * must follow from shapes and dtypes, and the tensors must fill the file without gaps or overlaps, as the format demands.
- * Throws INVALID_FILE naming the file and the tensor.
+ * The tensors of a safetensors file from the JSON of its header, in the order of their offsets. The header is not trusted:
+ * sizes must match shapes and dtypes, and the tensors must fill the file without gaps or overlaps, as the format requires.
+ * Throws INVALID_FILE with the names of the file and the tensor.
  */
 export function parseHeader(json: Uint8Array, fileSize: number, file: string): TensorPlace[] {
   const dataStart = 8 + json.length;
@@ -56,7 +57,7 @@ export function parseHeader(json: Uint8Array, fileSize: number, file: string): T
   return tensors;
 }
 
-/** The header's JSON as an object, no name of which occurs twice. */
+/** Parses the header's JSON, in which no name may occur twice. */
 export function parseObject(json: Uint8Array, file: string): Record<string, unknown> {
   let header: unknown;
   try {
@@ -72,9 +73,9 @@ export function parseObject(json: Uint8Array, file: string): Record<string, unkn
 }
 
 /**
- * JSON.parse lets the last of two equal names win, and readers that let the first win would see another file. `text` is
- * known to be JSON; the pattern goes through plain characters without a choice at each, for which a long text would lack
- * stack. A name may be written in several ways, so it is the parsed names that are compared.
+ * Of two equal names JSON.parse keeps the last; readers that keep the first would see a different file. `text` is valid
+ * JSON. The pattern does not choose at each plain character, because a long text would overflow the stack. A name can be
+ * written in several ways, so parsed names are compared.
  */
 function refuseRepeatedNames(text: string, file: string): void {
   const open: Set<string>[] = [];
@@ -92,7 +93,7 @@ function refuseRepeatedNames(text: string, file: string): void {
 
 function parseTensor(name: string, entry: unknown, dataStart: number, file: string): TensorPlace {
   if (name.length > maxNameLength) throw invalidFile(file, `has a tensor whose name is ${name.length} characters long`);
-  if (!isRecord(entry)) throw invalidFile(file, `describes the tensor '${name}' by no object`);
+  if (!isRecord(entry)) throw invalidFile(file, `describes the tensor '${name}' by something that is not an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) {
     throw invalidFile(file, `gives the tensor '${name}' the unknown dtype ${shown(dtype)}`);
@@ -102,7 +103,7 @@ function parseTensor(name: string, entry: unknown, dataStart: number, file: stri
   if (!isSizes(offsets) || offsets.length !== 2)
     throw invalidFile(file, `gives the tensor '${name}' impossible offsets`);
   const [start = 0, end = 0] = offsets;
-  // Sizes are multiplied exactly: a product of doubles may round to the length that was claimed.
+  // Sizes are multiplied exactly, because a product of doubles may round to the declared length.
   const expected = shape.reduce(
     (product, size) => product * BigInt(size),
     BigInt(dtypeBytes[dtype as SafetensorsDtype]),
@@ -125,7 +126,6 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && (size as number) >= 0);
 }
 
-/** An INVALID_FILE that names the file. */
 export function invalidFile(file: string, problem: string, cause?: unknown): PairwiseError {
   return new PairwiseError('INVALID_FILE', `${file} ${problem}`, { metadata: { file }, cause });
 }

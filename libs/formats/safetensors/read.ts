@@ -16,7 +16,7 @@ const arrays = {
   BOOL: Uint8Array,
 };
 
-/** A small safetensors file that is whole in memory, by tensor name. F16 and BF16 are given as their bits. */
+/** Reads the tensors of a small safetensors file in memory, by name. F16 and BF16 are returned as bits. */
 export function readSafetensors(
   bytes: Uint8Array,
   file = 'the file',
@@ -25,14 +25,14 @@ export function readSafetensors(
   const places = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
   return new Map(
     places.map(({ name, dtype, shape, offset, length: size }) => {
-      // A copy, since the place in the file need not be aligned. (`slice` of a Buffer would be none.)
+      // Copied, since tensors may be unaligned in the file. (`slice` of a Buffer does not copy.)
       const { buffer } = new Uint8Array(bytes.subarray(offset, offset + size));
       return [name, { shape, data: new arrays[dtype](buffer) }];
     }),
   );
 }
 
-/** The `metadata` that a file was written with. */
+/** The metadata of a file. */
 export function readMetadata(bytes: Uint8Array, file = 'the file'): Record<string, string> {
   const length = headerLength(bytes.subarray(0, 8), bytes.length, file);
   const metadata = parseObject(bytes.subarray(8, 8 + length), file)['__metadata__'] ?? {};

@@ -1,11 +1,11 @@
 import { PairwiseError, shown } from '@pairwise/errors';
 
-/** Most weight files of a model; the largest models have fewer than 200. */
+/** The most weight files of a model; the largest models have fewer than 200. */
 const maxWeightFiles = 1000;
 
 /**
  * The weight files of a model folder: those that `model.safetensors.index.json` names, or the one `model.safetensors`.
- * `index` is the index's JSON, undefined where there is none. Throws INVALID_MODEL; a name with a path in it is refused.
+ * `index` is the JSON of the index, undefined if there is none. Throws INVALID_MODEL; a name with a path in it is refused.
  */
 export function weightFiles(files: readonly string[], index: unknown): string[] {
   if (index === undefined) {
@@ -22,7 +22,7 @@ export function weightFiles(files: readonly string[], index: unknown): string[] 
   const present = new Set(files);
   for (const file of named) {
     if (typeof file !== 'string' || !/^[\w.-]+\.safetensors$/.test(file)) {
-      throw refuse(`names the file ${shown(file)}; a plain name ending in .safetensors is needed`);
+      throw refuse(`names the file ${shown(file)}; it must be a plain name ending in .safetensors`);
     }
     if (!present.has(file)) throw refuse(`names ${shown(file)}, which is not in the folder`);
   }

@@ -9,7 +9,7 @@ export interface TensorData {
   data: ArrayBufferView;
 }
 
-/** A tensor to write whose bytes are asked for once, when its turn has come. */
+/** A tensor to write whose bytes are requested once, when it is about to be written. */
 export interface StreamedTensor {
   name: string;
   dtype: SafetensorsDtype;
@@ -31,7 +31,7 @@ export function writeSafetensors(tensors: readonly TensorData[], metadata: Recor
   return file;
 }
 
-/** The same as a stream of bytes, for models that are larger than the memory. Throws WRONG_SHAPE. */
+/** Like `writeSafetensors`, but a stream of bytes, for models larger than the memory. Throws WRONG_SHAPE. */
 export async function* streamSafetensors(
   tensors: readonly StreamedTensor[],
   metadata: Record<string, string> = {},
@@ -73,5 +73,8 @@ function byteLength(dtype: SafetensorsDtype, shape: readonly number[]): number {
 function checkLength(name: string, dtype: SafetensorsDtype, shape: readonly number[], length: number): void {
   const expected = byteLength(dtype, shape);
   if (length === expected) return;
-  throw new PairwiseError('WRONG_SHAPE', `'${name}' has ${length} bytes, its shape [${shape.join()}] ${expected}`);
+  throw new PairwiseError(
+    'WRONG_SHAPE',
+    `'${name}' has ${length} bytes; its shape [${shape.join()}] needs ${expected}`,
+  );
 }
