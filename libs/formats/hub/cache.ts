@@ -23,14 +23,14 @@ export function repositoryCache(home: string, repoId: string): RepositoryCache {
 
 export const isCommit = (text: string) => /^[0-9a-f]{40}$/.test(text);
 
-/** The commit that a revision stood for when it was fetched last; undefined if it never was. */
+/** The commit to which a revision pointed at its last download; undefined if there was none. */
 export async function cachedCommit(cache: RepositoryCache, revision: string): Promise<string | undefined> {
   if (isCommit(revision)) return revision;
   const commit = await readFile(join(cache.path, 'refs', revision), 'utf8').catch(() => '');
   return isCommit(commit.trim()) ? commit.trim() : undefined;
 }
 
-/** Notes which commit a revision stands for. */
+/** Stores the commit to which a revision points. */
 export async function noteCommit(cache: RepositoryCache, revision: string, commit: string): Promise<void> {
   if (isCommit(revision)) return;
   const path = join(cache.path, 'refs', revision);
@@ -40,13 +40,13 @@ export async function noteCommit(cache: RepositoryCache, revision: string, commi
   await rename(incoming, path);
 }
 
-/** Whether the blob is there in its full size. */
+/** Whether the cache has the blob in its full size. */
 export async function hasBlob(cache: RepositoryCache, etag: string, sizeBytes: number): Promise<boolean> {
   const stats = await stat(cache.blob(etag)).catch(() => undefined);
   return stats?.isFile() === true && stats.size === sizeBytes;
 }
 
-/** Makes a blob appear under its name in a snapshot. */
+/** Links a file of a snapshot to its blob. */
 export async function linkBlob(cache: RepositoryCache, commit: string, name: string, etag: string): Promise<void> {
   const path = join(cache.snapshot(commit), name);
   const target = join('..', '..', 'blobs', etag);

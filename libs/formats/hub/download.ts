@@ -9,27 +9,27 @@ import { checkAnswer, TransientError, patiently, send, type HubOptions } from '.
 export interface RemoteFile {
   path: string;
   sizeBytes: number;
-  /** sha256 of a file in LFS, the git object id of others: what the content is checked against. */
+  /** The sha256 of a file in LFS, or the git object id of another file. The content is checked against it. */
   etag: string;
   url: URL;
 }
 
 const chunkBytes = 1024 * 1024;
 
-// A name of our own: other tools append to theirs.
+// Not the name that other tools use, since they append to their files.
 const incomingOf = (place: string) => `${place}.pairwise.incomplete`;
 
-/** How many bytes of a file an earlier attempt has left. */
+/** How many bytes of a file are left from an earlier attempt. */
 export async function keptBytes(place: string): Promise<number> {
   return (await stat(incomingOf(place)).catch(() => ({ size: 0 }))).size;
 }
 
-/** Writes that wait for one another: the same blob is fetched once at a time. */
+/** The downloads in progress by place, so that a blob is not downloaded twice at the same time. */
 const running = new Map<string, Promise<void>>();
 
 /**
- * Fetches a file to `place`, which is there with the right content afterwards or not at all. What an earlier attempt
- * left is gone on from, also that of a process that died. `onReceived` is called with the bytes of the file that are here.
+ * Downloads a file to `place`, which exists only once it has the right content. It resumes an earlier attempt, also one of a
+ * process that died. `onReceived` is called with the number of bytes of the file on this machine.
  * Throws DOWNLOAD_FAILED, DIGEST_MISMATCH, DISK_FULL, NOT_FOUND, PERMISSION_DENIED.
  */
 export async function downloadBlob(
@@ -58,7 +58,7 @@ async function fetchTo(
   onReceived: (bytes: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  // Another download may have brought it while this one waited.
+  // Another download may have finished it while this one waited.
   if ((await stat(place).catch(() => undefined))?.size === file.sizeBytes) return;
   await mkdir(dirname(place), { recursive: true });
   const incoming = incomingOf(place);
@@ -79,12 +79,12 @@ async function fetchTo(
     // Removed, not emptied: another process may have it open.
     await rm(incoming, { force: true });
     onReceived(0);
-    // What an earlier attempt left may be at fault: once more, from the beginning.
+    // The bytes of an earlier attempt may be wrong, so try once more from the beginning.
     if (fresh || kept === 0) throw mismatch(file, fits ? 'another digest' : 'more bytes');
   }
 }
 
-/** A file in LFS is named by its sha256, others by the sha1 of their git object. */
+/** The etag of a file in LFS is its sha256, that of another file the sha1 of its git object. */
 function hashOf({ etag, sizeBytes }: RemoteFile): Hash {
   return etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${sizeBytes}\0`);
 }
@@ -93,13 +93,13 @@ async function readInto(hash: Hash, source: FileHandle, end: number): Promise<vo
   const chunk = new Uint8Array(Math.min(chunkBytes, end));
   for (let at = 0; at < end;) {
     const { bytesRead } = await source.read(chunk, 0, Math.min(chunk.length, end - at), at);
-    if (bytesRead === 0) throw new Error('a file shrinks while it is read');
+    if (bytesRead === 0) throw new Error('the file shrank while it was read');
     hash.update(chunk.subarray(0, bytesRead));
     at += bytesRead;
   }
 }
 
-/** Fetches what is missing. Returns whether the file has no more bytes than the hub says. */
+/** Downloads the missing bytes. Returns false if the server sends more bytes than the hub stated. */
 async function receive(
   hub: HubOptions,
   file: RemoteFile,
@@ -129,14 +129,15 @@ async function receive(
         received += chunk.length;
         onReceived(received);
       }
-      if (received < file.sizeBytes) throw new TransientError(`the connection broke within ${file.path}`, 0);
+      if (received < file.sizeBytes)
+        throw new TransientError(`the connection broke during the download of ${file.path}`, 0);
       return true;
     },
     { signal, progressed },
   );
 }
 
-/** The bytes of a file from `start` on, to `end` (default: its end). Throws TransientError where the connection breaks. */
+/** The bytes of a file from `start` to `end` (exclusive; default: the end of the file). Throws TransientError if the connection breaks. */
 export async function* bodyFrom(
   hub: HubOptions,
   file: RemoteFile,
@@ -153,7 +154,7 @@ export async function* bodyFrom(
   const begins = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1];
   if (response.status === 206 && Number(begins) !== start) {
     await response.body?.cancel();
-    throw new PairwiseError('DOWNLOAD_FAILED', `the server sends another part of ${file.path} than it was asked for`);
+    throw new PairwiseError('DOWNLOAD_FAILED', `the server sent a different part of ${file.path} than requested`);
   }
   try {
     for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
@@ -162,12 +163,12 @@ export async function* bodyFrom(
     }
   } catch (cause) {
     if (cause instanceof PairwiseError || signal.aborted) throw cause;
-    throw new TransientError(`the connection broke within ${file.path}`, 0, cause);
+    throw new TransientError(`the connection broke during the download of ${file.path}`, 0, cause);
   }
 }
 
 function mismatch({ path }: RemoteFile, found: string): PairwiseError {
-  return new PairwiseError('DIGEST_MISMATCH', `${path} has ${found} than the hub says; nothing of it was kept`, {
+  return new PairwiseError('DIGEST_MISMATCH', `${path} has ${found} than the hub stated; it was deleted`, {
     metadata: { file: path },
   });
 }

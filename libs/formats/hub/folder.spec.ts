@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(base, { recursive: true }));
 
-test('a model is its settings and its safetensors, read by range or as a whole', async () => {
+test('a model consists of its settings and its safetensors, read by range or as a whole', async () => {
   const files = { 'config.json': '{}', 'model.safetensors': weights, 'pytorch_model.bin': 'x', 'README.md': 'x' };
   const model = await openModelFolder(await folder(join(root, 'm'), files), [root]);
   expect(model.files).toEqual([
@@ -34,27 +34,27 @@ test('a model is its settings and its safetensors, read by range or as a whole',
   const local = await model.download({ onProgress: (each) => progress.push(each) });
   expect(progress).toEqual([{ receivedBytes: weights.length + 2, totalBytes: weights.length + 2 }]);
   expect(Buffer.concat(await Array.fromAsync(local.stream('model.safetensors')))).toEqual(Buffer.from(weights));
-  await expect(model.read('pytorch_model.bin', 0, 1)).rejects.toThrow('the model has no file pytorch_model.bin');
+  await expect(model.read('pytorch_model.bin', 0, 1)).rejects.toThrow('the model does not contain pytorch_model.bin');
 });
 
-test('the index says which shards belong to the model', async () => {
+test('the index decides which weight files belong to the model', async () => {
   const index = { weight_map: { a: 'model-2.safetensors', b: 'model-1.safetensors' } };
-  const shards = {
+  const weightFiles = {
     'model-1.safetensors': weights,
     'model-2.safetensors': weights,
     'consolidated.safetensors': weights,
   };
-  const path = await folder(join(root, 'm'), { 'model.safetensors.index.json': JSON.stringify(index), ...shards });
+  const path = await folder(join(root, 'm'), { 'model.safetensors.index.json': JSON.stringify(index), ...weightFiles });
   expect((await openModelFolder(path, [root])).files.map((file) => file.path)).toEqual([
     'model.safetensors.index.json',
     'model-1.safetensors',
     'model-2.safetensors',
   ]);
   await writeFile(join(path, 'model.safetensors.index.json'), '{"weight_map": {"a": "../secret.safetensors"}}');
-  await expect(openModelFolder(path, [root])).rejects.toThrow('a plain name ending in .safetensors is needed');
+  await expect(openModelFolder(path, [root])).rejects.toThrow('a plain name ending in .safetensors');
 });
 
-test('paths outside of the roots are refused, also through links, whether they exist or not', async () => {
+test('paths outside the roots are refused, also through links, whether they exist or not', async () => {
   const outside = await folder(join(base, 'outside'), { 'config.json': '{}', 'model.safetensors': weights });
   await symlink(outside, join(root, 'link'));
   const inside = await folder(join(root, 'm'), { 'config.json': '{}' });
@@ -67,7 +67,7 @@ test('paths outside of the roots are refused, also through links, whether they e
   expect((await openModelFolder(inside, [root, outside])).files).toHaveLength(2);
 });
 
-test('links may lead anywhere below the roots, and a root may be a link itself', async () => {
+test('links may point anywhere below the roots, and a root may be a link', async () => {
   const path = await folder(join(root, 'm'), { 'config.json': '{}' });
   const blob = join(await folder(join(root, 'blobs'), { abc: weights }), 'abc');
   await symlink(blob, join(path, 'model.safetensors'));
@@ -83,7 +83,7 @@ test.each([
     'UNSUPPORTED_FORMAT',
     'pytorch_model.bin is a pickle',
   ],
-  ['a checkpoint only', { 'model.ckpt': 'x' }, 'UNSUPPORTED_FORMAT', 'model.ckpt is a pickle'],
+  ['only a .ckpt file', { 'model.ckpt': 'x' }, 'UNSUPPORTED_FORMAT', 'model.ckpt is a pickle'],
   ['no weights', { 'config.json': '{}' }, 'INVALID_MODEL', 'neither model.safetensors nor'],
   [
     'a broken index',
@@ -96,7 +96,7 @@ test.each([
   await expect(opening).rejects.toMatchObject({ reason, message: expect.stringContaining(problem) as string });
 });
 
-test('a file in place of a folder, and a folder in place of a file', async () => {
+test('a file instead of a folder and a folder instead of a file are refused', async () => {
   const path = await folder(join(root, 'm'), { 'config.json': '{}', 'model.pt': 'x' });
   await expect(openModelFolder(join(path, 'model.pt'), [root])).rejects.toThrow('model.pt is a pickle');
   await expect(openModelFolder(join(path, 'config.json'), [root])).rejects.toThrow('is not a folder');

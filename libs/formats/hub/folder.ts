@@ -14,18 +14,18 @@ interface PlacedFile extends ModelFile {
 
 /**
  * Opens a model folder below one of `roots`. Links are followed as long as they stay below the roots.
- * Throws PERMISSION_DENIED outside of the roots, NOT_FOUND, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
+ * Throws PERMISSION_DENIED outside the roots, NOT_FOUND, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
  */
 export async function openModelFolder(path: string, roots: readonly string[]): Promise<OpenedModel> {
   if (roots.length === 0) {
     throw new PairwiseError(
       'PERMISSION_DENIED',
-      'this server reads no folders; name those that it may read in PAIRWISE_MODEL_ROOTS',
+      'this server may not read any folder; list the allowed ones in PAIRWISE_MODEL_ROOTS',
     );
   }
   const realRoots: string[] = [];
   for (const root of roots) realRoots.push(await realpath(root).catch(() => resolve(root)));
-  // Checked before the file system is read, so that callers cannot find out what exists outside of the roots.
+  // Checked before the file system is read, so that callers cannot find out what exists outside the roots.
   if (![...roots, ...realRoots].some((root) => isBelow(resolve(path), resolve(root)))) throw denied(path);
   const place = await placeOf(path, realRoots);
   if (!(await stat(place)).isDirectory()) {
@@ -35,7 +35,7 @@ export async function openModelFolder(path: string, roots: readonly string[]): P
   return openPlaced(place, realRoots, () => undefined);
 }
 
-/** Opens a snapshot of the hub's cache, whose links lead to blobs; those of weights are named by their digests. */
+/** Opens a snapshot in the hub's cache. Its files are links to blobs; the name of a weight file's blob is its digest. */
 export async function openSnapshot(path: string, cache: string): Promise<OpenedModel> {
   const root = await realpath(cache).catch(() => cache);
   return openPlaced(await placeOf(path, [root]), [root], (place) =>
@@ -65,7 +65,7 @@ async function openPlaced(
   return openedFiles(folder, files);
 }
 
-/** An opened model of files that are here. */
+/** A model whose files are on this machine. */
 function openedFiles(folder: string, placed: readonly PlacedFile[]): OpenedModel {
   const files = placed.map(({ path, sizeBytes, digest }): ModelFile => ({
     path,
@@ -76,7 +76,7 @@ function openedFiles(folder: string, placed: readonly PlacedFile[]): OpenedModel
   const find = (name: string) => {
     const file = byName.get(name);
     if (file !== undefined) return file;
-    throw new PairwiseError('NOT_FOUND', `the model has no file ${name}`, { field: name });
+    throw new PairwiseError('NOT_FOUND', `the model does not contain ${name}`, { field: name });
   };
   const local: LocalModel = {
     path: folder,
@@ -100,7 +100,9 @@ async function placeOf(path: string, roots: readonly string[]): Promise<string> 
     place = await realpath(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EACCES') {
-      throw new PairwiseError('PERMISSION_DENIED', `the user of the server may not read ${path}`, { cause });
+      throw new PairwiseError('PERMISSION_DENIED', `the server's user does not have permission to read ${path}`, {
+        cause,
+      });
     }
     throw new PairwiseError('NOT_FOUND', `${path} does not exist on the server`, { cause });
   }
@@ -111,7 +113,7 @@ async function placeOf(path: string, roots: readonly string[]): Promise<string> 
 function denied(path: string): PairwiseError {
   return new PairwiseError(
     'PERMISSION_DENIED',
-    `${path} is outside of the folders that this server may read (PAIRWISE_MODEL_ROOTS)`,
+    `${path} is outside the folders that this server may read (PAIRWISE_MODEL_ROOTS)`,
   );
 }
 
@@ -145,7 +147,7 @@ async function* readStream({ place, sizeBytes, path }: PlacedFile): AsyncGenerat
   if ((await file.stat()).size !== sizeBytes) throw changed(path);
 }
 
-/** The place was resolved and checked; a link that took its place since is not followed. */
+/** The place is already resolved and checked, so a link that has replaced it is not followed. */
 function openPlace(place: string) {
   return open(place, constants.O_RDONLY | constants.O_NOFOLLOW);
 }

@@ -12,14 +12,14 @@ test.each([
 });
 
 test.each([
-  ['hf://name', 'names no repository'],
-  ['hf://a/b/c', 'names no repository'],
-  ['hf://../name', 'names no repository'],
-  ['hf://a--b/name', 'names no repository'],
-  ['hf://org/name@', 'names no revision'],
-  ['hf://org/name@../../x', 'names no revision'],
-  ['hf://org/name@a?b', 'names no revision'],
-  ['hf://org/name@-x', 'names no revision'],
+  ['hf://name', 'does not name a repository'],
+  ['hf://a/b/c', 'does not name a repository'],
+  ['hf://../name', 'does not name a repository'],
+  ['hf://a--b/name', 'does not name a repository'],
+  ['hf://org/name@', 'does not name a revision'],
+  ['hf://org/name@../../x', 'does not name a revision'],
+  ['hf://org/name@a?b', 'does not name a revision'],
+  ['hf://org/name@-x', 'does not name a revision'],
   ['models/a', 'not an absolute path'],
   ['', 'not an absolute path'],
   ['file://host/models', 'not of the form file:///absolute/path'],

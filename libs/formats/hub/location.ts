@@ -20,7 +20,7 @@ export type ModelLocation = RepositoryLocation | FolderLocation;
 
 /**
  * Where a model is: an absolute path, `file:///absolute/path` or `hf://organisation/name[@revision]` (default `main`).
- * `field` is the path of the field that gave it. Throws INVALID_ARGUMENT.
+ * `field` is the path of the request's field. Throws INVALID_ARGUMENT.
  */
 export function parseModelUri(uri: string, field: string): ModelLocation {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(uri)?.[1]?.toLowerCase();
@@ -30,18 +30,18 @@ export function parseModelUri(uri: string, field: string): ModelLocation {
   }
   if (scheme === 'file') return folderLocation(pathOf(uri, field), field);
   if (scheme === undefined) return folderLocation(uri, field);
-  throw refuse(field, `has the scheme ${scheme}://; hf://organisation/name@revision or file:///folder is needed`);
+  throw refuse(field, `has the scheme ${scheme}://; it must be hf://organisation/name@revision or file:///folder`);
 }
 
-/** A repository on the hub; `revision` defaults to `main`. Throws INVALID_ARGUMENT for names that the hub cannot have. */
+/** A repository on the hub; `revision` defaults to `main`. Throws INVALID_ARGUMENT for names that the hub does not allow. */
 export function repositoryLocation(repoId: string, revision = 'main', field: string): RepositoryLocation {
   const names = repoId.split('/');
   if (names.length !== 2 || !names.every(isRepositoryName)) {
-    throw refuse(field, 'names no repository; organisation/name is needed');
+    throw refuse(field, 'does not name a repository; it must be organisation/name');
   }
-  // It becomes part of URLs and of paths in the cache.
+  // The revision becomes a part of URLs and of paths in the cache.
   if (!/^\w[\w.+/-]{0,199}$/.test(revision) || /\.\.|\/\/|\/\.|\/$|\.lock$/.test(revision)) {
-    throw refuse(field, 'names no revision; a branch, a tag or a commit is needed');
+    throw refuse(field, 'does not name a revision; it must be a branch, a tag or a commit');
   }
   return { kind: 'repository', repoId, revision };
 }
@@ -52,7 +52,7 @@ function isRepositoryName(name: string): boolean {
 }
 
 function folderLocation(path: string, field: string): FolderLocation {
-  if (path.includes('\0')) throw refuse(field, 'holds a NUL character');
+  if (path.includes('\0')) throw refuse(field, 'contains a NUL character');
   if (!isAbsolute(path)) throw refuse(field, 'is not an absolute path; the server does not know your working folder');
   return { kind: 'folder', path: resolve(path) };
 }

@@ -4,7 +4,7 @@ export interface ModelFile {
   /** A name without a folder: files in subfolders are not part of a model. */
   path: string;
   sizeBytes: number;
-  /** What its content must hash to, where the hub says so (all weights, no small files). */
+  /** The digest of its content, if the hub states it: for weights, but not for small files. */
   digest?: `sha256:${string}`;
 }
 
@@ -13,25 +13,25 @@ export interface LocalModel {
   /** The folder. */
   path: string;
   files: readonly ModelFile[];
-  /** The content of a file, in chunks. Throws INVALID_FILE if the file changed since. */
+  /** The content of a file, in chunks. Throws INVALID_FILE if the file has changed. */
   stream(path: string): AsyncIterable<Uint8Array>;
 }
 
 export interface DownloadOptions {
-  /** Called for every chunk: bytes of the model that are on this machine, of all. */
+  /** Called for every chunk with the bytes of the model on this machine, and its size. */
   onProgress?: (progress: { receivedBytes: number; totalBytes: number }) => void;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * A model whose files are known and can be read by range, without having been brought here: `readBaseModel` of
- * libs/engine/model inspects it. The files are those that a model consists of; pickles and others are left out.
+ * A model whose files are known and can be read by range without downloading them, so that `readBaseModel` of
+ * libs/engine/model can inspect it. `files` leaves out pickles and whatever else does not belong to a model.
  */
 export interface OpenedModel extends ModelFolder {
   files: readonly ModelFile[];
   /** Hub repository and commit, if it comes from one. */
   repoId?: string;
   commit?: string;
-  /** Brings all files here; what is here already is not fetched again. Folders return themselves. */
+  /** Downloads the files that are not on this machine. For a folder there is nothing to download. */
   download(options?: DownloadOptions): Promise<LocalModel>;
 }

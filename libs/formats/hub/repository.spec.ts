@@ -17,7 +17,7 @@ const files = {
   'onnx/model.safetensors': Buffer.from('of another kind'),
 };
 const token = 'secret';
-/** Compared in place of the content, of which a failing test would print every byte. */
+/** Compared instead of the content, since a failing test would print every byte. */
 const sha256 = (...parts: Uint8Array[]) => createHash('sha256').update(Buffer.concat(parts)).digest('hex');
 const weightsDigest = sha256(weights);
 const main = repositoryLocation('org/name', 'main', 'repo_id');
@@ -28,7 +28,7 @@ let hub: HubOptions;
 const cache = (...path: string[]) => join(home, 'hub', 'models--org--name', ...path);
 const blobs = () => readdir(cache('blobs')).catch(() => []);
 const fetched = () => server.requests.filter(({ method, path }) => method === 'GET' && !path.startsWith('/api/'));
-/** What an interrupted download of the weights leaves. */
+/** Writes the file that an interrupted download of the weights leaves behind. */
 const leftOver = async (content: Uint8Array) => {
   await mkdir(cache('blobs'), { recursive: true });
   await writeFile(cache('blobs', `${server.etagOf('model.safetensors')}.pairwise.incomplete`), content);
@@ -44,7 +44,7 @@ afterEach(async () => {
   await rm(home, { recursive: true });
 });
 
-test('a model is fetched once, into the cache that other tools share', async () => {
+test('a model is downloaded once, into the cache that other tools share', async () => {
   const model = await openRepository(hub, main);
   const digest = `sha256:${server.etagOf('model.safetensors')}`;
   expect(model).toMatchObject({ repoId: 'org/name', commit: server.commit });
@@ -70,7 +70,7 @@ test('a model is fetched once, into the cache that other tools share', async () 
   expect(fetched()).toEqual([]);
 });
 
-test('the token goes to the hub alone, not to where it redirects to', async () => {
+test('the token goes only to the hub, not to the server that it redirects to', async () => {
   await (await openRepository(hub, main)).download();
   expect(new Set(server.requests.filter((each) => each.server === 'hub').map((each) => each.authorization))).toEqual(
     new Set([`Bearer ${token}`]),
@@ -79,7 +79,7 @@ test('the token goes to the hub alone, not to where it redirects to', async () =
   expect(away.map((each) => each.authorization)).toEqual([undefined]);
 });
 
-test('ranges are read without fetching the model', async () => {
+test('ranges are read without downloading the model', async () => {
   const model = await openModel(main, hub, []);
   expect(await model.read('model.safetensors', 1000, 1010)).toEqual(new Uint8Array(weights.subarray(1000, 1010)));
   expect(await model.read('config.json', 0, 8)).toEqual(new Uint8Array(config));
@@ -91,7 +91,7 @@ test('ranges are read without fetching the model', async () => {
   expect(await blobs()).toEqual([]);
 });
 
-test('a download whose connection breaks resumes where it was', async () => {
+test('a download resumes where its connection broke', async () => {
   server.faults.push(
     { path: 'model.safetensors', breakAfter: 100_000 },
     { path: 'model.safetensors', breakAfter: 50_000 },
@@ -102,14 +102,14 @@ test('a download whose connection breaks resumes where it was', async () => {
   expect(parts).toEqual([undefined, 'bytes=100000-', 'bytes=150000-']);
 });
 
-test('what a process left that died is used', async () => {
+test('the partial file of a process that died is used', async () => {
   await leftOver(weights.subarray(0, 200_000));
   await (await openRepository(hub, main)).download();
   expect(server.requests.filter((each) => each.server === 'cdn').map((each) => each.range)).toEqual(['bytes=200000-']);
   expect(sha256(await readFile(cache('blobs', server.etagOf('model.safetensors'))))).toBe(weightsDigest);
 });
 
-test('a server without ranges is good enough to go on from', async () => {
+test('a partial file is completed even by a server that ignores ranges', async () => {
   await leftOver(weights.subarray(0, 200_000));
   server.faults.push({ path: 'model.safetensors', ignoreRange: true });
   await (await openRepository(hub, main)).download();
@@ -120,28 +120,28 @@ test.each([
   ['damaged', randomBytes(200_000)],
   ['damaged and whole', randomBytes(300_000)],
   ['too long', randomBytes(400_000)],
-])('a partial file is fetched again if it is %s', async (_, content) => {
+])('a partial file is downloaded again if it is %s', async (_, content) => {
   await leftOver(content);
   await (await openRepository(hub, main)).download();
   expect(sha256(await readFile(cache('blobs', server.etagOf('model.safetensors'))))).toBe(weightsDigest);
 });
 
 test.each([
-  ['another content', { path: 'model.safetensors', content: randomBytes(300_000) }],
-  ['more than it says', { path: 'model.safetensors', content: Buffer.concat([weights, weights]) }],
+  ['other content', { path: 'model.safetensors', content: randomBytes(300_000) }],
+  ['more bytes than stated', { path: 'model.safetensors', content: Buffer.concat([weights, weights]) }],
   ['another small file', { path: 'config.json', content: Buffer.from('{"a": 2}') }],
-])('a server that sends %s is not believed', async (_, fault) => {
+])('the download fails if a server sends %s', async (_, fault) => {
   server.faults.push(fault);
   const model = await openRepository(hub, main);
   await expect(model.download()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
   expect(await blobs()).not.toContain(server.etagOf(fault.path));
   expect((await blobs()).filter((name) => name.endsWith('incomplete'))).toEqual([]);
-  // Nothing of it can be taken for a model.
+  // No snapshot exists that could be mistaken for a model.
   await expect(readdir(cache('snapshots'))).rejects.toThrow('ENOENT');
   await model.download();
 });
 
-test('a server that is busy is asked again, and one that is gone is given up', async () => {
+test('requests to a busy server are retried, and those to a stopped one fail in the end', async () => {
   server.faults.push({ path: 'revision/main', answer: 503 }, { path: 'config.json', answer: 429 });
   const model = await openRepository(hub, main);
   await model.download();
@@ -162,7 +162,7 @@ test.each([
   await expect(openRepository(hub, main)).rejects.toMatchObject({ reason, message });
 });
 
-test('errors distinguish unknown repositories and revisions, and hint at private ones', async () => {
+test('errors distinguish unknown repositories and revisions, and mention HF_TOKEN for private ones', async () => {
   const open = (repoId: string, revision: string, options = hub) =>
     openRepository(options, repositoryLocation(repoId, revision, 'repo_id'));
   await expect(open('org/other', 'main')).rejects.toThrow('the hub has no org/other@main');
@@ -173,10 +173,10 @@ test('errors distinguish unknown repositories and revisions, and hint at private
 
 test('an endpoint that is not a hub is reported as such', async () => {
   server.faults.push({ path: 'revision/main', answer: 200 });
-  await expect(openRepository(hub, main)).rejects.toThrow('does not answer like a hub (HF_ENDPOINT)');
+  await expect(openRepository(hub, main)).rejects.toThrow('does not respond like a hub; check HF_ENDPOINT');
 });
 
-test('without network the cache is used, and what it lacks is said', async () => {
+test('offline, the cache is used, and an incomplete one is reported', async () => {
   const offline = { ...hub, offline: true };
   await expect(openRepository(offline, main)).rejects.toMatchObject({ reason: 'OFFLINE' });
   const online = await (await openRepository(hub, main)).download();
@@ -188,10 +188,10 @@ test('without network the cache is used, and what it lacks is said', async () =>
   }
   expect(server.requests).toEqual([]);
   await rm(cache('blobs', server.etagOf('model.safetensors')));
-  await expect(openRepository(offline, main)).rejects.toThrow('has not everything of org/name@main');
+  await expect(openRepository(offline, main)).rejects.toThrow('contains only a part of org/name@main');
 });
 
-test('a download that is stopped resumes the next time', async () => {
+test('a cancelled download resumes the next time', async () => {
   const stop = new AbortController();
   const model = await openRepository(hub, main);
   server.faults.push({ path: 'model.safetensors', breakAfter: 100_000 });
@@ -204,13 +204,13 @@ test('a download that is stopped resumes the next time', async () => {
   expect(fetched().every(({ range }) => range !== undefined)).toBe(true);
 });
 
-test('a model that is wanted twice at a time is fetched once', async () => {
+test('two concurrent downloads of a model transfer it once', async () => {
   const model = await openRepository(hub, main);
   await Promise.all([model.download(), model.download()]);
   expect(server.requests.filter((each) => each.server === 'cdn')).toHaveLength(1);
 });
 
-test('a repository of pickles is refused, as is one that does not fit on the disk', async () => {
+test('a repository of pickles is refused, and so is one that does not fit on the disk', async () => {
   const pickles = await startTestHub('org/name', { 'config.json': config, 'pytorch_model.bin': weights });
   await expect(openRepository({ ...hub, endpoint: pickles.endpoint }, main)).rejects.toMatchObject({
     reason: 'UNSUPPORTED_FORMAT',

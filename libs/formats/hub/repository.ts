@@ -16,10 +16,10 @@ import type { RepositoryLocation } from './location.ts';
 import type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './opened.ts';
 import { checkAnswer, hubUrl, TransientError, patiently, send, type HubOptions } from './request.ts';
 
-/** Largest listing of a repository that is read, in bytes. */
+/** The largest list of a repository's files, in bytes. */
 const maxListingBytes = 32 * 1024 * 1024;
 
-/** What is known of a repository at a commit. */
+/** A repository at a commit. */
 interface Repository {
   hub: HubOptions;
   location: RepositoryLocation;
@@ -29,7 +29,7 @@ interface Repository {
 }
 
 /**
- * Opens a model on the hub at the commit that the revision stands for now (offline: stood for when it was fetched last).
+ * Opens a model on the hub at the commit to which the revision points now (offline: at the last download).
  * Throws NOT_FOUND, PERMISSION_DENIED, DOWNLOAD_FAILED, OFFLINE, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
  */
 export async function openRepository(hub: HubOptions, location: RepositoryLocation): Promise<OpenedModel> {
@@ -53,28 +53,28 @@ export async function openRepository(hub: HubOptions, location: RepositoryLocati
     read: async (name, start, end) => {
       const file = byName.get(name);
       if (file !== undefined) return readRemote({ hub, cache }, file, start, end);
-      throw new PairwiseError('NOT_FOUND', `${repoId} has no file ${name}`, { field: name });
+      throw new PairwiseError('NOT_FOUND', `${repoId} does not contain ${name}`, { field: name });
     },
     download: (options) => download(repository, options),
   };
 }
 
-/** A model that was fetched before, by this or another tool. */
+/** A model that this or another tool has downloaded before. */
 async function openCached(cache: RepositoryCache, { repoId, revision }: RepositoryLocation): Promise<OpenedModel> {
   const lacking = (problem: string, cause?: unknown) => {
-    const remedy = 'and HF_HUB_OFFLINE forbids to fetch it';
-    return new PairwiseError('OFFLINE', `the cache (HF_HOME) ${problem} of ${repoId}@${revision}, ${remedy}`, {
+    const remedy = 'unset HF_HUB_OFFLINE to download it';
+    return new PairwiseError('OFFLINE', `the cache (HF_HOME) ${problem} ${repoId}@${revision}; ${remedy}`, {
       cause,
     });
   };
   const commit = await cachedCommit(cache, revision);
-  if (commit === undefined) throw lacking('has nothing');
+  if (commit === undefined) throw lacking('does not contain');
   try {
     const opened = await openSnapshot(cache.snapshot(commit), cache.path);
     return { ...opened, repoId, commit };
   } catch (cause) {
     if (cause instanceof PairwiseError && ['NOT_FOUND', 'INVALID_MODEL'].includes(cause.reason)) {
-      throw lacking('has not everything', cause);
+      throw lacking('contains only a part of', cause);
     }
     throw cause;
   }
@@ -91,7 +91,7 @@ async function list(hub: HubOptions, { repoId, revision }: RepositoryLocation) {
   });
   const { sha, siblings } = (listing ?? {}) as { sha?: unknown; siblings?: unknown };
   if (typeof sha !== 'string' || !isCommit(sha) || !Array.isArray(siblings)) {
-    throw new PairwiseError('DOWNLOAD_FAILED', `${hub.endpoint} does not answer like a hub (HF_ENDPOINT)`);
+    throw new PairwiseError('DOWNLOAD_FAILED', `${hub.endpoint} does not respond like a hub; check HF_ENDPOINT`);
   }
   const names = siblings.map((each) => (each as { rfilename?: unknown } | null)?.rfilename);
   return { commit: sha, names: names.filter((each) => typeof each === 'string') };
@@ -111,11 +111,11 @@ async function readJson(response: Response, alive: () => void): Promise<unknown>
   } catch (cause) {
     if (cause instanceof PairwiseError) throw cause;
     if (cause instanceof SyntaxError) return undefined;
-    throw new TransientError('the connection broke within the list of files', 0, cause);
+    throw new TransientError('the connection broke during the list of files', 0, cause);
   }
 }
 
-/** Size and digest of a file: what the endpoint itself says, before it redirects to the content. */
+/** The size and digest of a file as the endpoint itself states them, before it redirects to the content. */
 async function remoteFile(hub: HubOptions, repoId: string, commit: string, path: string): Promise<RemoteFile> {
   const [organisation = '', name = ''] = repoId.split('/');
   const url = hubUrl(hub, organisation, name, 'resolve', commit, path);
@@ -124,7 +124,10 @@ async function remoteFile(hub: HubOptions, repoId: string, commit: string, path:
   const etag = (linked.get('x-linked-etag') ?? response.headers.get('etag') ?? '').replace(/^(W\/)?"|"$/g, '');
   const sizeBytes = Number(linked.get('x-linked-size') ?? response.headers.get('content-length') ?? NaN);
   if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) || !Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
-    throw new PairwiseError('DOWNLOAD_FAILED', `the hub does not tell size and digest of ${path} (HF_ENDPOINT)`);
+    throw new PairwiseError(
+      'DOWNLOAD_FAILED',
+      `the hub does not state the size and digest of ${path}; check HF_ENDPOINT`,
+    );
   }
   return { path, sizeBytes, etag, url };
 }
@@ -133,7 +136,7 @@ function describe({ path, sizeBytes, etag }: RemoteFile): ModelFile {
   return { path, sizeBytes, ...(etag.length === 64 ? { digest: `sha256:${etag}` as const } : {}) };
 }
 
-/** Bytes `start` to `end` of a file, from the cache if it is there. */
+/** Bytes `start` to `end` of a file, from the cache if it has the file. */
 async function readRemote(
   { hub, cache }: Pick<Repository, 'hub' | 'cache'>,
   file: RemoteFile,
@@ -152,7 +155,7 @@ async function readRemote(
       at += part.length;
       if (at === bytes.length) return bytes;
     }
-    throw new TransientError(`the connection broke within ${file.path}`, 0);
+    throw new TransientError(`the connection broke during the download of ${file.path}`, 0);
   });
 }
 
@@ -176,12 +179,12 @@ async function download(repository: Repository, { onProgress, signal }: Download
     receivedBytes = before + file.sizeBytes;
   }
   for (const { path, etag } of files) await linkBlob(cache, commit, path, etag);
-  // Last, so that who is offline later finds the whole model or the one before.
+  // Last, so that a later offline run finds the whole new model or the previous one.
   await noteCommit(cache, location.revision, commit);
   return (await openSnapshot(cache.snapshot(commit), cache.path)).download();
 }
 
-/** Better before the first byte than after hours. */
+/** Fails before the first byte rather than after hours. */
 async function checkSpace(folder: string, neededBytes: number): Promise<void> {
   await mkdir(folder, { recursive: true });
   const { bavail, bsize } = await statfs(folder);
@@ -189,6 +192,6 @@ async function checkSpace(folder: string, neededBytes: number): Promise<void> {
   if (neededBytes <= freeBytes) return;
   throw new PairwiseError(
     'DISK_FULL',
-    `the model needs ${neededBytes} bytes, and the disk of the cache (HF_HOME) has ${freeBytes}`,
+    `the model needs ${neededBytes} bytes, but the disk of the cache (HF_HOME) has only ${freeBytes} free`,
   );
 }

@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
 
-/** How the hub is reached and where its files are kept; services read it from `HF_*`. */
+/** How to reach the hub and where to store its files; services read this from `HF_*`. */
 export interface HubOptions {
   /** `HF_ENDPOINT`, such as `https://huggingface.co`. */
   endpoint: string;
-  /** `HF_TOKEN`; sent to the endpoint alone. */
+  /** `HF_TOKEN`; sent only to the endpoint. */
   token?: string | undefined;
-  /** `HF_HOME`; the cache that other tools share is `hub` in it. */
+  /** `HF_HOME`; the cache, shared with other tools, is its folder `hub`. */
   home: string;
-  /** `HF_HUB_OFFLINE`: only what is in the cache is used. */
+  /** `HF_HUB_OFFLINE`: whether to use only the cache. */
   offline: boolean;
 }
 
-/** A failure that may pass: the connection broke, or the server is busy. */
+/** A failure that a retry may fix: the connection broke, or the server is busy. */
 export class TransientError extends Error {
   readonly retryAfterMs: number;
 
@@ -24,7 +24,7 @@ export class TransientError extends Error {
   }
 }
 
-/** A connection on which nothing arrives for so long is given up. */
+/** How long to wait for data before a connection counts as broken. */
 export const stallMs = 60_000;
 const attempts = 5;
 const firstPauseMs = 250;
@@ -38,7 +38,7 @@ export function hubUrl({ endpoint }: HubOptions, ...parts: string[]): URL {
 
 export interface HubRequest {
   method?: 'GET' | 'HEAD';
-  /** First byte wanted, and the byte after the last one. */
+  /** The first byte, and the byte after the last one. */
   range?: { start: number; end?: number };
   signal?: AbortSignal | undefined;
   /** Whether to follow a redirect to another server. Default: true. */
@@ -46,9 +46,9 @@ export interface HubRequest {
 }
 
 /**
- * Sends a request and follows redirects by hand: the token goes to the endpoint's origin only, never to where it
- * redirects to, and never from TLS to plain text. Returns what answered last; `headers` has those that the endpoint set.
- * Throws TransientError where a repetition may help.
+ * Sends a request and follows redirects itself: the token goes only to the endpoint's origin, never to another server, and
+ * TLS is never left for plain text. Returns the last response, and in `linked` the x- headers of the endpoint's responses.
+ * Throws TransientError if a retry may help.
  */
 export async function send(hub: HubOptions, url: URL, request: HubRequest = {}) {
   const { method = 'GET', range, signal, leave = true } = request;
@@ -86,12 +86,12 @@ async function reach(url: URL, init: RequestInit): Promise<Response> {
   if (response.status !== 429 && response.status < 500) return response;
   await response.body?.cancel();
   const seconds = Number(response.headers.get('retry-after') ?? 0);
-  throw new TransientError(`${url.origin} answers with status ${response.status}`, seconds > 0 ? seconds * 1000 : 0);
+  throw new TransientError(`${url.origin} responds with status ${response.status}`, seconds > 0 ? seconds * 1000 : 0);
 }
 
 /**
- * Does `work` again after failures that may pass, with growing pauses. `progressed` tells whether something was reached
- * since the last failure: then the count of attempts starts again. Finally throws DOWNLOAD_FAILED.
+ * Retries `work` after a TransientError or a stall, with growing pauses. `progressed` returns whether the work has advanced
+ * since the last failure; then the count of attempts starts again. Throws DOWNLOAD_FAILED after the last attempt.
  */
 export async function patiently<T>(
   work: (signal: AbortSignal, alive: () => void) => Promise<T>,
@@ -107,7 +107,7 @@ export async function patiently<T>(
       signal?.throwIfAborted();
       if (!(error instanceof TransientError) && !stall.signal.aborted) throw error;
       failures = progressed() ? 1 : failures + 1;
-      const problem = error instanceof TransientError ? error.message : 'the server sends nothing';
+      const problem = error instanceof TransientError ? error.message : 'the server sends no data';
       if (failures >= attempts) {
         throw new PairwiseError('DOWNLOAD_FAILED', `${problem}; tried ${attempts} times`, { cause: error });
       }
@@ -122,7 +122,7 @@ export async function patiently<T>(
   }
 }
 
-/** Throws what an answer without success means: NOT_FOUND, PERMISSION_DENIED or DOWNLOAD_FAILED, with the remedy. */
+/** Throws the error of an unsuccessful response: NOT_FOUND, PERMISSION_DENIED or DOWNLOAD_FAILED, with the remedy. */
 export function checkAnswer({ status, headers }: Response, what: string, hub: HubOptions): void {
   if (status === 200 || status === 206) return;
   const code = headers.get('x-error-code');
@@ -136,7 +136,7 @@ export function checkAnswer({ status, headers }: Response, what: string, hub: Hu
       code === 'GatedRepo'
         ? 'accept its conditions on its page and set HF_TOKEN to a token of that account'
         : 'it does not exist, or HF_TOKEN must be set to a token that may read it';
-    throw new PairwiseError('PERMISSION_DENIED', `the hub does not give out ${what}: ${remedy}`);
+    throw new PairwiseError('PERMISSION_DENIED', `the hub denies access to ${what}: ${remedy}`);
   }
-  throw new PairwiseError('DOWNLOAD_FAILED', `the hub answers with status ${status} for ${what}`);
+  throw new PairwiseError('DOWNLOAD_FAILED', `the hub responds with status ${status} for ${what}`);
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A request as the servers saw it. */
+/** A request that a server received. */
 export interface SeenRequest {
   server: 'hub' | 'cdn';
   method: string;
@@ -11,7 +11,7 @@ export interface SeenRequest {
   authorization: string | undefined;
 }
 
-/** What to do with the next request whose URL ends in `path`, instead of answering it well. */
+/** How the next request whose URL ends in `path` fails. */
 export type Fault =
   | { path: string; answer: number; headers?: Record<string, string> }
   | { path: string; breakAfter: number }
@@ -22,16 +22,16 @@ export interface TestHub {
   endpoint: string;
   commit: string;
   requests: SeenRequest[];
-  /** Faults that are still to happen, each once. */
+  /** The faults to come; each happens once. */
   faults: Fault[];
-  /** Etag that the hub gives for a file: sha256 in LFS (weights), the git object id otherwise. */
+  /** The etag of a file: its sha256 in LFS (weights), otherwise its git object id. */
   etagOf(path: string): string;
   close(): Promise<void>;
 }
 
 /**
- * For specs: a server with the hub's layout of URLs and headers, and a second one that it redirects to for weights, like
- * the hub to its content network. `revisions` are the names that stand for the one commit.
+ * For specs: a server with the hub's URLs and headers, and a second one to which it redirects for weights, as the hub
+ * redirects to its content network. `revisions` are names of the only commit.
  */
 export async function startTestHub(
   repoId: string,
@@ -118,7 +118,7 @@ function note(requests: SeenRequest[], server: 'hub' | 'cdn', { method, url, hea
   requests.push({ server, method: method!, path: url!, range: headers.range, authorization: headers.authorization });
 }
 
-/** A fault of the content waits for the request that is answered with content. */
+/** A fault of the content is kept until a request for content. */
 function takeFault(faults: Fault[], path: string, method = 'GET'): Fault | undefined {
   const found = faults.findIndex((fault) => path.endsWith(fault.path) && ('answer' in fault || method === 'GET'));
   return found === -1 ? undefined : faults.splice(found, 1)[0];
