@@ -24,7 +24,7 @@ export const concatRule: Rule = (context) => {
   return splitBy(fullDy(context), axis, joined, sizes);
 };
 
-/** x = [y0 | y1 | ...]: dx joins the parts; a part that does not matter is zero. */
+/** x = [y0 | y1 | ...]: dx joins the parts; a part without a gradient counts as zero. */
 export const splitRule: Rule = ({ g, node, dy }) => {
   const { concat, expand, scalar } = ops(g);
   const axis = node.attributes.axis as number;

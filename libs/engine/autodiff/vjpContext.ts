@@ -7,7 +7,7 @@ export interface VjpContext {
   readonly g: GraphBuilder;
   readonly node: Node;
   /**
-   * Gradients of the loss with respect to the node's outputs, undefined for an output that does not matter. A gradient may
+   * Gradients of the loss with respect to the node's outputs, undefined for an output that does not influence it. A gradient may
    * have size 1 (or no axis) where its output has more: then all slices along that axis are equal, and rules keep them as
    * one for as long as they can.
    */
@@ -17,8 +17,8 @@ export interface VjpContext {
 }
 
 /**
- * The vector-Jacobian product of an operator: from the gradients of its outputs to those of its inputs. It may leave the
- * ones that nobody wants undefined.
+ * The vector-Jacobian product of an operator: from the gradients of its outputs to those of its inputs. It may leave those
+ * that are not needed undefined.
  */
 export type Rule = (context: VjpContext) => readonly (Value | undefined)[];
 

@@ -80,7 +80,7 @@ test.each<[string, (name: typeof path) => void, string, string]>([
   ],
   ['truncated weights', (at) => truncateSync(at('model.safetensors'), 5000), 'INVALID_FILE', 'is truncated'],
   ['empty weights', (at) => truncateSync(at('model.safetensors'), 0), 'INVALID_FILE', 'has 0 bytes'],
-  ['weights that go on', (at) => truncateSync(at('model.safetensors'), 2 ** 20), 'INVALID_FILE', 'belong to no tensor'],
+  ['trailing bytes', (at) => truncateSync(at('model.safetensors'), 2 ** 20), 'INVALID_FILE', 'belong to no tensor'],
   ['a tensor missing', (at) => writeFileSync(at('model.safetensors'), writeSafetensors([])), 'MISSING_TENSOR', 'embed'],
 ])('%s is refused', async (_, damage, reason, text) => {
   damage(path);

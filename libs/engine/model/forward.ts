@@ -82,7 +82,7 @@ function rmsNorm(g: GraphBuilder, x: Value, weight: Value, epsilon: number): Val
   return g.activationCheckpointing(() => mul(mul(x, inverse), weight)); // [T, E]
 }
 
-/** Rotary embedding of x `[T, heads, D]`, in the layout of Hugging Face checkpoints: [first half | second half]. */
+/** Rotary embedding of x `[T, heads, D]`, in Hugging Face's layout: [first half | second half]. */
 function rotate(g: GraphBuilder, x: Value, { cos, sin }: PackedInputs): Value {
   const { add, concat, mul, split, sub } = ops(g);
   const half = (x.shape[2] as number) / 2;

@@ -66,7 +66,7 @@ test('micro-batches take every tree once, longest first, within the row limit', 
     expect(sorted(parts.flat())).toEqual(upTo(trees.length));
     for (const part of parts) {
       const rows = part.map((index) => rowCount(trees[index]!));
-      // A tree that is longer than the limit is a micro-batch of its own.
+      // A tree that is longer than the limit gets a micro-batch of its own.
       if (part.length > 1) expect(rows.reduce((a, b) => a + b)).toBeLessThanOrEqual(limit);
     }
     const lengths = parts.flat().map((index) => rowCount(trees[index]!));

@@ -12,7 +12,7 @@ export function batchOfStep(step: number, pairCount: number, batchSize: number, 
   return shuffled(pairCount, seed, `epoch ${epoch}`).slice(start, start + batchSize);
 }
 
-/** The most rows of a micro-batch: enough for efficient products with little memory. A longer tree is one of its own. */
+/** The most rows of a micro-batch: enough for efficient products with little memory. A longer tree gets a micro-batch of its own. */
 const defaultRowLimit = 1024;
 /** The most bytes of a matrix of logits; a few of these exist at the same time. */
 const logitBytesLimit = 64 * 1024 * 1024;
