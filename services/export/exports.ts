@@ -1,5 +1,12 @@
 import { Export, ExportState, StartExportRequest, type Artifact, type Verification } from '@pairwise/api';
-import { openDocuments, type Database, type Documents, type Queries, type Stored } from '@pairwise/database';
+import {
+  openDocuments,
+  type Change,
+  type Database,
+  type Documents,
+  type Queries,
+  type Stored,
+} from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import { hasEnded, statusOf } from '@pairwise/rpc';
@@ -54,13 +61,13 @@ const codec = {
 export function openExports(database: Database): Exports {
   const documents = openDocuments(database, 'exports', 'export', codec);
 
-  /** Changes an export in a transaction that `fence` guards; `alter` returns false if there is nothing to change. */
-  async function changeFenced(name: string, fence: Fence, alter: (exported: Export) => boolean): Promise<void> {
+  /** Changes an export in a transaction that `fence` guards. */
+  async function changeFenced(name: string, fence: Fence, alter: (exported: Export) => Change): Promise<void> {
     await documents.change(name, async ({ export: exported }, tx) => {
       await fence(tx);
-      if (!alter(exported)) return false;
+      if (alter(exported) === 'unchanged') return 'unchanged';
       exported.updateTime = new Date();
-      return true;
+      return 'changed';
     });
   }
 
@@ -81,21 +88,22 @@ export function openExports(database: Database): Exports {
     },
     enter: (name, state, error, fence) =>
       changeFenced(name, fence, (exported) => {
-        if (hasEnded(exported) || exported.state === state) return false;
+        if (hasEnded(exported) || exported.state === state) return 'unchanged';
         exported.state = state;
         exported.error = error === undefined ? undefined : statusOf(error);
-        return true;
+        return 'changed';
       }),
     addArtifact: (name, artifact, fence) =>
       changeFenced(name, fence, (exported) => {
         exported.artifacts = [...exported.artifacts.filter((other) => other.name !== artifact.name), artifact];
-        return true;
+        return 'changed';
       }),
     addVerification: (name, artifactName, verification, fence) =>
       changeFenced(name, fence, (exported) => {
         const artifact = exported.artifacts.find((each) => each.name === artifactName);
-        if (artifact !== undefined) artifact.verification = verification;
-        return artifact !== undefined;
+        if (artifact === undefined) return 'unchanged';
+        artifact.verification = verification;
+        return 'changed';
       }),
     remove: (name) =>
       documents.remove(name, '', ({ export: exported }) => {
@@ -105,14 +113,14 @@ export function openExports(database: Database): Exports {
   };
 }
 
-function queueAgain(record: ExportRecord): boolean {
+function queueAgain(record: ExportRecord): Change {
   const { state } = record.export;
-  if (state !== ExportState.FAILED && state !== ExportState.CANCELLED) return false;
+  if (state !== ExportState.FAILED && state !== ExportState.CANCELLED) return 'unchanged';
   record.attempt += 1;
   record.export.state = ExportState.QUEUED;
   record.export.error = undefined;
   record.export.updateTime = new Date();
-  return true;
+  return 'changed';
 }
 
 /** Requests with equal inputs are the same export. */

@@ -51,11 +51,11 @@ function named(name: string, field = 'name'): string {
 
 async function cancel({ exports, cancel: cancelWork }: ExportServiceDeps, name: string): Promise<Export> {
   const changed = await exports.change(name, async (record, tx) => {
-    if (hasEnded(record.export) || record.export.state === ExportState.CANCELLING) return false;
+    if (hasEnded(record.export) || record.export.state === ExportState.CANCELLING) return 'unchanged';
     record.export.state = ExportState.CANCELLING;
     record.export.updateTime = new Date();
     await cancelWork(record, tx);
-    return true;
+    return 'changed';
   });
   return changed.export;
 }

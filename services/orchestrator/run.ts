@@ -1,4 +1,5 @@
 import { Progress, RunOutputs, StageState, type Run, type Stage } from '@pairwise/api';
+import type { Change } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 
 /** The stages of every run, in order. */
@@ -35,14 +36,14 @@ export interface StageProgress {
   unit: string;
 }
 
-/** Sets how far a stage has come. Returns whether that changed the run. */
-export function setProgress(run: Run, name: StageName, { completed, total, unit }: StageProgress): boolean {
+/** Sets how far a stage has come. */
+export function setProgress(run: Run, name: StageName, { completed, total, unit }: StageProgress): Change {
   const stage = stageOf(run, name);
   const before = stage.progress;
   const now = Progress.create({ completedCount: BigInt(completed), totalCount: BigInt(total), unit });
-  if (before?.completedCount === now.completedCount && before.totalCount === now.totalCount) return false;
+  if (before?.completedCount === now.completedCount && before.totalCount === now.totalCount) return 'unchanged';
   stage.progress = now;
-  return true;
+  return 'changed';
 }
 
 /**

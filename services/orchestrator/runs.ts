@@ -72,10 +72,10 @@ export function openRuns(database: Database, onEvent: (name: string, event: NewE
       const alterAndLog = async (run: Run, tx: Queries) => {
         const change = await alter(run, tx);
         events = change.changed ? change.events : [];
-        if (!change.changed) return false;
+        if (!change.changed) return 'unchanged';
         run.updateTime = new Date();
         await appendEvents(tx, name, events);
-        return true;
+        return 'changed';
       };
       const run = await documents.change(name, alterAndLog, within);
       for (const event of events) onEvent(name, event);
@@ -91,7 +91,7 @@ export function openRuns(database: Database, onEvent: (name: string, event: NewE
     addMetrics: async (name, position, point) => {
       await documents.change(name, async (_run, tx) => {
         await appendMetrics(tx, name, position, point);
-        return false;
+        return 'unchanged' as const;
       });
     },
     metricsPosition: (name) => lastMetricsPosition(database, name),

@@ -43,7 +43,7 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: A
       coverage.computedCount += added.length;
       coverage.computedTokenCount += BigInt(added.reduce((sum, tokens) => sum + tokens, 0));
       coverage.updateTime = new Date();
-      return true;
+      return 'changed' as const;
     });
     record('pairwise.reference.shard.duration', (performance.now() - startMs) / 1000, {});
     count('pairwise.tokens', tokenCount(missing), { 'pairwise.activity': 'reference' });

@@ -72,12 +72,12 @@ async function storeCounts(
 ): Promise<void> {
   await coverages.change(name, ({ coverage, attempt: current }) => {
     // The coverage may have been cancelled and started again.
-    if (current !== attempt) return false;
+    if (current !== attempt) return 'unchanged';
     coverage.responseCount = responseCount;
     coverage.reusedCount = presentCount;
     coverage.computedCount = 0;
     coverage.updateTime = new Date();
-    return true;
+    return 'changed';
   });
   count('pairwise.reference.hits', presentCount, {});
   count('pairwise.reference.misses', responseCount - presentCount, {});

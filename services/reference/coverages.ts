@@ -74,22 +74,23 @@ export function openCoverages(database: Database): Coverages {
       if (await documents.create(name, inputs.parent, { coverage, attempt: 1, shards })) return documents.get(name);
       return documents.change(name, (record) => {
         const { state } = record.coverage;
-        if (state !== CoverageState.FAILED && state !== CoverageState.CANCELLED) return false;
+        if (state !== CoverageState.FAILED && state !== CoverageState.CANCELLED) return 'unchanged';
         record.attempt += 1;
         record.coverage = coverage;
-        return true;
+        return 'changed';
       });
     },
     end: (name, { state, error, attempt }) =>
       documents.change(name, (record) => {
         const { coverage } = record;
-        if (coverage.state !== CoverageState.COMPUTING || (attempt ?? record.attempt) !== record.attempt) return false;
+        if (coverage.state !== CoverageState.COMPUTING || (attempt ?? record.attempt) !== record.attempt)
+          return 'unchanged';
         coverage.state = state;
         // Includes what other coverages computed meanwhile, which this one found in the store.
         if (state === CoverageState.COMPLETE) coverage.reusedCount = coverage.responseCount - coverage.computedCount;
         coverage.error = error === undefined ? undefined : statusOf(error);
         coverage.updateTime = new Date();
-        return true;
+        return 'changed';
       }),
   };
 }

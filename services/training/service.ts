@@ -63,11 +63,11 @@ function positionOf(afterSequence: bigint): bigint {
 
 async function cancel({ trainings, cancel: cancelWork }: TrainingDeps, name: string): Promise<Training> {
   const changed = await trainings.change(name, async (record, tx) => {
-    if (hasEnded(record.training) || record.training.state === TrainingState.CANCELLING) return false;
+    if (hasEnded(record.training) || record.training.state === TrainingState.CANCELLING) return 'unchanged';
     record.training.state = TrainingState.CANCELLING;
     record.training.updateTime = new Date();
     await cancelWork(record, tx);
-    return true;
+    return 'changed';
   });
   return changed.training;
 }

@@ -26,10 +26,10 @@ test('documents are created once, changed with a new etag, listed newest first, 
 
   const changed = await documents.change('a', (note) => {
     note.count = 5;
-    return true;
+    return 'changed';
   });
   expect(changed).toEqual({ text: 'x', count: 5, etag: '2' });
-  expect(await documents.change('a', () => false)).toEqual(changed);
+  expect(await documents.change('a', () => 'unchanged')).toEqual(changed);
   expect((await documents.list('p', 10, 0)).map(({ text }) => text)).toEqual(['y', 'x']);
   expect((await documents.list('p', 10, 1)).map(({ text }) => text)).toEqual(['x']);
 
@@ -49,7 +49,7 @@ test('changes at the same time are all kept', async () => {
   const increment = () =>
     documents.change('a', (note) => {
       note.count += 1;
-      return true;
+      return 'changed';
     });
   await Promise.all(Array.from({ length: 20 }, increment));
   expect(await documents.get('a')).toEqual({ text: 'x', count: 20, etag: '21' });
@@ -61,7 +61,10 @@ test('changes within a transaction take place with it or not at all', async () =
   await documents.create('a', 'p', { text: 'x', count: 0 });
   const both = (fail: boolean) =>
     database.transaction(async (tx) => {
-      const increment = (note: Note) => (note.count += 1) > 0;
+      const increment = (note: Note) => {
+        note.count += 1;
+        return 'changed' as const;
+      };
       await documents.change('a', increment, tx);
       await documents.create('b', 'p', { text: 'y', count: 0 }, tx);
       await documents.remove('b', '1', undefined, tx);

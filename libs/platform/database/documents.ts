@@ -10,6 +10,9 @@ export interface Codec<T> {
 /** A document with its etag, which every change of it changes. */
 export type Stored<T> = T & { etag: string };
 
+/** What an alteration did to a document. One that is unchanged is not written and keeps its etag. */
+export type Change = 'changed' | 'unchanged';
+
 /** Resources that are documents with a name, each changed under its row lock. */
 export interface Documents<T extends object> {
   /** Inserts a document. False, and nothing done, where the name is or was taken: names are never reused. */
@@ -18,13 +21,13 @@ export interface Documents<T extends object> {
   get(name: string): Promise<Stored<T>>;
   find(name: string): Promise<Stored<T> | undefined>;
   /**
-   * Changes a document under its row lock. `alter` changes the copy that it is given, may write more through `tx`, and
-   * returns false where there is nothing to change. It may be called again after a lost connection. Throws NOT_FOUND.
+   * Changes a document under its row lock. `alter` changes the copy that it is given and may write more through `tx`. It
+   * may be called again after a lost connection. Throws NOT_FOUND.
    * `within` is a transaction of which the change becomes a part; default: one of its own.
    */
   change(
     name: string,
-    alter: (document: T, tx: Queries) => Promise<boolean> | boolean,
+    alter: (document: T, tx: Queries) => Promise<Change> | Change,
     within?: Queries,
   ): Promise<Stored<T>>;
   /** A parent's documents, newest first, from `offset` on. */
@@ -92,7 +95,7 @@ export function openDocuments<T extends object>(
     change: (name, alter, within) =>
       transaction(within, async (tx) => {
         const document = await need(name, tx, 'for update');
-        if (!(await alter(document, tx))) return document;
+        if ((await alter(document, tx)) === 'unchanged') return document;
         const sql = `update ${table} set document = $2, version = version + 1 where name = $1`;
         await tx.run(sql, [name, JSON.stringify(codec.toJSON(document))]);
         return { ...document, etag: String(BigInt(document.etag) + 1n) };

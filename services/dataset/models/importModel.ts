@@ -54,7 +54,7 @@ async function copyAndCheck(
   await models.change(name, ({ model }) => {
     const ready = { state: ModelState.READY, digest: digestOfFiles(files), receivedSizeBytes: model.totalSizeBytes };
     Object.assign(model, description, ready, { files });
-    return true;
+    return 'changed';
   });
 }
 
@@ -79,7 +79,7 @@ async function download(models: Models, name: string, opened: OpenedModel, signa
 async function saveProgress(models: Models, name: string, receivedBytes: bigint): Promise<void> {
   const received = ({ model }: ModelRecord) => {
     model.receivedSizeBytes = receivedBytes;
-    return true;
+    return 'changed' as const;
   };
   await models.change(name, received).catch((error: unknown) => {
     if (!(error instanceof PairwiseError)) throw error;
@@ -106,10 +106,10 @@ async function* untilAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSig
 /** Records why the import failed, unless the model was deleted meanwhile. */
 async function fail(models: Models, name: string, error: unknown): Promise<void> {
   const failed = ({ model }: ModelRecord) => {
-    if (model.state !== ModelState.IMPORTING) return false;
+    if (model.state !== ModelState.IMPORTING) return 'unchanged' as const;
     model.state = ModelState.FAILED;
     model.error = statusOf(error);
-    return true;
+    return 'changed' as const;
   };
   await models.change(name, failed).catch((thrown: unknown) => {
     if (!(thrown instanceof PairwiseError) || thrown.reason !== 'NOT_FOUND') throw thrown;

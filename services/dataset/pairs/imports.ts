@@ -63,9 +63,9 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
   /** Ends an import that is still receiving; an import that has ended stays as it is. */
   async function end(name: string, change: (record: ImportRecord, tx: Queries) => Promise<void> | void) {
     const changed = await documents.change(name, async (record, tx) => {
-      if (record.import.state !== ImportState.RECEIVING) return false;
+      if (record.import.state !== ImportState.RECEIVING) return 'unchanged';
       await change(record, tx);
-      return true;
+      return 'changed';
     });
     return changed.import;
   }
@@ -126,7 +126,7 @@ async function begin(
   const { name } = record.import;
   const create = datasets.change(parent, async (_, tx) => {
     if (await documents.create(name, parent, record, tx)) await checkPendingCount(parent, tx);
-    return false;
+    return 'unchanged' as const;
   });
   await inField('header.parent', create);
   const stored = await documents.get(name);

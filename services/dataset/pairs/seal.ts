@@ -88,7 +88,7 @@ async function seal(deps: SealDeps, request: SealVersionRequest): Promise<Datase
 
 /** Locks the dataset until the transaction ends, so that it is neither sealed nor deleted meanwhile. */
 async function findInputs({ datasets, imports, versions }: SealDeps, dataset: string, tx: Queries): Promise<Inputs> {
-  const lock = datasets.change(dataset, () => false, tx);
+  const lock = datasets.change(dataset, () => 'unchanged', tx);
   const { latestVersion } = await inField('parent', lock);
   const pending = await imports.pending(dataset, tx);
   if (pending.length === 0) {
@@ -131,7 +131,7 @@ async function store({ datasets, imports, versions }: SealDeps, prepared: Prepar
   await imports.sealed(inputs.pending, tx);
   const advance = (dataset: Dataset) => {
     dataset.latestVersion += 1;
-    return true;
+    return 'changed' as const;
   };
   await datasets.change(inputs.dataset, advance, tx);
 }

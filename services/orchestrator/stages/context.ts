@@ -62,7 +62,7 @@ export function stageContext(
     startDeadline: () => new Date(Date.now() + startMs),
     change,
     report: async (progress) => {
-      await change((changing) => (setProgress(changing, stage, progress) ? changed() : unchanged));
+      await change((changing) => (setProgress(changing, stage, progress) === 'changed' ? changed() : unchanged));
     },
   };
 }

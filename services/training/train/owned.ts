@@ -1,5 +1,5 @@
 import type { Checkpoint, TrainingState } from '@pairwise/api';
-import type { Queries } from '@pairwise/database';
+import type { Change, Queries } from '@pairwise/database';
 import type { Attempt } from '@pairwise/durable';
 import type { TrainingRecord } from '../trainings/record.ts';
 import type { Trainings } from '../trainings/trainings.ts';
@@ -8,8 +8,8 @@ import type { Trainings } from '../trainings/trainings.ts';
 export interface OwnedTraining {
   name: string;
   read(): Promise<TrainingRecord>;
-  /** Changes the training and its update time. `alter` returns false where there is nothing to change. */
-  change(alter: (record: TrainingRecord, tx: Queries) => Promise<boolean> | boolean): Promise<void>;
+  /** Changes the training and its update time. */
+  change(alter: (record: TrainingRecord, tx: Queries) => Promise<Change> | Change): Promise<void>;
   /** Ends the training unless it has ended. */
   end(state: TrainingState, error?: unknown): Promise<void>;
   /** A checkpoint by its resource name. Throws NOT_FOUND. */
@@ -24,9 +24,9 @@ export function ownTraining(trainings: Trainings, name: string, { fence }: Attem
     change: async (alter) => {
       await trainings.change(name, async (record, tx) => {
         await fence(tx);
-        if (!(await alter(record, tx))) return false;
+        if ((await alter(record, tx)) === 'unchanged') return 'unchanged';
         record.training.updateTime = new Date();
-        return true;
+        return 'changed';
       });
     },
     end: async (state, error) => {

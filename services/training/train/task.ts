@@ -87,7 +87,7 @@ async function saveCheckpoint(
     });
     await trainings.addCheckpoint(tx, name, checkpoint, hyperparameters.saveTotalLimit);
     training.latestCheckpoint = checkpoint.name;
-    return true;
+    return 'changed' as const;
   });
   return { step: state.step };
 }
@@ -104,7 +104,7 @@ async function recordMetrics(
   await change(async ({ training }, tx) => {
     await trainings.addPoint(tx, name, split, point);
     training.step = Math.max(training.step, step);
-    return true;
+    return 'changed' as const;
   });
   logMetrics(split, values);
 }

@@ -42,12 +42,12 @@ async function prepare({ blobs, peers }: TrainDeps, { read, change }: OwnedTrain
   const hyperparameters = resolvedSpecOf(training);
   const total = stepCount(inputs.pairCount, hyperparameters);
   await change((record) => {
-    if (hasEnded(record.training)) return false;
+    if (hasEnded(record.training)) return 'unchanged';
     if (record.training.state === TrainingState.QUEUED) record.training.state = TrainingState.RUNNING;
     record.training.stepCount = total;
     record.training.pairCount = inputs.pairCount;
     record.training.evalPairCount = inputs.evalPairCount;
-    return true;
+    return 'changed';
   });
   return { inputs, total, saveSteps: hyperparameters.saveSteps };
 }

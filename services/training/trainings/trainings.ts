@@ -56,11 +56,11 @@ export function openTrainings(database: Database): Trainings {
     end: (name, state, error, fence) =>
       documents.change(name, async ({ training }, tx) => {
         await fence(tx);
-        if (hasEnded(training)) return false;
+        if (hasEnded(training)) return 'unchanged';
         training.state = state;
         training.error = error === undefined ? undefined : statusOf(error);
         training.updateTime = new Date();
-        return true;
+        return 'changed';
       }),
     remove: (name) =>
       documents.remove(name, '', async ({ training }, tx) => {
@@ -92,11 +92,11 @@ async function ensure(
     throw new PairwiseError('ALREADY_EXISTS', message, { field: 'training_id' });
   }
   return documents.change(name, (record) => {
-    if (!isRestartable(record.training.state)) return false;
+    if (!isRestartable(record.training.state)) return 'unchanged';
     record.attempt += 1;
     record.training.state = TrainingState.QUEUED;
     record.training.error = undefined;
     record.training.updateTime = new Date();
-    return true;
+    return 'changed';
   });
 }
