@@ -1,8 +1,7 @@
 import { ExportState } from '@pairwise/api';
 import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
-import type { GgufType } from '@pairwise/gguf';
+import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { ggufTypeOf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';
@@ -76,7 +75,7 @@ async function verify(run: ExportRun, targetName: string, signal: AbortSignal): 
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
   await using source = await openSource(run, request.source, signal);
-  await using gguf = await blobs.local(file.digest as Digest);
+  await using gguf = await blobs.local(parseDigest(file.digest));
   const verification = await verifyGguf({
     path: gguf.path,
     type: ggufTypeOf(artifact.type, 'artifact.type'),
@@ -93,7 +92,7 @@ async function readSequences(
   signal: AbortSignal,
 ): Promise<VerificationSequence[]> {
   const { encoding } = await peers.dataset.getEncoding({ name: encodingName }, { signal });
-  const pairs = unpackPairs(await blobs.get(encoding!.shardDigests[0] as Digest)).slice(0, verificationPairs);
+  const pairs = unpackPairs(await blobs.get(parseDigest(encoding!.shardDigests[0]!))).slice(0, verificationPairs);
   return pairs.flatMap(({ prompt, chosen, rejected }) => [
     { prompt, response: chosen },
     { prompt, response: rejected },

@@ -1,7 +1,7 @@
 import { ExportServiceService, ExportState, type DownloadArtifactRequest, type Export } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import type { ExportRecord, Exports } from './exports.ts';
@@ -76,5 +76,5 @@ async function* download({ blobs, exports }: ExportServiceDeps, { name, path, of
     const message = `offset_bytes is ${offsetBytes}; it must be from 0 to ${file.sizeBytes}`;
     throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'offset_bytes' });
   }
-  for await (const chunk of blobs.read(file.digest as Digest, { start: Number(offsetBytes) })) yield { chunk };
+  for await (const chunk of blobs.read(parseDigest(file.digest), { start: Number(offsetBytes) })) yield { chunk };
 }

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import type { LoraConfig, Model, StartExportRequest } from '@pairwise/api';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, storedFolder, type BaseModel } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
@@ -34,13 +34,13 @@ export async function openSource(
       : undefined;
   const name = trained?.model ?? source?.value ?? '';
   const { model } = await peers.model.getModel({ name }, { signal });
-  const files = model!.files.map((file) => ({ ...file, digest: file.digest as Digest }));
+  const files = model!.files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
   await using opening = new AsyncDisposableStack();
   const checkpoint = opening.use(await storedBaseModel(files, blobs));
   const adapter =
     trained === undefined
       ? undefined
-      : readAdapter(await blobs.get(trained.digest as Digest), checkpoint, trained.lora);
+      : readAdapter(await blobs.get(parseDigest(trained.digest)), checkpoint, trained.lora);
   const holds = opening.move();
   const folder = storedFolder(files, blobs);
   return { model: model!, folder, checkpoint, adapter, [Symbol.asyncDispose]: () => holds.disposeAsync() };

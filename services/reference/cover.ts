@@ -1,6 +1,6 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
 import type { Attempt, Durable } from '@pairwise/durable';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest, type Digest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
@@ -52,7 +52,7 @@ async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[
   const isCounted = record.coverage.responseCount > 0;
   if (!isCounted) await storeCounts(coverages, input, responseCount, presentCount);
   const files = model!.files.map((file) => FileInfo.toJSON(file));
-  const referenceFingerprint = record.coverage.referenceFingerprint as Digest;
+  const referenceFingerprint = parseDigest(record.coverage.referenceFingerprint);
   return Promise.all(
     units.map(async (unit) => {
       const id = `${name}/${attempt}/${unit.shard}/${unit.start}`;
@@ -84,6 +84,7 @@ async function storeCounts(
 }
 
 async function plan({ blobs, logps }: CoverDeps, { coverage, shards }: CoverageRecord, parameterCount: number) {
+  const fingerprint = parseDigest(coverage.referenceFingerprint);
   const responses = new Set<Digest>();
   const present = new Set<Digest>();
   const units: Unit[] = [];
@@ -91,7 +92,7 @@ async function plan({ blobs, logps }: CoverDeps, { coverage, shards }: CoverageR
     const pairs = unpackPairs(await blobs.get(shard));
     const own = responsesOf(pairs);
     for (const response of own) responses.add(response);
-    for (const response of await logps.present(coverage.referenceFingerprint as Digest, own)) present.add(response);
+    for (const response of await logps.present(fingerprint, own)) present.add(response);
     units.push(...planUnits(shard, pairs, present, parameterCount));
   }
   return { units, responseCount: responses.size, presentCount: present.size };

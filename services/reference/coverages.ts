@@ -1,7 +1,7 @@
 import { Coverage, CoverageState, ModelState, type Encoding, type Model } from '@pairwise/api';
 import { openDocuments, type Database, type Documents, type Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { fingerprintOf, hexOf, type Digest } from '@pairwise/fingerprint';
+import { fingerprintOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
 import { statusOf } from '@pairwise/rpc';
 import { referenceFingerprint } from './fingerprint.ts';
 
@@ -70,7 +70,7 @@ export function openCoverages(database: Database): Coverages {
     ensure: async (inputs) => {
       const coverage = newCoverage(inputs);
       const { name } = coverage;
-      const shards = inputs.encoding.shardDigests as Digest[];
+      const shards = inputs.encoding.shardDigests.map(parseDigest);
       if (await documents.create(name, inputs.parent, { coverage, attempt: 1, shards })) return documents.get(name);
       return documents.change(name, (record) => {
         const { state } = record.coverage;

@@ -1,6 +1,6 @@
 import { FileInfo } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { digestOf, type Digest } from '@pairwise/fingerprint';
+import { digestOf, parseDigest } from '@pairwise/fingerprint';
 import { storedBaseModel, type ModelConfig } from '@pairwise/model';
 import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { EncodedPair } from '@pairwise/preference';
@@ -24,7 +24,8 @@ export function openReferenceModel(blobs: BlobStore, options: { device: Device; 
   const holder = sessionHolder<{ config: ModelConfig; session: Session }>(options);
   const open = (filesJson: readonly unknown[]) =>
     holder.open(digestOf(Buffer.from(JSON.stringify(filesJson))), async ({ use, session }) => {
-      const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
+      const infos = filesJson.map((file) => FileInfo.fromJSON(file));
+      const files = infos.map((info) => ({ ...info, digest: parseDigest(info.digest) }));
       const model = use(await storedBaseModel(files, blobs));
       return { config: model.config, session: await session(referenceGraph(model)) };
     });

@@ -13,7 +13,7 @@ import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt, type Durable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
 import { openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
@@ -209,7 +209,7 @@ test('a worker whose work was given to another one writes nothing', async () => 
   });
   const { name, referenceFingerprint } = coverage.coverage;
   const unit = { shard: coverage.shards[0]!, start: 0, end: 3 };
-  const input = { coverage: name, referenceFingerprint: referenceFingerprint as Digest, files: [], unit };
+  const input = { coverage: name, referenceFingerprint: parseDigest(referenceFingerprint), files: [], unit };
   const attempt: Attempt = {
     id: 'stale',
     step: (_name, work) => work(new AbortController().signal),

@@ -1,5 +1,5 @@
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { hasEnded, inField, parseName, service, watch, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
@@ -68,9 +68,10 @@ function watchCoverage(coverages: Coverages, name: string, signal: AbortSignal):
 
 async function* readLogps({ blobs, coverages, logps }: ReferenceDeps, name: string): AsyncGenerator<ReadLogpsResponse> {
   const { coverage, shards } = await coverages.get(name);
+  const fingerprint = parseDigest(coverage.referenceFingerprint);
   for (const shard of shards) {
     const responses = [...new Set(responsesOf(unpackPairs(await blobs.get(shard))))];
-    for (const { response, tokenLogps } of await logps.read(coverage.referenceFingerprint as Digest, responses)) {
+    for (const { response, tokenLogps } of await logps.read(fingerprint, responses)) {
       yield { responseDigest: response, tokenLogps: [...tokenLogps] };
     }
   }

@@ -5,6 +5,7 @@ import {
   digestOf,
   fingerprintOf,
   isDigest,
+  parseDigest,
   digestBytes,
   digestFromBytes,
   digestOfStream,
@@ -15,6 +16,8 @@ test('a digest is the sha256 of the bytes', () => {
   expect(digestOf(Buffer.from('abc'))).toBe('sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   expect(isDigest(digestOf(Buffer.from('')))).toBe(true);
   expect(isDigest('sha256:../../etc/passwd')).toBe(false);
+  expect(parseDigest(digestOf(Buffer.from('')))).toBe(digestOf(Buffer.from('')));
+  expect(() => parseDigest('sha256:../../etc/passwd')).toThrow('is not a digest');
 });
 
 test('the order of keys and absent properties do not matter, values do', () => {

@@ -51,6 +51,12 @@ export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }
 
+/** A text from a database, a file or another service as a digest. Throws a TypeError for anything else. */
+export function parseDigest(text: string): Digest {
+  if (isDigest(text)) return text;
+  throw new TypeError(`${JSON.stringify(text)} is not a digest`);
+}
+
 /**
  * The fingerprint of a recipe: sha256 of its canonical JSON (RFC 8785's order of keys, ECMAScript numbers).
  * Throws a TypeError for numbers that JSON cannot say.

@@ -1,6 +1,6 @@
 import { FileInfo, type Encoding, type StartTrainingRequest } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { digestOf, hexOf, type Digest } from '@pairwise/fingerprint';
+import { digestOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
 import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { sum, type TrainingPair } from '@pairwise/training';
@@ -59,7 +59,7 @@ async function readLogps(
   const logps = new Map<Digest, number>();
   for (const name of coverages) {
     for await (const { responseDigest, tokenLogps } of peers.reference.readLogps({ name }, { signal })) {
-      logps.set(responseDigest as Digest, sum(Float32Array.from(tokenLogps)));
+      logps.set(parseDigest(responseDigest), sum(Float32Array.from(tokenLogps)));
     }
   }
   return logps;
@@ -92,7 +92,7 @@ export function isHeldOut(pairDigest: Digest, fraction: number): boolean {
 }
 
 function shardsOf({ shardDigests }: Encoding): Digest[] {
-  return shardDigests as Digest[];
+  return shardDigests.map(parseDigest);
 }
 
 function withReference(pair: EncodedPair, reference: ReadonlyMap<Digest, number>): TrainingPair {

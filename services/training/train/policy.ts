@@ -1,5 +1,5 @@
 import { FileInfo } from '@pairwise/api';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, type LoraLayer, type ModelConfig } from '@pairwise/model';
 import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
@@ -34,7 +34,8 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
       const [{ type: lossType }] = losses;
       const key = `${filesKey(filesJson)} ${JSON.stringify({ lora, lossType })}`;
       return holder.open(key, async ({ use, session }) => {
-        const files = filesJson.map((file) => FileInfo.fromJSON(file) as FileInfo & { digest: Digest });
+        const infos = filesJson.map((file) => FileInfo.fromJSON(file));
+        const files = infos.map((info) => ({ ...info, digest: parseDigest(info.digest) }));
         const model = use(await storedBaseModel(files, blobs));
         return {
           config: model.config,

@@ -1,3 +1,4 @@
+import { PairwiseError } from '@pairwise/errors';
 import { digestBytes, digestFromBytes, type Digest } from '@pairwise/fingerprint';
 import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 
@@ -15,7 +16,10 @@ export function packReference(logps: ReadonlyMap<Digest, number>): Uint8Array {
 /** Reads what `packReference` wrote. Throws INVALID_FILE. */
 export function unpackReference(bytes: Uint8Array): Map<Digest, number> {
   const tensors = readSafetensors(bytes, 'the reference logps of a training');
-  const values = tensors.get('logps')?.data as Float64Array;
-  const responses = tensors.get('responses')?.data as Uint8Array;
+  const [values, responses] = [tensors.get('logps')?.data, tensors.get('responses')?.data];
+  if (!(values instanceof Float64Array) || !(responses instanceof Uint8Array)) {
+    const message = 'the reference logps of a training need a float64 tensor logps and a uint8 tensor responses';
+    throw new PairwiseError('INVALID_FILE', message);
+  }
   return new Map(Array.from(values, (value, i) => [digestFromBytes(responses.subarray(32 * i, 32 * i + 32)), value]));
 }

@@ -1,5 +1,5 @@
 import { Checkpoint, MetricPoint } from '@pairwise/api';
-import { digestOf, type Digest } from '@pairwise/fingerprint';
+import { digestOf, parseDigest } from '@pairwise/fingerprint';
 import { writeSafetensors } from '@pairwise/safetensors';
 import {
   adapterTensors,
@@ -57,7 +57,7 @@ export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: Tr
     load: async () => {
       const { latestCheckpoint } = (await owned.read()).training;
       const { digest } = await owned.checkpoint(latestCheckpoint);
-      return unpackState(await deps.blobs.get(digest as Digest), layout);
+      return unpackState(await deps.blobs.get(parseDigest(digest)), layout);
     },
     save: (state) => saveCheckpoint(deps, owned, dpo, state),
     hasMetrics: (split, step) => deps.trainings.hasPoint(owned.name, split, step),
