@@ -13,7 +13,7 @@ import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { runExport } from './run.ts';
 import { exportService } from './service.ts';
-import { exportWork, workId } from './work.ts';
+import { exportWork, exportWorkId } from './work.ts';
 
 logCrashes('export');
 const { log, stop: stopTelemetry } = await startTelemetry('export');
@@ -46,8 +46,9 @@ const server = await startServer({
       blobs,
       exports,
       peers,
-      enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
-      cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+      enqueue: ({ export: { name }, attempt }) =>
+        durable.enqueue(exportWork, exportWorkId(name, attempt), { export: name }),
+      cancel: ({ export: { name }, attempt }, tx) => durable.cancel(exportWorkId(name, attempt), tx),
     }),
     diagnosticsService({
       process: 'export',

@@ -9,7 +9,7 @@ import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
-import { openSource } from './source.ts';
+import { openExportSource } from './source.ts';
 import { verifyGguf, type VerificationSequence } from './verify.ts';
 
 export interface ExporterDeps extends ArtifactDeps {
@@ -60,7 +60,7 @@ async function make(run: ExportRun, targetName: string, signal: AbortSignal): Pr
   const artifactName = `${name}/artifacts/${targetName}`;
   if (exported.artifacts.some((artifact) => artifact.name === artifactName)) return;
   const target = request.targets.find((each) => each.name === targetName)!;
-  await using source = await openSource(run, request.source, signal);
+  await using source = await openExportSource(run, request.source, signal);
   const artifact = await makeArtifact(run, source, { name: artifactName, baseName: request.baseName, target }, signal);
   await exports.addArtifact(name, artifact, fence);
   const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
@@ -74,7 +74,7 @@ async function verify(run: ExportRun, targetName: string, signal: AbortSignal): 
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  await using source = await openSource(run, request.source, signal);
+  await using source = await openExportSource(run, request.source, signal);
   await using gguf = await blobs.local(parseDigest(file.digest));
   const verification = await verifyGguf({
     path: gguf.path,

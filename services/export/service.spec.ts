@@ -7,13 +7,13 @@ import { digestOf } from '@pairwise/fingerprint';
 import type { Client } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runExport } from './run.ts';
-import { parent, startTestService, type TestService } from './testing.ts';
+import { testProject, startTestExportService, type TestExportService } from './testing.ts';
 
-let service: TestService;
+let service: TestExportService;
 let client: Client<typeof ExportServiceService>;
 
 beforeAll(async () => {
-  service = await startTestService();
+  service = await startTestExportService();
   ({ client } = service);
 });
 afterAll(() => service.stop());
@@ -24,8 +24,8 @@ function requestFor(
   exportId: string,
   targets: StartExportRequest['targets'] = [merged('', 'F32'), merged('half', 'F16')],
 ) {
-  const source = { $case: 'model' as const, value: `${parent}/models/tiny` };
-  return StartExportRequest.create({ parent, exportId, source, targets });
+  const source = { $case: 'model' as const, value: `${testProject}/models/tiny` };
+  return StartExportRequest.create({ parent: testProject, exportId, source, targets });
 }
 
 async function untilEnded(name: string): Promise<Export> {
@@ -68,8 +68,8 @@ test('artifacts are made, listed in pages, and downloaded from any offset', asyn
 
 const good = {
   startExport: StartExportRequest.toJSON(requestFor('limits')) as object,
-  listArtifacts: { parent: `${parent}/exports/whole` },
-  downloadArtifact: { name: `${parent}/exports/whole/artifacts/half`, path: 'config.json' },
+  listArtifacts: { parent: `${testProject}/exports/whole` },
+  downloadArtifact: { name: `${testProject}/exports/whole/artifacts/half`, path: 'config.json' },
 };
 test.each(offences('ExportService', good))('$method rejects $field of $value', async (offence) => {
   const refused = send(client, ExportServiceService, offence);
@@ -77,7 +77,7 @@ test.each(offences('ExportService', good))('$method rejects $field of $value', a
 });
 
 test('equal requests are the same export, and different inputs are rejected', async () => {
-  const { export: made } = await client.getExport({ name: `${parent}/exports/whole` });
+  const { export: made } = await client.getExport({ name: `${testProject}/exports/whole` });
   expect((await client.startExport(requestFor('whole'))).export).toEqual(made);
   const other = client.startExport(requestFor('whole', [merged('', 'F32')]));
   await expect(other).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'export_id' });
@@ -123,8 +123,8 @@ test('cancelling an export does not wait for a service that does not answer', as
 
 test('a worker that lost its work writes nothing', async () => {
   const request = { ...requestFor('stale'), baseName: 'stale' };
-  const { export: whole } = await service.deps.exports.get(`${parent}/exports/whole`);
-  const name = `${parent}/exports/stale`;
+  const { export: whole } = await service.deps.exports.get(`${testProject}/exports/whole`);
+  const name = `${testProject}/exports/stale`;
   const queued = { ...whole, name, state: ExportState.QUEUED, artifacts: [] };
   const record = await service.deps.exports.ensure(queued, request);
   const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
@@ -148,8 +148,12 @@ test.each<[string, string, Partial<StartExportRequest>]>([
   ['INVALID_ARGUMENT', 'encoding', { targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }] }],
   ['INVALID_ARGUMENT', 'base_name', { baseName: '../x' }],
   ['INVALID_ARGUMENT', 'export_id', { exportId: 'Not_A_Label' }],
-  ['NOT_FOUND', 'model', { source: { $case: 'model', value: `${parent}/models/none` } }],
-  ['NOT_FOUND', 'checkpoint', { source: { $case: 'checkpoint', value: `${parent}/trainings/t/checkpoints/none` } }],
+  ['NOT_FOUND', 'model', { source: { $case: 'model', value: `${testProject}/models/none` } }],
+  [
+    'NOT_FOUND',
+    'checkpoint',
+    { source: { $case: 'checkpoint', value: `${testProject}/trainings/t/checkpoints/none` } },
+  ],
   [
     'UNKNOWN_FIELD',
     'targets[0].merged',

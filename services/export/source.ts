@@ -23,7 +23,7 @@ export interface Source extends AsyncDisposable {
 }
 
 /** Opens what a request names. Throws NOT_FOUND, the errors of a damaged checkpoint, and the signal's reason. */
-export async function openSource(
+export async function openExportSource(
   { blobs, peers }: { blobs: BlobStore; peers: Peers },
   source: StartExportRequest['source'],
   signal: AbortSignal,

@@ -23,7 +23,7 @@ import { runExport, type ExporterDeps } from './run.ts';
 import { exportService } from './service.ts';
 import { baseWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
-import { exportWork, workId } from './work.ts';
+import { exportWork, exportWorkId } from './work.ts';
 
 /** The folder with reference material; undefined if this machine does not have it. */
 export const shared = sharedFolder();
@@ -74,10 +74,10 @@ export async function openStories(): Promise<Stories> {
   return { source, base, checkpoint, weights, adapter: { lora, parameters } };
 }
 
-export const parent = 'projects/default';
+export const testProject = 'projects/default';
 
 /** The service for specs, on a real Postgres and a real socket. It knows a model `tiny` and an encoding `pairs`. */
-export interface TestService {
+export interface TestExportService {
   client: Client<typeof ExportServiceService>;
   deps: ExporterDeps;
   /** Called before each attempt of an export. */
@@ -87,7 +87,7 @@ export interface TestService {
   stop(): Promise<void>;
 }
 
-export async function startTestService(): Promise<TestService> {
+export async function startTestExportService(): Promise<TestExportService> {
   const root = freshFolder();
   const blobs = await openFolder(join(root, 'blobs'));
   const { url } = await testDatabase();
@@ -97,7 +97,7 @@ export async function startTestService(): Promise<TestService> {
   const log = { debug: silent, info: silent, warn: silent, error: console.error };
   const durable = await startDurable({ url, schema: 'export', log });
   const exports = openExports(database);
-  const hooks: Pick<TestService, 'beforeAttempt' | 'insteadOfModel'> = {
+  const hooks: Pick<TestExportService, 'beforeAttempt' | 'insteadOfModel'> = {
     beforeAttempt: undefined,
     insteadOfModel: undefined,
   };
@@ -113,8 +113,9 @@ export async function startTestService(): Promise<TestService> {
     blobs,
     exports,
     peers,
-    enqueue: ({ export: { name }, attempt }) => durable.enqueue(exportWork, workId(name, attempt), { export: name }),
-    cancel: ({ export: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+    enqueue: ({ export: { name }, attempt }) =>
+      durable.enqueue(exportWork, exportWorkId(name, attempt), { export: name }),
+    cancel: ({ export: { name }, attempt }, tx) => durable.cancel(exportWorkId(name, attempt), tx),
   });
   const server = await startServer({ address: '127.0.0.1:0', log, services: [service] });
   const client = openClient(ExportServiceService, server);
@@ -138,10 +139,10 @@ async function storeTinyModel(blobs: BlobStore, path: string): Promise<FileInfo[
 }
 
 /** The resources of the other services, which are not part of these specs. */
-function peersOf(hooks: Pick<TestService, 'insteadOfModel'>, files: FileInfo[]): Peers {
+function peersOf(hooks: Pick<TestExportService, 'insteadOfModel'>, files: FileInfo[]): Peers {
   const resources = new Map<string, unknown>([
-    [`${parent}/models/tiny`, Model.create({ name: `${parent}/models/tiny`, files, dtype: 'F32' })],
-    [`${parent}/encodings/pairs`, Encoding.create({})],
+    [`${testProject}/models/tiny`, Model.create({ name: `${testProject}/models/tiny`, files, dtype: 'F32' })],
+    [`${testProject}/encodings/pairs`, Encoding.create({})],
   ]);
   const find = (name: string) => {
     const found = resources.get(name);

@@ -3,6 +3,6 @@ import { work } from '@pairwise/durable';
 /** One attempt of an export. It runs in the export service's own process. */
 export const exportWork = work<{ export: string }>('export', 'exports');
 
-export function workId(exportName: string, attempt: number): string {
+export function exportWorkId(exportName: string, attempt: number): string {
   return `${exportName}/${attempt}`;
 }

@@ -7,7 +7,7 @@ import { checkStepCount } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import { idOf, pendingStages } from './run.ts';
 import type { Runs } from './runs.ts';
-import { resolveSpec } from './spec/resolve.ts';
+import { resolveRunSpec } from './spec/resolve.ts';
 import type { ResolvedSource, ResolvedSpec } from './spec/resolved.ts';
 
 export interface CreateDeps {
@@ -29,7 +29,7 @@ export async function createRun(deps: CreateDeps, request: CreateRunRequest, opt
   const { parent, spec, validateOnly } = request;
   parseName('projects/{project}', parent, 'parent');
   if (spec === undefined) throw new PairwiseError('INVALID_ARGUMENT', 'spec is not set', { field: 'spec' });
-  const resolved = resolveSpec(spec);
+  const resolved = resolveRunSpec(spec);
   const id = newId(request.runId, 'run', 'run_id');
   const call = callOf('CreateRun', CreateRunRequest, request);
   // Before the checks: what the first request needed may be gone by now.

@@ -11,10 +11,10 @@ import { observeRuns } from './measures.ts';
 import { migrations } from './migrations.ts';
 import { openDiagnostics, openPeers } from './peers.ts';
 import { openRuns } from './runs.ts';
-import { version } from './serverInfo.ts';
+import { serverVersion } from './serverInfo.ts';
 import { orchestratorService } from './service.ts';
 import { patienceMs } from './stages/context.ts';
-import { driveRun, runWork, workId } from './workflow.ts';
+import { driveRun, runWork, runWorkId } from './workflow.ts';
 
 logCrashes('orchestrator');
 const { log, stop: stopTelemetry } = await startTelemetry('orchestrator');
@@ -31,7 +31,7 @@ const security = clientSecurity(config, log);
 const peers = openPeers(config, security);
 durable.execute(runWork, ({ name }, attempt) => driveRun({ runs, peers, patienceMs }, name, attempt));
 // A run mostly waits for its peers, so one process drives many.
-await durable.launch({ [runWork.queue]: 100 }, { version, engineVersion });
+await durable.launch({ [runWork.queue]: 100 }, { version: serverVersion, engineVersion });
 const unobserve = observeRuns(database);
 
 const server = await startServer({
@@ -44,13 +44,13 @@ const server = await startServer({
       runs,
       peers,
       // Puts the run's name on every span and log line of every process that works on it.
-      enqueue: (run, tx) => withRun(run.name, () => durable.enqueue(runWork, workId(run), { name: run.name }, tx)),
-      cancel: (run, tx) => durable.cancel(workId(run), tx),
+      enqueue: (run, tx) => withRun(run.name, () => durable.enqueue(runWork, runWorkId(run), { name: run.name }, tx)),
+      cancel: (run, tx) => durable.cancel(runWorkId(run), tx),
       traceId: () => trace.getActiveSpan()?.spanContext().traceId ?? '',
     }),
     diagnosticsService({
       process: 'orchestrator',
-      version,
+      version: serverVersion,
       engineVersion,
       database,
       queues: () => durable.queues(),

@@ -3,12 +3,12 @@ import { architectures, targetModules } from '@pairwise/model';
 import { ggufTypes, maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
 
-export const version = versionIn(new URL('package.json', import.meta.url));
+export const serverVersion = versionIn(new URL('package.json', import.meta.url));
 
 /** What this build supports. */
 export function serverInfo(): GetServerInfoResponse {
   return {
-    version,
+    version: serverVersion,
     engineVersion,
     architectures: [...architectures],
     lossTypes: [...lossTypes],

@@ -10,7 +10,7 @@ import { openPeers } from './peers.ts';
 import { pendingStages, stageNames } from './run.ts';
 import { openRuns, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
-import { runWork, workId } from './workflow.ts';
+import { runWork, runWorkId } from './workflow.ts';
 
 const parent = 'projects/default';
 let [database, durable, runs, server, client] = [] as unknown as [
@@ -45,10 +45,10 @@ beforeAll(async () => {
     runs,
     peers,
     enqueue: async (run: Run, tx: Parameters<Durable['enqueue']>[3]) => {
-      await durable.enqueue(runWork, workId(run), { name: run.name }, tx);
+      await durable.enqueue(runWork, runWorkId(run), { name: run.name }, tx);
       if (databaseFails) throw new Error('the database fails');
     },
-    cancel: (run: Run, tx: Parameters<Durable['cancel']>[1]) => durable.cancel(workId(run), tx),
+    cancel: (run: Run, tx: Parameters<Durable['cancel']>[1]) => durable.cancel(runWorkId(run), tx),
     traceId: () => 'trace',
   };
   server = await startServer({
@@ -83,12 +83,12 @@ test('a retry happens once per request id, completely or not at all', async () =
   await expect(client.retryRun({ name, requestId: 'one' })).rejects.toMatchObject({ reason: 'INTERNAL' });
   databaseFails = false;
   expect(await runs.get(name)).toEqual(run);
-  expect(await durable.state(workId({ ...run, attempt: 2 }))).toBeUndefined();
+  expect(await durable.state(runWorkId({ ...run, attempt: 2 }))).toBeUndefined();
 
   const both = await Promise.all([1, 2].map(() => client.retryRun({ name, requestId: 'one' })));
   for (const { run: again } of both)
     expect(again).toMatchObject({ state: RunState.QUEUED, attempt: 2, traceId: 'trace' });
-  expect(await durable.state(workId({ ...run, attempt: 2 }))).toBe('QUEUED');
+  expect(await durable.state(runWorkId({ ...run, attempt: 2 }))).toBe('QUEUED');
   expect(logged.filter((text) => text === `${name}: Attempt 2 started.`)).toHaveLength(1);
   await expect(client.retryRun({ name, requestId: 'two' })).rejects.toMatchObject({
     reason: 'WRONG_STATE',

@@ -31,7 +31,7 @@ import { openPeers } from './peers.ts';
 import { pendingStages } from './run.ts';
 import { openRuns, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
-import { driveRun, runWork, workId } from './workflow.ts';
+import { driveRun, runWork, runWorkId } from './workflow.ts';
 
 // Runs against peers that misbehave in different ways, over real sockets.
 
@@ -132,8 +132,8 @@ beforeAll(async () => {
     runs,
     peers,
     enqueue: (run: Run, tx: Parameters<Durable['enqueue']>[3]) =>
-      durable.enqueue(runWork, workId(run), { name: run.name }, tx),
-    cancel: (run: Run, tx: Parameters<Durable['cancel']>[1]) => durable.cancel(workId(run), tx),
+      durable.enqueue(runWork, runWorkId(run), { name: run.name }, tx),
+    cancel: (run: Run, tx: Parameters<Durable['cancel']>[1]) => durable.cancel(runWorkId(run), tx),
     traceId: () => 'trace',
   };
   server = await startServer({ address: '127.0.0.1:0', log, services: [orchestratorService(deps)] });
@@ -168,7 +168,7 @@ async function startedRun(id: string): Promise<string> {
   });
   await database.transaction(async (tx) => {
     await runs.create(run, parent, tx);
-    await durable.enqueue(runWork, workId(run), { name: run.name }, tx);
+    await durable.enqueue(runWork, runWorkId(run), { name: run.name }, tx);
   });
   await started.get(id)!.promise;
   return run.name;

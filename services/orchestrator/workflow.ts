@@ -15,7 +15,7 @@ import { validate } from './stages/validate.ts';
 export const runWork = work<{ name: string }>('run', 'runs');
 
 /** The id of the work of a run's attempt. */
-export function workId({ uid, attempt }: Run): string {
+export function runWorkId({ uid, attempt }: Run): string {
   return `run/${uid}/${attempt}`;
 }
 

@@ -11,7 +11,7 @@ import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { trainingService } from './service.ts';
 import { openTrainings } from './trainings/trainings.ts';
-import { trainWork, workId } from './work.ts';
+import { trainWork, trainWorkId } from './work.ts';
 
 logCrashes('training');
 const { log, stop: stopTelemetry } = await startTelemetry('training');
@@ -32,8 +32,8 @@ const server = await startServer({
       peers: openPeers(config, log),
       numericsProfile: profile,
       enqueue: ({ training: { name }, attempt }) =>
-        durable.enqueue(trainWork, workId(name, attempt), { training: name }),
-      cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+        durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
+      cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),
     }),
     diagnosticsService({
       process: 'training',

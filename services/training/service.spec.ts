@@ -20,13 +20,13 @@ import { openFolder } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { trainingService, type TrainingDeps } from './service.ts';
-import { newTraining, resolveSpec } from './start.ts';
+import { newTraining, resolveTrainingSpec } from './start.ts';
 import { names, requestFor, tinyPeers } from './testing.ts';
 import type { TrainDeps } from './train/deps.ts';
 import { openPolicies } from './train/policy.ts';
-import { train } from './train/train.ts';
+import { runTraining } from './train/train.ts';
 import { openTrainings } from './trainings/trainings.ts';
-import { trainWork, workId } from './work.ts';
+import { trainWork, trainWorkId } from './work.ts';
 
 // The service and a worker on a real Postgres, over a socket, with the real engine on a model of random weights.
 
@@ -58,15 +58,16 @@ beforeAll(async () => {
         },
         options,
       );
-    return train(deps, training, { ...attempt, step });
+    return runTraining(deps, training, { ...attempt, step });
   });
   await durable.launch({ [trainWork.queue]: 1 });
   const serviceDeps: TrainingDeps = {
     trainings,
     peers,
     numericsProfile: 'test',
-    enqueue: ({ training: { name }, attempt }) => durable.enqueue(trainWork, workId(name, attempt), { training: name }),
-    cancel: ({ training: { name }, attempt }, tx) => durable.cancel(workId(name, attempt), tx),
+    enqueue: ({ training: { name }, attempt }) =>
+      durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
+    cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),
   };
   server = await startServer({ address: '127.0.0.1:0', log: silent, services: [trainingService(serviceDeps)] });
   client = openClient(TrainingServiceService, server);
@@ -146,7 +147,7 @@ test('a cancelled training keeps its checkpoint and continues to the same bytes 
 
 /** A stored training whose work is not enqueued. */
 async function queue(request: StartTrainingRequest) {
-  return deps.trainings.ensure(newTraining(request, resolveSpec(request.spec), 'test'), request);
+  return deps.trainings.ensure(newTraining(request, resolveTrainingSpec(request.spec), 'test'), request);
 }
 
 test('a training that is stopped within a segment continues from there', async () => {
@@ -161,7 +162,7 @@ test('a training that is stopped within a segment continues from there', async (
     return Promise.resolve();
   };
   const attempt: Attempt = { id: 'within', step: (_name, work) => work(stopping.signal), fence };
-  await train(deps, name, attempt);
+  await runTraining(deps, name, attempt);
   expect((await checkpoints(name)).map(({ step }) => step)).toEqual([0, 2]);
   const points: MetricPoint[] = [];
   await client.startTraining(request);
@@ -187,7 +188,7 @@ test('a worker whose work was given to another one writes nothing', async () => 
     let writes = 0;
     const fence = () => ((writes += 1) > ownedUntil ? Promise.reject(stale) : Promise.resolve());
     const attempt: Attempt = { id: 'stale', step: (_name, work) => work(new AbortController().signal), fence };
-    await expect(train(deps, name, attempt)).rejects.toBe(stale);
+    await expect(runTraining(deps, name, attempt)).rejects.toBe(stale);
   }
   // What it wrote while it owned the work: the start, a checkpoint, an evaluation.
   const { state, step, latestCheckpoint } = (await deps.trainings.get(name)).training;

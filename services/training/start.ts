@@ -21,13 +21,13 @@ export async function startTraining(
 ): Promise<Stored<TrainingRecord>> {
   parseName('projects/{project}', request.parent, 'parent');
   const named = { ...request, trainingId: newId(request.trainingId, 'training', 'training_id') };
-  const spec = resolveSpec(request.spec);
+  const spec = resolveTrainingSpec(request.spec);
   await checkInputs(peers, request, spec, options);
   return trainings.ensure(newTraining(named, spec, numericsProfile), named);
 }
 
 /** Fills in every default. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the field's path. */
-export function resolveSpec(spec: TrainingSpec | undefined): ResolvedTrainingSpec {
+export function resolveTrainingSpec(spec: TrainingSpec | undefined): ResolvedTrainingSpec {
   refuseUnknownFields(spec, 'spec');
   return {
     ...resolveHyperparameters(spec ?? {}, 'spec'),

@@ -4,6 +4,6 @@ import { work } from '@pairwise/durable';
 export const trainWork = work<{ training: string }>('train', 'accelerator');
 
 /** The id of the work of a training's attempt. */
-export function workId(training: string, attempt: number): string {
+export function trainWorkId(training: string, attempt: number): string {
   return `${training}/${attempt}`;
 }

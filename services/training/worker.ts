@@ -10,7 +10,7 @@ import { readWorkerConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { openPolicies } from './train/policy.ts';
-import { train } from './train/train.ts';
+import { runTraining } from './train/train.ts';
 import { openTrainings } from './trainings/trainings.ts';
 import { trainWork } from './work.ts';
 
@@ -25,7 +25,9 @@ const trainings = openTrainings(database);
 const peers = openPeers(config, log);
 const device = parseDevice(config.PAIRWISE_DEVICE);
 const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
-durable.execute(trainWork, ({ training }, attempt) => train({ blobs, trainings, peers, policies }, training, attempt));
+durable.execute(trainWork, ({ training }, attempt) =>
+  runTraining({ blobs, trainings, peers, policies }, training, attempt),
+);
 // One training at a time: it uses the whole accelerator.
 await durable.launch(
   { [trainWork.queue]: 1 },

@@ -1,6 +1,6 @@
 import { RunSpec, TrainingSpec } from '@pairwise/api';
 import { expect, test } from 'vitest';
-import { resolveSpec } from './resolve.ts';
+import { resolveRunSpec } from './resolve.ts';
 
 const dataset = 'projects/default/datasets/concise/versions';
 const minimal = {
@@ -9,7 +9,7 @@ const minimal = {
 };
 
 test('defaults are filled in, and resolving again changes nothing', () => {
-  const resolved = resolveSpec(RunSpec.create(minimal));
+  const resolved = resolveRunSpec(RunSpec.create(minimal));
   expect(resolved.exportTargets.map(({ name }) => name)).toEqual(['adapter', 'gguf-f16']);
   expect(TrainingSpec.toJSON(resolved.training)).toEqual({
     learningRate: 1e-5,
@@ -39,8 +39,8 @@ test('defaults are filled in, and resolving again changes nothing', () => {
       useRslora: false,
     },
   });
-  expect(resolveSpec(resolved)).toEqual(resolved);
-  expect(resolveSpec(RunSpec.decode(RunSpec.encode(resolved).finish()))).toEqual(resolved);
+  expect(resolveRunSpec(resolved)).toEqual(resolved);
+  expect(resolveRunSpec(RunSpec.decode(RunSpec.encode(resolved).finish()))).toEqual(resolved);
 });
 
 test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
@@ -79,5 +79,5 @@ test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
     { exportTargets: [{ name: '../x', format: { $case: 'adapter', value: {} } }] },
   ],
 ])('%s', (message, change) => {
-  expect(() => resolveSpec(RunSpec.fromPartial({ ...minimal, ...change }))).toThrow(message);
+  expect(() => resolveRunSpec(RunSpec.fromPartial({ ...minimal, ...change }))).toThrow(message);
 });

@@ -19,7 +19,7 @@ const defaultTargets: readonly ExportTarget[] = [
  * Fills in every default that does not depend on the data or the model, and checks every field that is given.
  * Resolving a resolved spec changes nothing. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the field's path.
  */
-export function resolveSpec(spec: RunSpec): ResolvedSpec {
+export function resolveRunSpec(spec: RunSpec): ResolvedSpec {
   const targets = spec.exportTargets.length === 0 ? defaultTargets : spec.exportTargets;
   // First, so that a list that is too long is not searched for unknown fields.
   const exportTargets = resolveTargets(targets, 'spec.export_targets');

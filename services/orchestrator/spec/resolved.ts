@@ -23,8 +23,8 @@ export interface ResolvedTraining extends Hyperparameters {
 }
 
 /** The resolved spec of a stored run. */
-export function resolvedSpecOf({ resolvedSpec }: Run): ResolvedSpec {
+export function resolvedRunSpec({ resolvedSpec }: Run): ResolvedSpec {
   if (resolvedSpec === undefined) throw new PairwiseError('INTERNAL', 'the run has no resolved spec');
-  // `CreateRun` stores nothing but what `resolveSpec` returned.
+  // `CreateRun` stores nothing but what `resolveRunSpec` returned.
   return resolvedSpec as ResolvedSpec;
 }

@@ -2,7 +2,7 @@ import type { Run } from '@pairwise/api';
 import type { Peers } from '../peers.ts';
 import { setProgress, type StageName, type StageProgress } from '../run.ts';
 import { changed, unchanged, type Alteration, type Runs } from '../runs.ts';
-import { resolvedSpecOf, type ResolvedSpec } from '../spec/resolved.ts';
+import { resolvedRunSpec, type ResolvedSpec } from '../spec/resolved.ts';
 
 export interface RunDeps {
   runs: Runs;
@@ -57,7 +57,7 @@ export function stageContext(
     runs,
     peers,
     run,
-    spec: resolvedSpecOf(run),
+    spec: resolvedRunSpec(run),
     signal,
     startDeadline: () => new Date(Date.now() + startMs),
     change,

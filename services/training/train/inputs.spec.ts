@@ -9,7 +9,7 @@ import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preferenc
 import { openClient, service, startServer, type CallContext } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { gatherInputs, isHeldOut, readPairs } from './inputs.ts';
+import { gatherInputs, isHeldOut, readTrainingPairs } from './inputs.ts';
 import type { Objective } from '@pairwise/training';
 import type { Peers } from '../peers.ts';
 import { checkFirstLoss } from './firstLoss.ts';
@@ -53,7 +53,7 @@ async function gather(covered: readonly EncodedPair[], evalFraction = 0) {
     StartTrainingRequest.create({ encoding: 'e', coverage: 'c', evaluation }),
     new AbortController().signal,
   );
-  return { inputs, ...(await readPairs(blobs, inputs, evalFraction)) };
+  return { inputs, ...(await readTrainingPairs(blobs, inputs, evalFraction)) };
 }
 
 test('each response gets the reference logps of its own digest', async () => {

@@ -42,7 +42,7 @@ export async function gatherInputs(
   const { digest: reference } = await blobs.put(packReference(await readLogps(peers, coverages, signal)));
   const files = model!.files.map((file) => FileInfo.toJSON(file));
   const inputs = { files, shards: shardsOf(encoding), evalShards, reference };
-  const { pairs, evalPairs } = await readPairs(blobs, inputs, heldOutFraction(request));
+  const { pairs, evalPairs } = await readTrainingPairs(blobs, inputs, heldOutFraction(request));
   if (pairs.length === 0) {
     const message = 'encoding: no pairs are left to train on; hold out less, or raise max_length';
     throw new PairwiseError('EMPTY_DATASET', message, { field: 'encoding' });
@@ -66,7 +66,7 @@ async function readLogps(
 }
 
 /** The pairs to train on and to evaluate on, with their reference logps. Throws MISSING_LOGPS. */
-export async function readPairs(
+export async function readTrainingPairs(
   blobs: BlobStore,
   { shards, evalShards, reference }: Pick<TrainingInputs, 'shards' | 'evalShards' | 'reference'>,
   evalFraction: number,

@@ -12,9 +12,9 @@ import {
   type TrainingPair,
 } from '@pairwise/training';
 import type { Split } from '../trainings/points.ts';
-import { heldOutFraction, resolvedSpecOf } from '../trainings/record.ts';
+import { heldOutFraction, resolvedTrainingSpec } from '../trainings/record.ts';
 import type { TrainDeps } from './deps.ts';
-import { readPairs, type TrainingInputs } from './inputs.ts';
+import { readTrainingPairs, type TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
 import type { OpenPolicy } from './policy.ts';
@@ -44,9 +44,9 @@ export interface Task {
 /** Opens the policy of a training and reads its pairs. */
 export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: TrainingInputs): Promise<Task> {
   const { request, training } = await owned.read();
-  const hyperparameters = resolvedSpecOf(training);
+  const hyperparameters = resolvedTrainingSpec(training);
   const policy = await deps.policies.open(inputs.files, hyperparameters);
-  const { pairs, evalPairs } = await readPairs(deps.blobs, inputs, heldOutFraction(request));
+  const { pairs, evalPairs } = await readTrainingPairs(deps.blobs, inputs, heldOutFraction(request));
   const { config, layout } = policy;
   const dpo: DpoTask = { config, layout, pairs, hyperparameters };
   return {

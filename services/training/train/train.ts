@@ -4,7 +4,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { initialLora } from '@pairwise/model';
 import { hasEnded } from '@pairwise/rpc';
 import { initialState, stepCount, uniformStream } from '@pairwise/training';
-import { resolvedSpecOf } from '../trainings/record.ts';
+import { resolvedTrainingSpec } from '../trainings/record.ts';
 import type { TrainDeps } from './deps.ts';
 import { gatherInputs } from './inputs.ts';
 import { ownTraining, type OwnedTraining } from './owned.ts';
@@ -17,7 +17,7 @@ import { openTask, type Reached, type Task } from './task.ts';
  * A segment depends only on its checkpoint and the training's inputs, so a segment that is repeated after a crash gives
  * the same bytes. A segment that is stopped saves a checkpoint where it is, and the next attempt continues there.
  */
-export async function train(deps: TrainDeps, name: string, attempt: Attempt): Promise<void> {
+export async function runTraining(deps: TrainDeps, name: string, attempt: Attempt): Promise<void> {
   const training = ownTraining(deps.trainings, name, attempt);
   try {
     const { inputs, total, saveSteps } = await attempt.step('prepare', (signal) => prepare(deps, training, signal));
@@ -39,7 +39,7 @@ export async function train(deps: TrainDeps, name: string, attempt: Attempt): Pr
 async function prepare({ blobs, peers }: TrainDeps, { read, change }: OwnedTraining, signal: AbortSignal) {
   const { request, training } = await read();
   const inputs = await gatherInputs(blobs, peers, request, signal);
-  const hyperparameters = resolvedSpecOf(training);
+  const hyperparameters = resolvedTrainingSpec(training);
   const total = stepCount(inputs.pairCount, hyperparameters);
   await change((record) => {
     if (hasEnded(record.training)) return 'unchanged';

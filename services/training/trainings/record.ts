@@ -42,7 +42,7 @@ export interface ResolvedTrainingSpec extends Hyperparameters {
 }
 
 /** The resolved spec of a stored training. */
-export function resolvedSpecOf({ resolvedSpec }: Training): ResolvedTrainingSpec {
+export function resolvedTrainingSpec({ resolvedSpec }: Training): ResolvedTrainingSpec {
   // `StartTraining` stores nothing but resolved specs.
   return resolvedSpec as ResolvedTrainingSpec;
 }
