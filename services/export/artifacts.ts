@@ -47,8 +47,8 @@ export async function makeArtifact(
 }
 
 async function write(folder: string, source: Source, { baseName, target }: ArtifactPlan, signal: AbortSignal) {
-  const { model, checkpoint, adapter } = source;
-  const { config } = checkpoint;
+  const { model, baseModel, adapter } = source;
+  const { config } = baseModel;
   const { format } = target;
   switch (format?.$case) {
     case 'gguf': {

@@ -18,11 +18,11 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
   });
 
   test('a merged adapter is W + scale B A, however many rows are read at a time', async () => {
-    const { checkpoint, weights, adapter } = stories;
-    const merged = mergedWeights(weights, checkpoint.config, adapter);
+    const { baseModel, weights, adapter } = stories;
+    const merged = mergedWeights(weights, baseModel.config, adapter);
     const name = 'model.layers.3.mlp.down_proj.weight';
     const original = await weights.rows(name, 0, 64);
-    const tensors = adapterTensors(loraLayout(checkpoint.config, adapter.lora), adapter.parameters);
+    const tensors = adapterTensors(loraLayout(baseModel.config, adapter.lora), adapter.parameters);
     const peft = (factor: 'A' | 'B') =>
       tensors.find((tensor) => tensor.name === loraName(3, 'down_proj', factor))!.data as Float32Array;
     const [a, b] = [peft('A'), peft('B')];
@@ -41,10 +41,10 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
   });
 
   test('a merged folder has every tensor in the requested dtype, and the other files of the model', async () => {
-    const { source, base, checkpoint, weights, adapter } = stories;
+    const { source, base, baseModel, weights, adapter } = stories;
     const target = freshFolder();
-    const merged = mergedWeights(weights, checkpoint.config, adapter);
-    const { config } = checkpoint;
+    const merged = mergedWeights(weights, baseModel.config, adapter);
+    const { config } = baseModel;
     const files = await writeMergedArtifact(target, { base, config, weights: merged }, { type: 'BF16' });
     expect((await readdir(target)).sort()).toEqual(files.toSorted());
     expect(files.toSorted()).toEqual(base.files.map(({ path }) => path).toSorted());
@@ -63,9 +63,9 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
   });
 
   test('merging no adapter and keeping the dtype gives the base model', async () => {
-    const { source, base, checkpoint, weights } = stories;
+    const { source, base, baseModel, weights } = stories;
     const target = freshFolder();
-    await writeMergedArtifact(target, { base, config: checkpoint.config, weights }, { type: undefined });
+    await writeMergedArtifact(target, { base, config: baseModel.config, weights }, { type: undefined });
     const [written, original] = [
       readSafetensors(await readFile(join(target, 'model.safetensors'))),
       readSafetensors(await readFile(join(source, 'model.safetensors'))),
@@ -77,12 +77,12 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
   });
 
   test('an adapter folder equals the one that PEFT wrote, with bit-identical weights', async () => {
-    const { checkpoint, adapter } = stories;
+    const { baseModel, adapter } = stories;
     const target = freshFolder();
     const golden = join(shared!, 'goldens/adapter_a_final');
     const theirs = JSON.parse(await readFile(join(golden, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
     const files = await writeAdapterArtifact(target, {
-      config: checkpoint.config,
+      config: baseModel.config,
       adapter,
       base: { name: 'stories260K', revision: undefined },
     });

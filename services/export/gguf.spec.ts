@@ -25,7 +25,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
     stories = await openStories();
     model = {
       name: 'stories',
-      config: stories.checkpoint.config,
+      config: stories.baseModel.config,
       weights: stories.weights,
       tokenizer: await readGgufTokenizerFiles(stories.base),
       chat: undefined,
@@ -69,16 +69,16 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
   test.each(['F32', 'F16', 'Q8_0'] as const)(
     'a tuned model as %s reproduces the policy of our own engine',
     async (type) => {
-      const { source, checkpoint, weights, adapter } = stories;
+      const { source, baseModel, weights, adapter } = stories;
       const target = freshFolder();
-      const tuned = { ...model, weights: mergedWeights(weights, checkpoint.config, adapter) };
+      const tuned = { ...model, weights: mergedWeights(weights, baseModel.config, adapter) };
       const { files } = await writeGgufArtifact(target, tuned, { baseName: 'tuned', type });
       const verify = (trained: Adapter | undefined) =>
         verifyGguf({
           path: join(target, files[0]!),
           type,
           sequences,
-          policyLogps: enginePolicy({ checkpoint, folder: source, adapter: trained, threads: 1 }),
+          policyLogps: enginePolicy({ baseModel, folder: source, adapter: trained, threads: 1 }),
         });
       const verification = await verify(adapter);
       expect(verification.maxAbsLogpDiff).toBeLessThan({ F32: 1e-4, F16: 0.02, Q8_0: 1 }[type]);
@@ -175,11 +175,11 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
   ] as const)('%s as %s', async (name, type) => {
     const source = join(shared!, 'archs', name);
     const base = await modelFolder(source);
-    const checkpoint = await readBaseModel(base);
+    const baseModel = await readBaseModel(base);
     const model: GgufModel = {
       name,
-      config: checkpoint.config,
-      weights: baseWeights(checkpoint, (...range) => base.read(...range)),
+      config: baseModel.config,
+      weights: baseWeights(baseModel, (...range) => base.read(...range)),
       tokenizer: await readGgufTokenizerFiles(base),
       chat: undefined,
       stops: [],

@@ -10,19 +10,19 @@ import type { Adapter } from './weights.ts';
  * session is open only during the computation.
  */
 export function enginePolicy(options: {
-  checkpoint: BaseModel;
+  baseModel: BaseModel;
   folder: string;
   adapter: Adapter | undefined;
   threads: number;
 }): PolicyLogps {
-  const { checkpoint, folder, adapter, threads } = options;
+  const { baseModel, folder, adapter, threads } = options;
   return async (sequences, signal) => {
-    const graph = adapter ? policyGraph(checkpoint, adapter.lora) : referenceGraph(checkpoint);
-    const feeds = adapter ? adapterFeeds(loraLayout(checkpoint.config, adapter.lora), adapter.parameters) : {};
+    const graph = adapter ? policyGraph(baseModel, adapter.lora) : referenceGraph(baseModel);
+    const feeds = adapter ? adapterFeeds(loraLayout(baseModel.config, adapter.lora), adapter.parameters) : {};
     const session = await openSession({ graph, folder, threads });
     try {
-      const segments = sequences.map(({ prompt, response }) => ({ prefix: prompt, branches: [response] }));
-      const logps = await treeLogps(session.run, checkpoint.config, segments, feeds, () => signal?.throwIfAborted());
+      const trees = sequences.map(({ prompt, response }) => ({ prefix: prompt, branches: [response] }));
+      const logps = await treeLogps(session.run, baseModel.config, trees, feeds, () => signal?.throwIfAborted());
       return logps.map(([response]) => response!);
     } finally {
       await session.close();

@@ -80,7 +80,7 @@ async function verify(run: ExportRun, targetName: string, signal: AbortSignal): 
     path: gguf.path,
     type: ggufTypeOf(artifact.type, 'artifact.type'),
     sequences: await readSequences(run, request.encoding, signal),
-    policyLogps: enginePolicy({ checkpoint: source.checkpoint, folder: '/', adapter: source.adapter, threads }),
+    policyLogps: enginePolicy({ baseModel: source.baseModel, folder: '/', adapter: source.adapter, threads }),
     signal,
   });
   await exports.addVerification(name, artifactName, verification, fence);

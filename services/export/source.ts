@@ -16,8 +16,8 @@ export interface Source extends AsyncDisposable {
   model: Model;
   /** The model's files by name. */
   folder: ModelFolder;
-  /** The base model. Its weight files are absolute paths, valid until the source is disposed of. */
-  checkpoint: BaseModel;
+  /** Its weight files are absolute paths, valid until the source is disposed of. */
+  baseModel: BaseModel;
   /** Undefined for a base model. */
   adapter: Adapter | undefined;
 }
@@ -36,14 +36,14 @@ export async function openExportSource(
   const { model } = await peers.model.getModel({ name }, { signal });
   const files = model!.files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
   await using opening = new AsyncDisposableStack();
-  const checkpoint = opening.use(await storedBaseModel(files, blobs));
+  const baseModel = opening.use(await storedBaseModel(files, blobs));
   const adapter =
     trained === undefined
       ? undefined
-      : readAdapter(await blobs.get(parseDigest(trained.digest)), checkpoint, trained.lora);
+      : readAdapter(await blobs.get(parseDigest(trained.digest)), baseModel, trained.lora);
   const holds = opening.move();
   const folder = storedFolder(files, blobs);
-  return { model: model!, folder, checkpoint, adapter, [Symbol.asyncDispose]: () => holds.disposeAsync() };
+  return { model: model!, folder, baseModel, adapter, [Symbol.asyncDispose]: () => holds.disposeAsync() };
 }
 
 function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraConfig | undefined): Adapter {
@@ -54,14 +54,14 @@ function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraCon
 
 /** Prepares a source for the GGUF writer. */
 export async function ggufModel(source: Source, baseName: string, signal: AbortSignal): Promise<GgufModel> {
-  const { folder, checkpoint } = source;
+  const { folder, baseModel } = source;
   const files = await readGgufTokenizerFiles(folder);
   await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), { signal });
   const { chatTemplate, special } = tokenizer;
   const endOfTurnTokenId = special.endOfTurnId;
   return {
     name: baseName,
-    config: checkpoint.config,
+    config: baseModel.config,
     weights: exportWeights(source),
     tokenizer: { ...files, chatTemplate, ...(chatTemplate !== undefined && { endOfTurnTokenId }) },
     chat: chatTemplate === undefined ? undefined : await chatOf(tokenizer),
@@ -75,9 +75,9 @@ async function chatOf(tokenizer: Tokenizer): Promise<GgufModel['chat']> {
 }
 
 /** The weights of the base model, with the adapter merged in if there is one. */
-export function exportWeights({ checkpoint, adapter }: Source): ExportWeights {
-  const base = baseWeights(checkpoint, readRange);
-  return adapter === undefined ? base : mergedWeights(base, checkpoint.config, adapter);
+export function exportWeights({ baseModel, adapter }: Source): ExportWeights {
+  const base = baseWeights(baseModel, readRange);
+  return adapter === undefined ? base : mergedWeights(base, baseModel.config, adapter);
 }
 
 /** Reads a range of bytes of a file; fewer if the file ends before. */

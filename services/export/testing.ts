@@ -51,7 +51,7 @@ export interface Stories {
   /** Path of the base model's folder. */
   source: string;
   base: ModelFolder;
-  checkpoint: BaseModel;
+  baseModel: BaseModel;
   weights: ExportWeights;
   /** An adapter that was trained on the base model. */
   adapter: Adapter;
@@ -61,7 +61,7 @@ export interface Stories {
 export async function openStories(): Promise<Stories> {
   const source = join(shared!, 'models/stories260K-eos1');
   const base = await modelFolder(source);
-  const checkpoint = await readBaseModel(base);
+  const baseModel = await readBaseModel(base);
   const lora: LoraSettings = {
     r: 8,
     loraAlpha: 16,
@@ -69,9 +69,9 @@ export async function openStories(): Promise<Stories> {
     useRslora: false,
   };
   const file = await readFile(join(shared!, 'goldens/adapter_a_final/adapter_model.safetensors'));
-  const parameters = adapterParameters(loraLayout(checkpoint.config, lora), readSafetensors(file));
-  const weights = baseWeights(checkpoint, (...range) => base.read(...range));
-  return { source, base, checkpoint, weights, adapter: { lora, parameters } };
+  const parameters = adapterParameters(loraLayout(baseModel.config, lora), readSafetensors(file));
+  const weights = baseWeights(baseModel, (...range) => base.read(...range));
+  return { source, base, baseModel, weights, adapter: { lora, parameters } };
 }
 
 export const testProject = 'projects/default';

@@ -22,12 +22,12 @@ export interface Adapter {
 }
 
 /** The weights of a base model without an adapter. `read` reads a range of bytes of one of its files. */
-export function baseWeights(checkpoint: BaseModel, read: ModelFolder['read']): ExportWeights {
-  const storedType = (name: string) => checkpoint.weights.get(name)!.dtype as StoredType;
+export function baseWeights(baseModel: BaseModel, read: ModelFolder['read']): ExportWeights {
+  const storedType = (name: string) => baseModel.weights.get(name)!.dtype as StoredType;
   return {
     storedType,
     async rows(name, first, count) {
-      const { file, offset, length, shape } = checkpoint.weights.get(name)!;
+      const { file, offset, length, shape } = baseModel.weights.get(name)!;
       const rowBytes = length / shape[0]!;
       const bytes = await read(file, offset + first * rowBytes, offset + (first + count) * rowBytes);
       if (bytes.length === count * rowBytes) return decodeWeights(bytes, storedType(name));

@@ -55,9 +55,9 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
     }),
   );
   const pairs = Array.from({ length: 24 }, tinyPair);
-  await using checkpoint = await storedBaseModel(files, blobs);
-  const session = await openSession({ graph: referenceGraph(checkpoint), folder: '/', threads: 1 });
-  const logps = await treeLogps(session.run, checkpoint.config, pairs.map(treeOf));
+  await using baseModel = await storedBaseModel(files, blobs);
+  const session = await openSession({ graph: referenceGraph(baseModel), folder: '/', threads: 1 });
+  const logps = await treeLogps(session.run, baseModel.config, pairs.map(treeOf));
   await session.close();
   const { digest: shard } = await blobs.put(packPairs(pairs));
   const resources = new Map<string, Model | Encoding | Coverage>([
