@@ -27,7 +27,7 @@ interface ExportRun extends ExporterDeps {
 /** GGUF files are verified with the responses of this many pairs. */
 const verificationPairs = 8;
 
-/** Makes each artifact of an export in a durable step, then verifies each GGUF file with llama.cpp in another. */
+/** Makes each artifact of an export in one activity, then verifies each GGUF file with llama.cpp in another. */
 export async function runExport(deps: ExporterDeps, name: string, { step, fence }: Attempt): Promise<void> {
   const run: ExportRun = { ...deps, name, fence };
   const { exports } = deps;

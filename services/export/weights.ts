@@ -6,7 +6,7 @@ import { adapterTensors } from '@pairwise/training';
 import { decodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
 
-/** The weights of a model as float32. They are read a few rows at a time, so that no whole model is in memory. */
+/** The weights of a model as float32. They are read a few rows at a time, so that a whole model is never in memory. */
 export interface ExportWeights {
   /** The dtype in which the base model stores a tensor; `name` is Hugging Face's name. */
   storedType(name: string): StoredType;

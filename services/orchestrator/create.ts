@@ -51,7 +51,7 @@ export async function createRun(deps: CreateDeps, request: CreateRunRequest, opt
 
 function nameTaken(run: Run): PairwiseError {
   const { name } = run;
-  const message = `run_id: '${idOf(run)}' is taken, or was by a run that is deleted; choose another id`;
+  const message = `run_id: '${idOf(run)}' belongs to a run, or did until it was deleted; choose another id`;
   return new PairwiseError('ALREADY_EXISTS', message, { field: 'run_id', metadata: { name } });
 }
 

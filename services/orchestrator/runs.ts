@@ -34,8 +34,7 @@ export interface Runs {
   /** Inserts a new run within a transaction. Returns false if the name is taken or ever was. */
   create(run: Run, parent: string, tx: Queries): Promise<boolean>;
   /**
-   * Alters a run and returns it as it is then. `within` is a transaction that the change becomes a part of; default: one
-   * of its own. Throws NOT_FOUND.
+   * Alters a run and returns the result. `within` is the transaction to do so in; default: a new one. Throws NOT_FOUND.
    */
   change(name: string, alter: Alteration, within?: Queries): Promise<Stored<Run>>;
   /**

@@ -93,7 +93,8 @@ const training = {
   },
 };
 const exporting = {
-  deleteExport: () => Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is none', { field: 'name' })),
+  deleteExport: () =>
+    Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is no such export', { field: 'name' })),
 };
 
 /** More pairs than any dataset has. */

@@ -27,7 +27,7 @@ const stages: [StageName, StageWork][] = [
   ['verify', verify],
 ];
 
-/** Takes a run through its stages, each a durable step, and ends it. */
+/** Takes a run through its stages, each an activity, and ends it. */
 export async function driveRun(deps: RunDeps, name: string, { step }: Attempt): Promise<void> {
   try {
     for (const [stage, stageWork] of stages) {

@@ -48,7 +48,7 @@ async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[
   const record = await coverages.get(name);
   const { model } = await peers.model.getModel({ name: record.coverage.model });
   const { units, responseCount, presentCount } = await plan(deps, record, Number(model!.parameterCount));
-  // When this step is repeated after a crash, what is present includes what the attempt's own units have computed.
+  // If this activity is repeated after a crash, the store also has what this attempt's own units have computed.
   const isCounted = record.coverage.responseCount > 0;
   if (!isCounted) await storeCounts(coverages, input, responseCount, presentCount);
   const files = model!.files.map((file) => FileInfo.toJSON(file));

@@ -5,7 +5,7 @@ import { fingerprintOf, hexOf, parseDigest, type Digest } from '@pairwise/finger
 import { statusOf } from '@pairwise/rpc';
 import { referenceFingerprint } from './fingerprint.ts';
 
-/** A coverage as it is stored: the resource, and what its workflow needs besides. */
+/** A coverage as it is stored: the resource, and what else its workflow needs. */
 export interface CoverageRecord {
   coverage: Coverage;
   /** How many times computing was started, from 1; part of the workflow's id. */

@@ -3,8 +3,8 @@ import { fingerprintOf, type Digest } from '@pairwise/fingerprint';
 import { engineVersion } from '@pairwise/training';
 
 /**
- * The fingerprint of a reference: everything besides the tokens that determines its logps, which is weights, config, graphs
- * and numerics. The model's other files, such as its tokenizer, do not matter, since logps are keyed by token ids.
+ * The fingerprint of a reference: everything besides the tokens that determines its logps: weights, config, graphs and
+ * numerics. The model's other files, such as its tokenizer, do not matter, since logps are keyed by token ids.
  */
 export function referenceFingerprint(files: Model['files'], numericsProfile: string): Digest {
   // The index says which of the weight files are read.

@@ -11,7 +11,7 @@ export interface Unit {
 
 /** Multiply-adds of one unit: about ten seconds on two cores. */
 const unitOperations = 1e12;
-/** Most pairs of a unit, so that progress is visible and a lost worker costs little. */
+/** The most pairs of a unit, so that progress is visible and a lost worker costs little. */
 const mostPairs = 256;
 
 /** The digests of the pairs' responses, in order: chosen, rejected, chosen, ... */

@@ -8,7 +8,7 @@ import type { BlobStore } from '@pairwise/store';
 import { referenceGraph, treeLogps, treeOf } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
 
-/** The one reference model that a worker has open; it stays open from unit to unit. */
+/** A worker has one reference model open at a time. It stays open from unit to unit. */
 export interface ReferenceModel {
   /**
    * Logps of both responses of each pair under a model, given its files as proto JSON, in nats per token. Throws the

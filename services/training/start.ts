@@ -13,7 +13,7 @@ import type { Peers } from './peers.ts';
 import type { ResolvedTrainingSpec, TrainingRecord } from './trainings/record.ts';
 import type { Trainings } from './trainings/trainings.ts';
 
-/** Checks a request and stores its training, or queues it again if it failed or was cancelled. Throws as the API says. */
+/** Checks a request and stores its training, or queues it again if it failed or was cancelled. Throws the errors that the API documents. */
 export async function startTraining(
   { trainings, peers, numericsProfile }: { trainings: Trainings; peers: Peers; numericsProfile: string },
   request: StartTrainingRequest,

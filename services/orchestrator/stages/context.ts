@@ -15,7 +15,7 @@ export interface RunDeps {
 }
 
 /**
- * The patience of a real process. Healthy work checks every second whether it was cancelled, and stops after its
+ * The patience in production. Healthy work checks every second whether it was cancelled, and stops after its
  * micro-batch or tensor: within seconds, or a minute for the largest models on a CPU. The work of a dead worker moves to
  * another one after a lease of 5 s, and a peer that is being rolled out is away for a minute or two.
  */

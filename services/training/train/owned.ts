@@ -4,7 +4,7 @@ import type { Attempt } from '@pairwise/durable';
 import type { TrainingRecord } from '../trainings/record.ts';
 import type { Trainings } from '../trainings/trainings.ts';
 
-/** A training in the hands of one attempt. Once the work belongs to another attempt, every write throws STALE_ATTEMPT. */
+/** A training that one attempt works on. Once another attempt owns the work, every write throws STALE_ATTEMPT. */
 export interface OwnedTraining {
   name: string;
   read(): Promise<TrainingRecord>;
@@ -16,7 +16,7 @@ export interface OwnedTraining {
   checkpoint(name: string): Promise<Checkpoint>;
 }
 
-/** The training `name` in the hands of `attempt`. */
+/** The training `name`, with every write guarded by the fence of `attempt`. */
 export function ownTraining(trainings: Trainings, name: string, { fence }: Attempt): OwnedTraining {
   return {
     name,

@@ -16,7 +16,7 @@ export interface OpenPolicy {
   evaluation: Session;
 }
 
-/** The one policy that a worker has open; it stays open from segment to segment. */
+/** A worker has one policy open at a time. It stays open from segment to segment. */
 export interface Policies {
   /** The policy of a model, given its files as proto JSON, for these adapter and loss settings. Closes any other first. */
   open(filesJson: readonly unknown[], settings: Hyperparameters): Promise<OpenPolicy>;

@@ -19,7 +19,7 @@ import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
 import type { OpenPolicy } from './policy.ts';
 
-/** The step that a training has reached: a durable step's result. */
+/** The step that a training has reached: an activity's result. */
 export interface Reached {
   step: number;
 }

@@ -12,7 +12,7 @@ import { trainSegment } from './segment.ts';
 import { openTask, type Reached, type Task } from './task.ts';
 
 /**
- * Trains in segments, each a durable step from one checkpoint to the next:
+ * Trains in segments, each an activity that leads from one checkpoint to the next:
  * prepare -> begin (checkpoint 0) -> segment, segment, ... -> succeed, or fail.
  * A segment depends only on its checkpoint and the training's inputs, so a segment that is repeated after a crash gives
  * the same bytes. A segment that is stopped saves a checkpoint where it is, and the next attempt continues there.

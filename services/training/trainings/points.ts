@@ -10,7 +10,7 @@ export interface StoredPoint {
   point: MetricPoint;
 }
 
-/** Adds a metric point unless its step has one of its split, which it has when a segment is repeated. */
+/** Adds a metric point, unless its step already has one of that split because its segment is repeated. */
 export async function insertPoint(tx: Queries, training: string, split: Split, point: MetricPoint): Promise<void> {
   await tx.run(
     `insert into metric_points (training, sequence, kind, step, point)

@@ -2,7 +2,7 @@ import { StartTrainingRequest, Training, TrainingState, type TruncationMode } fr
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import type { Hyperparameters } from '@pairwise/training';
 
-/** A training as it is stored: the resource, and what its worker needs besides. */
+/** A training as it is stored: the resource, and what else its worker needs. */
 export interface TrainingRecord {
   training: Training;
   request: StartTrainingRequest;

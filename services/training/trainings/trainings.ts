@@ -32,7 +32,7 @@ export interface Trainings {
   ): Promise<Stored<TrainingRecord>>;
   /** Deletes an ended training with its checkpoints and points. Throws NOT_FOUND and WRONG_STATE. */
   remove(name: string): Promise<void>;
-  /** Adds a metric point unless its step has one of its split. */
+  /** Adds a metric point, unless its step already has one of that split. */
   addPoint(tx: Queries, name: string, split: Split, point: MetricPoint): Promise<void>;
   /** Whether a step has a metric point of a split. */
   hasPoint(name: string, split: Split, step: number): Promise<boolean>;
