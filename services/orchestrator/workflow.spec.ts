@@ -1,106 +1,23 @@
-import {
-  DatasetServiceService,
-  DatasetVersion,
-  ExportServiceService,
-  OrchestratorServiceService,
-  Run,
-  RunOutputs,
-  RunSpec,
-  RunState,
-  StageState,
-  Training,
-  TrainingServiceService,
-  TrainingState,
-} from '@pairwise/api';
+import { OrchestratorServiceService, Run, RunOutputs, RunSpec, RunState, StageState } from '@pairwise/api';
 import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Durable } from '@pairwise/durable';
-import { PairwiseError } from '@pairwise/errors';
-import {
-  clientSecurity,
-  openClient,
-  service,
-  startServer,
-  type CallContext,
-  type Client,
-  type RunningServer,
-} from '@pairwise/rpc';
+import { clientSecurity, openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { pendingStages } from './run.ts';
 import { openRuns, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
+import { misbehavingPeers } from './testing.ts';
 import { driveRun, runWork, runWorkId } from './workflow.ts';
 
 // Runs against peers that misbehave in different ways, over real sockets.
 
 const parent = 'projects/default';
+const { services, started, deleted } = misbehavingPeers(parent);
 let [database, durable, runs] = [] as unknown as [Database, Durable, Runs];
 let [peer, server, client] = [] as unknown as [RunningServer, RunningServer, Client<typeof OrchestratorServiceService>];
-
-const never = ({ signal }: CallContext) =>
-  new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
-const refusal = (reason: 'INTERNAL' | 'INVALID_ARGUMENT' | 'PERMISSION_DENIED' | 'UNAVAILABLE') => () =>
-  Promise.reject(new PairwiseError(reason, 'the peer says no'));
-const inState = (name: string, state: TrainingState) => Promise.resolve({ training: Training.create({ name, state }) });
-
-/** How the training service answers when it starts and cancels a run's training. */
-interface Behaviour {
-  start?: (context: CallContext) => Promise<never>;
-  cancel: (context: CallContext, calls: number) => Promise<unknown>;
-}
-/** By the run's id. */
-const behaviours: Record<string, Behaviour> = {
-  healthy: {
-    cancel: (_context, calls) => inState('', calls < 3 ? TrainingState.CANCELLING : TrainingState.CANCELLED),
-  },
-  internal: { cancel: refusal('INTERNAL') },
-  invalid: { cancel: refusal('INVALID_ARGUMENT') },
-  denied: { cancel: refusal('PERMISSION_DENIED') },
-  defect: { cancel: () => Promise.resolve({ training: Training.create({ stepCount: 3e300 }) }) },
-  away: { cancel: refusal('UNAVAILABLE') },
-  silent: { cancel: never },
-  endless: { cancel: () => inState('', TrainingState.CANCELLING) },
-  'silent-start': { start: never, cancel: () => inState('', TrainingState.CANCELLED) },
-};
-const calls = new Map<string, number>();
-const started = new Map(Object.keys(behaviours).map((id) => [id, Promise.withResolvers<undefined>()]));
-const idOf = (name: string) => name.split('/').at(-1)!;
-const deleted: string[] = [];
-
-const training = {
-  startTraining: async ({ trainingId }: { trainingId: string }, context: CallContext) => {
-    started.get(trainingId)!.resolve(undefined);
-    await behaviours[trainingId]!.start?.(context);
-    return inState(`${parent}/trainings/${trainingId}`, TrainingState.RUNNING);
-  },
-  async *watchTraining(_request: object, context: CallContext) {
-    yield await never(context);
-  },
-  cancelTraining: ({ name }: { name: string }, context: CallContext) => {
-    calls.set(name, (calls.get(name) ?? 0) + 1);
-    return behaviours[idOf(name)]!.cancel(context, calls.get(name)!);
-  },
-  deleteTraining: ({ name }: { name: string }) => {
-    if (!['healthy', 'silent-start'].includes(idOf(name))) {
-      return Promise.reject(new PairwiseError('WRONG_STATE', 'name: it has not ended', { field: 'name' }));
-    }
-    deleted.push(idOf(name));
-    return Promise.resolve({});
-  },
-};
-const exporting = {
-  deleteExport: () =>
-    Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is no such export', { field: 'name' })),
-};
-
-/** More pairs than any dataset has. */
-const dataset = {
-  getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
-};
 
 beforeAll(async () => {
   const { url } = await testDatabase();
@@ -110,11 +27,6 @@ beforeAll(async () => {
   const log = { debug: silent, info: silent, warn: silent, error: silent };
   durable = await startDurable({ url, schema: 'orchestrator', log });
   runs = openRuns(database, silent);
-  const services = [
-    service(TrainingServiceService, training as never),
-    service(ExportServiceService, exporting as never),
-    service(DatasetServiceService, dataset as never),
-  ];
   peer = await startServer({ address: '127.0.0.1:0', log, services });
   const addresses = {
     PAIRWISE_DATASET_ADDRESS: peer.address,
@@ -124,7 +36,7 @@ beforeAll(async () => {
   };
   const peers = openPeers(addresses, clientSecurity({}, log));
   durable.execute(runWork, ({ name }, attempt) => {
-    const patienceMs = idOf(name) === 'healthy' ? 60_000 : 1000;
+    const patienceMs = name.endsWith('/healthy') ? 60_000 : 1000;
     return driveRun({ runs, peers, patienceMs }, name, attempt);
   });
   await durable.launch({ [runWork.queue]: 100 });

@@ -1,0 +1,91 @@
+import {
+  DatasetServiceService,
+  DatasetVersion,
+  ExportServiceService,
+  Training,
+  TrainingServiceService,
+  TrainingState,
+} from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
+import { service, type CallContext, type Service } from '@pairwise/rpc';
+
+const never = ({ signal }: CallContext) =>
+  new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+const refusal = (reason: 'INTERNAL' | 'INVALID_ARGUMENT' | 'PERMISSION_DENIED' | 'UNAVAILABLE') => () =>
+  Promise.reject(new PairwiseError(reason, 'the peer says no'));
+const inState = (name: string, state: TrainingState) => Promise.resolve({ training: Training.create({ name, state }) });
+
+/** How the training service answers when it starts and cancels a run's training. */
+interface Behaviour {
+  start?: (context: CallContext) => Promise<never>;
+  cancel: (context: CallContext, calls: number) => Promise<unknown>;
+}
+/** By the run's id. */
+const behaviours: Record<string, Behaviour> = {
+  healthy: {
+    cancel: (_context, calls) => inState('', calls < 3 ? TrainingState.CANCELLING : TrainingState.CANCELLED),
+  },
+  internal: { cancel: refusal('INTERNAL') },
+  invalid: { cancel: refusal('INVALID_ARGUMENT') },
+  denied: { cancel: refusal('PERMISSION_DENIED') },
+  defect: { cancel: () => Promise.resolve({ training: Training.create({ stepCount: 3e300 }) }) },
+  away: { cancel: refusal('UNAVAILABLE') },
+  silent: { cancel: never },
+  endless: { cancel: () => inState('', TrainingState.CANCELLING) },
+  'silent-start': { start: never, cancel: () => inState('', TrainingState.CANCELLED) },
+};
+const idOf = (name: string) => name.split('/').at(-1)!;
+
+/** Services that a run goes through, each misbehaving in its own way. */
+export interface MisbehavingPeers {
+  services: Service[];
+  /** Resolves when the training of a run, by the run's id, is started. */
+  started: Map<string, PromiseWithResolvers<undefined>>;
+  /** The ids of the runs whose trainings were deleted. */
+  deleted: string[];
+}
+
+/** The dataset, training and export services as a run sees them. The run's id chooses how its training behaves. */
+export function misbehavingPeers(parent: string): MisbehavingPeers {
+  const calls = new Map<string, number>();
+  const started = new Map(Object.keys(behaviours).map((id) => [id, Promise.withResolvers<undefined>()]));
+  const deleted: string[] = [];
+  const training = {
+    startTraining: async ({ trainingId }: { trainingId: string }, context: CallContext) => {
+      started.get(trainingId)!.resolve(undefined);
+      await behaviours[trainingId]!.start?.(context);
+      return inState(`${parent}/trainings/${trainingId}`, TrainingState.RUNNING);
+    },
+    async *watchTraining(_request: object, context: CallContext) {
+      yield await never(context);
+    },
+    cancelTraining: ({ name }: { name: string }, context: CallContext) => {
+      calls.set(name, (calls.get(name) ?? 0) + 1);
+      return behaviours[idOf(name)]!.cancel(context, calls.get(name)!);
+    },
+    deleteTraining: ({ name }: { name: string }) => {
+      if (!['healthy', 'silent-start'].includes(idOf(name))) {
+        return Promise.reject(new PairwiseError('WRONG_STATE', 'name: it has not ended', { field: 'name' }));
+      }
+      deleted.push(idOf(name));
+      return Promise.resolve({});
+    },
+  };
+  const exporting = {
+    deleteExport: () =>
+      Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is no such export', { field: 'name' })),
+  };
+
+  /** More pairs than any dataset has. */
+  const dataset = {
+    getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
+  };
+  const services = [
+    service(TrainingServiceService, training as never),
+    service(ExportServiceService, exporting as never),
+    service(DatasetServiceService, dataset as never),
+  ];
+  return { services, started, deleted };
+}
