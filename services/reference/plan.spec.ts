@@ -1,7 +1,7 @@
 import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { expect, test } from 'vitest';
 import { missingPairs, planUnits, responsesOf } from './plan.ts';
-import { somePairs } from './testing.ts';
+import { somePairs } from './testing.pairs.ts';
 
 const shard = digestOf(Buffer.from('shard'));
 const none: ReadonlySet<Digest> = new Set();

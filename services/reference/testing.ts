@@ -1,41 +1,98 @@
-import { Encoding, Model, ModelState } from '@pairwise/api';
-import { digestOf, hexOf, type Digest } from '@pairwise/fingerprint';
-import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
-import type { BlobStore } from '@pairwise/store';
-import type { ResponseLogps } from './shard.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ReferenceServiceService, type Encoding, type Model } from '@pairwise/api';
+import { migrate, openDatabase } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { startDurable, type Attempt } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
+import type { EncodedPair } from '@pairwise/preference';
+import { openClient, startServer, type Client } from '@pairwise/rpc';
+import { openFolder, type BlobStore } from '@pairwise/store';
+import { compute, type ComputeDeps } from './compute.ts';
+import { cover } from './cover.ts';
+import { openCoverages } from './coverages.ts';
+import { openLogps } from './logps.ts';
+import { migrations } from './migrations.ts';
+import type { Peers } from './peers.ts';
+import { referenceService, type ReferenceDeps } from './service.ts';
+import { logpsOf } from './testing.pairs.ts';
+import { computeWork, coverWork } from './work.ts';
 
-/** Encoded pairs number `from` to `to`, of six tokens each; the same number is the same pair. */
-export function somePairs(from: number, to: number): EncodedPair[] {
-  return Array.from({ length: to - from }, (_, index): EncodedPair => {
-    const n = from + index;
-    const [prompt, chosen, rejected] = [Int32Array.of(n), Int32Array.of(n, 1), Int32Array.of(n, 2, 1)];
-    const digests = { chosenDigest: responseDigest(prompt, chosen), rejectedDigest: responseDigest(prompt, rejected) };
-    return { pairDigest: digestOf(Buffer.from(`pair ${n}`)), prompt, chosen, rejected, ...digests };
+/** The service with its workflow and a worker on a real Postgres, over a socket; only the model is a stand-in. */
+export interface TestReference {
+  client: Client<typeof ReferenceServiceService>;
+  deps: ComputeDeps;
+  blobs: BlobStore;
+  /** The models and encodings that its peers know, by name. */
+  resources: Map<string, Model | Encoding>;
+  /** The pairs that the stand-in for the model was asked for. */
+  asked: EncodedPair[];
+  /** Called before the stand-in for the model answers. */
+  beforeAnswer: () => Promise<void>;
+  /** Attempts whose plan is repeated after all units are computed, as if the process had died before storing its outcome. */
+  dyingAttempts: Set<string>;
+  stop(): Promise<void>;
+}
+
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
+
+export async function startTestReference(): Promise<TestReference> {
+  const folder = mkdtempSync(join(tmpdir(), 'pairwise-reference-'));
+  const blobs = await openFolder(folder);
+  const { url } = await testDatabase();
+  const database = openDatabase({ url, schema: 'reference' });
+  await migrate(database, migrations);
+  const durable = await startDurable({ url, schema: 'reference', log: silent });
+  const [coverages, logps] = [openCoverages(database), openLogps(database, blobs)];
+  const hooks: Pick<TestReference, 'asked' | 'beforeAnswer'> = { asked: [], beforeAnswer: () => Promise.resolve() };
+  const resources: TestReference['resources'] = new Map();
+  const dyingAttempts = new Set<string>();
+  const peers = peersOf(resources);
+  const reference = {
+    logps: async (_files: unknown, pairs: readonly EncodedPair[]) => {
+      hooks.asked.push(...pairs);
+      await hooks.beforeAnswer();
+      return pairs.flatMap(logpsOf);
+    },
+    close: () => Promise.resolve(),
+  };
+  const deps: ComputeDeps = { blobs, coverages, logps, reference, log: silent as unknown as ComputeDeps['log'] };
+  durable.execute(coverWork, (input, attempt) => {
+    const step: Attempt['step'] = async (name, work, options) => {
+      if (name === 'plan' && dyingAttempts.delete(attempt.id)) {
+        const ids = (await work(new AbortController().signal)) as string[];
+        for (const id of ids) await durable.result(computeWork, id);
+      }
+      return attempt.step(name, work, options);
+    };
+    return cover({ blobs, coverages, logps, peers, durable }, input, { ...attempt, step });
   });
+  durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
+  await durable.launch({ [coverWork.queue]: 20, [computeWork.queue]: 2 });
+  const enqueue: ReferenceDeps['enqueue'] = ({ coverage: { name }, attempt }) =>
+    durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt });
+  const services = [referenceService({ blobs, coverages, logps, peers, numericsProfile: 'test', enqueue })];
+  const server = await startServer({ address: '127.0.0.1:0', log: silent, services });
+  const client = openClient(ReferenceServiceService, server);
+  const stop = async () => {
+    client.close();
+    await server.drain();
+    await durable.stop();
+    await database.close();
+    rmSync(folder, { recursive: true });
+  };
+  return Object.assign(hooks, { client, deps, blobs, resources, dyingAttempts, stop });
 }
 
-/** Stand-in for the model: logps from which the response can be recognized. */
-export function logpsOf({ prompt: [n], chosenDigest, rejectedDigest }: EncodedPair): ResponseLogps[] {
-  return [
-    { response: chosenDigest, tokenLogps: Float32Array.of(-n!, -0.25) },
-    { response: rejectedDigest, tokenLogps: Float32Array.of(-n!, -0.5, -0.75) },
-  ];
-}
-
-/** A model as the model service returns it. */
-export function someModel(id: string, state: ModelState = ModelState.READY): Model {
-  const files = [{ path: 'model.safetensors', digest: digestOf(Buffer.from(id)), sizeBytes: 1n }];
-  return Model.create({ name: `projects/default/models/${id}`, state, files, parameterCount: 1n });
-}
-
-/** An encoding as the dataset service returns it, with its shards in the store. */
-export async function someEncoding(blobs: BlobStore, shards: readonly EncodedPair[][]): Promise<Encoding> {
-  const shardDigests: Digest[] = [];
-  for (const pairs of shards) shardDigests.push((await blobs.put(packPairs(pairs))).digest);
-  const fingerprint = digestOf(Buffer.from(shardDigests.join()));
-  return Encoding.create({
-    name: `projects/default/encodings/${hexOf(fingerprint).slice(0, 13)}`,
-    fingerprint,
-    shardDigests,
-  });
+function peersOf(resources: TestReference['resources']): Peers {
+  const find = (name: string) => {
+    const found = resources.get(name);
+    if (found !== undefined) return Promise.resolve(found as never);
+    return Promise.reject(new PairwiseError('NOT_FOUND', `name: there is no '${name}'`, { field: 'name' }));
+  };
+  return {
+    model: { getModel: async ({ name }: Model) => ({ model: await find(name) }) },
+    dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
+  } as unknown as Peers;
 }
