@@ -65,7 +65,7 @@ async function demonstrate(platform: Platform, services: Services): Promise<bool
   const artifacts = await download(services, run.outputs!.artifacts);
   await downloadArtifact(services, base, { root, folder: 'base', signal });
   const questions = readQuestions();
-  say(`llama.cpp answers ${questions.length} held-out questions with both models, greedily and sampled`);
+  say(`llama.cpp answers ${questions.length} held-out questions with both models, by greedy decoding and by sampling`);
   const ggufOf = (paths: readonly string[]) =>
     join(
       root,
