@@ -14,7 +14,8 @@ type WithoutBuilder<Operator> = Operator extends (g: GraphBuilder, ...rest: infe
 /** Every operator as a function that appends to one graph. */
 export type Ops = { readonly [Name in keyof typeof operators]: WithoutBuilder<(typeof operators)[Name]> };
 
-const boundTo = new WeakMap<GraphBuilder, Ops>();
+/** Kept on the graph itself: in a WeakMap, finished graphs outlive most garbage collections. */
+const bound = Symbol('bound operators');
 
 /**
  * The operators, bound to the graph that they append to; bound once for each graph.
@@ -22,11 +23,11 @@ const boundTo = new WeakMap<GraphBuilder, Ops>();
  * const { mul, sigmoid } = ops(g);
  * const swish = mul(gate, sigmoid(gate));
  */
-export function ops(g: GraphBuilder): Ops {
-  const known = boundTo.get(g);
-  if (known) return known;
+export function ops(g: GraphBuilder & { [bound]?: Ops | undefined }): Ops {
+  return (g[bound] ??= bind(g));
+}
+
+function bind(g: GraphBuilder): Ops {
   const entries = Object.entries(operators as Record<string, (...parameters: unknown[]) => unknown>);
-  const bound = Object.fromEntries(entries.map(([name, operator]) => [name, operator.bind(undefined, g)])) as Ops;
-  boundTo.set(g, bound);
-  return bound;
+  return Object.fromEntries(entries.map(([name, operator]) => [name, operator.bind(undefined, g)])) as Ops;
 }
