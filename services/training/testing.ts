@@ -1,88 +1,112 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  Coverage,
-  CoverageState,
-  Encoding,
-  FileInfo,
-  Model,
-  StartTrainingRequest,
-  type TrainingSpec,
+  TrainingServiceService,
+  type Checkpoint,
+  type MetricPoint,
+  type StartTrainingRequest,
+  type Training,
 } from '@pairwise/api';
-import { PairwiseError } from '@pairwise/errors';
-import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { storedBaseModel } from '@pairwise/model';
-import { openSession } from '@pairwise/ort';
-import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
-import type { BlobStore } from '@pairwise/store';
-import { referenceGraph, treeLogps, treeOf } from '@pairwise/training';
+import { migrate, openDatabase } from '@pairwise/database';
+import { testDatabase } from '@pairwise/database/testing';
+import { startDurable, type Attempt } from '@pairwise/durable';
+import { parseDevice } from '@pairwise/ort';
+import { openClient, startServer, type Client } from '@pairwise/rpc';
+import { openFolder } from '@pairwise/store';
 import { writeTinyModel } from '@pairwise/testing';
-import type { Peers } from './peers.ts';
+import { migrations } from './migrations.ts';
+import { trainingService, type TrainingDeps } from './service.ts';
+import { newTraining, resolveTrainingSpec } from './start.ts';
+import { tinyPeers } from './testing.peers.ts';
+import type { TrainDeps } from './train/deps.ts';
+import { openPolicies } from './train/policy.ts';
+import { runTraining } from './train/train.ts';
+import type { TrainingRecord } from './trainings/record.ts';
+import { openTrainings } from './trainings/trainings.ts';
+import { trainWork, trainWorkId } from './work.ts';
 
-const parent = 'projects/default';
-export const names = {
-  model: `${parent}/models/tiny`,
-  encoding: `${parent}/encodings/pairs`,
-  /** An encoding with more pairs than any dataset has. */
-  endless: `${parent}/encodings/endless`,
-  coverage: `${parent}/coverages/whole`,
-  /** A coverage that is still being computed. */
-  begun: `${parent}/coverages/begun`,
-};
-
-/** A request for a training of the tiny model. */
-export function requestFor(trainingId: string, spec: Parameters<typeof TrainingSpec.fromPartial>[0] = {}) {
-  const { model, encoding, coverage } = names;
-  const evaluation = { $case: 'evalFraction' as const, value: 0.2 };
-  return StartTrainingRequest.fromPartial({ parent, trainingId, model, encoding, coverage, evaluation, spec });
+/** The service and a worker on a real Postgres, over a socket, with the real engine on a model of random weights. */
+export interface TestTraining {
+  client: Client<typeof TrainingServiceService>;
+  deps: TrainDeps;
+  /** The activity, as `<training> <activity>`, in which the worker waits until its training is cancelled. */
+  held: string;
+  /** Follows a training to its end. `seen` gets the metric points on the way. */
+  untilEnded(name: string, seen?: (point: MetricPoint, sequence: bigint) => unknown): Promise<Training>;
+  /** The checkpoints of a training, by step. */
+  checkpoints(parent: string): Promise<Checkpoint[]>;
+  /** Stores a training whose work is not enqueued. */
+  queue(request: StartTrainingRequest): Promise<TrainingRecord>;
+  stop(): Promise<void>;
 }
 
-const letters = (text: string) => Int32Array.from(Buffer.from(text));
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 
-function tinyPair(_: unknown, n: number): EncodedPair {
-  const [prompt, chosen, rejected] = [letters(`${n}?`), letters('yes'), letters(`no, ${'very '.repeat(n % 3)}no`)];
-  const digests = { chosenDigest: responseDigest(prompt, chosen), rejectedDigest: responseDigest(prompt, rejected) };
-  return { pairDigest: digestOf(Buffer.from(`pair ${n}`)), prompt, chosen, rejected, ...digests };
-}
-
-/** Stand-ins for the other services: a tiny model in the store, pairs, and their logps under that model. */
-export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers> {
-  writeTinyModel(folder);
-  const files = await Promise.all(
-    (await readdir(folder)).map(async (path): Promise<FileInfo & { digest: Digest }> => {
-      const { digest, sizeBytes } = await blobs.put(await readFile(join(folder, path)));
-      return { path, digest, sizeBytes: BigInt(sizeBytes) };
-    }),
-  );
-  const pairs = Array.from({ length: 24 }, tinyPair);
-  await using baseModel = await storedBaseModel(files, blobs);
-  const session = await openSession({ graph: referenceGraph(baseModel), folder: '/', threads: 1 });
-  const logps = await treeLogps(session.run, baseModel.config, pairs.map(treeOf));
-  await session.close();
-  const { digest: shard } = await blobs.put(packPairs(pairs));
-  const resources = new Map<string, Model | Encoding | Coverage>([
-    [names.model, Model.create({ name: names.model, files })],
-    [names.encoding, Encoding.create({ name: names.encoding, shardDigests: [shard] })],
-    [names.endless, Encoding.create({ name: names.endless, pairCount: 2 ** 31 - 1 })],
-    [names.coverage, Coverage.create({ name: names.coverage, state: CoverageState.COMPLETE })],
-    [names.begun, Coverage.create({ name: names.begun, state: CoverageState.COMPUTING })],
-  ]);
-  const find = (name: string) => {
-    const found = resources.get(name);
-    if (found !== undefined) return Promise.resolve(found as never);
-    return Promise.reject(new PairwiseError('NOT_FOUND', `name: there is no '${name}'`, { field: 'name' }));
+export async function startTestTraining(): Promise<TestTraining> {
+  const folder = mkdtempSync(join(tmpdir(), 'pairwise-training-'));
+  const blobs = await openFolder(join(folder, 'blobs'));
+  writeTinyModel(join(folder, 'model'));
+  const peers = await tinyPeers(blobs, join(folder, 'model'));
+  const { url } = await testDatabase();
+  const database = openDatabase({ url, schema: 'training' });
+  await migrate(database, migrations);
+  const durable = await startDurable({ url, schema: 'training', log: silent });
+  const trainings = openTrainings(database);
+  const policies = openPolicies(blobs, { device: parseDevice('cpu'), threads: 1 });
+  const deps: TrainDeps = { blobs, trainings, peers, policies };
+  const hooks = { held: '' };
+  durable.execute(trainWork, ({ training }, attempt) => {
+    const step: Attempt['step'] = (name, work, options) =>
+      attempt.step(
+        name,
+        async (signal) => {
+          if (hooks.held === `${training} ${name}` && !signal.aborted) await once(signal, 'abort');
+          return work(signal);
+        },
+        options,
+      );
+    return runTraining(deps, training, { ...attempt, step });
+  });
+  await durable.launch({ [trainWork.queue]: 1 });
+  const serviceDeps: TrainingDeps = {
+    trainings,
+    peers,
+    numericsProfile: 'test',
+    enqueue: ({ training: { name }, attempt }) =>
+      durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
+    cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),
   };
-  return {
-    model: { getModel: async ({ name }: Model) => ({ model: await find(name) }) },
-    dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
-    reference: {
-      getCoverage: async ({ name }: Coverage) => ({ coverage: await find(name) }),
-      async *readLogps() {
-        for (const [index, { chosenDigest, rejectedDigest }] of pairs.entries()) {
-          yield await Promise.resolve({ responseDigest: chosenDigest, tokenLogps: [...logps[index]![0]!] });
-          yield { responseDigest: rejectedDigest, tokenLogps: [...logps[index]![1]!] };
-        }
-      },
+  const server = await startServer({ address: '127.0.0.1:0', log: silent, services: [trainingService(serviceDeps)] });
+  const client = openClient(TrainingServiceService, server);
+  return Object.assign(hooks, {
+    client,
+    deps,
+    ...readersOf(client),
+    queue: (request: StartTrainingRequest) =>
+      trainings.ensure(newTraining(request, resolveTrainingSpec(request.spec), 'test'), request),
+    stop: async () => {
+      client.close();
+      await server.drain();
+      await durable.stop();
+      await policies.close();
+      await database.close();
+      rmSync(folder, { recursive: true });
     },
-  } as unknown as Peers;
+  });
+}
+
+function readersOf(client: TestTraining['client']): Pick<TestTraining, 'untilEnded' | 'checkpoints'> {
+  return {
+    untilEnded: async (name, seen = () => undefined) => {
+      let last: Training | undefined;
+      for await (const { payload, sequence } of client.watchTraining({ name, afterSequence: 0n })) {
+        if (payload?.$case === 'training') last = payload.value;
+        if (payload?.$case === 'metrics') await seen(payload.value, sequence);
+      }
+      return last!;
+    },
+    checkpoints: async (parent) => (await client.listCheckpoints({ parent, pageSize: 0, pageToken: '' })).checkpoints,
+  };
 }

@@ -1,0 +1,110 @@
+import { TrainingState, type MetricPoint, type TrainingServiceService } from '@pairwise/api';
+import type { Attempt } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
+import type { Client } from '@pairwise/rpc';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { requestFor } from '../testing.peers.ts';
+import { startTestTraining, type TestTraining } from '../testing.ts';
+import { runTraining } from './train.ts';
+
+let service: TestTraining;
+let client: Client<typeof TrainingServiceService>;
+
+beforeAll(async () => {
+  service = await startTestTraining();
+  ({ client } = service);
+});
+afterAll(() => service.stop());
+
+const spec = { duration: { $case: 'maxSteps' as const, value: 8 }, saveSteps: 2, learningRate: 1e-2, batchSize: 4 };
+const straight = { name: '', points: [] as MetricPoint[] };
+
+test('a training starts at ln 2, sends every step once and in order, and keeps its last checkpoints', async () => {
+  const started = (await client.startTraining(requestFor('straight', spec))).training!;
+  straight.name = started.name;
+  const sequences: bigint[] = [];
+  const ended = await service.untilEnded(started.name, (point, sequence) => {
+    straight.points.push(point);
+    sequences.push(sequence);
+  });
+  expect(ended).toMatchObject({ state: TrainingState.SUCCEEDED, step: 8, stepCount: 8, error: undefined });
+  expect(ended.pairCount + ended.evalPairCount).toBe(24);
+  expect(sequences).toEqual(sequences.map((_, index) => BigInt(index + 1)));
+  const losses = straight.points.flatMap(({ step, values: { loss } }) => (loss === undefined ? [] : [[step, loss]]));
+  expect(losses.map(([step]) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(losses[0]![1]).toBeCloseTo(Math.LN2, 5);
+  expect(losses.at(-1)![1]).toBeLessThan(0.6);
+  expect(straight.points.filter(({ values }) => 'eval_loss' in values).map(({ step }) => step)).toEqual([0, 8]);
+  expect((await service.checkpoints(started.name)).map(({ step }) => step)).toEqual([6, 8]);
+  expect(ended.latestCheckpoint).toBe(`${started.name}/checkpoints/checkpoint-8`);
+
+  const rest: number[] = [];
+  for await (const { payload } of client.watchTraining({ name: started.name, afterSequence: 7n })) {
+    if (payload?.$case === 'metrics') rest.push(payload.value.step);
+  }
+  expect(rest).toEqual(straight.points.slice(7).map(({ step }) => step));
+});
+
+test('a cancelled training keeps its checkpoint and continues to the same bytes and the same metrics', async () => {
+  const request = requestFor('interrupted', spec);
+  // All eight steps may be quicker than the cancellation.
+  service.held = `${request.parent}/trainings/${request.trainingId} segment 6`;
+  const { name } = (await client.startTraining(request)).training!;
+  const stopped = await service.untilEnded(name, async ({ step, values }) => {
+    if (step === 3 && 'loss' in values) await client.cancelTraining({ name });
+  });
+  expect(stopped).toMatchObject({ state: TrainingState.CANCELLED, error: undefined });
+  service.held = '';
+  expect((await service.checkpoints(name)).at(-1)!.step).toBe(4);
+  expect((await client.cancelTraining({ name })).training?.state).toBe(TrainingState.CANCELLED);
+
+  expect((await client.startTraining(request)).training?.state).toBe(TrainingState.QUEUED);
+  const points: MetricPoint[] = [];
+  expect((await service.untilEnded(name, (point) => points.push(point))).state).toBe(TrainingState.SUCCEEDED);
+  const digests = async (of: string) => (await service.checkpoints(of)).map(({ step, digest }) => [step, digest]);
+  expect(await digests(name)).toEqual(await digests(straight.name));
+  const figures = (all: MetricPoint[]) => all.map(({ step, epoch, values }) => ({ step, epoch, values }));
+  expect(figures(points)).toEqual(figures(straight.points));
+});
+
+test('a training that is stopped within a segment continues from there', async () => {
+  const request = requestFor('within', { ...spec, saveSteps: 100, evalSteps: 2 });
+  const { name } = (await service.queue(request)).training;
+  const stopping = new AbortController();
+  let writes = 0;
+  // While the metrics of the second step are written, which is before its evaluation.
+  const fence = () => {
+    writes += 1;
+    if (writes === 5) stopping.abort(new PairwiseError('CANCELLED', 'it was cancelled'));
+    return Promise.resolve();
+  };
+  const attempt: Attempt = { id: 'within', step: (_name, work) => work(stopping.signal), fence };
+  await runTraining(service.deps, name, attempt);
+  expect((await service.checkpoints(name)).map(({ step }) => step)).toEqual([0, 2]);
+  const points: MetricPoint[] = [];
+  await client.startTraining(request);
+  expect((await service.untilEnded(name, (point) => points.push(point))).state).toBe(TrainingState.SUCCEEDED);
+  expect((await service.checkpoints(name)).at(-1)!.digest).toBe(
+    (await service.checkpoints(straight.name)).at(-1)!.digest,
+  );
+  expect(points.filter(({ values }) => 'eval_loss' in values).map(({ step }) => step)).toEqual([0, 2, 4, 6, 8]);
+  const losses = (all: MetricPoint[]) => all.flatMap(({ values: { loss } }) => loss ?? []);
+  expect(losses(points)).toEqual(losses(straight.points));
+});
+
+test('a worker whose work was given to another one writes nothing', async () => {
+  const before = await service.queue(requestFor('stale', spec));
+  const { name } = before.training;
+  const stale = new PairwiseError('STALE_ATTEMPT', 'the work belongs to another process');
+  for (const ownedUntil of [0, 1, 2, 2]) {
+    let writes = 0;
+    const fence = () => ((writes += 1) > ownedUntil ? Promise.reject(stale) : Promise.resolve());
+    const attempt: Attempt = { id: 'stale', step: (_name, work) => work(new AbortController().signal), fence };
+    await expect(runTraining(service.deps, name, attempt)).rejects.toBe(stale);
+  }
+  // What it wrote while it owned the work: the start, a checkpoint, an evaluation.
+  const { state, step, latestCheckpoint } = (await service.deps.trainings.get(name)).training;
+  expect([before.training.state, state, step]).toEqual([TrainingState.QUEUED, TrainingState.RUNNING, 0]);
+  expect(latestCheckpoint).toBe(`${name}/checkpoints/checkpoint-0`);
+  expect((await service.deps.trainings.points(name, 0n, 10)).map(({ point }) => point.step)).toEqual([0]);
+});
