@@ -4,7 +4,6 @@ import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
 import { ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
-import type { Log } from '@pairwise/telemetry';
 import { writeAdapterArtifact } from './adapter.ts';
 import { writeGgufArtifact } from './gguf.ts';
 import { writeMergedArtifact } from './merged.ts';
@@ -14,7 +13,6 @@ export interface ArtifactDeps {
   blobs: BlobStore;
   /** Folder for temporary files; may be emptied while no artifact is being made. */
   scratch: string;
-  log: Log;
 }
 
 export interface ArtifactPlan {
@@ -27,7 +25,7 @@ export interface ArtifactPlan {
 
 /** Makes one artifact in its own folder, which is emptied first and removed at the end, and stores its files. */
 export async function makeArtifact(
-  { blobs, scratch, log }: ArtifactDeps,
+  { blobs, scratch }: ArtifactDeps,
   source: Source,
   plan: ArtifactPlan,
   signal: AbortSignal,
@@ -37,10 +35,9 @@ export async function makeArtifact(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     const { files: names, type, caveats } = await write(folder, source, plan, signal);
-    for (const caveat of caveats) log.warn({ artifact: plan.name }, caveat);
     const files = await Promise.all(names.map((path) => storeFile(blobs, folder, path)));
     const format = plan.target.format?.$case ?? '';
-    return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files });
+    return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

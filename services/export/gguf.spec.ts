@@ -9,7 +9,7 @@ import type { GgufModel } from './gguf.ts';
 import { enginePolicy } from './policy.ts';
 import { freshFolder, modelFolder, openStories, shared } from './testing.ts';
 import type { Stories } from './testing.ts';
-import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
+import { servingOf } from './serving.ts';
 import type { VerificationSequence } from './verify.ts';
 import { verifyGguf } from './verify.ts';
 import { baseWeights, mergedWeights } from './weights.ts';
@@ -27,9 +27,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       name: 'stories',
       config: stories.baseModel.config,
       weights: stories.weights,
-      tokenizer: await readGgufTokenizerFiles(stories.base),
-      chat: undefined,
-      stops: ['<s>'],
+      ...(await servingOf(stories.base, undefined)),
     };
     interface Pair {
       prompt_ids: number[];
@@ -137,17 +135,17 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       (addGenerationPrompt ? '[assistant] ' : '');
     const chat: GgufModel = {
       ...model,
-      tokenizer: { ...model.tokenizer, chatTemplate: '{{ messages }}' },
-      chat: {
-        format: chatFormatOf(render),
-        example: render([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true }),
+      tokenizer: {
+        ...model.tokenizer,
+        chatTemplate: '{{ messages }}',
+        special: { ...model.tokenizer.special, addsBos: false },
       },
+      chat: chatFormatOf(render),
       stops: ['[user]', '</s>'],
     };
     await writeGgufArtifact(target, chat, { baseName: 'chat', type: 'F16' });
     const { metadata } = await headerOf(join(target, 'chat-F16.gguf'));
     expect(metadata.get('tokenizer.chat_template')?.value).toBe('{{ messages }}');
-    // The template does not write <s>, so llama.cpp must not add it either.
     expect(metadata.get('tokenizer.ggml.add_bos_token')?.value).toBe(false);
     const modelfile = await readFile(join(target, 'Modelfile'), 'utf8');
     expect(modelfile).toContain('{{ if eq .Role "system" }}[system] {{ .Content }}\n');
@@ -180,9 +178,7 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
       name,
       config: baseModel.config,
       weights: baseWeights(baseModel, (...range) => base.read(...range)),
-      tokenizer: await readGgufTokenizerFiles(base),
-      chat: undefined,
-      stops: [],
+      ...(await servingOf(base, undefined)),
     };
     const target = freshFolder();
     const { files } = await writeGgufArtifact(target, model, { baseName: name, type });

@@ -11,14 +11,7 @@ import {
   ropeFactorsName,
   writeGguf,
 } from '@pairwise/gguf';
-import type {
-  ChatFormat,
-  GgufTokenizer,
-  GgufType,
-  LlamaTensor,
-  TensorToWrite,
-  GgufTokenizerSource,
-} from '@pairwise/gguf';
+import type { GgufTokenizer, GgufType, LlamaTensor, TensorToWrite } from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
@@ -28,26 +21,14 @@ import { encodeFinite, encodeWeights } from './storage.ts';
 import type { StoredType } from './storage.ts';
 import { rowChunks } from './weights.ts';
 import type { ExportWeights } from './weights.ts';
+import type { Serving } from './serving.ts';
 
 /** The input of the GGUF writer. */
-export interface GgufModel {
+export interface GgufModel extends Serving {
   /** Shown to users of the file. */
   name: string;
   config: ModelConfig;
   weights: ExportWeights;
-  tokenizer: Omit<GgufTokenizerSource, 'vocabSize' | 'chatBeginsWithBos'>;
-  /** Undefined for a model without a chat template. */
-  chat: ChatTexts | undefined;
-  /** Texts of the tokens that end a turn. */
-  stops: readonly string[];
-}
-
-/** How a chat template renders messages. */
-export interface ChatTexts {
-  /** Undefined if the template cannot be expressed as texts around each message. */
-  format: ChatFormat | undefined;
-  /** A conversation of one user message, up to where the response starts. */
-  example: string;
 }
 
 export interface GgufArtifact {
@@ -72,7 +53,7 @@ export async function writeGgufArtifact(
   const { baseName, type, signal } = options;
   const fileName = `${baseName}-${type}.gguf`;
   const path = join(folder, fileName);
-  const tokenizer = tokenizerOf(model);
+  const tokenizer = ggufTokenizer({ ...model.tokenizer, vocabSize: model.config.vocabularySize });
   let quantization: Quantization | undefined;
   if (type === 'Q8_0' || type === 'Q4_K_M') {
     const source = join(folder, `${baseName}-source.gguf`);
@@ -86,23 +67,19 @@ export async function writeGgufArtifact(
   } else {
     await writeUnquantised(path, model, tokenizer, type, signal);
   }
-  const chat = model.chat ? model.chat.format : 'plain text';
-  const text = modelfile({ gguf: fileName, chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
+  const text = modelfile({ gguf: fileName, chat: model.chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
   await writeFile(join(folder, 'Modelfile'), text);
-  return { files: [fileName, 'Modelfile'], caveats: tokenizer.caveats, quantization };
+  const caveats = model.chat === undefined ? [...tokenizer.caveats, noTemplate] : tokenizer.caveats;
+  return { files: [fileName, 'Modelfile'], caveats, quantization };
 }
+
+const noTemplate =
+  "the chat template cannot be written in Go's template language: the Modelfile has no TEMPLATE, and Ollama uses its own";
 
 /** The type to quantise from: F32 if the weights are, otherwise F16, which is more precise than BF16 at the same size. */
 function sourceType({ config, weights }: GgufModel): StoredType {
   const matrices = [...expectedTensors(config)].filter(([, shape]) => shape.length > 1);
   return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
-}
-
-function tokenizerOf({ tokenizer, config, chat }: GgufModel): GgufTokenizer {
-  const files = { ...tokenizer, vocabSize: config.vocabularySize };
-  const { bosAdded } = ggufTokenizer(files);
-  if (!chat || bosAdded === undefined) return ggufTokenizer(files);
-  return ggufTokenizer({ ...files, chatBeginsWithBos: chat.example.startsWith(bosAdded) });
 }
 
 async function writeUnquantised(

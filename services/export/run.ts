@@ -1,4 +1,4 @@
-import { ExportState } from '@pairwise/api';
+import { ExportState, type Encoding } from '@pairwise/api';
 import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
@@ -60,7 +60,7 @@ async function make(run: ExportRun, targetName: string, signal: AbortSignal): Pr
   const artifactName = `${name}/artifacts/${targetName}`;
   if (exported.artifacts.some((artifact) => artifact.name === artifactName)) return;
   const target = request.targets.find((each) => each.name === targetName)!;
-  await using source = await openExportSource(run, request.source, signal);
+  await using source = await openExportSource(run, request, signal);
   const artifact = await makeArtifact(run, source, { name: artifactName, baseName: request.baseName, target }, signal);
   await exports.addArtifact(name, artifact, fence);
   const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
@@ -74,25 +74,20 @@ async function verify(run: ExportRun, targetName: string, signal: AbortSignal): 
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  await using source = await openExportSource(run, request.source, signal);
+  await using source = await openExportSource(run, request, signal);
   await using gguf = await blobs.local(parseDigest(file.digest));
   const verification = await verifyGguf({
     path: gguf.path,
     type: ggufTypeOf(artifact.type, 'artifact.type'),
-    sequences: await readSequences(run, request.encoding, signal),
+    sequences: await readSequences(run, source.encoding!),
     policyLogps: enginePolicy({ baseModel: source.baseModel, folder: '/', adapter: source.adapter, threads }),
     signal,
   });
   await exports.addVerification(name, artifactName, verification, fence);
 }
 
-async function readSequences(
-  { blobs, peers }: ExporterDeps,
-  encodingName: string,
-  signal: AbortSignal,
-): Promise<VerificationSequence[]> {
-  const { encoding } = await peers.dataset.getEncoding({ name: encodingName }, { signal });
-  const pairs = unpackPairs(await blobs.get(parseDigest(encoding!.shardDigests[0]!))).slice(0, verificationPairs);
+async function readSequences({ blobs }: ExporterDeps, { shardDigests }: Encoding): Promise<VerificationSequence[]> {
+  const pairs = unpackPairs(await blobs.get(parseDigest(shardDigests[0]!))).slice(0, verificationPairs);
   return pairs.flatMap(({ prompt, chosen, rejected }) => [
     { prompt, response: chosen },
     { prompt, response: rejected },

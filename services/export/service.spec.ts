@@ -92,7 +92,14 @@ test('a cancelled export can be restarted and keeps its finished artifacts', asy
   };
   const { name } = (await client.startExport(requestFor('cancelled'))).export!;
   await started.promise;
-  const first = { name: `${name}/artifacts/merged-f32`, format: 'merged', type: 'F32', digest: 'kept', files: [] };
+  const first = {
+    name: `${name}/artifacts/merged-f32`,
+    format: 'merged',
+    type: 'F32',
+    digest: 'kept',
+    files: [],
+    caveats: [],
+  };
   await service.deps.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
   expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);
   await expect(client.deleteExport({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });

@@ -1,14 +1,13 @@
 import { open } from 'node:fs/promises';
-import type { LoraConfig, Model, StartExportRequest } from '@pairwise/api';
+import type { Encoding, LoraConfig, Model, StartExportRequest } from '@pairwise/api';
 import { parseDigest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, storedFolder, type BaseModel } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
-import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tokenizer';
 import { resolveHyperparameters, unpackState } from '@pairwise/training';
 import type { GgufModel } from './gguf.ts';
 import type { Peers } from './peers.ts';
-import { readGgufTokenizerFiles } from './tokenizerFiles.ts';
+import { servingOf } from './serving.ts';
 import { baseWeights, mergedWeights, type Adapter, type ExportWeights } from './weights.ts';
 
 /** What is exported: a base model, with or without the adapter of a checkpoint. */
@@ -20,12 +19,14 @@ export interface Source extends AsyncDisposable {
   baseModel: BaseModel;
   /** Undefined for a base model. */
   adapter: Adapter | undefined;
+  /** What was trained on; undefined if the request names none. */
+  encoding: Encoding | undefined;
 }
 
 /** Opens what a request names. Throws NOT_FOUND, the errors of a damaged checkpoint, and the signal's reason. */
 export async function openExportSource(
   { blobs, peers }: { blobs: BlobStore; peers: Peers },
-  source: StartExportRequest['source'],
+  { source, encoding: encodingName }: Pick<StartExportRequest, 'source' | 'encoding'>,
   signal: AbortSignal,
 ): Promise<Source> {
   const trained =
@@ -34,6 +35,7 @@ export async function openExportSource(
       : undefined;
   const name = trained?.model ?? source?.value ?? '';
   const { model } = await peers.model.getModel({ name }, { signal });
+  const { encoding } = encodingName === '' ? {} : await peers.dataset.getEncoding({ name: encodingName }, { signal });
   const files = model!.files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
   await using opening = new AsyncDisposableStack();
   const baseModel = opening.use(await storedBaseModel(files, blobs));
@@ -43,7 +45,7 @@ export async function openExportSource(
       : readAdapter(await blobs.get(parseDigest(trained.digest)), baseModel, trained.lora);
   const holds = opening.move();
   const folder = storedFolder(files, blobs);
-  return { model: model!, folder, baseModel, adapter, [Symbol.asyncDispose]: () => holds.disposeAsync() };
+  return { model: model!, folder, baseModel, adapter, encoding, [Symbol.asyncDispose]: () => holds.disposeAsync() };
 }
 
 function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraConfig | undefined): Adapter {
@@ -54,24 +56,13 @@ function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraCon
 
 /** Prepares a source for the GGUF writer. */
 export async function ggufModel(source: Source, baseName: string, signal: AbortSignal): Promise<GgufModel> {
-  const { folder, baseModel } = source;
-  const files = await readGgufTokenizerFiles(folder);
-  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), { signal });
-  const { chatTemplate, special } = tokenizer;
-  const endOfTurnTokenId = special.endOfTurnId;
+  const { folder, baseModel, encoding } = source;
   return {
     name: baseName,
     config: baseModel.config,
     weights: exportWeights(source),
-    tokenizer: { ...files, chatTemplate, ...(chatTemplate !== undefined && { endOfTurnTokenId }) },
-    chat: chatTemplate === undefined ? undefined : await chatOf(tokenizer),
-    stops: await Promise.all(special.stopIds.map((id) => tokenizer.decode(Int32Array.of(id)))),
+    ...(await servingOf(folder, encoding, signal)),
   };
-}
-
-async function chatOf(tokenizer: Tokenizer): Promise<GgufModel['chat']> {
-  const example = await tokenizer.render([{ role: 'user', content: 'Hello' }], true);
-  return { format: await tokenizer.chatFormat(), example };
 }
 
 /** The weights of the base model, with the adapter merged in if there is one. */

@@ -103,7 +103,7 @@ export async function startTestExportService(): Promise<TestExportService> {
   };
   const peers = peersOf(hooks, await storeTinyModel(blobs, join(root, 'model')));
   const scratch = join(root, 'scratch');
-  const deps: ExporterDeps = { blobs, exports, peers, log: log as unknown as ExporterDeps['log'], scratch, threads: 1 };
+  const deps: ExporterDeps = { blobs, exports, peers, scratch, threads: 1 };
   durable.execute(exportWork, async ({ export: name }, attempt) => {
     await hooks.beforeAttempt?.();
     await runExport(deps, name, attempt);

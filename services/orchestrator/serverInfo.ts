@@ -1,6 +1,7 @@
 import type { GetServerInfoResponse } from '@pairwise/api';
 import { architectures, targetModules } from '@pairwise/model';
-import { ggufTypes, maxMessageBytes, versionIn } from '@pairwise/rpc';
+import { fileTypes } from '@pairwise/gguf';
+import { maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
 
 export const serverVersion = versionIn(new URL('package.json', import.meta.url));
@@ -13,7 +14,7 @@ export function serverInfo(): GetServerInfoResponse {
     architectures: [...architectures],
     lossTypes: [...lossTypes],
     targetModules: [...targetModules],
-    ggufTypes: [...ggufTypes],
+    ggufTypes: Object.keys(fileTypes),
     lrSchedulerTypes: [...schedulerTypes],
     maxMessageSizeBytes: maxMessageBytes,
   };

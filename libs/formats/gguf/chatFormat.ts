@@ -31,10 +31,8 @@ const system = 'pairwise4system';
 /**
  * Finds the format of a chat template by rendering marked messages and reading the text between them. The format is checked
  * against the template on longer conversations. Returns undefined if the texts around messages are not constant.
- * If the template refuses even a single user message, it is broken, and its error is thrown.
  */
 export function chatFormatOf(render: RenderChat): ChatFormat | undefined {
-  render(turnsOf(user), { addGenerationPrompt: true });
   const plain = withoutSystem(render);
   if (!plain) return undefined;
   const format = { ...plain, system: systemFrame(render, plain) };

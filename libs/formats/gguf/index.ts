@@ -4,7 +4,7 @@ export * from './tensorTypes.ts';
 export * from './values.ts';
 export * from './write.ts';
 export { ggufTokenizer } from './tokenizer.ts';
-export type { GgufTokenizerSource } from './tokenizer.ts';
+export type { GgufSpecialTokens, GgufTokenizerSource } from './tokenizer.ts';
 export * from './vocabulary.ts';
 export * from './llama.ts';
 export * from './chatFormat.ts';

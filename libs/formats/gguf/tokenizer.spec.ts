@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ggufTokenizer, tokenType } from './index.ts';
-import type { GgufTokenizerSource } from './index.ts';
+import type { GgufSpecialTokens, GgufTokenizerSource } from './index.ts';
 
 const added = (id: number, content: string, special = true, more: object = {}) => ({ id, content, special, ...more });
 
@@ -39,10 +39,18 @@ function nested(depth: number) {
 }
 
 const replaceSpaces = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
-const tokenizerConfig = { bos_token: '<s>', eos_token: { content: '</s>' }, pad_token: null };
+const special: GgufSpecialTokens = {
+  bosId: 1,
+  eosId: 2,
+  endOfTurnId: 2,
+  stopIds: [2],
+  unknownId: 0,
+  paddingId: undefined,
+  addsBos: true,
+};
 
 function converted(tokenizer: unknown, more: Partial<GgufTokenizerSource> = {}) {
-  const { metadata, ...rest } = ggufTokenizer({ tokenizer, tokenizerConfig, vocabSize: 10, ...more });
+  const { metadata, ...rest } = ggufTokenizer({ tokenizer, special, vocabSize: 10, ...more });
   return { ...rest, value: (key: string) => metadata.get(`tokenizer.${key}`)?.value };
 }
 
@@ -101,26 +109,30 @@ describe('byte-fallback vocabularies', () => {
 });
 
 describe('special tokens', () => {
-  test('come from config.json if tokenizer_config.json does not name them', () => {
-    const { value } = converted(spaced(), {
-      tokenizerConfig: undefined,
-      bosTokenId: 1,
-      eosTokenId: 2,
-      endOfTurnTokenId: 3,
-    });
-    expect([value('ggml.bos_token_id'), value('ggml.eos_token_id'), value('ggml.eot_token_id')]).toEqual([1, 2, 3]);
+  test.each([
+    ['the eos token', { endOfTurnId: 2, stopIds: [2] }, [2, undefined, undefined]],
+    ['another token', { endOfTurnId: 3, stopIds: [3, 2] }, [2, 3, undefined]],
+    ['another one, and a third stops generation', { endOfTurnId: 3, stopIds: [2, 4, 3] }, [2, 3, 4]],
+    ['one that has no embedding', { endOfTurnId: 99, stopIds: [99, 2] }, [2, undefined, undefined]],
+  ])('a turn that ends with %s', (_, ends, wanted) => {
+    const { value, caveats } = converted(spaced(), { special: { ...special, ...ends } });
+    expect(['eos', 'eot', 'eom'].map((kind) => value(`ggml.${kind}_token_id`))).toEqual(wanted);
+    expect(caveats).toEqual([]);
   });
 
-  test('bos is not added if tokenizer_config.json or the chat template forbids it', () => {
-    const config = { ...tokenizerConfig, add_bos_token: false };
-    expect(converted(spaced(), { tokenizerConfig: config }).value('ggml.add_bos_token')).toBe(false);
-    const { value, bosAdded } = converted(spaced(), { chatBeginsWithBos: false });
+  test('more stops than llama.cpp has keys for are reported', () => {
+    const { caveats } = converted(spaced(), { special: { ...special, endOfTurnId: 3, stopIds: [3, 2, 4, 5] } });
+    expect(caveats).toEqual(['llama.cpp may not stop at "b"']);
+  });
+
+  test('bos is added only where every prompt begins with it', () => {
+    expect(converted(spaced()).bosAdded).toBe('<s>');
+    const { value, bosAdded } = converted(spaced(), { special: { ...special, addsBos: false } });
     expect([value('ggml.add_bos_token'), bosAdded]).toEqual([false, undefined]);
-    expect(converted(spaced(), { chatBeginsWithBos: true }).value('ggml.add_bos_token')).toBe(true);
   });
 
   test('a model without an eos token is refused', () => {
-    expect(() => converted(spaced(), { tokenizerConfig: {} })).toThrow('eos token');
+    expect(() => converted(spaced(), { special: { ...special, eosId: undefined } })).toThrow('eos token');
   });
 
   test('stripping of spaces around a token is reported', () => {

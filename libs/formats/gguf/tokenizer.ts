@@ -1,61 +1,71 @@
 import { PairwiseError } from '@pairwise/errors';
 import { byteLevelVocabulary } from './byteLevel.ts';
 import { byteFallbackVocabulary } from './byteFallback.ts';
-import { parseBpeTokenizer, requireObject } from './tokenizerJson.ts';
+import { parseBpeTokenizer } from './tokenizerJson.ts';
 import type { BpeTokenizer } from './tokenizerJson.ts';
 import { bool, text, u32 } from './values.ts';
 import type { GgufValue } from './values.ts';
 import type { GgufTokenizer } from './vocabulary.ts';
 
+/** The special tokens of a model, as its tokenizer and chat template use them. */
+export interface GgufSpecialTokens {
+  bosId: number | undefined;
+  eosId: number | undefined;
+  /** Ends a turn. */
+  endOfTurnId: number | undefined;
+  /** Every id at which generation stops. */
+  stopIds: readonly number[];
+  unknownId: number | undefined;
+  paddingId: number | undefined;
+  /** Whether every prompt begins with the BOS, so that llama.cpp is to put it there. */
+  addsBos: boolean;
+}
+
 export interface GgufTokenizerSource {
   /** `tokenizer.json`, parsed. */
   tokenizer: unknown;
-  /** `tokenizer_config.json`, parsed; undefined if the model has none. */
-  tokenizerConfig?: unknown;
-  /** The model's chat template (Jinja), from whichever file has it. */
+  special: GgufSpecialTokens;
+  /** The chat template (Jinja) of a file that answers conversations. */
   chatTemplate?: string | undefined;
-  /** The number of rows of the embedding. */
+  /** Rows of the embedding. */
   vocabSize: number;
-  /** The ids in `config.json`, used if tokenizer_config.json does not name the token. */
-  bosTokenId?: number | undefined;
-  eosTokenId?: number | undefined;
-  /**
-   * Whether a rendered chat begins with the bos token. If not, llama.cpp must not add one, since the model has not seen it
-   * there in training. Undefined for models without a chat template.
-   */
-  chatBeginsWithBos?: boolean | undefined;
-  /** The token that ends a turn, if it is not the eos token. */
-  endOfTurnTokenId?: number | undefined;
 }
 
 /**
- * The tokenizer of a model as GGUF metadata. It is what llama.cpp's `convert_hf_to_gguf.py` writes, except that the scores of
- * byte-fallback vocabularies are the merge ranks, so that llama.cpp merges in the same order as the tokenizer.
- * Throws `UNSUPPORTED_FORMAT` for tokenizers that llama.cpp cannot reproduce, and `INVALID_MODEL` for broken files and for
- * those without an eos token, since llama.cpp would choose one itself.
+ * The tokenizer of a model as GGUF metadata, as llama.cpp's `convert_hf_to_gguf.py` writes it, except that scores of
+ * byte-fallback vocabularies are the merge ranks, so that llama.cpp merges in the tokenizer's own order.
+ * Throws `UNSUPPORTED_FORMAT` for tokenizers that llama.cpp cannot follow, `INVALID_MODEL` for broken files and those
+ * without an eos token, where llama.cpp would take some token of its own for it.
  */
-export function ggufTokenizer(files: GgufTokenizerSource): GgufTokenizer {
-  const tokenizer = parseBpeTokenizer(files.tokenizer);
-  const config = requireObject(files.tokenizerConfig ?? {}, 'tokenizer_config.json');
-  const fitted = fitVocabulary(tokenizer, files.vocabSize);
+export function ggufTokenizer({
+  tokenizer: json,
+  special,
+  chatTemplate,
+  vocabSize,
+}: GgufTokenizerSource): GgufTokenizer {
+  const tokenizer = parseBpeTokenizer(json);
+  const fitted = fitVocabulary(tokenizer, vocabSize);
   const vocabulary = tokenizer.byteFallback
-    ? byteFallbackVocabulary(fitted.tokenizer, files)
-    : byteLevelVocabulary(fitted.tokenizer, files.vocabSize);
+    ? byteFallbackVocabulary(fitted.tokenizer, { vocabSize, chatTemplate })
+    : byteLevelVocabulary(fitted.tokenizer, vocabSize);
   const metadata = new Map(vocabulary.metadata);
   refuseDuplicates(metadata.get('tokenizer.ggml.tokens')!.value as readonly string[]);
-  const special = specialTokens(fitted.tokenizer, config, files);
-  for (const [key, value] of special.metadata) metadata.set(key, value);
-  if (files.chatTemplate !== undefined) metadata.set('tokenizer.chat_template', text(files.chatTemplate));
+  for (const [key, value] of specialTokens(special, vocabSize)) metadata.set(key, value);
+  if (chatTemplate !== undefined) metadata.set('tokenizer.chat_template', text(chatTemplate));
   const stripping = [...tokenizer.addedTokens.values()].filter(({ lstrip, rstrip }) => lstrip || rstrip);
+  const unstopped = stopsBesidesEos(special, vocabSize)
+    .slice(2)
+    .map((id) => ({ content: tokenizer.tokens.get(id) ?? String(id) }));
   return {
     metadata,
-    bosAdded: special.bosAdded,
+    bosAdded: special.addsBos ? tokenizer.tokens.get(special.bosId!) : undefined,
     caveats: [
       ...fitted.caveats,
       ...vocabulary.caveats,
       ...(stripping.length === 0
         ? []
         : [`llama.cpp keeps the spaces around ${names(stripping)}, but the tokenizer removes them`]),
+      ...(unstopped.length === 0 ? [] : [`llama.cpp may not stop at ${names(unstopped)}`]),
     ],
   };
 }
@@ -93,46 +103,28 @@ function refuseDuplicates(tokens: readonly string[]): void {
   }
 }
 
-function specialTokens(
-  tokenizer: BpeTokenizer,
-  config: Readonly<Record<string, unknown>>,
-  files: GgufTokenizerSource,
-): { metadata: Map<string, GgufValue>; bosAdded: string | undefined } {
-  const ids = new Map([...tokenizer.tokens].map(([id, token]) => [token, id]));
-  const named = (field: string) => {
-    const value = config[field];
-    const content = typeof value === 'string' ? value : (value as { content?: unknown } | null | undefined)?.content;
-    return typeof content === 'string' ? ids.get(content) : undefined;
-  };
-  const known = (id: number | undefined) => (id !== undefined && tokenizer.tokens.has(id) ? id : undefined);
-  const bos = named('bos_token') ?? known(files.bosTokenId);
-  const eos = named('eos_token') ?? known(files.eosTokenId);
-  if (eos === undefined) {
-    throw new PairwiseError('INVALID_MODEL', 'neither tokenizer_config.json nor config.json names an eos token');
+function specialTokens(special: GgufSpecialTokens, vocabSize: number): Map<string, GgufValue> {
+  const { bosId, eosId, unknownId, paddingId, addsBos } = special;
+  if (eosId === undefined) {
+    throw new PairwiseError('INVALID_MODEL', 'the model names no eos token, in tokenizer_config.json or config.json');
   }
-  const special = {
-    bos,
-    eos,
-    eot: files.endOfTurnTokenId === eos ? undefined : known(files.endOfTurnTokenId),
-    unknown: named('unk_token') ?? ids.get(tokenizer.unkToken ?? ''),
-    padding: named('pad_token'),
-  };
-  const [first, last] = templateEnds(tokenizer);
-  const flag = (field: string, otherwise: boolean) => (typeof config[field] === 'boolean' ? config[field] : otherwise);
-  const addBos = bos !== undefined && files.chatBeginsWithBos !== false && flag('add_bos_token', first);
+  const [eot, eom] = stopsBesidesEos(special, vocabSize);
+  const ids = { bos: bosId, eos: eosId, eot, eom, unknown: unknownId, padding: paddingId };
   const metadata = new Map<string, GgufValue>();
-  for (const [kind, id] of Object.entries(special)) {
+  for (const [kind, id] of Object.entries(ids)) {
     if (id !== undefined) metadata.set(`tokenizer.ggml.${kind}_token_id`, u32(id));
   }
-  metadata.set('tokenizer.ggml.add_bos_token', bool(addBos));
-  metadata.set('tokenizer.ggml.add_eos_token', bool(flag('add_eos_token', last)));
-  return { metadata, bosAdded: addBos ? tokenizer.tokens.get(bos) : undefined };
+  metadata.set('tokenizer.ggml.add_bos_token', bool(addsBos && bosId !== undefined));
+  // A prompt never ends with the EOS: the response follows.
+  metadata.set('tokenizer.ggml.add_eos_token', bool(false));
+  return metadata;
 }
 
-/** Whether the post-processor puts a special token before a text, and whether it puts one after it. */
-function templateEnds(tokenizer: BpeTokenizer): [boolean, boolean] {
-  const template = tokenizer.postProcessors.find(({ type }) => type === 'TemplateProcessing');
-  const parts = Array.isArray(template?.['single']) ? (template['single'] as unknown[]) : [];
-  const isSpecial = (part: unknown) => typeof part === 'object' && part !== null && 'SpecialToken' in part;
-  return [isSpecial(parts[0]), isSpecial(parts.at(-1))];
+/**
+ * What llama.cpp is to stop at besides the eos token, the end of a turn first. It has keys for two: eot (end of turn) and
+ * eom (end of message). It knows some tokens by their names besides.
+ */
+function stopsBesidesEos({ eosId, endOfTurnId, stopIds }: GgufSpecialTokens, vocabSize: number): number[] {
+  const all = endOfTurnId === undefined ? stopIds : [endOfTurnId, ...stopIds];
+  return [...new Set(all)].filter((id) => id !== eosId && id < vocabSize);
 }

@@ -20,7 +20,6 @@ export interface BpeTokenizer {
   /** The parts of the normalizer, with sequences flattened; the others likewise. */
   normalizers: readonly PipelinePart[];
   preTokenizers: readonly PipelinePart[];
-  postProcessors: readonly PipelinePart[];
 }
 
 /** A part of the tokenizer's pipeline: an object with a `type`. */
@@ -60,7 +59,6 @@ export function parseBpeTokenizer(json: unknown): BpeTokenizer {
     ignoreMerges: model['ignore_merges'] === true,
     normalizers: partsOf(root['normalizer'], 'normalizers'),
     preTokenizers: partsOf(root['pre_tokenizer'], 'pretokenizers'),
-    postProcessors: partsOf(root['post_processor'], 'processors'),
   };
 }
 

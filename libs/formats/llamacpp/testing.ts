@@ -10,10 +10,22 @@ import {
   ropeFactorsName,
   writeGguf,
 } from '@pairwise/gguf';
-import type { GgufValue, TensorToWrite } from '@pairwise/gguf';
+import type { GgufSpecialTokens, GgufValue, TensorToWrite } from '@pairwise/gguf';
 import { expectedTensors, parseConfig } from '@pairwise/model';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToFloat16, readSafetensors } from '@pairwise/safetensors';
 import type { ModelConfig } from '@pairwise/model';
+
+/** Special tokens as given, none besides. */
+export function testSpecialTokens(given: Partial<GgufSpecialTokens>): GgufSpecialTokens {
+  const none = {
+    bosId: undefined,
+    eosId: undefined,
+    endOfTurnId: undefined,
+    unknownId: undefined,
+    paddingId: undefined,
+  };
+  return { ...none, stopIds: [], addsBos: false, ...given };
+}
 
 /** A model in memory, with float32 weights by Hugging Face's names. */
 export interface TestModel {
@@ -31,7 +43,7 @@ export async function testModel(folder: string): Promise<TestModel> {
     config,
     tokenizer: ggufTokenizer({
       tokenizer: await json('tokenizer.json'),
-      tokenizerConfig: await json('tokenizer_config.json'),
+      special: testSpecialTokens({ bosId: 1, eosId: 2, unknownId: 0, addsBos: true }),
       vocabSize: config.vocabularySize,
     }).metadata,
     weights(name) {

@@ -7,7 +7,7 @@ import { PreTokenizer, Tokenizer } from 'tokenizers';
 import { afterAll, describe, expect, test } from 'vitest';
 import { byteLevelTokenizer, sharedFolder } from '@pairwise/testing';
 import { openJudge } from './index.ts';
-import { randomModel, testModel, writeTestGguf } from './testing.ts';
+import { randomModel, testModel, writeTestGguf, testSpecialTokens } from './testing.ts';
 
 const shared = sharedFolder();
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-tokenizing-'));
@@ -100,7 +100,7 @@ describe('byte-level tokenizers', () => {
     const vocabSize = Object.keys(json.model.vocab).length + 4;
     const { metadata, caveats } = ggufTokenizer({
       tokenizer: json,
-      tokenizerConfig: { eos_token: '<|end|>' },
+      special: testSpecialTokens({ eosId: 256 }),
       vocabSize,
     });
     expect(metadata.get('tokenizer.ggml.pre')?.value).toBe(pre);

@@ -20,6 +20,8 @@ export interface SpecialTokens {
   endOfTurnId: number | undefined;
   /** Every id at which generation stops, the end of a turn first. */
   stopIds: number[];
+  unknownId: number | undefined;
+  paddingId: number | undefined;
 }
 
 /** Derives the rules from a model's files and what its chat template writes. */
@@ -46,6 +48,8 @@ export async function specialTokensOf(
     eosId,
     endOfTurnId,
     stopIds: [...new Set([endOfTurnId, eosId, ...knownStops].filter((id) => id !== undefined))],
+    unknownId: idOf('unk_token'),
+    paddingId: idOf('pad_token'),
   };
 }
 

@@ -212,7 +212,14 @@ export interface Artifact {
   /** The artifact's files with their sizes and digests. */
   files: FileInfo[];
   /** How closely the artifact reproduces the policy. Set only for GGUF files that have been verified. */
-  verification: Verification | undefined;
+  verification:
+    | Verification
+    | undefined;
+  /**
+   * Where llama.cpp or Ollama cannot do what the model's own tokenizer and chat template do, in plain words. Usually
+   * empty.
+   */
+  caveats: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -252,7 +259,10 @@ export interface StartExportRequest {
    * or `_`; at most 100 characters. Default: the export's id.
    */
   baseName: string;
-  /** Resource name of an encoding; GGUF files are verified with its first pairs. Required for GGUF targets. */
+  /**
+   * Resource name of the encoding that was trained on. GGUF files are verified with its first pairs, and are made for
+   * conversations or plain texts, whichever it contains. Required for GGUF targets.
+   */
   encoding: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -926,7 +936,16 @@ export const Export: MessageFns<Export> = {
 };
 
 function createBaseArtifact(): Artifact {
-  return { name: "", format: "", type: "", digest: "", files: [], verification: undefined, _unknownFields: {} };
+  return {
+    name: "",
+    format: "",
+    type: "",
+    digest: "",
+    files: [],
+    verification: undefined,
+    caveats: [],
+    _unknownFields: {},
+  };
 }
 
 export const Artifact: MessageFns<Artifact> = {
@@ -948,6 +967,9 @@ export const Artifact: MessageFns<Artifact> = {
     }
     if (message.verification !== undefined) {
       Verification.encode(message.verification, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.caveats) {
+      writer.uint32(58).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1021,6 +1043,14 @@ export const Artifact: MessageFns<Artifact> = {
             message.verification = Verification.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.caveats.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1049,6 +1079,7 @@ export const Artifact: MessageFns<Artifact> = {
       digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
       files: globalThis.Array.isArray(object?.files) ? object.files.map((e: any) => FileInfo.fromJSON(e)) : [],
       verification: isSet(object.verification) ? Verification.fromJSON(object.verification) : undefined,
+      caveats: globalThis.Array.isArray(object?.caveats) ? object.caveats.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -1072,6 +1103,9 @@ export const Artifact: MessageFns<Artifact> = {
     if (message.verification !== undefined) {
       obj.verification = Verification.toJSON(message.verification);
     }
+    if (message.caveats?.length) {
+      obj.caveats = message.caveats;
+    }
     return obj;
   },
 
@@ -1088,6 +1122,7 @@ export const Artifact: MessageFns<Artifact> = {
     message.verification = (object.verification !== undefined && object.verification !== null)
       ? Verification.fromPartial(object.verification)
       : undefined;
+    message.caveats = object.caveats?.map((e) => e) || [];
     return message;
   },
 };

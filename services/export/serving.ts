@@ -1,0 +1,36 @@
+import type { Encoding } from '@pairwise/api';
+import type { ChatFormat, GgufTokenizerSource } from '@pairwise/gguf';
+import { readJson, type ModelFolder } from '@pairwise/safetensors';
+import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
+
+/** How a GGUF file and its Modelfile make token ids of what a user writes: exactly as in training. */
+export interface Serving {
+  tokenizer: Omit<GgufTokenizerSource, 'vocabSize'>;
+  /** How turns are written; undefined for a chat template that cannot be expressed as texts around each message. */
+  chat: ChatFormat | 'plain text' | undefined;
+  /** Texts of the tokens that stop generation, the end of a turn first. */
+  stops: readonly string[];
+}
+
+/**
+ * Derives it from a model's folder and the encoding that was trained on: a model that was trained on plain texts is served
+ * plain texts. Without an encoding the chat template decides. Throws the errors of `openTokenizer`.
+ */
+export async function servingOf(
+  folder: ModelFolder,
+  encoding: Encoding | undefined,
+  signal?: AbortSignal,
+): Promise<Serving> {
+  await using opened = await openTokenizer(await readTokenizerFiles(folder), {
+    ...(encoding && { date: encoding.chatTemplateDate }),
+    ...(signal && { signal }),
+  });
+  const { chatTemplate, special } = opened;
+  const answersChats = chatTemplate !== undefined && (encoding === undefined || encoding.conversationCount > 0);
+  const addsBos = special.bosBeginsTexts && !(answersChats && special.bosBeginsChats === false);
+  return {
+    tokenizer: { tokenizer: await readJson(folder, 'tokenizer.json'), special: { ...special, addsBos }, chatTemplate },
+    chat: answersChats ? await opened.chatFormat() : 'plain text',
+    stops: await Promise.all(special.stopIds.map((id) => opened.decode(Int32Array.of(id)))),
+  };
+}
