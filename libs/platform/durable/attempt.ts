@@ -4,13 +4,10 @@ import { type Context, SpanStatusCode, context as contexts, trace } from '@opent
 import { isConnectionLoss } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
-import type { Log } from './log.ts';
+import { claimsOf, lockClaim, resetAttempts } from './dbosTables.ts';
 import { type KeptError, keep, revive } from './failures.ts';
-
-/** What is used of a transaction of libs/platform/database. */
-export interface Transaction {
-  rows<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
-}
+import type { Log } from './log.ts';
+import { type Transaction, asClient } from './transaction.ts';
 
 export interface StepOptions {
   /**
@@ -81,8 +78,7 @@ const never = new Promise<never>(() => undefined);
 async function countTries(options: AttemptOptions): Promise<void> {
   if (options.tries === 1 || !options.gotOn) return;
   const { id, owner, schema, pool } = options;
-  const sql = `update "${schema}".workflow_status set recovery_attempts = 1 where workflow_uuid = $1 and owner_xid = $2`;
-  await pool.query(sql, [id, owner]);
+  await resetAttempts(pool, schema, id, owner);
   options.tries = 1;
 }
 
@@ -91,19 +87,14 @@ async function admit(options: AttemptOptions, name: string, { evenIfCancelled = 
   options.stopping.throwIfAborted();
   await countTries(options);
   const { id, owner, schema, pool, tries, limit } = options;
-  const { rows } = await pool.query<{ owner: string | null; cancelled: boolean }>(
-    `select owner_xid as owner,
-            exists (select 1 from "${schema}".cancellations where workflow_uuid = $1) as cancelled
-     from "${schema}".workflow_status where workflow_uuid = $1`,
-    [id],
-  );
-  if (rows[0]?.owner !== owner) throw stale(id);
+  const [claim] = await claimsOf(pool, schema, [id]);
+  if (claim?.owner !== owner) throw stale(id);
   if (evenIfCancelled) return;
   if (tries > limit) {
     const message = `given up after ${limit} tries: each time the process died in the step ${name} or before it`;
     throw new PairwiseError('INTERNAL', message);
   }
-  if (rows[0].cancelled) throw cancelled();
+  if (claim.cancelled) throw cancelled();
 }
 
 export const stale = (id: string) =>
@@ -194,13 +185,7 @@ export function attemptOf(given: Omit<AttemptOptions, 'gotOn'>): Attempt {
       return outcome.value as T;
     },
     fence: async (tx) => {
-      const owned = await tx.rows(
-        `select 1 from "${schema}".workflow_status
-         where workflow_uuid = $1 and owner_xid = $2 and status = 'PENDING' for share`,
-        [id, owner],
-      );
-      if (owned.length > 0) return;
-      throw stale(id);
+      if (!(await lockClaim(asClient(tx), schema, id, owner))) throw stale(id);
     },
   };
 }

@@ -35,6 +35,7 @@ export function stopCollecting(): void {
   clearInterval(tracer.telemetryCollector.signalBufferID);
 }
 
+/** The schema of the tables of durable execution, next to the service's own. */
 export const durableSchemaOf = (schema: string) => `${schema}_durable`;
 
 /** DBOS's chatter is of interest to those who look into DBOS. */

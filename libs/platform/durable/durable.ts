@@ -1,4 +1,5 @@
-import type { Attempt, Transaction } from './attempt.ts';
+import type { Attempt } from './attempt.ts';
+import type { Transaction } from './transaction.ts';
 import type { Work } from './work.ts';
 
 export type Body<Input, Output> = (input: Input, attempt: Attempt) => Promise<Output>;

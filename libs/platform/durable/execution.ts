@@ -5,7 +5,6 @@ import { isConnectionLoss } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
 import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
-import { taken } from './traceContext.ts';
 import {
   type Envelope,
   type Result,
@@ -16,11 +15,13 @@ import {
   version,
   withIdleTimeout,
 } from './dbos.ts';
+import { claimsOf, hasWork, requeue } from './dbosTables.ts';
 import { type Dispatcher, startDispatch } from './dispatch.ts';
 import type { About, Body } from './durable.ts';
 import { type Executor, join } from './executors.ts';
 import { keep } from './failures.ts';
 import type { Log } from './log.ts';
+import { taken } from './traceContext.ts';
 import type { Work } from './work.ts';
 
 /** So many processes may die over one step before the work is given up. */
@@ -43,17 +44,12 @@ export interface ExecutionOptions {
 /** Aborts what was cancelled, or taken away. */
 async function lookAfter(connection: pg.Client, schema: string, running: ReadonlySet<Running>): Promise<void> {
   if (running.size === 0) return;
-  const { rows } = await connection.query<{ id: string; owner: string | null; cancelled: boolean }>(
-    `select workflow_uuid as id, owner_xid as owner,
-            exists (select 1 from "${schema}".cancellations c where c.workflow_uuid = w.workflow_uuid) as cancelled
-     from "${schema}".workflow_status w where workflow_uuid = any($1)`,
-    [[...running].map(({ id }) => id)],
-  );
-  const found = new Map(rows.map((row) => [row.id, row]));
+  const ids = [...running].map(({ id }) => id);
+  const claims = new Map((await claimsOf(connection, schema, ids)).map((claim) => [claim.id, claim]));
   for (const { id, owner, abort } of running) {
-    const now = found.get(id);
-    if (now?.cancelled === true) abort.abort(cancelled());
-    if (now?.owner !== owner) abort.abort(stale(id));
+    const claim = claims.get(id);
+    if (claim?.cancelled === true) abort.abort(cancelled());
+    if (claim?.owner !== owner) abort.abort(stale(id));
   }
 }
 
@@ -105,13 +101,9 @@ export function openExecution(options: ExecutionOptions) {
    * then cannot keep the result of the attempt either, waits for what comes of it.
    */
   async function handBack({ id: workId, owner }: Running): Promise<void> {
-    const sql = `
-      update "${durableSchema}".workflow_status
-      set status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = null
-      where workflow_uuid = $1 and owner_xid = $2`;
     while (!stopping.signal.aborted) {
       try {
-        await pool.query(sql, [workId, owner]);
+        await requeue(pool, durableSchema, workId, owner);
         return;
       } catch {
         await sleep(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined);
@@ -120,12 +112,9 @@ export function openExecution(options: ExecutionOptions) {
   }
 
   /** Whether this process executes anything, or anything waits for it; true where Postgres cannot be asked. */
-  async function hasWork(): Promise<boolean> {
-    const sql = `
-      select 1 from "${durableSchema}".workflow_status
-      where queue_name = any($1) and (status = 'ENQUEUED' or status = 'PENDING' and executor_id = $2) limit 1`;
+  async function isBusy(): Promise<boolean> {
     try {
-      return (await pool.query(sql, [pulled, id])).rows.length > 0;
+      return await hasWork(pool, durableSchema, id, pulled);
     } catch (error) {
       if (!isConnectionLoss(error)) throw error;
       return true;
@@ -170,10 +159,10 @@ export function openExecution(options: ExecutionOptions) {
       dispatcher = await startDispatch(queues, () => joined.isBusy(), stopping.signal);
     },
     untilIdle: async (quietMs = 2 * leaseMs): Promise<void> => {
-      let quietSince = (await hasWork()) ? Infinity : Date.now();
+      let quietSince = (await isBusy()) ? Infinity : Date.now();
       while (Date.now() - quietSince < quietMs) {
         await sleep(retryMs);
-        if (await hasWork()) quietSince = Infinity;
+        if (await isBusy()) quietSince = Infinity;
         else if (quietSince === Infinity) quietSince = Date.now();
       }
     },

@@ -1,7 +1,8 @@
-export type { Attempt, StepOptions, Transaction } from './attempt.ts';
+export type { Attempt, StepOptions } from './attempt.ts';
 export type { Body, Durable, QueueState, WorkState } from './durable.ts';
 export type { Log } from './log.ts';
 export { migrateDurable, migrateService, type DurableDatabase } from './migrate.ts';
 export { startDurable, type DurableOptions } from './start.ts';
 export { retryKilled } from './retryKilled.ts';
+export type { Transaction } from './transaction.ts';
 export { work, type Work } from './work.ts';

@@ -3,7 +3,7 @@ import { ensureSystemDatabase } from '@dbos-inc/dbos-sdk/internal/system_databas
 import { GlobalLogger } from '@dbos-inc/dbos-sdk/internal/telemetry/logs';
 import { type Migration, migrate, openDatabase, openPool } from '@pairwise/database';
 import { durableSchemaOf, pollMs, quietLogger } from './dbos.ts';
-import { tables } from './executors.ts';
+import { tables } from './dbosTables.ts';
 import type { Log } from './log.ts';
 
 /** The database of a service. */

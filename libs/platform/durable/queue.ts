@@ -1,12 +1,13 @@
 import { DBOSClient } from '@dbos-inc/dbos-sdk';
 import { asPairwiseError } from '@pairwise/database';
 import type pg from 'pg';
-import type { Transaction } from './attempt.ts';
-import { sending } from './traceContext.ts';
 import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, version, withIdleTimeout } from './dbos.ts';
+import { addCancellation, removeCancellation } from './dbosTables.ts';
 import type { Durable, WorkState } from './durable.ts';
 import { revive } from './failures.ts';
 import type { Log } from './log.ts';
+import { sending } from './traceContext.ts';
+import { asClient } from './transaction.ts';
 
 const states: Record<string, WorkState> = {
   ENQUEUED: 'QUEUED',
@@ -18,22 +19,9 @@ const states: Record<string, WorkState> = {
   MAX_RECOVERY_ATTEMPTS_EXCEEDED: 'FAILED',
 };
 
-/** DBOS asks of the connection that it is lent nothing but `query`. */
-function asClient(tx: Transaction): pg.ClientBase {
-  const query = async (sql: string, parameters?: unknown[]) => {
-    const rows = await tx.rows(sql, parameters);
-    return { rows, rowCount: rows.length };
-  };
-  return { query } as unknown as pg.ClientBase;
-}
-
-/** Runs a statement; UNAVAILABLE where Postgres is away, DISK_FULL where its disk is full. */
-async function runOn(pool: pg.Pool, sql: string, parameters: unknown[] = []): Promise<void> {
-  try {
-    await pool.query(sql, parameters);
-  } catch (error) {
-    throw asPairwiseError(error);
-  }
+/** Rethrows an error of a query: UNAVAILABLE if Postgres is away, DISK_FULL if its disk is full. */
+function rethrow(error: unknown): never {
+  throw asPairwiseError(error);
 }
 
 type Queue = Pick<Durable, 'enqueue' | 'state' | 'result' | 'cancel' | 'forget'> & {
@@ -75,13 +63,12 @@ export async function openQueue(url: string, schema: string, pool: pg.Pool, log:
       return result.value as ReturnType<NonNullable<typeof work.types>>;
     },
     cancel: async (id, tx) => {
-      const sql = `insert into "${durableSchema}".cancellations (workflow_uuid) values ($1) on conflict do nothing`;
-      if (tx === undefined) await runOn(pool, sql, [id]);
-      else await tx.rows(sql, [id]);
+      if (tx === undefined) await addCancellation(pool, durableSchema, id).catch(rethrow);
+      else await addCancellation(asClient(tx), durableSchema, id);
     },
     forget: async (id) => {
       await client.deleteWorkflow(id);
-      await runOn(pool, `delete from "${durableSchema}".cancellations where workflow_uuid = $1`, [id]);
+      await removeCancellation(pool, durableSchema, id).catch(rethrow);
     },
     tries: async (id) => (await statusOf(id))?.recoveryAttempts ?? 1,
     close: () => client.destroy(),

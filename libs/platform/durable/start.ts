@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { openPool } from '@pairwise/database';
+import { frozenLeases } from './dbosTables.ts';
 import type { Body, Durable } from './durable.ts';
 import { openExecution } from './execution.ts';
-import { frozenLeases } from './executors.ts';
 import { observeQueues, readQueues } from './measures.ts';
 import { type DurableDatabase, migrateDurable } from './migrate.ts';
 import { openQueue } from './queue.ts';
