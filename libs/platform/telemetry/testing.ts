@@ -2,41 +2,22 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A span as a collector gets it. Ids are hex; `parentSpanId` is empty for a root; kinds are OTLP's (2 server, 3 client, 4 producer, 5 consumer). */
-export interface CollectedSpan {
-  service: string;
-  name: string;
-  kind: number;
-  traceId: string;
-  spanId: string;
-  parentSpanId: string;
-  links: { traceId: string; spanId: string }[];
-  attributes: Record<string, string>;
-}
+import {
+  type CollectedLine,
+  type CollectedPoint,
+  type CollectedSpan,
+  type ExportedLines,
+  type ExportedMetrics,
+  type ExportedSpans,
+  linesOf,
+  pointsOf,
+  spansOf,
+} from './testing.otlp.ts';
 
-/** One value of a metric as a collector gets it; a histogram's is its count. `kind` is the registry's. */
-export interface CollectedPoint {
-  service: string;
-  name: string;
-  kind: 'counter' | 'gauge' | 'histogram' | 'level';
-  unit: string;
-  description: string;
-  attributes: Record<string, string>;
-  value: number;
-}
-
-/** A log line as a collector gets it. */
-export interface CollectedLine {
-  service: string;
-  severity: string;
-  body: string;
-  traceId: string;
-  spanId: string;
-  attributes: Record<string, string>;
-}
+export type { CollectedLine, CollectedPoint, CollectedSpan };
 
 export interface Collector {
-  /** Environment for processes whose telemetry is to arrive here soon. */
+  /** Environment variables for processes whose telemetry should arrive here soon. */
   environment: Record<string, string>;
   /** All spans so far. */
   spans: CollectedSpan[];
@@ -47,121 +28,9 @@ export interface Collector {
   stop(): Promise<void>;
 }
 
-interface KeyValue {
-  key: string;
-  value: Record<string, unknown>;
-}
-
-interface Resource {
-  resource: { attributes: KeyValue[] };
-}
-
-interface ExportedSpans {
-  resourceSpans: (Resource & {
-    scopeSpans: {
-      spans: (Pick<CollectedSpan, 'name' | 'kind' | 'traceId' | 'spanId'> &
-        Partial<Pick<CollectedSpan, 'parentSpanId' | 'links'>> & { attributes: KeyValue[] })[];
-    }[];
-  })[];
-}
-
-interface DataPoints {
-  dataPoints: { attributes: KeyValue[]; asDouble?: number; asInt?: number | string; count?: number | string }[];
-}
-
-interface ExportedMetrics {
-  resourceMetrics: (Resource & {
-    scopeMetrics: {
-      metrics: (Pick<CollectedPoint, 'name' | 'unit' | 'description'> & {
-        sum?: DataPoints & { isMonotonic: boolean };
-        gauge?: DataPoints;
-        histogram?: DataPoints;
-      })[];
-    }[];
-  })[];
-}
-
-interface ExportedLines {
-  resourceLogs: (Resource & {
-    scopeLogs: {
-      logRecords: {
-        severityText: string;
-        body: { stringValue: string };
-        traceId?: string;
-        spanId?: string;
-        attributes: KeyValue[];
-      }[];
-    }[];
-  })[];
-}
-
-const plain = (attributes: KeyValue[]) =>
-  Object.fromEntries(attributes.map(({ key, value }) => [key, String(Object.values(value)[0])]));
-
-const serviceOf = ({ resource }: Resource) => plain(resource.attributes)['service.name'] ?? '';
-
-function spansOf({ resourceSpans }: ExportedSpans): CollectedSpan[] {
-  return resourceSpans.flatMap((of) =>
-    of.scopeSpans.flatMap(({ spans }) =>
-      spans.map(({ name, kind, traceId, spanId, parentSpanId = '', links = [], attributes }) => ({
-        service: serviceOf(of),
-        name,
-        kind,
-        traceId,
-        spanId,
-        parentSpanId,
-        links: links.map((link) => ({ traceId: link.traceId, spanId: link.spanId })),
-        attributes: plain(attributes),
-      })),
-    ),
-  );
-}
-
-function pointsOf({ resourceMetrics }: ExportedMetrics): CollectedPoint[] {
-  return resourceMetrics.flatMap((of) =>
-    of.scopeMetrics.flatMap(({ metrics }) =>
-      metrics.flatMap(({ name, unit, description, sum, gauge, histogram }) => {
-        const kind =
-          gauge !== undefined
-            ? 'gauge'
-            : histogram !== undefined
-              ? 'histogram'
-              : sum?.isMonotonic
-                ? 'counter'
-                : 'level';
-        const { dataPoints } = (gauge ?? histogram ?? sum)!;
-        return dataPoints.map(({ attributes, asDouble, asInt, count }) => ({
-          service: serviceOf(of),
-          name,
-          kind,
-          unit,
-          description,
-          attributes: plain(attributes),
-          value: Number(asDouble ?? asInt ?? count),
-        }));
-      }),
-    ),
-  );
-}
-
-function linesOf({ resourceLogs }: ExportedLines): CollectedLine[] {
-  return resourceLogs.flatMap((of) =>
-    of.scopeLogs.flatMap(({ logRecords }) =>
-      logRecords.map(({ severityText, body, traceId = '', spanId = '', attributes }) => ({
-        service: serviceOf(of),
-        severity: severityText,
-        body: body.stringValue,
-        traceId,
-        spanId,
-        attributes: plain(attributes),
-      })),
-    ),
-  );
-}
-
 /**
- * For specs: a collector that keeps what any number of processes send (OTLP over HTTP, JSON). It listens on `address`;
- * `name` is what they call this machine.
+ * For specs: starts a collector that keeps what any number of processes send (OTLP over HTTP, as JSON). It listens on
+ * `address`, default 127.0.0.1; processes reach it under the host name `name`, default the address.
  */
 export async function startCollector(address = '127.0.0.1', name = address): Promise<Collector> {
   const spans: CollectedSpan[] = [];
