@@ -54,9 +54,9 @@ export interface AttemptOptions extends Running {
   /** Executions, this one included, since a step was finished last. */
   tries: number;
   /** Whether a step was finished in this execution. */
-  gotOn: boolean;
-  /** With more tries steps fail: every process that tried has died. */
-  limit: number;
+  progressed: boolean;
+  /** After this many attempts activities fail, since the process died each time. */
+  maxAttempts: number;
   workName: string;
   /** Trace context of the work. */
   context: Context;
@@ -76,7 +76,7 @@ const never = new Promise<never>(() => undefined);
 
 /** Starts counting tries again if the work has progressed since. */
 async function countTries(options: AttemptOptions): Promise<void> {
-  if (options.tries === 1 || !options.gotOn) return;
+  if (options.tries === 1 || !options.progressed) return;
   const { id, owner, schema, pool } = options;
   await resetAttempts(pool, schema, id, owner);
   options.tries = 1;
@@ -86,12 +86,12 @@ async function countTries(options: AttemptOptions): Promise<void> {
 async function admit(options: AttemptOptions, name: string, { evenIfCancelled = false }: StepOptions): Promise<void> {
   options.stopping.throwIfAborted();
   await countTries(options);
-  const { id, owner, schema, pool, tries, limit } = options;
+  const { id, owner, schema, pool, tries, maxAttempts } = options;
   const [claim] = await claimsOf(pool, schema, [id]);
   if (claim?.owner !== owner) throw stale(id);
   if (evenIfCancelled) return;
-  if (tries > limit) {
-    const message = `given up after ${limit} tries: each time the process died in the step ${name} or before it`;
+  if (tries > maxAttempts) {
+    const message = `given up after ${maxAttempts} attempts: each time the process died during or before ${name}`;
     throw new PairwiseError('INTERNAL', message);
   }
   if (claim.cancelled) throw cancelled();
@@ -160,8 +160,8 @@ class NotKept extends Error {}
 export const isNotKept = (error: unknown): boolean => error instanceof PairwiseError && error.cause instanceof NotKept;
 
 /** The attempt that a piece of work is executed with. */
-export function attemptOf(given: Omit<AttemptOptions, 'gotOn'>): Attempt {
-  const options: AttemptOptions = { ...given, gotOn: false };
+export function attemptOf(given: Omit<AttemptOptions, 'progressed'>): Attempt {
+  const options: AttemptOptions = { ...given, progressed: false };
   const { id, owner, schema } = options;
   let lost: PairwiseError | undefined;
   return {
@@ -180,7 +180,7 @@ export function attemptOf(given: Omit<AttemptOptions, 'gotOn'>): Attempt {
         });
         throw lost;
       });
-      options.gotOn ||= ran;
+      options.progressed ||= ran;
       if ('error' in outcome) throw revive(outcome.error);
       return outcome.value as T;
     },

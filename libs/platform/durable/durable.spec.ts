@@ -211,7 +211,7 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
   triesBefore = 20;
   await durable.forget(id);
   await durable.enqueue(task, id, { name: '' });
-  expect((await failure(durable.result(task, id)))?.message).toMatch(/given up after 20 tries/);
+  expect((await failure(durable.result(task, id)))?.message).toMatch(/given up after 20 attempts/);
   expect(ran).toEqual(['one', 'two', 'tidy']);
 });
 
@@ -254,7 +254,7 @@ test('work during whose attempts the process died too often fails, but tidies up
   });
   const got = await failure(durable.result(task, id));
   expect(got).toMatchObject({ reason: 'INTERNAL' });
-  expect(got?.message).toMatch(/given up after 20 tries/);
+  expect(got?.message).toMatch(/given up after 20 attempts/);
   expect(ran).toEqual(['tidy']);
 });
 

@@ -24,10 +24,10 @@ import type { Log } from './log.ts';
 import { taken } from './traceContext.ts';
 import type { Work } from './work.ts';
 
-/** So many processes may die over one step before the work is given up. */
-const tryLimit = 20;
+/** The number of processes that may die during one activity before the work fails. */
+const maxAttempts = 20;
 const retryMs = 1000;
-/** So long may steps take to end when the process stops. */
+/** How long activities may take to end when the process stops, in milliseconds. */
 const graceMs = 15_000;
 
 export interface ExecutionOptions {
@@ -75,7 +75,7 @@ export function openExecution(options: ExecutionOptions) {
         schema: durableSchema,
         pool,
         tries: await options.tries(workId),
-        limit: tryLimit,
+        maxAttempts,
         workName: work.name,
         context: taken(work.queue, workId, envelope.carrier),
         stopping: stopping.signal,
