@@ -1,4 +1,4 @@
-import type { Value } from './library.ts';
+import type { TemplateValue } from './library.ts';
 import { type Arguments, TemplateError, isMapping, isNumber, repr, str } from './values.ts';
 
 /** `'{} {name} {0}'.format(...)`, without format specifications and attributes. */
@@ -14,9 +14,9 @@ export function format(text: string, given: Arguments): string {
 }
 
 /** Python's `text % values`. */
-export function percentFormat(text: string, values: Value): string {
-  const list = values.type === 'TupleValue' ? (values.value as Value[]) : [values];
-  const names = isMapping(values) ? (values.value as Map<string, Value>) : undefined;
+export function percentFormat(text: string, values: TemplateValue): string {
+  const list = values.type === 'TupleValue' ? (values.value as TemplateValue[]) : [values];
+  const names = isMapping(values) ? (values.value as Map<string, TemplateValue>) : undefined;
   let next = 0;
   const written = text.replace(
     /%(?:\((\w+)\))?([-0 +#]*)(\d*)(?:\.(\d+))?([a-zA-Z%])/g,
@@ -31,7 +31,7 @@ export function percentFormat(text: string, values: Value): string {
   return written;
 }
 
-function converted(value: Value, kind: string, precision: string | undefined, whole: string): string {
+function converted(value: TemplateValue, kind: string, precision: string | undefined, whole: string): string {
   if (kind === 's') return str(value).slice(0, precision === undefined ? undefined : Number(precision));
   if (kind === 'r') return repr(value);
   const number = isNumber(value) || value.type === 'BooleanValue' ? Number(value.value) : NaN;

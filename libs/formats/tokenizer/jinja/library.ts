@@ -5,33 +5,33 @@
 import * as jinja from '@huggingface/jinja';
 
 /** A value at run time: `type` names the kind, `value` is the JavaScript form (of lists and mappings: of Values). */
-export interface Value {
+export interface TemplateValue {
   type: string;
   value: unknown;
   toString(): string;
 }
 
 /** A node of a parsed template. */
-export interface Node extends Record<string, unknown> {
+export interface TemplateNode extends Record<string, unknown> {
   type: string;
 }
 
 /** Variables, and those of the scope around them. */
-export interface Environment {
-  variables: Map<string, Value>;
+export interface Scope {
+  variables: Map<string, TemplateValue>;
   /** Declares a variable from a JavaScript value; returns the library's form of it. */
-  set(name: string, value: unknown): Value;
-  setVariable(name: string, value: Value): Value;
+  set(name: string, value: unknown): TemplateValue;
+  setVariable(name: string, value: TemplateValue): TemplateValue;
 }
 
 interface Interpreter {
-  global: Environment;
-  evaluate(node: Node | undefined, environment: Environment): Value;
+  global: Scope;
+  evaluate(node: TemplateNode | undefined, scope: Scope): TemplateValue;
 }
 
-export const Environment = jinja.Environment as unknown as new (parent?: Environment) => Environment;
-export const Interpreter = jinja.Interpreter as unknown as new (environment: Environment) => Interpreter;
-export const parse = jinja.parse as unknown as (tokens: unknown[]) => Node;
+export const Scope = jinja.Environment as unknown as new (parent?: Scope) => Scope;
+export const Interpreter = jinja.Interpreter as unknown as new (scope: Scope) => Interpreter;
+export const parse = jinja.parse as unknown as (tokens: unknown[]) => TemplateNode;
 export const tokenize = jinja.tokenize as unknown as (
   source: string,
   options: { lstrip_blocks: boolean; trim_blocks: boolean },

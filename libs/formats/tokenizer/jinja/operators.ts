@@ -1,10 +1,10 @@
 import { percentFormat } from './formatting.ts';
 import { capitalize, strip } from './text.ts';
-import type { Value } from './library.ts';
+import type { TemplateValue } from './library.ts';
 import { type Arguments, TemplateError, equal, isSequence, isText, str } from './values.ts';
 
 /** What Python makes of an operator; undefined for what the template library decides alike. Throws TemplateError. */
-export function binaryOperation(operator: string, left: Value, right: Value): unknown {
+export function binaryOperation(operator: string, left: TemplateValue, right: TemplateValue): unknown {
   switch (operator) {
     case '==':
       return equal(left, right);
@@ -12,7 +12,7 @@ export function binaryOperation(operator: string, left: Value, right: Value): un
       return !equal(left, right);
     case 'in':
     case 'not in': {
-      const found = isSequence(right) ? (right.value as Value[]).some((each) => equal(each, left)) : undefined;
+      const found = isSequence(right) ? (right.value as TemplateValue[]).some((each) => equal(each, left)) : undefined;
       return found === undefined ? undefined : found === (operator === 'in');
     }
     case '~':
@@ -31,9 +31,9 @@ export function binaryOperation(operator: string, left: Value, right: Value): un
 }
 
 /** jinja2's filters that the template library lacks or has otherwise; undefined as above. */
-export const filters: ReadonlyMap<string, (operand: Value, given: Arguments) => unknown> = new Map<
+export const filters: ReadonlyMap<string, (operand: TemplateValue, given: Arguments) => unknown> = new Map<
   string,
-  (operand: Value, given: Arguments) => unknown
+  (operand: TemplateValue, given: Arguments) => unknown
 >([
   ['string', (operand) => str(operand)],
   ['length', (operand) => (isText(operand) ? Array.from(operand.value as string).length : undefined)],
@@ -48,9 +48,9 @@ export const filters: ReadonlyMap<string, (operand: Value, given: Arguments) => 
   ['int', (operand, given) => (isText(operand) ? integerOf(operand.value as string, given) : undefined)],
 ]);
 
-function join(operand: Value, given: Arguments): string {
+function join(operand: TemplateValue, given: Arguments): string {
   const separator = given.get('d', 0);
-  const parts = isText(operand) ? Array.from(operand.value as string) : (operand.value as Value[]).map(str);
+  const parts = isText(operand) ? Array.from(operand.value as string) : (operand.value as TemplateValue[]).map(str);
   return parts.join(separator === undefined ? '' : str(separator));
 }
 

@@ -1,4 +1,4 @@
-import { Environment, parse, tokenize } from './library.ts';
+import { Scope, parse, tokenize } from './library.ts';
 import { PythonInterpreter } from './interpreter.ts';
 import { prepare } from './prepare.ts';
 import { TemplateError } from './values.ts';
@@ -18,10 +18,10 @@ export function parseTemplate(source: string): JinjaTemplate {
   const program = parse(tokens);
   prepare(program);
   return (variables) => {
-    const environment = new Environment();
-    for (const [name, value] of Object.entries({ ...constants, ...variables })) environment.set(name, value);
-    raw.forEach((text, index) => environment.set(rawName(index), text));
-    return new PythonInterpreter(environment).render(program);
+    const scope = new Scope();
+    for (const [name, value] of Object.entries({ ...constants, ...variables })) scope.set(name, value);
+    raw.forEach((text, index) => scope.set(rawName(index), text));
+    return new PythonInterpreter(scope).render(program);
   };
 }
 

@@ -1,11 +1,11 @@
 import { format } from './formatting.ts';
-import type { Value } from './library.ts';
+import type { TemplateValue } from './library.ts';
 import { type Arguments, TemplateError, isText } from './values.ts';
 
 const space = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 
 /** Python's `strip`, `lstrip` and `rstrip`: of white space, or of the given characters. */
-export function strip(text: string, characters: Value | undefined, left: boolean, right: boolean): string {
+export function strip(text: string, characters: TemplateValue | undefined, left: boolean, right: boolean): string {
   if (characters === undefined || characters.type === 'NullValue') {
     const start = left ? text.replace(new RegExp(`^[${space}]+`), '') : text;
     return right ? trimEnd(start, new RegExp(`[${space}]`)) : start;
@@ -25,7 +25,7 @@ function trimEnd(text: string, characters: RegExp): string {
   return text.slice(0, end);
 }
 
-function textOf(value: Value | undefined, where: string): string {
+function textOf(value: TemplateValue | undefined, where: string): string {
   if (value !== undefined && isText(value)) return value.value as string;
   throw new TemplateError(`${where} needs a text`);
 }
@@ -86,7 +86,10 @@ export const textMethods: ReadonlyMap<string, (text: string, given: Arguments) =
   ['find', (text, given) => codePointAt(text, text.indexOf(textOf(given.get('sub', 0), 'find()')))],
   ['rfind', (text, given) => codePointAt(text, text.lastIndexOf(textOf(given.get('sub', 0), 'rfind()')))],
   ['count', (text, given) => text.split(textOf(given.get('sub', 0), 'count()')).length - 1],
-  ['join', (text, given) => (given.positional[0]?.value as Value[]).map((each) => textOf(each, 'join()')).join(text)],
+  [
+    'join',
+    (text, given) => (given.positional[0]?.value as TemplateValue[]).map((each) => textOf(each, 'join()')).join(text),
+  ],
   ['removeprefix', (text, given) => without(text, textOf(given.get('prefix', 0), 'removeprefix()'), true)],
   ['removesuffix', (text, given) => without(text, textOf(given.get('suffix', 0), 'removesuffix()'), false)],
   ['isdigit', (text) => /^\p{Nd}+$/u.test(text)],

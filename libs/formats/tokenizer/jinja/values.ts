@@ -1,19 +1,19 @@
-import type { Value } from './library.ts';
+import type { TemplateValue } from './library.ts';
 
 /** What a template does that Python refuses too, or that is not supported here. The message names it. */
 export class TemplateError extends Error {}
 
-export const isNumber = ({ type }: Value) => type === 'IntegerValue' || type === 'FloatValue';
-export const isSequence = ({ type }: Value) => type === 'ArrayValue' || type === 'TupleValue';
-export const isMapping = ({ type }: Value) => type === 'ObjectValue';
-export const isText = ({ type }: Value) => type === 'StringValue';
+export const isNumber = ({ type }: TemplateValue) => type === 'IntegerValue' || type === 'FloatValue';
+export const isSequence = ({ type }: TemplateValue) => type === 'ArrayValue' || type === 'TupleValue';
+export const isMapping = ({ type }: TemplateValue) => type === 'ObjectValue';
+export const isText = ({ type }: TemplateValue) => type === 'StringValue';
 
 /** Python's `str(value)`: what a template writes for it. */
-export function str(value: Value): string {
+export function str(value: TemplateValue): string {
   return isText(value) ? (value.value as string) : repr(value);
 }
 
-export function repr(value: Value): string {
+export function repr(value: TemplateValue): string {
   switch (value.type) {
     case 'UndefinedValue':
       return '';
@@ -24,13 +24,15 @@ export function repr(value: Value): string {
     case 'StringValue':
       return quoted(value.value as string);
     case 'ArrayValue':
-      return `[${(value.value as Value[]).map(repr).join(', ')}]`;
+      return `[${(value.value as TemplateValue[]).map(repr).join(', ')}]`;
     case 'TupleValue': {
-      const items = (value.value as Value[]).map(repr);
+      const items = (value.value as TemplateValue[]).map(repr);
       return items.length === 1 ? `(${items[0]},)` : `(${items.join(', ')})`;
     }
     case 'ObjectValue': {
-      const entries = [...(value.value as Map<string, Value>)].map(([key, each]) => `${quoted(key)}: ${repr(each)}`);
+      const entries = [...(value.value as Map<string, TemplateValue>)].map(
+        ([key, each]) => `${quoted(key)}: ${repr(each)}`,
+      );
       return `{${entries.join(', ')}}`;
     }
     case 'IntegerValue':
@@ -54,17 +56,17 @@ function escapeOf(character: string): string {
 }
 
 /** Python's `==`. Lists and mappings are compared by content; a text never equals a number. */
-export function equal(left: Value, right: Value): boolean {
-  const numeric = (value: Value) => isNumber(value) || value.type === 'BooleanValue';
+export function equal(left: TemplateValue, right: TemplateValue): boolean {
+  const numeric = (value: TemplateValue) => isNumber(value) || value.type === 'BooleanValue';
   if (numeric(left) && numeric(right)) return Number(left.value) === Number(right.value);
   if (left.type !== right.type) return false;
   if (isSequence(left)) {
-    const [ours, theirs] = [left.value as Value[], right.value as Value[]];
+    const [ours, theirs] = [left.value as TemplateValue[], right.value as TemplateValue[]];
     return ours.length === theirs.length && ours.every((each, index) => equal(each, theirs[index]!));
   }
   if (isMapping(left)) {
-    const [ours, theirs] = [left.value as Map<string, Value>, right.value as Map<string, Value>];
-    const same = ([key, each]: [string, Value]) => theirs.has(key) && equal(each, theirs.get(key)!);
+    const [ours, theirs] = [left.value as Map<string, TemplateValue>, right.value as Map<string, TemplateValue>];
+    const same = ([key, each]: [string, TemplateValue]) => theirs.has(key) && equal(each, theirs.get(key)!);
     return ours.size === theirs.size && [...ours].every(same);
   }
   return left.value === right.value;
@@ -72,17 +74,17 @@ export function equal(left: Value, right: Value): boolean {
 
 /** The arguments of a call: by position, and by name as the last one. */
 export class Arguments {
-  readonly positional: readonly Value[];
-  readonly named: ReadonlyMap<string, Value>;
+  readonly positional: readonly TemplateValue[];
+  readonly named: ReadonlyMap<string, TemplateValue>;
 
-  constructor(values: readonly Value[]) {
+  constructor(values: readonly TemplateValue[]) {
     const last = values.at(-1);
     const hasNames = last?.type === 'KeywordArgumentsValue';
     this.positional = hasNames ? values.slice(0, -1) : values;
-    this.named = hasNames ? (last.value as Map<string, Value>) : new Map();
+    this.named = hasNames ? (last.value as Map<string, TemplateValue>) : new Map();
   }
 
-  get(name: string, position: number): Value | undefined {
+  get(name: string, position: number): TemplateValue | undefined {
     return this.positional[position] ?? this.named.get(name);
   }
 }
