@@ -47,7 +47,7 @@ await durable.launch({ [importModelWork.queue]: 2 }, { version });
 
 const server = await startServer({
   ...serverAccess(config, callers.dataset),
-  lives: () => durable.lives(),
+  isAlive: () => durable.isAlive(),
   log,
   services: [
     datasetService({ database, blobs, staging, datasets, imports, versions, encodings, models }),

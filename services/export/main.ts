@@ -39,7 +39,7 @@ await durable.launch({ [exportWork.queue]: 1 }, { version, engineVersion });
 
 const server = await startServer({
   ...serverAccess(config, callers.export),
-  lives: () => durable.lives(),
+  isAlive: () => durable.isAlive(),
   log,
   services: [
     exportService({

@@ -36,7 +36,7 @@ const unobserve = observeRuns(database);
 
 const server = await startServer({
   ...serverAccess(config, callers.orchestrator),
-  lives: () => durable.lives(),
+  isAlive: () => durable.isAlive(),
   log,
   services: [
     orchestratorService({

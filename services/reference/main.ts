@@ -34,7 +34,7 @@ await durable.launch({ [coverWork.queue]: 20 }, { version, engineVersion });
 
 const server = await startServer({
   ...serverAccess(config, callers.reference),
-  lives: () => durable.lives(),
+  isAlive: () => durable.isAlive(),
   log,
   services: [
     referenceService({

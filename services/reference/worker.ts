@@ -36,7 +36,7 @@ await durable.launch(
     numericsProfile: numericsProfile(device, 'float32'),
   },
 );
-const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, lives: () => durable.lives() });
+const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });
 log.info({ device: config.PAIRWISE_DEVICE }, 'the reference worker is ready');
 
 await untilStopped();

@@ -24,7 +24,7 @@ const durable = await startDurable({ url: config.DATABASE_URL, schema: database.
 
 const server = await startServer({
   ...serverAccess(config, callers.training),
-  lives: () => durable.lives(),
+  isAlive: () => durable.isAlive(),
   log,
   services: [
     trainingService({

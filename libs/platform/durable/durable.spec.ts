@@ -294,21 +294,21 @@ test('a process without work leaves Postgres alone, and begins work at once when
 });
 
 /** What the process says of itself if nothing more happens for so long. */
-function livesIn(ms: number): boolean {
+function isAliveIn(ms: number): boolean {
   const later = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + ms);
   try {
-    return durable.lives();
+    return durable.isAlive();
   } finally {
     later.mockRestore();
   }
 }
 
 test('a process whose beat is stuck does not live, until it beats again', async () => {
-  expect(livesIn(25_000)).toBe(true);
+  expect(isAliveIn(25_000)).toBe(true);
   await database.transaction(async (tx) => {
     await tx.rows('lock table public_durable.executors in access exclusive mode');
-    while (livesIn(25_000)) await sleep(100);
-    expect(durable.lives()).toBe(true);
+    while (isAliveIn(25_000)) await sleep(100);
+    expect(durable.isAlive()).toBe(true);
   });
-  while (!livesIn(25_000)) await sleep(100);
+  while (!isAliveIn(25_000)) await sleep(100);
 });

@@ -52,7 +52,7 @@ export interface Durable {
    * Whether this process still shows that it is alive, or tries to while Postgres is away; true as long as it has not
    * been launched. False means that it is stuck and should be restarted.
    */
-  lives(): boolean;
+  isAlive(): boolean;
   /**
    * Waits until, for `quietMs` (default: two leases, in which the work of a process that died comes back), this process
    * has executed nothing and nothing has waited in the queues that it pulls from. While Postgres is away, nobody knows.

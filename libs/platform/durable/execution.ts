@@ -166,7 +166,7 @@ export function openExecution(options: ExecutionOptions) {
         else if (quietSince === Infinity) quietSince = Date.now();
       }
     },
-    lives: (): boolean => executor?.lives() ?? true,
+    isAlive: (): boolean => executor?.isAlive() ?? true,
     stop: async (): Promise<void> => {
       stopping.abort(new PairwiseError('UNAVAILABLE', 'the process is stopping'));
       if (executor === undefined) return;

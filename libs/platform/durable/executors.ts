@@ -16,7 +16,7 @@ const stuckMs = 30_000;
 
 export interface Executor {
   /** Whether it beats, or tries to connect again. */
-  lives(): boolean;
+  isAlive(): boolean;
   /** Whether the service has work, waiting or being executed anywhere, as far as this process knows. */
   isBusy(): boolean;
   /** Gives this process's work back, for others to take at once, and ends the beats. */
@@ -121,7 +121,7 @@ export async function join(membership: Membership): Promise<Executor> {
     }
   })();
   return {
-    lives: () => Date.now() - pulse.moved < stuckMs,
+    isAlive: () => Date.now() - pulse.moved < stuckMs,
     isBusy: () => pulse.busy,
     retire: async () => {
       stopping.abort();

@@ -37,7 +37,7 @@ export async function startDurable({ url, schema, log, leaseMs = 5000 }: Durable
     result,
     cancel,
     forget,
-    lives: () => execution.lives(),
+    isAlive: () => execution.isAlive(),
     untilIdle: (quietMs) => execution.untilIdle(quietMs),
     stop: async () => {
       unobserve();

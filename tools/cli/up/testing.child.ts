@@ -9,7 +9,7 @@ if (behaviour === 'dies') {
   process.exit(7);
 }
 let lives = true;
-const health = await startHealth({ healthAddress: process.env['HEALTH'], lives: () => lives });
+const health = await startHealth({ healthAddress: process.env['HEALTH'], isAlive: () => lives });
 process.on('SIGUSR2', () => {
   for (;;);
 });

@@ -9,7 +9,7 @@ export interface HealthOptions {
    */
   healthAddress?: string | undefined;
   /** Whether the process still does its work; false makes `liveness` ask for a restart. Default: it always does. */
-  lives?: (() => boolean) | undefined;
+  isAlive?: (() => boolean) | undefined;
 }
 
 export interface RunningHealth {
@@ -29,7 +29,7 @@ const livenessMs = 1000;
  * It is ready and started from now on, so this comes last. Throws UNAVAILABLE for an address that is taken.
  */
 export async function startHealth(
-  { healthAddress, lives = () => true }: HealthOptions,
+  { healthAddress, isAlive = () => true }: HealthOptions,
   services: readonly string[] = [],
 ): Promise<RunningHealth> {
   const ready = ['', ...services];
@@ -41,7 +41,7 @@ export async function startHealth(
     health.addToServer(own);
     address = await listen(own, healthAddress, ServerCredentials.createInsecure());
   }
-  const look = () => health.setStatus('liveness', lives() ? 'SERVING' : 'NOT_SERVING');
+  const look = () => health.setStatus('liveness', isAlive() ? 'SERVING' : 'NOT_SERVING');
   const looking = setInterval(look, livenessMs).unref();
   return {
     address,

@@ -178,16 +178,16 @@ test('health is reported for the server, its probes and its services', async () 
 });
 
 test('the health port tells health in clear text and without a token, and nothing else', async () => {
-  let lives = true;
+  let alive = true;
   const tokenFile = join(folder, 'health-token');
   writeFileSync(tokenFile, 'a-token-of-enough-length');
-  const options = { address: '127.0.0.1:0', healthAddress: '0.0.0.0:0', tokenFile, lives: () => lives };
+  const options = { address: '127.0.0.1:0', healthAddress: '0.0.0.0:0', tokenFile, isAlive: () => alive };
   const server = await startServer({ ...options, services: [echoService({})], log });
   closing.push(() => server.drain(0));
   const port = server.healthAddress!.replace('0.0.0.0', '127.0.0.1');
   for (const service of ['', 'liveness', 'startup', 'test.Echo']) expect(await health(port, service)).toBe('SERVING');
   await expect(client(port).say({ text: '' })).rejects.toMatchObject({ cause: { code: status.UNIMPLEMENTED } });
-  lives = false;
+  alive = false;
   while ((await health(port, 'liveness')) === 'SERVING') await sleep(50);
   expect(await health(port, '')).toBe('SERVING');
   const seen: unknown[] = [];
