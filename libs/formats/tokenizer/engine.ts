@@ -40,14 +40,19 @@ export async function openEngine(files: TokenizerFiles, date = defaultDate): Pro
     const encoded = await vocabulary.encode(text, null, { addSpecialTokens: false });
     return Int32Array.from(encoded.getIds());
   };
-  const markers = [...settings.addedTokens.values()].filter((token) => token.special).map(({ content }) => content);
+  // By their first characters, since some models have thousands.
+  const specials = [...settings.addedTokens.values()].filter((token) => token.special);
+  const markers = Map.groupBy(
+    specials.map(({ content }) => content),
+    (content) => content[0]!,
+  );
 
   return {
     chatTemplate,
     special,
     rendersChats: template !== undefined,
     vocabularySize: settings.vocabularySize,
-    hasSpecialTokens: (text) => markers.some((marker) => text.includes(marker)),
+    hasSpecialTokens: (text) => hasMarker(text, markers),
     ...rendering(template, chatTemplate, textOf(eosId)),
     encode: async (text, isConversation) => {
       const ids = await encodePlain(text);
@@ -61,6 +66,14 @@ export async function openEngine(files: TokenizerFiles, date = defaultDate): Pro
     },
     decode: (ids) => vocabulary.decode([...ids], false),
   };
+}
+
+/** Whether a text contains one of the markers, which are grouped by their first characters. */
+function hasMarker(text: string, markers: ReadonlyMap<string, readonly string[]>): boolean {
+  for (let at = 0; at < text.length; at++) {
+    if (markers.get(text[at]!)?.some((marker) => text.startsWith(marker, at))) return true;
+  }
+  return false;
 }
 
 /** A new vector, not a list of arguments: a long text has more ids than a call may have of those. */

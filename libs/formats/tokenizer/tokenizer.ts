@@ -46,7 +46,12 @@ export async function openTokenizer(
   const holds = opening.move();
   return {
     ...opened,
-    encodePair: (pair, options) => process.request('encodePair', { pair, options }),
+    encodePair: (pair, options) => {
+      // Without a template a pair of texts renders nothing, so nobody need wait for that.
+      const rendersNothing = opened.chatTemplate === undefined && options.chatTemplate === 'AUTO';
+      const chatTemplate = rendersNothing && typeof pair.prompt === 'string' ? 'NONE' : options.chatTemplate;
+      return process.request('encodePair', { pair, options: { ...options, chatTemplate } });
+    },
     render: (messages, addGenerationPrompt) => process.request('render', { messages, addGenerationPrompt }),
     chatFormat: () => process.request('chatFormat', null),
     decode: (ids) => process.request('decode', ids),
