@@ -1,6 +1,11 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { describe, expect, test } from 'vitest';
 import { chatFormatOf, modelfile, renderFormat } from './index.ts';
+import { ollamaTemplate } from './modelfile.ts';
 import type { ChatMessage, RenderChat } from './index.ts';
 
 /** Renders a chat template with Hugging Face's library. */
@@ -32,6 +37,13 @@ const templates = {
     "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}",
   markers:
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}",
+  phi3:
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
+  qwen3:
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}" +
+    "{% if message['role'] == 'assistant' and loop.last %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{{ message['content'] + '<|im_end|>\\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
   // The texts around messages are not constant.
   counting: "{% for message in messages %}{{ loop.index|string + ': ' + message['content'] + '\\n' }}{% endfor %}",
 };
@@ -43,15 +55,18 @@ const conversation: ChatMessage[] = [
 ];
 
 describe('chat formats', () => {
-  test.each(['chatml', 'llama3', 'llama2', 'markers'] as const)('%s has a format with a system message', (name) => {
-    const render = renderer(templates[name]);
-    const format = chatFormatOf(render)!;
-    const withSystem: ChatMessage[] = [{ role: 'system', content: 'Be brief.' }, ...conversation];
-    for (const messages of [conversation, withSystem]) {
-      expect(renderFormat(format, messages)).toBe(render(messages, { addGenerationPrompt: true }));
-    }
-    expect(format.system?.place).toBe(name === 'llama2' ? 'first user turn' : 'own turn');
-  });
+  test.each(['chatml', 'llama3', 'llama2', 'markers', 'phi3', 'qwen3'] as const)(
+    '%s has a format with a system message',
+    (name) => {
+      const render = renderer(templates[name]);
+      const format = chatFormatOf(render)!;
+      const withSystem: ChatMessage[] = [{ role: 'system', content: 'Be brief.' }, ...conversation];
+      for (const messages of [conversation, withSystem]) {
+        expect(renderFormat(format, messages)).toBe(render(messages, { addGenerationPrompt: true }));
+      }
+      expect(format.system?.place).toBe(name === 'llama2' ? 'first user turn' : 'own turn');
+    },
+  );
 
   test('mistral has a format without a system message', () => {
     expect(chatFormatOf(renderer(templates.mistral))).toEqual({
@@ -72,6 +87,61 @@ describe('chat formats', () => {
     expect(chatFormatOf(refusing)).toBeUndefined();
   });
 });
+
+/** Executes a Modelfile's TEMPLATE as Ollama does: with the messages, and the system message once more by itself. */
+const goProgram = `package main
+
+import ("encoding/json"; "os"; "strings"; "text/template")
+
+type message struct{ Role, Content string }
+
+func main() {
+	var cases []struct { Template string; Messages []message }
+	if err := json.NewDecoder(os.Stdin).Decode(&cases); err != nil { panic(err) }
+	texts := []string{}
+	for _, each := range cases {
+		var text strings.Builder
+		system := ""
+		for _, m := range each.Messages { if m.Role == "system" { system = m.Content } }
+		data := map[string]any{"System": system, "Messages": each.Messages, "Response": ""}
+		if err := template.Must(template.New("").Parse(each.Template)).Execute(&text, data); err != nil { panic(err) }
+		texts = append(texts, text.String())
+	}
+	json.NewEncoder(os.Stdout).Encode(texts)
+}
+`;
+const hasGo = spawnSync('go', ['version']).status === 0;
+if (!hasGo) console.warn('SKIPPED: the Modelfile templates are not executed, because Go is not on this machine');
+
+test.skipIf(!hasGo)(
+  'Go makes of a Modelfile what the chat template makes of the messages',
+  () => {
+    const withSystem: ChatMessage[] = [{ role: 'system', content: 'Be brief.' }, ...conversation];
+    const cases = Object.values(templates).flatMap((jinja) => {
+      const render = renderer(jinja);
+      const format = chatFormatOf(render);
+      if (format === undefined) return [];
+      const template = ollamaTemplate(format, '<s>');
+      const conversations = format.system === undefined ? [conversation] : [conversation, withSystem];
+      return conversations.map((messages) => {
+        const text = render(messages, { addGenerationPrompt: true });
+        return { template, messages, wanted: text.startsWith('<s>') ? text.slice(3) : text };
+      });
+    });
+    const folder = mkdtempSync(join(tmpdir(), 'pairwise-go-'));
+    try {
+      writeFileSync(join(folder, 'main.go'), goProgram);
+      const input = JSON.stringify(cases.map(({ template, messages }) => ({ template, messages })));
+      const { stdout, stderr } = spawnSync('go', ['run', 'main.go'], { cwd: folder, input, encoding: 'utf8' });
+      expect(stderr).toBe('');
+      expect(JSON.parse(stdout)).toEqual(cases.map(({ wanted }) => wanted));
+      expect(cases.length).toBeGreaterThan(10);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+  120_000,
+);
 
 describe('Modelfiles', () => {
   const fileFor = (name: keyof typeof templates, stops: string[]) =>

@@ -33,10 +33,9 @@ const system = 'pairwise4system';
  * against the template on longer conversations. Returns undefined if the texts around messages are not constant.
  */
 export function chatFormatOf(render: RenderChat): ChatFormat | undefined {
-  const plain = withoutSystem(render);
-  if (!plain) return undefined;
-  const format = { ...plain, system: systemFrame(render, plain) };
-  return rendersAlike(render, format, []) ? format : undefined;
+  const candidates = [withoutSystem(render), fromPrompts(render)];
+  const plain = candidates.find((each) => each !== undefined && rendersAlike(render, each, []));
+  return plain && { ...plain, system: systemFrame(render, plain) };
 }
 
 /** Renders messages in a format, with the generation prompt. */
@@ -74,6 +73,29 @@ function withoutSystem(render: RenderChat): ChatFormat | undefined {
     user: { prefix: userPrefix, suffix: userSuffix },
     assistant: { prefix: assistantPrefix, suffix: assistantSuffix },
     generationPrompt,
+    system: undefined,
+  };
+}
+
+/**
+ * The format as prompts alone show it, with the generation prompt after each: some templates write an end of text after the
+ * last message otherwise (Phi 3), or a thought before the last answer (Qwen 3). Where a user's turn ends and an answer
+ * begins does not show, and does not matter: the one always follows the other.
+ */
+function fromPrompts(render: RenderChat): ChatFormat | undefined {
+  const asked = pieces(render, turnsOf(user), true);
+  const again = pieces(render, turnsOf(user, assistant, userAgain), true);
+  if (!asked || !again) return undefined;
+  const [first, generationPrompt] = asked;
+  const [, assistantPrefix, between] = again;
+  let common = 0;
+  while (common < first!.length && first!.at(-1 - common) === between!.at(-1 - common)) common += 1;
+  const prefix = first!.slice(first!.length - common);
+  return {
+    begin: first!.slice(0, first!.length - common),
+    user: { prefix, suffix: '' },
+    assistant: { prefix: assistantPrefix!, suffix: between!.slice(0, between!.length - common) },
+    generationPrompt: generationPrompt!,
     system: undefined,
   };
 }
