@@ -69,12 +69,8 @@ export async function writeGgufArtifact(
   }
   const text = modelfile({ gguf: fileName, chat: model.chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
   await writeFile(join(folder, 'Modelfile'), text);
-  const caveats = model.chat === undefined ? [...tokenizer.caveats, noTemplate] : tokenizer.caveats;
-  return { files: [fileName, 'Modelfile'], caveats, quantization };
+  return { files: [fileName, 'Modelfile'], caveats: [...tokenizer.caveats, ...model.caveats], quantization };
 }
-
-const noTemplate =
-  "the chat template cannot be written in Go's template language: the Modelfile has no TEMPLATE, and Ollama uses its own";
 
 /** The type to quantise from: F32 if the weights are, otherwise F16, which is more precise than BF16 at the same size. */
 function sourceType({ config, weights }: GgufModel): StoredType {

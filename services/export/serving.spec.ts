@@ -27,8 +27,15 @@ describe.skipIf(shared === undefined)('what is served is what was trained', () =
     expect(stops).toEqual(['[turnover]', '</s>']);
   });
 
+  test('a template that writes the date has a caveat with the day that was trained', async () => {
+    const { caveats } = await serving('date-formats', chats);
+    expect(caveats).toEqual([expect.stringContaining('2024-07-26 was trained')]);
+    expect((await serving('date-formats', texts)).caveats).toEqual([]);
+  });
+
   test('a template that needs a system message has no Modelfile template, but can be exported', async () => {
-    const { chat, stops } = await serving('system-message-required', chats);
+    const { chat, stops, caveats } = await serving('system-message-required', chats);
     expect([chat, stops[0]]).toEqual([undefined, '<|im_end|>']);
+    expect(caveats).toEqual([expect.stringContaining('the Modelfile has no TEMPLATE')]);
   });
 });

@@ -10,6 +10,8 @@ export interface Serving {
   chat: ChatFormat | 'plain text' | undefined;
   /** Texts of the tokens that stop generation, the end of a turn first. */
   stops: readonly string[];
+  /** Where a server cannot do as in training, in words for a user. */
+  caveats: readonly string[];
 }
 
 /**
@@ -28,9 +30,22 @@ export async function servingOf(
   const { chatTemplate, special } = opened;
   const answersChats = chatTemplate !== undefined && (encoding === undefined || encoding.conversationCount > 0);
   const addsBos = special.bosBeginsTexts && !(answersChats && special.bosBeginsChats === false);
+  const chat = answersChats ? await opened.chatFormat() : 'plain text';
   return {
     tokenizer: { tokenizer: await readJson(folder, 'tokenizer.json'), special: { ...special, addsBos }, chatTemplate },
-    chat: answersChats ? await opened.chatFormat() : 'plain text',
+    chat,
     stops: await Promise.all(special.stopIds.map((id) => opened.decode(Int32Array.of(id)))),
+    caveats: [
+      ...(chat === undefined ? [noTemplate] : []),
+      ...(answersChats && chatTemplate.includes('strftime_now') ? [writesToday(encoding)] : []),
+    ],
   };
+}
+
+const noTemplate =
+  "the chat template cannot be written in Go's template language: the Modelfile has no TEMPLATE, and Ollama uses its own";
+
+function writesToday(encoding: Encoding | undefined): string {
+  const trained = encoding === undefined ? '' : `, but ${encoding.chatTemplateDate} was trained`;
+  return `the chat template may write the date: llama.cpp writes today's${trained}`;
 }
