@@ -1,4 +1,4 @@
-/** What a promise brings, unless the signal is aborted before; then throws the signal's reason. */
+/** Waits for a promise. Throws the signal's reason if the signal aborts first. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();
   const abort = () => aborted.reject(signal.reason as Error);
@@ -7,7 +7,7 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal)
   try {
     return await Promise.race([promise, aborted.promise]);
   } finally {
-    // A signal that lives for many messages must not hold on to each of them.
+    // A signal that lives for many messages must not keep a listener for each of them.
     signal.removeEventListener('abort', abort);
   }
 }

@@ -16,7 +16,7 @@ export type Definition = Readonly<Record<string, Method>>;
 export type RequestOf<M extends Method> = ReturnType<M['requestDeserialize']>;
 export type ResponseOf<M extends Method> = ReturnType<M['responseDeserialize']>;
 
-/** `pairwise.v1.TrainingService` of a definition. */
+/** The full service name of a definition, e.g. `pairwise.v1.TrainingService`. */
 export function serviceNameOf(definition: Definition): string {
   const path = Object.values(definition)[0]?.path ?? '';
   return path.split('/')[1] ?? '';

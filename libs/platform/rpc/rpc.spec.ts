@@ -23,7 +23,7 @@ async function serve(handlers: Partial<EchoHandlers>) {
   return { server, client };
 }
 
-test('all four kinds of method', async () => {
+test('all four kinds of methods work', async () => {
   const { client } = await serve({
     say: ({ text }) => Promise.resolve({ text: `${text}!` }),
     tell: async function* ({ text }) {
@@ -40,7 +40,7 @@ test('all four kinds of method', async () => {
   expect(await texts(client.converse(requests('a', 'b')))).toEqual(['A', 'B']);
 });
 
-test('reason, field and metadata of an error arrive, for every kind of method', async () => {
+test('the reason, field and metadata of an error arrive, for every kind of method', async () => {
   const error = new PairwiseError('UNSUPPORTED_CONFIG', 'sliding windows: no', {
     field: 'spec.model',
     metadata: { field: 'sliding_window' },
@@ -72,7 +72,7 @@ test('reason, field and metadata of an error arrive, for every kind of method', 
   expect(defects).toEqual([]);
 });
 
-test('half a surrogate pair in an error, as a file can bring it in, arrives as U+FFFD', async () => {
+test('half a surrogate pair in an error, which may come from a file, arrives as U+FFFD', async () => {
   const error = new PairwiseError('INVALID_MODEL', 'no tensor \ud800', {
     field: '\udfff',
     metadata: { file: '\ud800' },
@@ -88,7 +88,7 @@ test('half a surrogate pair in an error, as a file can bring it in, arrives as U
   expect(await failure(texts(client.tell({ text: '' })))).toMatchObject(arrived);
 });
 
-test('a defect tells callers nothing of itself, but the log everything', async () => {
+test('a bug reveals nothing to callers, but the log has everything', async () => {
   const { client } = await serve({ say: () => Promise.reject(new TypeError('secret')) });
   const got = await failure(client.say({ text: '' }));
   expect(got).toMatchObject({ reason: 'INTERNAL' });
@@ -96,7 +96,7 @@ test('a defect tells callers nothing of itself, but the log everything', async (
   expect(defects).toMatchObject([{ err: { message: 'secret' }, method: '/test.Echo/Say' }]);
 });
 
-test('aborting, leaving a stream and passing a deadline reach the handler', async () => {
+test('aborting, leaving a stream and exceeding a deadline reach the handler', async () => {
   const ended: string[] = [];
   let begun = 0;
   const waiting = async ({ signal }: CallContext, kind: string) => {
@@ -113,10 +113,10 @@ test('aborting, leaving a stream and passing a deadline reach the handler', asyn
     },
   });
   const controller = new AbortController();
-  const said = failure(client.say({ text: '' }, { signal: controller.signal }));
+  const reply = failure(client.say({ text: '' }, { signal: controller.signal }));
   while (begun === 0) await sleep(10);
   controller.abort();
-  expect(await said).toMatchObject({ reason: 'CANCELLED' });
+  expect(await reply).toMatchObject({ reason: 'CANCELLED' });
 
   for await (const { text } of client.tell({ text: '' })) {
     expect(text).toBe('1');
@@ -130,7 +130,7 @@ test('aborting, leaving a stream and passing a deadline reach the handler', asyn
   expect(ended.sort()).toEqual(['say CANCELLED', 'say CANCELLED', 'tell CANCELLED']);
 });
 
-test("a handler's context, passed on, ends the calls that it makes", async () => {
+test("a handler's context, when passed on, ends the calls that the handler makes", async () => {
   const deadlines: (Date | undefined)[] = [];
   const inner = await serve({
     say: async (_, { signal, deadline }) => {
@@ -147,7 +147,7 @@ test("a handler's context, passed on, ends the calls that it makes", async () =>
   expect(Math.abs(deadlines[0]!.getTime() - deadline.getTime())).toBeLessThan(100);
 });
 
-test('a slow reader holds the handler back, and so does a slow server its caller', async () => {
+test('a slow reader slows the handler down, and a slow server its caller', async () => {
   const big = 'x'.repeat(100_000);
   let made = 0;
   const { client } = await serve({
@@ -176,7 +176,7 @@ test('a slow reader holds the handler back, and so does a slow server its caller
   expect(sent).toBeLessThan(100);
 });
 
-test('an error of the stream of requests is what the caller gets', async () => {
+test('an error in the stream of requests is thrown to the caller', async () => {
   const { client } = await serve({ collect: async (all) => ({ text: (await texts(all)).join('') }) });
   const broken = async function* () {
     yield await Promise.resolve({ text: 'a' });
@@ -185,7 +185,7 @@ test('an error of the stream of requests is what the caller gets', async () => {
   expect(await failure(client.collect(broken()))).toMatchObject({ reason: 'INVALID_FILE' });
 });
 
-test('a server that is not there is UNAVAILABLE; one that comes soon is waited for', async () => {
+test('a missing server is UNAVAILABLE; one that starts soon is waited for', async () => {
   const { server, client } = await serve({ say: () => Promise.resolve({ text: 'back' }) });
   await server.drain(0);
   const waiting = client.say({ text: '' });
@@ -201,9 +201,9 @@ test('a server that is not there is UNAVAILABLE; one that comes soon is waited f
   expect(await failure(nobody.say({ text: '' }))).toMatchObject({ reason: 'UNAVAILABLE' });
 });
 
-test('a call that waited in vain is not repeated; one that found something away is', async () => {
+test('a call that waited in vain is not retried; one that failed quickly is', async () => {
   let calls = 0;
-  const away = new PairwiseError('UNAVAILABLE', 'the database is out of reach');
+  const away = new PairwiseError('UNAVAILABLE', 'the database cannot be reached');
   const say = async ({ text }: { text: string }) => {
     calls += 1;
     await sleep(Number(text));

@@ -1,7 +1,7 @@
 import { PairwiseError } from '@pairwise/errors';
 import { type Handlers, type Service, service } from './server/serve.ts';
 
-/** A service whose messages are JSON: everything but the encoding is as in the generated definitions. */
+/** A service whose messages are JSON; everything else is as in the generated definitions. */
 const json = <Path extends string, In extends boolean, Out extends boolean>(path: Path, ins: In, outs: Out) => ({
   path,
   requestStream: ins,
@@ -22,7 +22,7 @@ export type EchoHandlers = Handlers<typeof echo>;
 
 const refuse = () => Promise.reject(new PairwiseError('NOT_FOUND', 'no such thing'));
 
-/** The service with the handlers that a test needs; all other methods are NOT_FOUND. */
+/** The service with the handlers that a test needs; all other methods throw NOT_FOUND. */
 export function echoService(handlers: Partial<EchoHandlers>): Service {
   const none = async function* () {
     yield* [];
@@ -36,14 +36,14 @@ export async function* requests(...texts: string[]) {
   for (const text of texts) yield await Promise.resolve({ text });
 }
 
-/** All messages of a stream. */
+/** Collects all messages of a stream. */
 export async function texts(stream: AsyncIterable<{ text: string }>): Promise<string[]> {
   const all: string[] = [];
   for await (const { text } of stream) all.push(text);
   return all;
 }
 
-/** The error by which a promise fails, or undefined. */
+/** Returns the error that a promise rejects with, or undefined. */
 export const failure = (promise: Promise<unknown>) =>
   promise.then(
     () => undefined,

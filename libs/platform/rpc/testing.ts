@@ -3,26 +3,26 @@ import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import forge from 'node-forge';
 
-/** A certificate with its key, in PEM. */
+/** A certificate and its key, in PEM. */
 export interface Issued {
   cert: string;
   key: string;
 }
 
 export interface Subject {
-  /** DNS names, IP addresses, and URIs with their scheme. */
+  /** DNS names, IP addresses, and URIs including the scheme. */
   names: readonly string[];
-  /** From when and until when, in days from now. Default: yesterday until tomorrow. */
+  /** Start and end of validity, in days from now. Default: yesterday to tomorrow. */
   days?: readonly [number, number];
 }
 
 export interface Authority {
-  /** Its own certificate. */
+  /** The authority's own certificate. */
   cert: string;
   issue(subject: Subject): Issued;
 }
 
-/** In hexadecimal of whole bytes without zeros in front. */
+/** In hexadecimal this is a whole number of bytes without leading zeros. */
 let serial = 0x10000000;
 
 function keys(): { key: string; privateKey: forge.pki.rsa.PrivateKey; publicKey: forge.pki.rsa.PublicKey } {
@@ -55,7 +55,7 @@ const altName = (name: string) => {
   return /^[\d.]+$/.test(name) ? { type: 7, ip: name } : { type: 2, value: name };
 };
 
-/** Makes a certificate authority, as cert-manager would be one in a cluster. */
+/** Makes a certificate authority, as cert-manager does in a cluster. */
 export function makeAuthority(name = 'authority'): Authority {
   const own = keys();
   const root = blank(own.publicKey, name);
@@ -75,14 +75,16 @@ export function makeAuthority(name = 'authority'): Authority {
   };
 }
 
-/** The names of a process of the platform on this machine: called as `localhost`, known to its peers by its URI. */
-export const processNames = (name: string): Subject => ({ names: ['localhost', `spiffe://pairwise/${name}`] });
+/** The names of a platform process on this machine: its host is `localhost`, and peers know it by its URI. */
+export const processNames = (name: string): Subject => ({
+  names: ['localhost', `spiffe://pairwise/${name}`],
+});
 
 let version = 0;
 
 /**
- * Writes files as Kubernetes mounts them: links into a folder of this version, turned around at once. Returns their paths
- * in the order given.
+ * Writes files the way Kubernetes mounts them: links into a versioned folder that are switched all at once. Returns
+ * their paths in the given order.
  */
 export function mount(folder: string, files: Readonly<Record<string, string>>): string[] {
   const data = join(folder, `..version-${(version += 1)}`);
@@ -108,7 +110,7 @@ export function mountTls(folder: string, { cert, key }: Issued, { cert: ca }: Pi
   return { certFile: certFile!, keyFile: keyFile!, caFile: caFile! };
 }
 
-/** An entry of an access file. */
+/** Makes an entry of an access file. */
 export const accessEntry = (name: string, token: string, roles: Record<string, string>) => ({
   name,
   sha256: createHash('sha256').update(token).digest('hex'),

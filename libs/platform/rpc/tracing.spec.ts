@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { openClient, startFront, startServer } from './index.ts';
 import { echo, echoService, failure, texts } from './testing.echo.ts';
 
-test('calls are spans of both sides in the caller’s trace, with the conventional attributes', async () => {
+test('a call is a span on both sides, in the caller’s trace and with the conventional attributes', async () => {
   const collector = await startCollector();
   Object.assign(process.env, collector.environment);
   const telemetry = await startTelemetry('test');
@@ -59,7 +59,7 @@ test('calls are spans of both sides in the caller’s trace, with the convention
     'server.port': front.address.split(':')[1],
     'pairwise.run.id': 'runs/a',
   });
-  // A call that the caller got wrong is an error of the caller's span, not of the server's.
+  // An error caused by the caller is an error of the caller's span, not of the server's.
   expect(client_![1]!.attributes).toMatchObject({
     'rpc.response.status_code': 'INVALID_ARGUMENT',
     'error.type': 'INVALID_ARGUMENT',

@@ -14,7 +14,7 @@ import {
   trace,
 } from '@opentelemetry/api';
 
-// Names of OpenTelemetry's semantic conventions for RPC; the gRPC instrumentation still sends older ones.
+// Names from OpenTelemetry's semantic conventions for RPC; the official gRPC instrumentation still sends older ones.
 const methodAttribute = 'rpc.method';
 const codeAttribute = 'rpc.response.status_code';
 
@@ -24,7 +24,7 @@ const getter: TextMapGetter<Metadata> = {
 };
 const setter: TextMapSetter<Metadata> = { set: (metadata, key, value) => metadata.set(key, value) };
 
-/** Codes that mean a fault of the server, rather than an answer that the caller does not like. */
+/** Codes that mean that the server is at fault, rather than the caller. */
 const serverFaults = new Set<status>([
   status.UNKNOWN,
   status.DEADLINE_EXCEEDED,
@@ -41,7 +41,10 @@ const seconds = {
 
 const durations = new Map<SpanKind, Histogram>();
 
-/** `rpc.server.call.duration` or `rpc.client.call.duration`; made at the first call, since before there is no SDK. */
+/**
+ * `rpc.server.call.duration` or `rpc.client.call.duration`; created at the first call, since the SDK does not exist
+ * earlier.
+ */
 function durationOf(kind: SpanKind): Histogram {
   const known = durations.get(kind);
   if (known !== undefined) return known;
@@ -51,11 +54,11 @@ function durationOf(kind: SpanKind): Histogram {
   return made;
 }
 
-/** One call as a span and a duration. */
+/** The span and the duration of one call. */
 export interface TracedCall {
-  /** The context in which the call is to run or to be sent. */
+  /** The context to run or send the call in. */
   context: Context;
-  /** Ends span and duration; only the first code counts. */
+  /** Ends the span and records the duration. Only the first code counts. */
   end(code: status): void;
 }
 
@@ -81,12 +84,12 @@ function begin(path: string, kind: SpanKind, parent: Context, attributes: Attrib
   };
 }
 
-/** Begins the span of an incoming call, as child of the caller's span if its metadata carries one (W3C). */
+/** Begins the span of an incoming call, as a child of the caller's span if the metadata contains one (W3C). */
 export function beginServerCall(path: string, metadata: Metadata): TracedCall {
   return begin(path, SpanKind.SERVER, propagation.extract(context.active(), metadata, getter), {});
 }
 
-/** Begins the span of an outgoing call and writes its context into the metadata. `address` is `host:port`. */
+/** Begins the span of an outgoing call and writes its context to the metadata. `address` is `host:port`. */
 export function beginClientCall(path: string, metadata: Metadata, address: string): TracedCall {
   const colon = address.lastIndexOf(':');
   const attributes = { 'server.address': address.slice(0, colon), 'server.port': Number(address.slice(colon + 1)) };

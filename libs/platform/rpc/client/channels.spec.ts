@@ -5,7 +5,7 @@ import { type EchoHandlers, echo, echoService, texts } from '../testing.echo.ts'
 
 const log = { error: () => undefined };
 const closing: (() => unknown)[] = [];
-// Sockets are real; minutes pass as the test says.
+// The sockets are real, but the test advances the clock.
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'] });
 });
@@ -37,7 +37,7 @@ test('a stream lasts until it ends', async () => {
   await stream.next();
   for (let minute = 0; minute < 20; minute += 1) {
     vi.advanceTimersByTime(30_000);
-    // After two calls there and back, both sides have the answers to their keepalive pings.
+    // After two round trips, both sides have received the answers to their keepalive pings.
     await client.say({ text: '' });
     await client.say({ text: '' });
     vi.advanceTimersByTime(30_000);
@@ -48,7 +48,7 @@ test('a stream lasts until it ends', async () => {
   expect(await texts(stream)).toEqual(['last']);
 });
 
-test('calls reach a replica that was added after the client connected, and open streams stay where they are', async () => {
+test('calls reach a replica that was added after the client connected, and open streams stay on their connection', async () => {
   const over = Promise.withResolvers<undefined>();
   const handlers = (name: string): Partial<EchoHandlers> => ({
     say: () => Promise.resolve({ text: name }),

@@ -2,8 +2,8 @@ import { type ChannelCredentials, Client as GrpcClient } from '@grpc/grpc-js';
 import { maxMessageBytes } from '../server/server.ts';
 
 /**
- * Calls are spread over all addresses that a name has. Only UNAVAILABLE is tried again: the call did not reach a server,
- * or one that is stopping.
+ * Spreads calls over all addresses that a name resolves to. Only UNAVAILABLE is retried: the call reached no server, or
+ * one that is shutting down.
  */
 const serviceConfig = {
   loadBalancingConfig: [{ round_robin: {} }],
@@ -33,20 +33,20 @@ const channelOptions = {
   'grpc.enable_http_proxy': 0,
 };
 
-/** After this long, new calls go to a new channel. */
+/** How long a channel takes new calls before another one replaces it. */
 const channelMs = 30_000;
 
 export interface Channels {
-  /** The channel for a new call, and a function to be called when that call has ended. */
+  /** Returns the channel for a new call, and a function to call when that call has ended. */
   lend(): [channel: GrpcClient, giveBack: () => void];
-  /** Takes no more calls and disconnects once open ones have ended. */
+  /** Accepts no more calls, and disconnects once the open ones have ended. */
   close(): void;
 }
 
 /**
- * Opens channels to a server at `host:port`. A channel of grpc-js looks its server's name up only when a connection
- * breaks. A new one every 30 s finds the replicas that were added since; connections that are still good are shared by all
- * channels, and open calls stay on the channel on which they began.
+ * Opens channels to a server at `host:port`. A grpc-js channel resolves its server's name again only when a connection
+ * breaks. So a new channel is opened every 30 s, which finds replicas added since; channels share the connections that
+ * still work, and an open call stays on its channel.
  */
 export function openChannels(address: string, credentials: ChannelCredentials): Channels {
   const open = () => ({ client: new GrpcClient(address, credentials, channelOptions), openedMs: Date.now(), calls: 0 });

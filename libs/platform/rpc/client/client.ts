@@ -15,7 +15,7 @@ import type { Definition, Method, RequestOf, ResponseOf } from '../methods.ts';
 import type { Security } from '../security/security.ts';
 import { type TracedCall, beginClientCall } from '../tracing.ts';
 
-/** A handler's context may be given as it is: then the call ends with the one that it serves. */
+/** Options of one call. A handler can pass its own context: the call then ends together with the one being handled. */
 export interface CallOptions {
   signal?: AbortSignal | undefined;
   deadline?: Date | undefined;
@@ -26,9 +26,9 @@ export type ClientMethod<M extends Method> = (
   options?: CallOptions,
 ) => M['responseStream'] extends true ? AsyncGenerator<ResponseOf<M>, void> : Promise<ResponseOf<M>>;
 
-/** One method for each of the service's, by the names of the generated definition. Errors are PairwiseErrors. */
+/** One method for each method of the service, named as in the generated definition. All errors are PairwiseErrors. */
 export type Client<D extends Definition> = { readonly [Name in keyof D]: ClientMethod<D[Name]> } & {
-  /** Ends the connection once open calls are through. */
+  /** Disconnects once the open calls have ended. */
   close(): void;
 };
 
@@ -39,7 +39,7 @@ export interface ClientOptions {
   security?: Security | undefined;
 }
 
-/** What of a grpc-js call of any kind is used here. */
+/** The part of a grpc-js call, of any kind, that is used here. */
 type Call = ClientDuplexStream<unknown, unknown>;
 type Callback = (error: ServiceError | null, response?: unknown) => void;
 
@@ -50,7 +50,7 @@ interface Sender {
 const isServiceError = (error: unknown): error is ServiceError =>
   error instanceof Error && 'metadata' in error && error.metadata instanceof Metadata;
 
-/** The error to throw for what ended a call: the caller's own abort, a status, or a defect of ours. */
+/** The error to throw when a call has ended: the caller's own abort, a gRPC status, or a bug of ours. */
 function failureOf(error: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted === true) {
     const { reason } = signal as { reason: unknown };
@@ -66,7 +66,7 @@ function endCodeOf(error: unknown): status {
   return status.CANCELLED;
 }
 
-/** Sends a stream of requests no faster than the server takes them; stops when the call is over. */
+/** Sends a stream of requests no faster than the server reads them. Stops when the call ends. */
 async function feed(call: Call, requests: AsyncIterable<unknown>, over: AbortSignal): Promise<void> {
   for await (const request of requests) {
     if (over.aborted) return;
@@ -82,10 +82,10 @@ async function single(sender: Sender, method: Method, input: unknown, signal?: A
   let cancel: (() => void) | undefined;
   let traced: TracedCall | undefined;
   try {
-    const response = await new Promise((tell, refuse) => {
+    const response = await new Promise((resolve, reject) => {
       const started = sender.start(method, input, (error, value) => {
-        if (error === null) tell(value);
-        else refuse(error);
+        if (error === null) resolve(value);
+        else reject(error);
       });
       traced = started.traced;
       cancel = () => started.call.cancel();
@@ -137,7 +137,7 @@ async function* stream(
   } finally {
     over.abort();
     signal?.removeEventListener('abort', cancel);
-    // Harmless where the call has ended; where the consumer went away, the server must know.
+    // Does nothing if the call has ended. If the consumer left early, this lets the server know.
     call.on('error', () => undefined);
     call.cancel();
     traced.end(ended);
@@ -166,7 +166,7 @@ function senderOf(channels: Channels, options: ClientOptions, { deadline }: Call
         return client.makeUnaryRequest(path, encode, decode, input, metadata, settings, callback);
       };
       const call = begin() as Call;
-      // Comes last in every call, however it ends.
+      // grpc-js emits this last, however the call ends.
       call.once('status', giveBack);
       return { call, traced };
     },
@@ -174,10 +174,10 @@ function senderOf(channels: Channels, options: ClientOptions, { deadline }: Call
 }
 
 /**
- * Opens a client of a service by its generated definition. Nothing is sent until a method is called. UNAVAILABLE is
- * tried again up to four times within about two seconds. Single replies are promises, streams async generators; leaving
- * a stream, aborting the signal or passing the deadline cancels the call. All errors are PairwiseErrors with the
- * server's reason. The active trace context goes along.
+ * Opens a client for a service from its generated definition. Nothing is sent until a method is called. UNAVAILABLE is
+ * retried up to four times within about two seconds. Single replies are promises, streams are async generators. Leaving
+ * a stream, aborting the signal or exceeding the deadline cancels the call. All errors are PairwiseErrors with the
+ * server's reason. The active trace context is sent along.
  */
 export function openClient<D extends Definition>(definition: D, options: ClientOptions): Client<D> {
   const credentials = options.security?.credentials ?? ChannelCredentials.createInsecure();
@@ -186,7 +186,7 @@ export function openClient<D extends Definition>(definition: D, options: ClientO
     const call = (input: unknown, settings: CallOptions = {}) => {
       const sender = senderOf(channels, options, settings);
       if (!method.responseStream) return single(sender, method, input, settings.signal);
-      // A generator begins when it is first asked, perhaps elsewhere; the trace is that of whoever called.
+      // A generator starts at its first `next`, perhaps in another context; the trace must be that of the caller.
       const begin = contexts.bind(contexts.active(), () => sender.start(method, input, () => undefined));
       return stream(begin, method, input, settings.signal);
     };

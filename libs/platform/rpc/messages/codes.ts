@@ -1,7 +1,7 @@
 import type { Reason } from '@pairwise/errors';
 import { status } from '@grpc/grpc-js';
 
-/** The gRPC status code of every reason; the proto's `ErrorReason` says the same in its comments. */
+/** The gRPC status code of each reason. The comments of `ErrorReason` in the proto list the same codes. */
 export const statusCodeOf: Record<Reason, status> = {
   INVALID_ARGUMENT: status.INVALID_ARGUMENT,
   INVALID_PAIR: status.INVALID_ARGUMENT,
@@ -38,18 +38,18 @@ export const statusCodeOf: Record<Reason, status> = {
   INTERNAL: status.INTERNAL,
 };
 
-/** The reason for a status without details, as gRPC itself or a foreign server makes it. */
+/** The reason for a status without details, as sent by gRPC itself or by another system's server. */
 export const reasonOf: Record<status, Reason> = {
   [status.OK]: 'INTERNAL',
   [status.CANCELLED]: 'CANCELLED',
   [status.UNKNOWN]: 'INTERNAL',
   [status.INVALID_ARGUMENT]: 'INVALID_ARGUMENT',
-  // The call may be repeated: the server may be quicker next time, or the caller more patient.
+  // Worth retrying: the server may be faster next time, or the caller may wait longer.
   [status.DEADLINE_EXCEEDED]: 'UNAVAILABLE',
   [status.NOT_FOUND]: 'NOT_FOUND',
   [status.ALREADY_EXISTS]: 'ALREADY_EXISTS',
   [status.PERMISSION_DENIED]: 'PERMISSION_DENIED',
-  // grpc-js says so of messages that are too large.
+  // grpc-js reports messages that are too large this way.
   [status.RESOURCE_EXHAUSTED]: 'INVALID_ARGUMENT',
   [status.FAILED_PRECONDITION]: 'WRONG_STATE',
   [status.ABORTED]: 'UNAVAILABLE',

@@ -8,7 +8,7 @@ test('pairs that are too long are refused unless the caller says otherwise', () 
   expect(resolveTruncationMode(TruncationMode.KEEP_END)).toBe(TruncationMode.KEEP_END);
 });
 
-test('the chat template is applied as it suits the pair unless the caller says otherwise', () => {
+test('whether the chat template applies depends on the pair unless the caller says otherwise', () => {
   expect(resolveChatTemplate(ChatTemplateMode.UNSPECIFIED)).toBe(ChatTemplateMode.AUTO);
   expect(resolveChatTemplate(ChatTemplateMode.NONE)).toBe(ChatTemplateMode.NONE);
 });
@@ -18,7 +18,7 @@ test.each(['2026-02-31', '2026-1-1', 'today', '02026-01-01', '2026-01-01T00:00:0
   expect(() => resolveChatTemplateDate(date, 'spec.chat_template_date')).toThrow(refused);
 });
 
-test('the day of a chat template is the same every day', () => {
+test('the default day of a chat template is fixed', () => {
   expect(resolveChatTemplateDate('', 'chat_template_date')).toBe('2024-07-26');
   expect(resolveChatTemplateDate('2024-02-29', 'chat_template_date')).toBe('2024-02-29');
 });

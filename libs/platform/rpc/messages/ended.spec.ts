@@ -11,6 +11,6 @@ test.each<[string, Parameters<typeof hasEnded>[0]['state'][], string[]]>([
     [TrainingState.SUCCEEDED, TrainingState.FAILED, TrainingState.CANCELLED],
   ],
   ['an export', Object.values(ExportState), [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED]],
-])('%s ends by success, failure or cancellation', (_, states, ends) => {
+])('%s has ended once it succeeded, failed or was cancelled', (_, states, ends) => {
   expect(states.filter((state) => hasEnded({ state })).sort()).toEqual(ends.toSorted());
 });

@@ -18,8 +18,8 @@ const endStates: ReadonlySet<State> = new Set<State>([
 ]);
 
 /**
- * Whether a run, coverage, training or export has ended: it stays in this state until it is retried or started again. A
- * state that this build does not know is not an end.
+ * Whether a run, coverage, training or export has ended, so that its state changes only if it is retried or started
+ * again. A state that this build does not know does not count as ended.
  */
 export function hasEnded({ state }: { state: State }): boolean {
   return endStates.has(state);

@@ -12,17 +12,17 @@ const ggufTypes = Object.keys(fileTypes) as GgufType[];
 const mergedTypes = ['F32', 'F16', 'BF16'] as const;
 type MergedType = (typeof mergedTypes)[number];
 
-/** A target with a format and a name. */
+/** A target whose format and name are set. */
 export interface ResolvedTarget extends ExportTarget {
   format: NonNullable<ExportTarget['format']>;
 }
 
-/** The most targets of a run or an export. */
+/** The maximum number of targets of a run or an export. */
 const maxTargets = 32;
 
 /**
- * Checks the export targets of a request and fills in their names, such as `gguf-q4-k-m`. `field` is the path of the list.
- * Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the path of what is wrong.
+ * Checks the export targets of a request and fills in missing names, such as `gguf-q4-k-m`. `field` is the path of the
+ * list. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the path of the problem.
  */
 export function resolveTargets(targets: readonly ExportTarget[], field: string): ResolvedTarget[] {
   refuseLongList(targets, maxTargets, field);
@@ -48,19 +48,24 @@ function resolveTarget(target: ExportTarget, path: string): ResolvedTarget {
   return { ...target, format, name };
 }
 
-/** The type of the numbers. Undefined for an adapter, and for a merged model that keeps the base model's dtypes. */
+/**
+ * The type of the exported numbers. Undefined for an adapter, and for a merged model that keeps the base model's
+ * dtypes.
+ */
 function typeOf(format: ResolvedTarget['format'], path: string): string | undefined {
   if (format.$case === 'gguf') return ggufTypeOf(format.value.type, `${path}.gguf.type`);
   if (format.$case === 'merged') return mergedTypeOf(format.value.dtype, `${path}.merged.dtype`);
   return undefined;
 }
 
-/** Checks the name of a GGUF type. Throws INVALID_ARGUMENT. */
+/** Returns `name` if it is a GGUF type. Throws INVALID_ARGUMENT. */
 export function ggufTypeOf(name: string, field: string): GgufType {
   return ggufTypes.find((type) => type === name) ?? refuseType(name, ggufTypes, field);
 }
 
-/** Checks the dtype of a merged model. Undefined keeps the base model's dtypes. Throws INVALID_ARGUMENT. */
+/**
+ * Returns `name` if it is a dtype of merged models. Undefined keeps the base model's dtypes. Throws INVALID_ARGUMENT.
+ */
 export function mergedTypeOf(name: string | undefined, field: string): MergedType | undefined {
   if (name === undefined) return undefined;
   return mergedTypes.find((type) => type === name) ?? refuseType(name, mergedTypes, field);

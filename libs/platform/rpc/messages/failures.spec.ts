@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { errorOf, refuseUnknownFields, statusCodeOf, statusOf } from '../index.ts';
 import { toTrailers } from './failures.ts';
 
-test('the table of codes says what the comments of the proto say', () => {
+test('the table of codes matches the comments in the proto', () => {
   const proto = readFileSync(join(import.meta.dirname, '../../../../proto/pairwise/v1/errors.proto'), 'utf8');
   const documented = [...proto.matchAll(/([A-Z_]+)\.\n {2}ERROR_REASON_([A-Z_]+) = \d+;/g)];
   expect(Object.fromEntries(documented.map(([, code, reason]) => [reason, code]))).toEqual(
@@ -15,7 +15,7 @@ test('the table of codes says what the comments of the proto say', () => {
   );
 });
 
-test.each(reasons)('%s survives the way to the caller', (reason) => {
+test.each(reasons)('%s reaches the caller intact', (reason) => {
   const error = new PairwiseError(reason, 'message', { field: 'spec.training.beta', metadata: { line: '7' } });
   const { message, field, metadata, reason: got } = errorOf(Status.decode(Status.encode(statusOf(error)).finish()));
   expect({ message, field, metadata, got }).toEqual({
@@ -26,7 +26,7 @@ test.each(reasons)('%s survives the way to the caller', (reason) => {
   });
 });
 
-test('the kinds of details fit the code', () => {
+test('the kinds of details match the code', () => {
   const kinds = (error: PairwiseError) => statusOf(error).details.map(({ typeUrl }) => typeUrl.split('.').at(-1));
   expect(kinds(new PairwiseError('INVALID_PAIR', ''))).toEqual(['ErrorInfo']);
   expect(kinds(new PairwiseError('INVALID_ARGUMENT', '', { field: 'x' }))).toEqual(['ErrorInfo', 'BadRequest']);
@@ -36,7 +36,7 @@ test('the kinds of details fit the code', () => {
   expect(kinds(missing)).toEqual(['ErrorInfo', 'ResourceInfo']);
 });
 
-test('details stay under 4 KiB, whatever the error holds', () => {
+test('details stay under 4 KiB, whatever the error contains', () => {
   const long = 'ä'.repeat(5000);
   const metadata = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`key${index}`, long]));
   const error = new PairwiseError('WRONG_STATE', long, {

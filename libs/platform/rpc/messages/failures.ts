@@ -5,9 +5,9 @@ import { reasonOf, statusCodeOf } from './codes.ts';
 
 const domain = 'pairwise.v1';
 const detailsKey = 'grpc-status-details-bin';
-/** Details ride in HTTP/2 headers, which peers cap. */
+/** Details are sent as HTTP/2 headers, and peers limit the size of those. */
 const detailsLimitBytes = 4096;
-/** Bytes of a message, and of its repetition and of field names in details; together with metadata they fit. */
+/** Most bytes of a message; of its copy and of field names in the details; and of the metadata. Together they fit. */
 const messageLimit = 1000;
 const briefLimit = 300;
 const metadataLimit = 1000;
@@ -25,23 +25,23 @@ const pack = <Message>(type: string, codec: Codec<Message>, message: Message): A
 });
 
 /**
- * At most `limit` bytes of a text as UTF-8. Half a surrogate pair, as a file's JSON can hold, becomes U+FFFD: grpc-js would
- * throw on it while it sends the status.
+ * Cuts a text to at most `limit` bytes of UTF-8. Half a surrogate pair, which JSON from a file can contain, becomes
+ * U+FFFD; otherwise grpc-js would throw while sending the status.
  */
 function shorten(text: string, limit: number): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= limit) return text.toWellFormed();
-  // A letter that was cut in two reads as U+FFFD.
+  // A character cut in half decodes to U+FFFD.
   return `${bytes
     .subarray(0, limit - 3)
     .toString()
     .replace(/\uFFFD$/, '')}…`;
 }
 
-/** Drops the largest values until the rest is small enough to ride along. */
+/** Drops the largest values until the rest fits. */
 function fitting(metadata: Record<string, string>): Record<string, string> {
   const kept = Object.entries(metadata).map(([key, value]) => [key, shorten(value, briefLimit)] as const);
-  // A map's entry has 6 bytes besides key and value.
+  // A map entry takes 6 bytes besides its key and value.
   const sizeOf = ([key, value]: readonly [string, string]) => Buffer.byteLength(key + value) + 6;
   kept.sort((a, b) => sizeOf(a) - sizeOf(b));
   let size = 0;
@@ -73,9 +73,9 @@ function detailsOf({ reason, field, metadata }: PairwiseError, message: string):
 }
 
 /**
- * An error as `google.rpc.Status`, for a reply or for a resource's `error` field. The code follows from the reason;
- * details are ErrorInfo (domain `pairwise.v1`) and, where they fit, BadRequest, PreconditionFailure, ResourceInfo (of
- * `metadata.name`) and RetryInfo. An error that is no PairwiseError becomes INTERNAL and tells nothing of itself.
+ * Converts an error to `google.rpc.Status`, for a reply or for a resource's `error` field. The code follows from the
+ * reason. Details are ErrorInfo (domain `pairwise.v1`) and, where they apply, BadRequest, PreconditionFailure,
+ * ResourceInfo (from `metadata.name`) and RetryInfo. Anything but a PairwiseError becomes INTERNAL and reveals nothing.
  */
 export function statusOf(error: unknown): Status {
   const known = knownOf(error);
@@ -85,7 +85,7 @@ export function statusOf(error: unknown): Status {
 
 function knownOf(error: unknown): PairwiseError {
   if (error instanceof PairwiseError) return error;
-  return new PairwiseError('INTERNAL', 'a defect of the server; its log has the details');
+  return new PairwiseError('INTERNAL', "internal error; the server's log has the details");
 }
 
 function unpack<Message>(status: Status, type: string, codec: Codec<Message>): Message | undefined {
@@ -94,16 +94,16 @@ function unpack<Message>(status: Status, type: string, codec: Codec<Message>): M
   try {
     return codec.decode(found.value);
   } catch {
-    // A peer's broken detail must not hide its error.
+    // A malformed detail from a peer must not hide the error itself.
     return undefined;
   }
 }
 
 const isReason = (text: string | undefined): text is Reason => reasons.some((reason) => reason === text);
 
-/** The reverse of `statusOf`: reason, field and metadata come back. A missing status is INTERNAL. */
+/** The reverse of `statusOf`: restores reason, field and metadata. A missing status is INTERNAL. */
 export function errorOf(status: Status | undefined): PairwiseError {
-  if (status === undefined) return new PairwiseError('INTERNAL', 'it failed without telling why');
+  if (status === undefined) return new PairwiseError('INTERNAL', 'it failed without giving a reason');
   const info = unpack(status, 'ErrorInfo', ErrorInfo);
   const field = unpack(status, 'BadRequest', BadRequest)?.fieldViolations[0]?.field;
   const known: Record<number, Reason | undefined> = reasonOf;
@@ -114,7 +114,7 @@ export function errorOf(status: Status | undefined): PairwiseError {
   });
 }
 
-/** An error in the form in which grpc-js sends it. */
+/** Converts an error to the form that grpc-js sends. */
 export function toTrailers(error: unknown): { code: code; details: string; metadata: Metadata } {
   const status = statusOf(error);
   const metadata = new Metadata();
@@ -123,7 +123,7 @@ export function toTrailers(error: unknown): { code: code; details: string; metad
   return { code: statusCodeOf[knownOf(error).reason], details: status.message, metadata };
 }
 
-/** What a client of ours throws for an error that grpc-js reported; `cause` is the original. */
+/** Converts an error reported by grpc-js to the one our clients throw; `cause` is the original. */
 export function fromServiceError(error: ServiceError): PairwiseError {
   const [bytes] = error.metadata.get(detailsKey);
   let status = Status.create({ code: error.code, message: error.details });
@@ -131,7 +131,7 @@ export function fromServiceError(error: ServiceError): PairwiseError {
     try {
       status = Status.decode(bytes);
     } catch {
-      // The code and the message are still good.
+      // The code and the message are still usable.
     }
   }
   const { reason, message, field, metadata } = errorOf(status);

@@ -1,16 +1,16 @@
 import { PairwiseError } from '@pairwise/errors';
 
-/** Throws INVALID_ARGUMENT for a field of a request. The message is the field's path and then the problem. */
+/** Throws INVALID_ARGUMENT for a field of a request. The message is the field's path followed by the problem. */
 export function refuseField(field: string, problem: string): never {
   throw new PairwiseError('INVALID_ARGUMENT', `${field} ${problem}`, { field });
 }
 
-/** What says nothing of what a field names. */
+/** Reasons that say nothing about the value of a field. */
 const elsewhere = new Set(['UNAVAILABLE', 'DISK_FULL', 'CANCELLED', 'INTERNAL']);
 
 /**
- * What a peer, or a lookup, answers about what one field of a request names. Its errors come back with the path of that
- * field, which is all that the caller knows of, save those that are not about it, such as that the peer is away.
+ * Waits for what a peer or a lookup answers about the value of a request field. Errors are rethrown with the path of
+ * that field, the only one that the caller knows, unless they are not about the value: the peer is down, for example.
  */
 export async function inField<T>(field: string, answer: Promise<T>): Promise<T> {
   try {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { newId, parseName } from './names.ts';
 import { readPage } from './paging.ts';
 
-test('names are taken apart by their pattern', () => {
+test('names are split according to their pattern', () => {
   const pattern = 'projects/{project}/datasets/{dataset}/versions/{number}';
   expect(parseName(pattern, 'projects/default/datasets/concise/versions/3', 'name')).toEqual({
     project: 'default',
@@ -24,7 +24,7 @@ test.each([
   );
 });
 
-test('ids are DNS labels, or made up', () => {
+test('ids are DNS labels, or generated', () => {
   expect(newId('my-run', 'run', 'run_id')).toBe('my-run');
   expect(newId('', 'run', 'run_id')).toMatch(/^run-[0-9a-f]{8}$/);
   for (const id of ['My-Run', '-x', 'x-', '../x', 'x'.repeat(51)]) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { PairwiseError } from '@pairwise/errors';
 
 /**
- * The variable segments of a resource name: `parseName('projects/{project}/runs/{run}', name, 'name').run`.
+ * Returns the variable segments of a resource name: `parseName('projects/{project}/runs/{run}', name, 'name').run`.
  * Throws INVALID_ARGUMENT that names the field and the pattern.
  */
 export function parseName<Pattern extends string>(
@@ -28,8 +28,9 @@ type VariablesOf<Pattern extends string> = Pattern extends `${string}{${infer Na
   : never;
 
 /**
- * The last segment of a new resource's name: the caller's choice, else `<prefix>-<8 random characters>`.
- * Throws INVALID_ARGUMENT unless a chosen one is a DNS label (RFC 1035, digits first allowed) of at most 50 characters.
+ * Returns the last segment of a new resource's name: the caller's choice, or else `<prefix>-<8 random characters>`.
+ * Throws INVALID_ARGUMENT unless the choice is a DNS label (RFC 1035, but it may begin with a digit) of at most 50
+ * characters.
  */
 export function newId(chosen: string, prefix: string, field: string): string {
   if (chosen === '') return `${prefix}-${randomUUID().slice(0, 8)}`;

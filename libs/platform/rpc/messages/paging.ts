@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 
-/** One page of a list, cut out by offset. */
+/** One page of a list, selected by offset. */
 export interface Page<T> {
   items: T[];
   /** Empty on the last page. */
@@ -8,8 +8,8 @@ export interface Page<T> {
 }
 
 /**
- * Reads a page (AIP-158): `page_size` 0 means 50 and more than 1000 means 1000; the token is the position of the page.
- * `read` gets a limit and an offset. Throws INVALID_ARGUMENT for a negative size or a token that is none.
+ * Reads a page (AIP-158). A `page_size` of 0 means 50, and more than 1000 means 1000. The token is the position of the
+ * page. `read` is called with a limit and an offset. Throws INVALID_ARGUMENT for a negative size or an invalid token.
  */
 export async function readPage<T>(
   request: { pageSize: number; pageToken: string },

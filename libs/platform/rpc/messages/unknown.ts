@@ -6,9 +6,9 @@ const isMessage = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !(value instanceof Date) && !(value instanceof Uint8Array);
 
 /**
- * Refuses a message in which, at any depth, a field was set that this server does not know: ignoring it would be to do
- * something else than the caller asked for. `path` is the message's own place in the request, e.g. `spec`.
- * Throws UNKNOWN_FIELD with the path of the message that has it and the field's number.
+ * Refuses a message that sets a field unknown to this server, at any depth: ignoring the field would mean doing
+ * something other than what was asked. `path` is the message's own path in the request, e.g. `spec`. Throws
+ * UNKNOWN_FIELD with the path of the containing message and the number of the field.
  */
 export function refuseUnknownFields(message: unknown, path: string): void {
   if (Array.isArray(message)) {
@@ -17,7 +17,7 @@ export function refuseUnknownFields(message: unknown, path: string): void {
   }
   if (!isMessage(message)) return;
   const { _unknownFields: unknown, $case: chosen, ...fields } = message;
-  // A oneof is an object {$case, value}, which the field's path leaves out.
+  // A oneof is an object {$case, value}, which does not appear in the field's path.
   if (typeof chosen === 'string') {
     const parent = path.slice(0, path.lastIndexOf('.') + 1);
     refuseUnknownFields(fields['value'], parent + snakeCase(chosen));
@@ -26,7 +26,7 @@ export function refuseUnknownFields(message: unknown, path: string): void {
   const [tag] = Object.keys(unknown ?? {});
   if (tag !== undefined) {
     const number = String(Number(tag) >>> 3);
-    const message = `${path} has a field of number ${number}, which this server does not know; is the client newer?`;
+    const message = `${path} has field number ${number}, which this server does not know; is the client newer?`;
     throw new PairwiseError('UNKNOWN_FIELD', message, { field: path, metadata: { fieldNumber: number } });
   }
   for (const [name, value] of Object.entries(fields)) {

@@ -25,7 +25,7 @@ import {
 import { accessEntry, mount } from '../testing.ts';
 import { failure } from '../testing.echo.ts';
 
-/** A service whose every method, once it is reached, says so by an error. */
+/** A service whose methods all throw a recognisable error once they are reached. */
 function reached(definition: Definition) {
   const found = () => new PairwiseError('NOT_FOUND', 'reached');
   const handlers = Object.entries(definition).map(([name, { requestStream, responseStream }]) => [
@@ -51,8 +51,8 @@ const entries = [
   accessEntry('admin', tokens.admin, { 'projects/a': 'admin', 'projects/b': 'reader' }),
   accessEntry('everywhere', tokens.everywhere, { '*': 'reader', 'projects/b': 'admin' }),
 ];
-const said: string[] = [];
-const log = { error: (fields: object, message: string) => said.push(JSON.stringify(fields), message) };
+const logged: string[] = [];
+const log = { error: (fields: object, message: string) => logged.push(JSON.stringify(fields), message) };
 const open: Client<Definition>[] = [];
 let folder: string;
 let accessFile: string;
@@ -79,7 +79,7 @@ function as<D extends Definition>(definition: D, token: string | undefined, addr
 const datasets = (token?: string) => as(DatasetServiceService, token);
 const runs = (token?: string) => as(OrchestratorServiceService, token);
 
-/** `reached`, or the status and the error by which it was refused. */
+/** Returns `reached`, or the status and the error with which the call was refused. */
 async function outcome(call: Promise<unknown>): Promise<string> {
   const { reason, message, cause } = (await failure(call))!;
   if (message === 'reached') return 'reached';
@@ -90,14 +90,14 @@ async function outcome(call: Promise<unknown>): Promise<string> {
 const remove = { name: 'projects/a/datasets/d', etag: '', requestId: '' };
 const create = (parent: string) => ({ parent, datasetId: '', requestId: '', validateOnly: false });
 
-test('without a token or with a wrong one a call is UNAUTHENTICATED', async () => {
+test('a call without a token, or with a wrong one, is UNAUTHENTICATED', async () => {
   for (const token of [undefined, 'token-that-nobody-has', entries[2]!.sha256]) {
     expect(await outcome(datasets(token).getDataset(remove))).toBe('UNAUTHENTICATED');
     expect(await outcome(runs(token).getServerInfo({}))).toBe('UNAUTHENTICATED');
   }
 });
 
-test('each role may do what those before it may', async () => {
+test('each role includes the lower ones', async () => {
   for (const [token, ...expected] of [
     [tokens.reader, 'reached', 'PERMISSION_DENIED', 'PERMISSION_DENIED'],
     [tokens.submitter, 'reached', 'reached', 'PERMISSION_DENIED'],
@@ -110,7 +110,7 @@ test('each role may do what those before it may', async () => {
   }
 });
 
-test('a role is good for its project; that for all projects is good for each', async () => {
+test('a role applies to its project, and a role for * to every project', async () => {
   const list = (parent: string) => ({ parent, pageSize: 0, pageToken: '' });
   for (const [token, project, expected] of [
     [tokens.reader, 'projects/b', 'PERMISSION_DENIED'],
@@ -128,7 +128,7 @@ test('a role is good for its project; that for all projects is good for each', a
   expect(denied?.metadata).toEqual({ caller: 'admin', role: 'submitter', project: 'projects/b' });
 });
 
-test('what a request names besides must be for the caller to read', async () => {
+test('the caller must be able to read everything else that a request names', async () => {
   const run = (datasetVersion: string) => ({
     parent: 'projects/a',
     runId: '',
@@ -145,7 +145,7 @@ test('what a request names besides must be for the caller to read', async () => 
   expect(await outcome(inspect)).toBe('PERMISSION_DENIED');
 });
 
-test('an upload is for the project of its header', async () => {
+test('an upload belongs to the project in its header', async () => {
   async function* upload(...payloads: ImportPairsRequest['payload'][]) {
     for (const payload of payloads) yield await Promise.resolve({ payload });
   }
@@ -177,16 +177,16 @@ test('the front lets known tokens in and passes them on', async () => {
   }
 });
 
-test('a new access file counts at once, a broken one changes nothing and is logged without its text', async () => {
+test('a new access file applies at once; a broken one changes nothing and is logged without its text', async () => {
   const client = datasets(tokens.reader);
   expect(await outcome(client.deleteDataset(remove))).toBe('PERMISSION_DENIED');
   const raised = [accessEntry('reader', tokens.reader, { 'projects/a': 'admin' }), ...entries.slice(1)];
   mount(folder, { 'access.json': JSON.stringify(raised) });
   while ((await outcome(client.deleteDataset(remove))) !== 'reached');
   mount(folder, { 'access.json': `[{"name": "${tokens.reader}` });
-  while (!said.some((line) => line.includes('it is not valid JSON'))) await outcome(client.deleteDataset(remove));
+  while (!logged.some((line) => line.includes('it is not valid JSON'))) await outcome(client.deleteDataset(remove));
   expect(await outcome(client.deleteDataset(remove))).toBe('reached');
   mount(folder, { 'access.json': JSON.stringify(entries.slice(1)) });
   while ((await outcome(client.deleteDataset(remove))) !== 'UNAUTHENTICATED');
-  for (const token of Object.values(tokens)) expect(said.join()).not.toContain(token);
+  for (const token of Object.values(tokens)) expect(logged.join()).not.toContain(token);
 });

@@ -3,7 +3,7 @@ import type { HealthOptions } from '../server/health.ts';
 import type { ReloadLog } from './reload.ts';
 import { type Security, openSecurity } from './security.ts';
 
-/** The variables by which a process shows itself to its peers; `libs/platform/config` documents and parses them. */
+/** The variables with which a process authenticates to its peers; `libs/platform/config` documents and parses them. */
 export interface PeerVariables {
   PAIRWISE_TLS_CERT?: string | undefined;
   PAIRWISE_TLS_KEY?: string | undefined;
@@ -11,7 +11,7 @@ export interface PeerVariables {
   PAIRWISE_TOKEN_FILE?: string | undefined;
 }
 
-/** The variables that say, besides, how a process is reached. */
+/** Those variables, and the ones that say how a process can be reached. */
 export interface AccessVariables extends PeerVariables {
   PAIRWISE_LISTEN: string;
   PAIRWISE_HEALTH_LISTEN?: string | undefined;
@@ -19,7 +19,7 @@ export interface AccessVariables extends PeerVariables {
   PAIRWISE_INSECURE: boolean;
 }
 
-/** Their names, for `readEnvironment`. */
+/** The names of these variables, for `readEnvironment`. */
 export const peerVariables = [
   'PAIRWISE_TLS_CERT',
   'PAIRWISE_TLS_KEY',
@@ -34,7 +34,7 @@ export const accessVariables = [
   'PAIRWISE_INSECURE',
 ] as const;
 
-/** How the server of a process may be reached; `callers` are the processes that may call by their certificate. */
+/** How the server of a process can be reached. `callers` are the processes that may call with their certificate. */
 export function serverAccess(variables: AccessVariables, callers: readonly string[]): Access & HealthOptions {
   const { PAIRWISE_TLS_CERT: certFile, PAIRWISE_TLS_KEY: keyFile, PAIRWISE_TLS_CA: caFile } = variables;
   return {
@@ -48,7 +48,10 @@ export function serverAccess(variables: AccessVariables, callers: readonly strin
   };
 }
 
-/** How a process shows itself to its peers: with its token, and, where an authority is named, its certificate over TLS. */
+/**
+ * How a process authenticates to its peers: with its token and, if an authority is named, with its certificate over
+ * TLS.
+ */
 export function clientSecurity(variables: PeerVariables, log: ReloadLog): Security {
   const { PAIRWISE_TLS_CA: caFile, PAIRWISE_TLS_CERT: certFile, PAIRWISE_TLS_KEY: keyFile } = variables;
   const tls = caFile === undefined ? undefined : { caFile, certFile, keyFile };

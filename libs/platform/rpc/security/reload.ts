@@ -5,8 +5,11 @@ export interface ReloadLog {
   error(fields: object, message: string): void;
 }
 
-/** How long a value that was read from files is used. Kubernetes replaces files by switching links, which no watch reports. */
-const lookMs = 1000;
+/**
+ * How long a value is used before its files are checked again. Kubernetes replaces files by switching links, which file
+ * watchers do not report.
+ */
+const checkMs = 1000;
 
 function read(path: string): Buffer {
   try {
@@ -18,28 +21,28 @@ function read(path: string): Buffer {
 }
 
 /**
- * What files hold, read again once they have changed; they are checked when the value is asked for, at most once a
- * second. New contents that `parse` refuses are logged once, and the value stays as it was. Throws at
- * first what `parse` throws, and INVALID_ARGUMENT for a file that cannot be read.
+ * Returns a function that returns the parsed contents of files. When called, at most once a second, it checks the files
+ * and parses them again if they changed. If `parse` refuses the new contents, that is logged once and the value stays
+ * as it was. The first reading throws what `parse` throws, and INVALID_ARGUMENT for a file that cannot be read.
  */
 export function reloaded<T>(files: readonly string[], parse: (contents: Buffer[]) => T, log: ReloadLog): () => T {
   let seen = files.map(read);
   let value = parse(seen);
-  let looked = Date.now();
+  let checkedMs = Date.now();
   let logged = '';
   return () => {
-    if (Date.now() - looked < lookMs) return value;
-    looked = Date.now();
+    if (Date.now() - checkedMs < checkMs) return value;
+    checkedMs = Date.now();
     try {
       const now = files.map(read);
       if (now.every((bytes, index) => bytes.equals(seen[index]!))) return value;
-      // Pairs that are replaced in between do not fit; the next look sees both.
+      // A certificate and a key may not match while they are being replaced; the next check sees both.
       value = parse(now);
       seen = now;
       logged = '';
     } catch (error) {
       const { message } = error as Error;
-      if (message !== logged) log.error({ err: error, files }, `what was read before stays in use: ${message}`);
+      if (message !== logged) log.error({ err: error, files }, `keeping the previous contents: ${message}`);
       logged = message;
     }
     return value;

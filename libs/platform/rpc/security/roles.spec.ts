@@ -1,7 +1,7 @@
 import * as api from '@pairwise/api';
 import { expect, test } from 'vitest';
 import type { Definition } from '../methods.ts';
-import { subjectOf } from './projects.ts';
+import { projectOfRequest } from './projects.ts';
 import { needs } from './roles.ts';
 
 const definitions = Object.entries(api).flatMap(([name, value]) =>
@@ -16,7 +16,7 @@ test('the table has every method of the API, and no other', () => {
   expect([...needs.keys()].sort()).toEqual(methods.map(({ path }) => path).sort());
 });
 
-test('what only reads is for readers, what deletes for admins, the rest for submitters', () => {
+test('reading needs a reader, deleting an admin, and everything else a submitter', () => {
   for (const [path, need] of needs) {
     const verb = /\/([A-Z][a-z]+)[^/]*$/.exec(path)![1]!;
     const reads = ['Get', 'List', 'Watch', 'Read', 'Download', 'Inspect'].includes(verb);
@@ -29,17 +29,17 @@ test('the project of every request is found', () => {
   const name = 'projects/one/things/two';
   for (const { path, requestDeserialize } of methods) {
     const empty = requestDeserialize(Buffer.alloc(0)) as Record<string, unknown>;
-    expect(subjectOf(empty)).toBeUndefined();
+    expect(projectOfRequest(empty)).toBeUndefined();
     if (needs.get(path) === 'anyone') continue;
     const field = ['name', 'parent'].find((key) => key in empty);
     const request = field === undefined ? { payload: { $case: 'header', value: { parent: name } } } : { [field]: name };
-    expect(`${path} ${subjectOf({ ...empty, ...request })}`).toBe(`${path} projects/one`);
+    expect(`${path} ${projectOfRequest({ ...empty, ...request })}`).toBe(`${path} projects/one`);
     if (field === undefined) expect(path).toBe('/pairwise.v1.DatasetService/ImportPairs');
   }
 });
 
-test('only a whole first part of a name is a project', () => {
+test('a project is recognised only at the beginning of a name', () => {
   for (const name of ['', 'projects/', 'projects/-', 'projects/-/runs/a', 'projects/A/runs/a', '/projects/a', 'x'])
-    expect(subjectOf({ name })).toBeUndefined();
-  expect(subjectOf({ parent: 'projects/a-1' })).toBe('projects/a-1');
+    expect(projectOfRequest({ name })).toBeUndefined();
+  expect(projectOfRequest({ parent: 'projects/a-1' })).toBe('projects/a-1');
 });

@@ -10,13 +10,13 @@ import {
 import type { Role } from '@pairwise/config';
 import type { Definition } from '../methods.ts';
 
-/** `anyone`: whoever has a role at all, since the method is about no project. */
+/** `anyone`: anyone with a role in any project, since the method does not concern a project. */
 export type Need = Role | 'anyone';
 
 const needsOf = <D extends Definition>(definition: D, needs: Record<keyof D, Need>): [path: string, need: Need][] =>
   Object.entries(definition).map(([name, { path }]) => [path, needs[name]!]);
 
-/** The role that each method of the API needs, by its path. */
+/** The role that each method of the API requires, by path. */
 export const needs: ReadonlyMap<string, Need> = new Map([
   ...needsOf(DatasetServiceService, {
     createDataset: 'submitter',

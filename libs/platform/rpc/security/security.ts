@@ -3,20 +3,23 @@ import type { ReloadLog } from './reload.ts';
 import { type OptionalTlsFiles, clientTls } from './tls.ts';
 import { readToken } from './tokens.ts';
 
-/** What a client shows and what it asks of servers. Clients that share it share connections. */
+/** How a client authenticates, and how it checks servers. Clients with the same security share connections. */
 export interface Security {
   credentials: ChannelCredentials;
-  /** The bearer token, as its file has it by now. */
+  /** The current contents of the token file. */
   token?: (() => string) | undefined;
 }
 
 export interface SecurityOptions {
-  /** Speak TLS; the authority is the system's where no file names one. Default: clear text. */
+  /** Use TLS. Without a `caFile`, servers are checked against the system's authorities. Default: clear text. */
   tls?: OptionalTlsFiles | undefined;
   tokenFile?: string | undefined;
 }
 
-/** Reads what a client needs, again once the files change. Throws INVALID_ARGUMENT for files that are unusable. */
+/**
+ * Reads the files that a client needs, and reads them again when they change. Throws INVALID_ARGUMENT for unusable
+ * files.
+ */
 export function openSecurity({ tls, tokenFile }: SecurityOptions, log: ReloadLog): Security {
   return {
     credentials: tls === undefined ? ChannelCredentials.createInsecure() : clientTls(tls, log),

@@ -12,8 +12,8 @@ import { type Access, openClient, openSecurity, startFront, startServer } from '
 import { type Issued, makeAuthority, mount, mountTls, processNames } from '../testing.ts';
 import { echo, echoService, failure } from '../testing.echo.ts';
 
-const said: string[] = [];
-const log = { error: (fields: object, message: string) => said.push(JSON.stringify(fields), message) };
+const logged: string[] = [];
+const log = { error: (fields: object, message: string) => logged.push(JSON.stringify(fields), message) };
 const authority = makeAuthority();
 const other = makeAuthority('another authority');
 const ours = Object.fromEntries(
@@ -29,7 +29,7 @@ afterEach(async () => {
 afterAll(() => rmSync(root, { recursive: true }));
 const folder = () => mkdtempSync(join(root, 'f-'));
 
-/** A server that calls itself `localhost`, guarded by a token and by certificates. */
+/** A server named `localhost`, guarded by a token and by certificates. */
 async function serve(access: Partial<Access> = {}, issued = ours.dataset) {
   const tls = mountTls(folder(), issued, authority);
   const [tokenFile] = mount(folder(), { token });
@@ -37,7 +37,7 @@ async function serve(access: Partial<Access> = {}, issued = ours.dataset) {
     yield { text: 'begun' };
     for (;;) {
       await sleep(20);
-      yield { text: 'going on' };
+      yield { text: 'continuing' };
     }
   };
   const handlers = { say: (request: { text: string }) => Promise.resolve(request), tell: waits };
@@ -58,7 +58,7 @@ const peer = (address: string, issued: Issued, tokenFile?: string) =>
 const stranger = (tokenFile?: string) => ({ tls: { caFile: mount(folder(), { ca: authority.cert })[0] }, tokenFile });
 const tokenFileOf = (text: string) => mount(folder(), { token: text })[0]!;
 
-test('a peer on the list needs no token, one that is not is PERMISSION_DENIED, a token opens to both', async () => {
+test('a listed peer needs no token, an unlisted one is PERMISSION_DENIED, and a token admits both', async () => {
   const { address } = await serve();
   expect(await peer(address, ours.orchestrator).say({ text: 'in' })).toEqual({ text: 'in' });
   const denied = await failure(peer(address, ours.export).say({ text: '' }));
@@ -67,7 +67,7 @@ test('a peer on the list needs no token, one that is not is PERMISSION_DENIED, a
   expect(await peer(address, ours.export, tokenFileOf(token)).say({ text: 'in' })).toEqual({ text: 'in' });
 });
 
-test('without a certificate a token counts, and nothing else', async () => {
+test('without a certificate, only a token is accepted', async () => {
   const { address } = await serve();
   expect(await client(address, stranger(tokenFileOf(token))).say({ text: 'in' })).toEqual({ text: 'in' });
   for (const security of [stranger(), stranger(tokenFileOf('another-token-of-enough-length'))]) {
@@ -83,14 +83,14 @@ const unverified = {
   'without an identity': authority.issue({ names: ['localhost'] }),
   'with two identities': authority.issue({ names: ['spiffe://pairwise/orchestrator', 'spiffe://pairwise/dataset'] }),
   'of another trust domain': authority.issue({ names: ['spiffe://elsewhere/orchestrator'] }),
-  'with the identity as a name': authority.issue({ names: ['a, URI:spiffe://pairwise/orchestrator, b'] }),
+  'with the identity as a common name': authority.issue({ names: ['a, URI:spiffe://pairwise/orchestrator, b'] }),
 };
-test.each(Object.entries(unverified))('a certificate %s is nobody', async (_, issued) => {
+test.each(Object.entries(unverified))('a certificate %s identifies nobody', async (_, issued) => {
   const { address } = await serve();
   expect(await failure(peer(address, issued).say({ text: '' }))).toMatchObject({ reason: 'UNAUTHENTICATED' });
 });
 
-/** The status of a call on a TLS connection of its own, without a token; a session may be taken up. */
+/** The status of a call without a token on a TLS connection of its own; it may resume a session. */
 async function callOver(address: string, options: ConnectionOptions): Promise<{ code: string; session: Buffer }> {
   const port = Number(address.split(':')[1]);
   const socket: TLSSocket = connect({ ...options, port, host: 'localhost', ca: authority.cert, ALPNProtocols: ['h2'] });
@@ -101,11 +101,11 @@ async function callOver(address: string, options: ConnectionOptions): Promise<{ 
   const stream = http2.request(head);
   stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, 11]), Buffer.from('{"text":""}')]));
   stream.resume();
-  const code = await new Promise<string>((tell) => {
-    const look = (headers: IncomingHttpHeaders) => {
-      if (typeof headers['grpc-status'] === 'string') tell(headers['grpc-status']);
+  const code = await new Promise<string>((resolve) => {
+    const onHeaders = (headers: IncomingHttpHeaders) => {
+      if (typeof headers['grpc-status'] === 'string') resolve(headers['grpc-status']);
     };
-    stream.on('response', look).on('trailers', look);
+    stream.on('response', onHeaders).on('trailers', onHeaders);
   });
   const [session] = options.session === undefined ? await renewed : [options.session];
   expect(options.session === undefined || socket.isSessionReused()).toBe(true);
@@ -113,7 +113,7 @@ async function callOver(address: string, options: ConnectionOptions): Promise<{ 
   return { code, session };
 }
 
-test('a TLS session that is taken up again makes nobody of an unverified certificate', async () => {
+test('resuming a TLS session does not make an unverified certificate valid', async () => {
   const { address } = await serve();
   for (const [issued, code] of [
     [ours.orchestrator, status.OK],
@@ -127,7 +127,7 @@ test('a TLS session that is taken up again makes nobody of an unverified certifi
   }
 });
 
-test('a self-signed certificate is nobody', async () => {
+test('a self-signed certificate identifies nobody', async () => {
   const selfSigned = makeAuthority('spiffe://pairwise/orchestrator');
   const { address } = await serve();
   const issued = selfSigned.issue(processNames('orchestrator'));
@@ -135,14 +135,14 @@ test('a self-signed certificate is nobody', async () => {
   expect(code).toBe(String(status.UNAUTHENTICATED));
 });
 
-test('without an authority a server asks for no certificate', async () => {
+test('a server without an authority asks for no certificate', async () => {
   const issued = other.issue(processNames('orchestrator'));
   const { certFile, keyFile } = mountTls(folder(), ours.dataset, authority);
   const { address } = await serve({ tls: { certFile, keyFile } });
   expect(await failure(peer(address, issued).say({ text: '' }))).toMatchObject({ reason: 'UNAUTHENTICATED' });
 });
 
-test("a server with another process's certificate, or another authority's, is not spoken to", async () => {
+test("a client refuses a server with another process's or another authority's certificate", async () => {
   const worker = authority.issue({ names: ['export', 'spiffe://pairwise/export'] });
   const security = stranger(tokenFileOf(token));
   const asAnother = await failure(client((await serve({}, worker)).address, security).say({ text: '' }));
@@ -155,14 +155,14 @@ test("a server with another process's certificate, or another authority's, is no
   expect(foreign).toMatchObject({ reason: 'UNAVAILABLE' });
 });
 
-test('new certificates are for new connections, on both sides; open calls go on', async () => {
+test('new certificates apply to new connections, on both sides; open calls continue', async () => {
   const { address, tls } = await serve();
   const mine = folder();
   const caller = client(address, { tls: mountTls(mine, ours.orchestrator, authority) });
   const stream = caller.tell({ text: '' });
   await stream.next();
   const next = makeAuthority('the next authority');
-  // Both know both authorities until all have a certificate of the new one.
+  // Both sides trust both authorities until all certificates come from the new one.
   const both = { cert: authority.cert + next.cert };
   mountTls(join(tls.certFile, '..'), next.issue(processNames('dataset')), both);
   mountTls(mine, next.issue(processNames('orchestrator')), both);
@@ -185,11 +185,11 @@ test('new certificates are for new connections, on both sides; open calls go on'
     failure(client(address, { tls: mountTls(folder(), issued, both) }).say({ text: '' }));
   while ((await later(ours.orchestrator))?.reason !== 'UNAUTHENTICATED') await sleep(50);
   expect(await later(next.issue(processNames('orchestrator')))).toBeUndefined();
-  expect((await stream.next()).value).toEqual({ text: 'going on' });
+  expect((await stream.next()).value).toEqual({ text: 'continuing' });
   await stream.return();
 });
 
-test('a client shows its new certificate once it connects again', async () => {
+test('a client presents its new certificate when it reconnects', async () => {
   const server = await serve();
   const mine = folder();
   const caller = client(server.address, { tls: mountTls(mine, ours.orchestrator, authority) });
@@ -202,25 +202,27 @@ test('a client shows its new certificate once it connects again', async () => {
   expect(await failure(caller.say({ text: '3' }))).toMatchObject({ reason: 'PERMISSION_DENIED' });
 });
 
-test('files that do not match change nothing, and are logged without their contents', async () => {
+test('mismatched files change nothing and are logged without their contents', async () => {
   const { address, tls } = await serve();
   mountTls(join(tls.certFile, '..'), { cert: ours.dataset.cert, key: ours.export.key }, authority);
-  while (!said.some((line) => line.includes('cannot be used for TLS'))) await sleep(50);
+  while (!logged.some((line) => line.includes('cannot be used for TLS'))) await sleep(50);
   expect(await peer(address, ours.orchestrator).say({ text: 'in' })).toEqual({ text: 'in' });
   for (const text of [token, ...ours.export.key.split('\n').filter((line) => line.length > 40)])
-    expect(said.join()).not.toContain(text);
+    expect(logged.join()).not.toContain(text);
 });
 
-test('files that are unusable at first are refused, each with its name', async () => {
+test('files that are unusable at the start are refused by name', async () => {
   const { certFile, keyFile, caFile } = mountTls(folder(), ours.dataset, authority);
   const mismatch = mountTls(folder(), { cert: ours.dataset.cert, key: ours.export.key }, authority);
   await expect(serve({ tls: mismatch })).rejects.toThrow(/tls.crt.*tls.key.*cannot be used for TLS/);
-  await expect(serve({ tls: { certFile, keyFile, caFile: keyFile } })).rejects.toThrow(/holds no certificate/);
+  await expect(serve({ tls: { certFile, keyFile, caFile: keyFile } })).rejects.toThrow(
+    /does not contain a PEM certificate/,
+  );
   await expect(serve({ tls: { certFile, keyFile: `${keyFile}x`, caFile } })).rejects.toThrow(/tls.keyx cannot be read/);
   await expect(serve({ tokenFile: tokenFileOf('short') })).rejects.toThrow(/at least 16/);
 });
 
-test('the token that a client shows is renewed, and so is the certificate of the front', async () => {
+test('the token of a client and the certificate of the front are renewed', async () => {
   const files = folder();
   const tokenFolder = folder();
   const [tokenFile] = mount(tokenFolder, { token });
@@ -249,7 +251,7 @@ test('the token that a client shows is renewed, and so is the certificate of the
   while ((await foreign()) !== undefined) await sleep(50);
 });
 
-test('an identity is the one URI of a certificate', () => {
+test('an identity is the only URI of a certificate', () => {
   const of = (subjectaltname: string) => identityOf({ subjectaltname });
   expect(of('DNS:dataset, URI:spiffe://pairwise/training-worker')).toBe('training-worker');
   for (const text of ['', 'DNS:spiffe://pairwise/a', 'URI:spiffe://pairwise/a/b', 'URI:spiffe://pairwise/'])

@@ -9,23 +9,23 @@ export interface TlsFiles {
   /** Certificate chain and key of this process. */
   certFile: string;
   keyFile: string;
-  /** The authority by which the certificates of others are checked. */
+  /** The authority that the certificates of others are checked against. */
   caFile?: string | undefined;
 }
 
-/** As a client needs them. */
+/** The same files for a client, which needs none of them. */
 export type OptionalTlsFiles = { [File in keyof TlsFiles]?: string | undefined };
 
-/** What a file of an authority holds. Throws INVALID_ARGUMENT unless it is a certificate. */
+/** Returns the contents of an authority's file. Throws INVALID_ARGUMENT unless it is a certificate. */
 function checkAuthority(pem: Buffer, path: string): void {
   try {
     new X509Certificate(pem);
   } catch (error) {
-    throw new PairwiseError('INVALID_ARGUMENT', `${path} holds no certificate in PEM`, { cause: error });
+    throw new PairwiseError('INVALID_ARGUMENT', `${path} does not contain a PEM certificate`, { cause: error });
   }
 }
 
-/** Reads TLS files, again once they change. Throws INVALID_ARGUMENT for files that do not fit together. */
+/** Reads TLS files, and reads them again when they change. Throws INVALID_ARGUMENT for files that do not match. */
 export function readTls(files: OptionalTlsFiles, log: ReloadLog): () => SecureContextOptions {
   const { certFile, keyFile, caFile } = files;
   const paths = [certFile, keyFile, caFile].filter((path) => path !== undefined);
@@ -51,7 +51,7 @@ export function readTls(files: OptionalTlsFiles, log: ReloadLog): () => SecureCo
 
 class OptionalClientCertificates extends ServerCredentials {
   constructor(options: SecureContextOptions) {
-    // Without an authority of our own, that of any website would do.
+    // Without an authority of our own, Node would trust the authorities of public websites.
     super({ requestCert: options.ca !== undefined, rejectUnauthorized: false }, options);
   }
 
@@ -66,7 +66,7 @@ class OptionalClientCertificates extends ServerCredentials {
 
 const renewMs = 1000;
 
-/** Tells a server of new TLS files, until the returned function is called. */
+/** Notifies a server of new TLS files until the returned function is called. */
 export function whenRenewed(
   current: () => SecureContextOptions,
   use: (options: SecureContextOptions) => void,
@@ -81,9 +81,9 @@ export function whenRenewed(
 }
 
 /**
- * Credentials of a server that asks for client certificates if it has an authority to check them by, but does not
- * insist: of a certificate that is not the authority's, or not valid now, grpc-js tells nothing (see `identityOf`).
- * New files are for new connections; open ones go on. `stop` ends looking for them.
+ * Credentials of a server. If it has an authority, it asks for client certificates but does not require them: grpc-js
+ * ignores a certificate that is from another authority or not currently valid (see `identityOf`). New files apply to
+ * new connections; open ones continue. `stop` stops checking for new files.
  */
 export function serverTls(files: TlsFiles, log: ReloadLog): { credentials: ServerCredentials; stop: () => void } {
   const current = readTls(files, log);
@@ -91,7 +91,7 @@ export function serverTls(files: TlsFiles, log: ReloadLog): { credentials: Serve
   return { credentials, stop: whenRenewed(current, (options) => credentials.renew(options)) };
 }
 
-/** Each connection is made with what the files hold by then. */
+/** Uses the current contents of the files for each new connection. */
 class RenewedCredentials extends ChannelCredentials {
   private readonly current: () => SecureContextOptions;
 
@@ -126,21 +126,22 @@ class RenewedCredentials extends ChannelCredentials {
 }
 
 /**
- * Credentials of a client; the authority is the system's where no file names one. The server's certificate must have the
- * name, DNS or IP, by which it is called, as everywhere in TLS: a certificate made by cert-manager has the names of the
- * Service (`dnsNames: [dataset, dataset.<namespace>.svc]`), so that of another service does not pass.
+ * Credentials of a client. Without a `caFile`, servers are checked against the system's authorities. As always in TLS,
+ * the server's certificate must contain the DNS name or IP address that the client connects to. A certificate from
+ * cert-manager contains the names of its Service (`dnsNames: [dataset, dataset.<namespace>.svc]`), so another service's
+ * certificate is refused.
  */
 export function clientTls(files: OptionalTlsFiles, log: ReloadLog): ChannelCredentials {
   return new RenewedCredentials(readTls(files, log));
 }
 
 /**
- * The process `orchestrator` of a certificate whose one URI is `spiffe://pairwise/orchestrator`; undefined for all others.
- * The certificate is one that was verified: grpc-js's `getAuthContext` has no other.
+ * Returns the process, such as `orchestrator`, of a certificate whose only URI is `spiffe://pairwise/orchestrator`;
+ * undefined for any other certificate. The certificate has been verified: grpc-js's `getAuthContext` returns no others.
  */
 export function identityOf(certificate: Pick<PeerCertificate, 'subjectaltname'> | undefined): string | undefined {
   const names = certificate?.subjectaltname ?? '';
-  // Names that hold a comma or the like are put in quotes.
+  // Names that contain a comma or the like are quoted.
   if (names.includes('"')) return undefined;
   const uris = names.split(', ').filter((name) => name.startsWith('URI:'));
   if (uris.length !== 1) return undefined;

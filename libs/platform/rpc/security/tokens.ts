@@ -4,7 +4,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { Access } from './access.ts';
 import { type ReloadLog, reloaded } from './reload.ts';
 
-/** Who calls, and what they may do, by project; `*` means all. */
+/** A caller and its role in each project; `*` stands for all projects. */
 export interface Caller {
   name: string;
   roles: Readonly<Record<string, Role>>;
@@ -13,12 +13,15 @@ export interface Caller {
 function tokenIn(contents: Buffer, path: string): string {
   const token = contents.toString().trim();
   if (/^[\x21-\x7e]{16,}$/.test(token)) return token;
-  throw new PairwiseError('INVALID_ARGUMENT', `${path} holds no token of at least 16 printable characters`, {
+  throw new PairwiseError('INVALID_ARGUMENT', `${path} does not contain a token of at least 16 printable characters`, {
     field: 'PAIRWISE_TOKEN_FILE',
   });
 }
 
-/** The token in a file, again once it changes. Throws INVALID_ARGUMENT if there is none, or one too short to be secret. */
+/**
+ * Reads the token in a file, and reads it again when the file changes. Throws INVALID_ARGUMENT if there is none, or if
+ * it is too short to be secret.
+ */
 export function readToken(path: string, log: ReloadLog): () => string {
   return reloaded([path], ([contents]) => tokenIn(contents!, path), log);
 }
@@ -37,8 +40,8 @@ function entriesOf({ accessFile, tokenFile }: Access, log: ReloadLog): () => Acc
 }
 
 /**
- * Who has the token of an `authorization` header; undefined where nobody has. Tokens are compared by their sha256, each
- * with all, so that the time tells nothing.
+ * Finds the caller with the token of an `authorization` header; undefined if there is none. Every token's sha256 is
+ * compared each time, so that the duration reveals nothing.
  */
 export function openTokens(access: Access, log: ReloadLog): (authorization: string | undefined) => Caller | undefined {
   const current = entriesOf(access, log);

@@ -1,18 +1,21 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders, connect } from 'node:http2';
 
 /**
- * Calls that one session carries; the next call opens another session. Servers take 1000 on each and leave the rest
- * waiting without an error, so a session must never be filled.
+ * The number of calls on one session; the next call opens another session. Servers accept 1000 per session and keep the
+ * rest waiting without an error, so a session must never be full.
  */
 const callsPerSession = 500;
 
-/** Flow control of a whole session: a stream whose reader is slow holds 64 KiB of it, and must not hold up others. */
+/**
+ * The flow control window of a whole session. A stream with a slow reader occupies up to 64 KiB of it and must not
+ * block the others.
+ */
 export const sessionWindowBytes = 64 * 1024 * 1024;
 
 export interface Backends {
-  /** Begins a call to the backend at `host:port`. Throws what `http2` throws for headers that it does not send. */
+  /** Begins a call to the backend at `host:port`. Throws what `http2` throws for headers that it refuses to send. */
   request(address: string, headers: OutgoingHttpHeaders): ClientHttp2Stream;
-  /** Ends all sessions at once. */
+  /** Ends all sessions immediately. */
   close(): void;
 }
 
@@ -21,7 +24,9 @@ interface Connection {
   calls: number;
 }
 
-/** The sessions to all backends, opened as calls need them and closed once another has room for theirs. */
+/**
+ * Keeps sessions to all backends: opens them as calls need them, and closes one once another has room for its calls.
+ */
 export function openBackends(): Backends {
   const connections = new Map<string, Connection[]>();
 
@@ -32,12 +37,12 @@ export function openBackends(): Backends {
     session.on('connect', () => {
       if (!session.destroyed) session.setLocalWindowSize(sessionWindowBytes);
     });
-    // Each call on it fails by itself.
+    // Each call on it fails on its own.
     session.on('error', () => undefined);
     const forget = () => {
       if (siblings.includes(connection)) siblings.splice(siblings.indexOf(connection), 1);
     };
-    // A backend that is stopping finishes its calls, but takes no new ones.
+    // A backend that is shutting down finishes its calls but takes no new ones.
     session.on('goaway', forget);
     session.on('close', forget);
     return connection;

@@ -35,7 +35,7 @@ function databaseAt(url: string) {
   return database;
 }
 
-/** A server of a process, and a client of it. */
+/** Starts the server of a process, and a client for it. */
 async function serve(subject: Partial<Subject>) {
   const version = versionIn(new URL('../package.json', import.meta.url));
   const parts = { process: 'one', version, queues: () => Promise.resolve([]), log, ...subject } as Subject;
@@ -44,7 +44,7 @@ async function serve(subject: Partial<Subject>) {
   return at(server.address);
 }
 
-test('a process reports itself, its database, its store and its queues, and leaves no blob behind', async () => {
+test('a process reports on itself, its database, its store and its queues, and leaves no blob behind', async () => {
   const about = { version: '0.0.9', device: 'cuda:1', numericsProfile: 'p', engineVersion: '3' };
   const client = await serve({
     database: databaseAt((await testDatabase()).url),
@@ -71,7 +71,7 @@ test('a process reports itself, its database, its store and its queues, and leav
   expect(logged).toEqual([]);
 });
 
-test('what is away or refuses is an error of its own, and the rest is still reported', async () => {
+test('each part that is down or refuses is reported as an error, and the rest is still reported', async () => {
   const blobs = await openFolder(folder);
   rmSync(join(folder, 'incoming'), { recursive: true });
   writeFileSync(join(folder, 'incoming'), '');
@@ -85,7 +85,7 @@ test('what is away or refuses is an error of its own, and the rest is still repo
   expect(errorOf(one!.database!.error).reason).toBe('UNAVAILABLE');
   expect(one!.database!.time).toBeUndefined();
   expect(one!.store!.error!.message).toMatch(/the blob store cannot be used \(ENOTDIR\); the log/);
-  // Its place is only for the log.
+  // Its path belongs in the log only.
   expect(one!.store!.error!.message).not.toContain(folder);
   expect(one!.queuesError!.message).toBe('no queues today');
   expect(two).toMatchObject({ process: 'two', version: '' });
@@ -95,7 +95,7 @@ test('what is away or refuses is an error of its own, and the rest is still repo
   );
 });
 
-test('a store that does not answer is given up on, and one that damages blobs is found out', async () => {
+test('a store that does not answer times out, and one that damages blobs is detected', async () => {
   const database = databaseAt((await testDatabase()).url);
   const { digest } = await (await openFolder(folder)).put(Buffer.from('x'));
   const put = () => Promise.resolve({ digest });
@@ -110,6 +110,6 @@ test('a store that does not answer is given up on, and one that damages blobs is
   });
   expect((await Promise.all(checks)).map(({ reason, message }) => [reason, message])).toEqual([
     ['UNAVAILABLE', 'the blob store did not answer within 5 s'],
-    ['DIGEST_MISMATCH', 'the blob store gave back other bytes than it got'],
+    ['DIGEST_MISMATCH', 'the blob store returned different bytes than were stored'],
   ]);
 });

@@ -14,7 +14,7 @@ import type { Client } from '../client/client.ts';
 import { statusOf } from '../messages/failures.ts';
 import { service, type Service } from './serve.ts';
 
-/** A queue as `libs/platform/durable` reports it. */
+/** A queue as reported by `libs/platform/durable`. */
 interface Queue {
   name: string;
   waiting: number;
@@ -22,7 +22,7 @@ interface Queue {
   workers: readonly { id: string; about: Readonly<Record<string, string>> }[];
 }
 
-/** The process that is diagnosed, and what it depends on. */
+/** The process to diagnose, and what it depends on. */
 export interface Subject {
   process: string;
   version: string;
@@ -35,7 +35,7 @@ export interface Subject {
     delete(digest: `sha256:${string}`): Promise<void>;
   };
   queues: () => Promise<readonly Queue[]>;
-  /** Processes to be asked as well, by name. Default: none. */
+  /** Processes that are diagnosed too, by name. Default: none. */
   peers?: Readonly<Record<string, Client<typeof DiagnosticsServiceService>>>;
   log: { error(fields: object, message: string): void };
 }
@@ -43,7 +43,7 @@ export interface Subject {
 const checkMs = 5000;
 const peerMs = 10_000;
 
-/** The version in a `package.json`. `manifest` is its URL, such as one beside the program that runs. */
+/** Returns the version in a `package.json`. `manifest` is its URL, usually next to the running program. */
 export function versionIn(manifest: URL): string {
   return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 }
@@ -83,7 +83,7 @@ async function reportOn(subject: Subject): Promise<ProcessReport> {
   });
 }
 
-/** What a check brings, or why it failed, or that it took too long; the log has all of the reason. */
+/** Returns the result of a check, or the reason why it failed or timed out; the log has the full error. */
 async function attempt<T>(
   { log }: Pick<Subject, 'log'>,
   what: string,
@@ -104,7 +104,7 @@ async function attempt<T>(
   }
 }
 
-/** Of what others throw only the code is for callers: a message may have paths or values. */
+/** Callers see only the code of a foreign error: its message may contain paths or values. */
 function unusable(what: string, error: unknown): PairwiseError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : (error as Error).name;
   return new PairwiseError('WRONG_STATE', `${what} cannot be used (${code}); the log of the process has the details`);
@@ -113,7 +113,7 @@ function unusable(what: string, error: unknown): PairwiseError {
 async function databaseReport(subject: Subject): Promise<DatabaseReport> {
   const sql = "select current_setting('server_version') as version, clock_timestamp() as time";
   const { value, error } = await attempt(subject, 'the database', async () => {
-    // A connection is made, if there is none, before the time is taken.
+    // Connects first, if necessary, so that the time does not include it.
     await subject.database.row('select 1');
     const began = Date.now();
     const row = (await subject.database.row<{ version: string; time: Date }>(sql))!;
@@ -130,15 +130,15 @@ async function storeReport(subject: Subject): Promise<StoreReport | undefined> {
 }
 
 /**
- * Writes a small blob that the store cannot have yet, reads it and deletes it. Throws what the store does, and
- * DIGEST_MISMATCH for other bytes.
+ * Writes a small new blob to the store, reads it and deletes it. Throws the store's errors, and DIGEST_MISMATCH if
+ * different bytes come back.
  */
 export async function roundTrip(blobs: NonNullable<Subject['blobs']>): Promise<void> {
   const content = randomBytes(32);
   const { digest } = await blobs.put(content);
   try {
     if (!content.equals(await blobs.get(digest))) {
-      throw new PairwiseError('DIGEST_MISMATCH', 'the blob store gave back other bytes than it got');
+      throw new PairwiseError('DIGEST_MISMATCH', 'the blob store returned different bytes than were stored');
     }
   } finally {
     await blobs.delete(digest);

@@ -56,7 +56,7 @@ test('large messages pass through unchanged, many at a time', async () => {
   expect(answers.map(({ text }) => text)).toEqual(texts);
 });
 
-test('cancelling reaches the backend, and a slow reader holds it back without holding up others', async () => {
+test('cancelling reaches the backend, and a slow reader slows it down without blocking other calls', async () => {
   const big = 'x'.repeat(100_000);
   let made = 0;
   const cancelled = new AbortController();
@@ -76,7 +76,7 @@ test('cancelling reaches the backend, and a slow reader holds it back without ho
   while (!cancelled.signal.aborted) await sleep(10);
 });
 
-test('a backend that is away is UNAVAILABLE, one that dies within a call too; it is found again', async () => {
+test('a backend is UNAVAILABLE while it is down and if it dies during a call, and is found again after a restart', async () => {
   const begun = new AbortController();
   const { client, server } = await behindFront({
     say: () => Promise.resolve({ text: '' }),
@@ -102,7 +102,7 @@ test('a backend that is away is UNAVAILABLE, one that dies within a call too; it
 
 const renamed = (from: string) => ({ ...echo, say: { ...echo.say, path: from } });
 
-test('unknown services are distinguished from those that are away', async () => {
+test('unknown services are distinguished from those that are down', async () => {
   const { front } = await behindFront({});
   const nobody = openClient(renamed('/test.Nobody/Say'), { address: front.address });
   const unknown = openClient(renamed('/test.Unknown/Say'), { address: front.address });
@@ -110,7 +110,7 @@ test('unknown services are distinguished from those that are away', async () => 
     () => nobody.close(),
     () => unknown.close(),
   );
-  expect((await failure(nobody.say({ text: '' })))?.message).toMatch(/test\.Nobody is out of reach/);
+  expect((await failure(nobody.say({ text: '' })))?.message).toMatch(/test\.Nobody cannot be reached/);
   expect(await failure(unknown.say({ text: '' }))).toMatchObject({ reason: 'INTERNAL', cause: { code: 12 } });
 });
 
@@ -124,7 +124,7 @@ test.each(['__proto__', 'constructor', 'hasOwnProperty', 'toString', ''])('there
   expect(await client.say({ text: 'still there' })).toEqual({ text: 'still there' });
 });
 
-test('many watches keep nobody waiting, and a caller with too many calls is refused at once', async () => {
+test('many watches block nobody, and a caller with too many calls is refused at once', async () => {
   const { client } = await behindFront({
     say: (request) => Promise.resolve(request),
     tell: async function* (_request, { signal }) {
@@ -132,7 +132,7 @@ test('many watches keep nobody waiting, and a caller with too many calls is refu
       await once(signal, 'abort');
     },
   });
-  // More than one session of a backend takes.
+  // More than fit on one session to a backend.
   const watches = Array.from({ length: 1999 }, () => client.tell({ text: '' }));
   await Promise.all(watches.map((watch) => watch.next()));
   expect(await client.say({ text: 'quick' })).toEqual({ text: 'quick' });
@@ -150,15 +150,15 @@ test('answers health checks itself', async () => {
   const client = new Client(front.address, credentials.createInsecure());
   closing.push(() => client.close());
   const { Check: check } = healthService as { Check: (typeof healthService)[string] };
-  const answer = await new Promise((tell, refuse) => {
+  const answer = await new Promise((resolve, reject) => {
     client.makeUnaryRequest(
       check.path,
       check.requestSerialize,
       check.responseDeserialize,
       { service: '' },
       (error, reply) => {
-        if (error === null) tell(reply);
-        else refuse(error);
+        if (error === null) resolve(reply);
+        else reject(error);
       },
     );
   });

@@ -19,29 +19,29 @@ import { readTls, whenRenewed } from '../security/tls.ts';
 import { openTokens } from '../security/tokens.ts';
 
 export interface FrontOptions extends Access {
-  /** Address (`host:port`) of each service by its full name, `pairwise.v1.TrainingService`. */
+  /** The address (`host:port`) of each service by full name, e.g. `pairwise.v1.TrainingService`. */
   routes: Readonly<Record<string, string>>;
   log: { error(fields: object, message: string): void };
 }
 
 export interface Front {
-  /** `host:port` with the real port. */
+  /** `host:port` with the actual port. */
   address: string;
-  /** Takes no more connections and ends the open ones, after `deadlineMs` (default 5 s) by force. */
+  /** Stops accepting connections and ends the open ones, by force after `deadlineMs` (default 5 s). */
   stop(deadlineMs?: number): Promise<void>;
 }
 
-/** Calls that one caller may have open at once: the holder of a token or, where none is asked for, one machine. */
+/** The number of calls that one caller may have open: a token holder or, without authentication, a machine. */
 const callsPerCaller = 2000;
 
-/** One connection takes more calls than its caller may have open, so that the surplus is refused and does not wait. */
+/** One connection takes more calls than a caller may have open, so that surplus calls are refused and do not wait. */
 const limits = { maxSessionMemory: 256, settings: { maxConcurrentStreams: 2 * callsPerCaller } };
 
 /** Counts the open calls of each caller. */
 function openCounts() {
   const counts = new Map<string, number>();
   return {
-    /** Counts a call until its stream closes. Throws TOO_MANY_CALLS where the caller has as many open as it may. */
+    /** Counts a call until its stream closes. Throws TOO_MANY_CALLS if the caller has reached the limit. */
     enter: (caller: string, stream: ServerHttp2Stream): void => {
       const count = counts.get(caller) ?? 0;
       if (count >= callsPerCaller) {
@@ -58,7 +58,7 @@ function openCounts() {
   };
 }
 
-/** A listener whose certificate is renewed for new connections when its files change. */
+/** A listener that uses a renewed certificate for new connections. */
 function listener({ tls }: Access, log: FrontOptions['log']): Http2Server | Http2SecureServer {
   if (tls === undefined) return createServer(limits);
   const current = readTls(tls, log);
@@ -71,10 +71,10 @@ function listener({ tls }: Access, log: FrontOptions['log']): Http2Server | Http
 }
 
 /**
- * Opens the one port that clients know: calls go to the service that their path names, undecoded. Health and reflection
- * are answered here, for all services. A service that is away is UNAVAILABLE. Speaks HTTP/2 in clear text, or TLS;
- * other machines reach it only under TLS with a token (see `checkAccess`), which is passed on for backends to see what its
- * holder may do. Backends are spoken to in clear text.
+ * Opens the only port that clients connect to. A call is passed on undecoded to the service named in its path. Health
+ * and reflection are answered here, for all services. A service that is down is UNAVAILABLE. Accepts HTTP/2 in clear
+ * text, or TLS. Other machines can connect only over TLS and with a token (see `checkAccess`), which is passed on so
+ * that backends can check its roles. Connections to backends are in clear text.
  */
 export async function startFront(options: FrontOptions): Promise<Front> {
   checkAccess(options);
@@ -87,7 +87,7 @@ export async function startFront(options: FrontOptions): Promise<Front> {
   const sessions = new Set<ServerHttp2Session>();
   const server = listener(options, log);
 
-  /** Who calls. Throws UNAUTHENTICATED where that must be shown and is not. */
+  /** Returns who is calling. Throws UNAUTHENTICATED if authentication is required and missing. */
   const callerOf = (stream: ServerHttp2Stream, authorization: string | undefined): string => {
     if (!isGuarded(options)) return stream.session?.socket.remoteAddress ?? '';
     const holder = holderOf(authorization);
@@ -105,7 +105,9 @@ export async function startFront(options: FrontOptions): Promise<Front> {
     }
     if (!name.startsWith('grpc.health.')) counts.enter(callerOf(stream, headers.authorization), stream);
     const upstream = backends.request(backend, { ':method': 'POST', ':path': path, ...passed(headers) });
-    relay(stream, upstream, name, (error) => log.error({ err: error, path }, `a call of ${name} failed by a defect`));
+    relay(stream, upstream, name, (error) =>
+      log.error({ err: error, path }, `a call to ${name} failed because of a bug`),
+    );
   };
 
   server.on('stream', (stream, headers) => {
@@ -113,7 +115,7 @@ export async function startFront(options: FrontOptions): Promise<Front> {
       route(stream, headers);
     } catch (error) {
       stream.on('error', () => undefined);
-      if (!(error instanceof PairwiseError)) log.error({ err: error }, 'a call failed by a defect of the front');
+      if (!(error instanceof PairwiseError)) log.error({ err: error }, 'a call failed because of a bug in the front');
       refuse(stream, errorTrailers(error));
     }
   });

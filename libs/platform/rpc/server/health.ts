@@ -4,19 +4,19 @@ import { listen } from './listen.ts';
 
 export interface HealthOptions {
   /**
-   * `host:port` of a second port, in clear text and for everybody, on which there is health alone: probes of Kubernetes
-   * speak no TLS and show no token. Default: none.
+   * `host:port` of a second port that serves health only, in clear text and without authentication: Kubernetes probes
+   * support neither TLS nor tokens. Default: none.
    */
   healthAddress?: string | undefined;
-  /** Whether the process still does its work; false makes `liveness` ask for a restart. Default: it always does. */
+  /** Whether the process still works; false makes `liveness` ask for a restart. Default: always true. */
   isAlive?: (() => boolean) | undefined;
 }
 
 export interface RunningHealth {
-  /** `host:port` of the second port with its real number; undefined where there is none. */
+  /** `host:port` of the second port with its actual number; undefined if there is none. */
   address: string | undefined;
   addToServer(server: Server): void;
-  /** Readiness is over. */
+  /** Marks the process as no longer ready. */
   leave(): void;
   /** Closes the second port. */
   stop(): void;
@@ -25,8 +25,8 @@ export interface RunningHealth {
 const livenessMs = 1000;
 
 /**
- * Reports the health of the process by grpc.health.v1: readiness (`""` and each of the services), `liveness` and `startup`.
- * It is ready and started from now on, so this comes last. Throws UNAVAILABLE for an address that is taken.
+ * Reports the health of the process over grpc.health.v1: readiness (`""` and each service), `liveness` and `startup`.
+ * All of them report SERVING as soon as this is called, so call it last. Throws UNAVAILABLE if the address is taken.
  */
 export async function startHealth(
   { healthAddress, isAlive = () => true }: HealthOptions,
@@ -41,14 +41,14 @@ export async function startHealth(
     health.addToServer(own);
     address = await listen(own, healthAddress, ServerCredentials.createInsecure());
   }
-  const look = () => health.setStatus('liveness', isAlive() ? 'SERVING' : 'NOT_SERVING');
-  const looking = setInterval(look, livenessMs).unref();
+  const check = () => health.setStatus('liveness', isAlive() ? 'SERVING' : 'NOT_SERVING');
+  const timer = setInterval(check, livenessMs).unref();
   return {
     address,
     addToServer: (server) => health.addToServer(server),
     leave: () => ready.forEach((probe) => health.setStatus(probe, 'NOT_SERVING')),
     stop: () => {
-      clearInterval(looking);
+      clearInterval(timer);
       own?.forceShutdown();
     },
   };

@@ -4,29 +4,32 @@ import { status } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
 import { toTrailers } from '../messages/failures.ts';
 
-/** The headers to pass on: pseudo headers are set again by the next hop, and `connection` belongs to HTTP/1. */
+/** Selects the headers to pass on. The next hop sets its own pseudo headers, and `connection` belongs to HTTP/1. */
 export function passed(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':') && name !== 'connection'));
 }
 
-/** Trailers of a status without details. In messages, gRPC escapes what is not printable ASCII, and the escape itself. */
+/**
+ * Trailers of a status without details. gRPC percent-encodes messages: everything but printable ASCII, and the percent
+ * sign.
+ */
 export const statusTrailers = (code: status, message: string): OutgoingHttpHeaders => ({
   'grpc-status': String(code),
   'grpc-message': message.replaceAll(/[^ -$&-~]/gu, encodeURIComponent),
 });
 
-/** Trailers of an error, with its details. */
+/** Trailers of an error with its details. */
 export function errorTrailers(error: unknown): OutgoingHttpHeaders {
   const { code, details, metadata } = toTrailers(error);
   return { ...statusTrailers(code, details), ...metadata.toHttp2Headers() };
 }
 
-/** Ends a call with trailers of our own, whether its response has begun or not. */
+/** Ends a call with our own trailers, whether or not its response has begun. */
 export function refuse(stream: ServerHttp2Stream, trailers: OutgoingHttpHeaders): void {
   if (stream.destroyed || stream.writableEnded) return;
   if (!stream.headersSent) {
     stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...trailers }, { endStream: true });
-    // What the caller still sends is of no use.
+    // Discards what the caller is still sending.
     stream.resume();
     return;
   }
@@ -36,8 +39,8 @@ export function refuse(stream: ServerHttp2Stream, trailers: OutgoingHttpHeaders)
 }
 
 /**
- * Passes one call to a backend and its answer back: messages, trailers, resets; each side as fast as the other reads.
- * `defect` receives what a listener throws; by then the call has been reset.
+ * Passes a call to a backend and its answer back: messages, trailers and resets, each side only as fast as the other
+ * reads. `defect` is called with what a listener throws; the call has been reset by then.
  */
 export function relay(
   stream: ServerHttp2Stream,
@@ -45,7 +48,7 @@ export function relay(
   name: string,
   defect: (error: unknown) => void,
 ): void {
-  /** A listener whose exception ends this call and not the process. */
+  /** Wraps a listener so that its exception ends this call and not the process. */
   const guarded =
     <Args extends unknown[]>(listener: (...args: Args) => void) =>
     (...args: Args) => {
@@ -68,7 +71,7 @@ export function relay(
         return;
       }
       stream.respond(head, { waitForTrailers: true });
-      const sendTrailers = () => stream.sendTrailers(trailers ?? unavailable('broke off its answer'));
+      const sendTrailers = () => stream.sendTrailers(trailers ?? unavailable('stopped in the middle of its answer'));
       stream.once('wantTrailers', guarded(sendTrailers));
       upstream.pipe(stream);
     }),
@@ -76,11 +79,11 @@ export function relay(
   upstream.on('trailers', (headers: IncomingHttpHeaders) => (trailers = passed(headers)));
   upstream.on(
     'error',
-    guarded((error: Error) => refuse(stream, unavailable(`is out of reach: ${error.message}`))),
+    guarded((error: Error) => refuse(stream, unavailable(`cannot be reached: ${error.message}`))),
   );
   upstream.on(
     'close',
-    guarded(() => refuse(stream, unavailable('broke off its answer'))),
+    guarded(() => refuse(stream, unavailable('stopped in the middle of its answer'))),
   );
   stream.on('error', () => undefined);
   stream.on('close', () => {

@@ -14,16 +14,16 @@ import { toTrailers } from '../messages/failures.ts';
 import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from '../methods.ts';
 import { type TracedCall, beginServerCall } from '../tracing.ts';
 
-/** What a handler knows of its call besides the request. May be passed to a client's method as its options. */
+/** What a handler knows about its call besides the request. Can be passed to a client's method as options. */
 export interface CallContext {
-  /** Aborted when the caller cancels, the deadline passes, or the server drains; the reason is a PairwiseError. */
+  /** Aborts when the caller cancels, the deadline is exceeded, or the server drains. The reason is a PairwiseError. */
   signal: AbortSignal;
-  /** Until when the caller waits, if it said so. */
+  /** How long the caller waits, if it set a deadline. */
   deadline: Date | undefined;
   metadata: Metadata;
 }
 
-/** A handler by the kind of its method: promises for single messages, async iterables for streams. */
+/** A handler for each kind of method: promises for single messages, async iterables for streams. */
 export type Handler<M extends Method> = M['requestStream'] extends true
   ? M['responseStream'] extends true
     ? (requests: AsyncIterable<RequestOf<M>>, context: CallContext) => AsyncIterable<ResponseOf<M>>
@@ -41,26 +41,26 @@ export interface Service {
   bind(server: Hosting): UntypedServiceImplementation;
 }
 
-/** What the server provides to the calls that it carries. */
+/** What the server provides for its calls. */
 export interface Hosting {
-  /** Registers a call that is open; the returned function takes it off. `abort` ends it with the given error. */
+  /** Registers an open call; the returned function removes it. `abort` ends the call with the given error. */
   open(call: { streams: boolean; abort: (error: PairwiseError) => void }): () => void;
-  /** Throws PERMISSION_DENIED unless the caller may send this, the first message, to the method of the path. */
+  /** Throws PERMISSION_DENIED unless the caller may send this first message to the method at `path`. */
   permit(metadata: Metadata, path: string, message: unknown): void;
-  /** Told of every error that is no PairwiseError, with the method's path. */
+  /** Called with the method's path for every error that is not a PairwiseError. */
   defect(error: unknown, path: string): void;
 }
 
-/** gRPC's own retries heed it (gRFC A6). */
+/** gRPC's own retries respect it (gRFC A6). */
 const doNotRepeat = 'grpc-retry-pushback-ms';
-/** A call that fails by UNAVAILABLE after so long is not to be repeated at once. */
+/** A call that failed with UNAVAILABLE after this long must not be retried at once. */
 const patienceMs = 3000;
 
-/** Any kind of grpc-js call, as far as it is used here. */
+/** The part of a grpc-js call, of any kind, that is used here. */
 type Call = ServerDuplexStream<unknown, unknown> & { request: unknown };
 type AnyHandler = (input: unknown, context: CallContext) => Promise<unknown> | AsyncIterable<unknown>;
 
-/** Binds a service's generated definition to its handlers; types are checked method by method. */
+/** Binds a generated service definition to its handlers, with types checked for each method. */
 export function service<D extends Definition>(definition: D, handlers: Handlers<D>): Service {
   const bind = (hosting: Hosting) =>
     Object.fromEntries(
@@ -90,7 +90,7 @@ function contextOf(call: Call): CallContext & { abort: (error: PairwiseError) =>
   };
 }
 
-/** The messages of a caller; throws when the call is aborted. */
+/** Yields the caller's messages. Throws if the call is aborted. */
 async function* receive(
   call: Call,
   signal: AbortSignal,
@@ -106,7 +106,7 @@ async function* receive(
   }
 }
 
-/** Sends the messages of a stream no faster than the caller takes them. */
+/** Sends a stream of messages no faster than the caller reads them. */
 async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortSignal): Promise<void> {
   const iterator = messages[Symbol.asyncIterator]();
   try {
@@ -117,7 +117,7 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
       if (!call.write(next.value)) await once(call, 'drain', { signal });
     }
   } finally {
-    // Lets the handler clean up; one that waits for something does so when that comes, and nobody waits for it.
+    // Lets the handler clean up. If it is waiting for something, it does so later, and this call does not wait for it.
     iterator.return?.().then(undefined, () => undefined);
   }
 }
@@ -141,7 +141,7 @@ function fail(call: Call, reply: sendUnaryData<unknown> | undefined, trailers: R
   else reply(trailers);
 }
 
-/** Runs one call to its end: span, context, handler, status. */
+/** Runs one call from start to end: span, context, handler, status. */
 async function carry(
   hosting: Hosting,
   method: Method,
@@ -159,11 +159,12 @@ async function carry(
     else reply(null, response);
     traced.end(status.OK);
   } catch (thrown) {
-    // What a handler throws after its call was aborted is but a consequence.
+    // After a call was aborted, whatever its handler throws is only a consequence.
     const error: unknown = context.signal.aborted ? context.signal.reason : thrown;
     if (!(error instanceof PairwiseError)) contexts.with(traced.context, () => hosting.defect(error, method.path));
     const trailers = toTrailers(error);
-    // Callers upon callers that repeat what has waited itself for something that is away would wait for minutes.
+    // If each caller in a chain retried a call that had itself waited for something that is down, they would wait for
+    // minutes.
     if (trailers.code === status.UNAVAILABLE && Date.now() - began > patienceMs)
       trailers.metadata.set(doNotRepeat, '-1');
     traced.end(trailers.code);

@@ -34,7 +34,7 @@ function client(address: string, options: Partial<Parameters<typeof openClient>[
   return opened;
 }
 
-/** Sends one frame of a gRPC message as it is; the status of the answer. */
+/** Sends one raw frame of a gRPC message; returns the status of the answer. */
 async function sendRaw(address: string, compressed: boolean, message: Buffer): Promise<string> {
   const session = connect(`http://${address}`);
   const stream = session.request({
@@ -48,22 +48,22 @@ async function sendRaw(address: string, compressed: boolean, message: Buffer): P
   head.writeUInt8(compressed ? 1 : 0);
   head.writeUInt32BE(message.length, 1);
   stream.end(Buffer.concat([head, message]));
-  const code = await new Promise<string>((tell) => {
-    const look = ({ 'grpc-status': code }: IncomingHttpHeaders) => {
-      if (typeof code === 'string') tell(code);
+  const code = await new Promise<string>((resolve) => {
+    const onHeaders = ({ 'grpc-status': code }: IncomingHttpHeaders) => {
+      if (typeof code === 'string') resolve(code);
     };
     stream
-      .on('response', look)
-      .on('trailers', look)
+      .on('response', onHeaders)
+      .on('trailers', onHeaders)
       .on('error', () => undefined);
-    stream.on('close', () => tell(`reset ${stream.rstCode}`));
+    stream.on('close', () => resolve(`reset ${stream.rstCode}`));
     stream.resume();
   });
   session.destroy();
   return code;
 }
 
-test('a corrupt gzip frame, one that inflates too far, and lying lengths do not kill the server', async () => {
+test('a corrupt gzip frame, one that inflates too far, and wrong lengths do not kill the server', async () => {
   const { address } = await serve();
   expect(await sendRaw(address, true, Buffer.from('not gzip at all'))).toBe(String(status.INTERNAL));
   const cut = gzipSync(Buffer.alloc(100_000, 'x')).subarray(0, 40);
@@ -80,25 +80,25 @@ test('a message over the limit is refused', async () => {
   expect(error).toMatchObject({ reason: 'INVALID_ARGUMENT', cause: { code: status.RESOURCE_EXHAUSTED } });
 });
 
-test('calls are spread over the addresses of a name', async () => {
+test('calls are spread over all addresses of a name', async () => {
   const named = (text: string) => ({ say: () => Promise.resolve({ text }) });
   const first = await serve(named('first'));
   const port = first.address.split(':')[1]!;
   await serve(named('second'), { address: `127.0.0.2:${port}` });
   const caller = client(`ipv4:127.0.0.1:${port},127.0.0.2:${port}`);
   const answers = new Set<string>();
-  // Connections come up one after the other.
+  // Connections are established one after another.
   while (answers.size < 2) answers.add((await caller.say({ text: '' })).text);
   expect([...answers].sort()).toEqual(['first', 'second']);
 });
 
-/** A stream of requests that waits after its first message. */
+/** A stream of requests that stalls after its first message. */
 async function* endless(text: string) {
   yield { text };
   await new Promise(() => undefined);
 }
 
-test('draining lets single calls end, ends streams with UNAVAILABLE, and cuts off at the deadline', async () => {
+test('draining lets single calls finish, ends streams with UNAVAILABLE, and cuts everything off at the deadline', async () => {
   const begun: string[] = [];
   const server = await serve({
     say: async ({ text }, { signal }) => {
@@ -139,7 +139,7 @@ function untyped(address: string): Client {
   return opened;
 }
 
-/** Adds each health status to `seen`; returns them with the final status of the stream. */
+/** Adds each health status to `seen`. Returns the final status of the stream. */
 async function watchHealth(address: string, seen: unknown[]): Promise<unknown[]> {
   const method = healthService['Watch']!;
   const stream = untyped(address).makeServerStreamRequest(
@@ -150,34 +150,34 @@ async function watchHealth(address: string, seen: unknown[]): Promise<unknown[]>
       service: '',
     },
   );
-  return new Promise((tell) => {
+  return new Promise((resolve) => {
     stream.on('data', (answer: { status: unknown }) => seen.push(answer.status));
     stream.on('error', () => undefined);
-    stream.on('status', ({ code }) => tell([...seen, code]));
+    stream.on('status', ({ code }) => resolve([...seen, code]));
   });
 }
 
 async function health(address: string, service: string): Promise<unknown> {
   const method = healthService['Check']!;
-  return new Promise((tell) => {
+  return new Promise((resolve) => {
     untyped(address).makeUnaryRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
       { service },
-      (error, answer) => tell(error === null ? (answer as { status: string }).status : error.code),
+      (error, answer) => resolve(error === null ? (answer as { status: string }).status : error.code),
     );
   });
 }
 
-test('health is reported for the server, its probes and its services', async () => {
+test('the server reports its own health and that of its probes and services', async () => {
   const { address } = await serve();
   for (const service of ['', 'liveness', 'startup', 'test.Echo'])
     expect(await health(address, service)).toBe('SERVING');
   expect(await health(address, 'test.Other')).toBe(status.NOT_FOUND);
 });
 
-test('the health port tells health in clear text and without a token, and nothing else', async () => {
+test('the health port serves health in clear text and without a token, and nothing else', async () => {
   let alive = true;
   const tokenFile = join(folder, 'health-token');
   writeFileSync(tokenFile, 'a-token-of-enough-length');
@@ -198,7 +198,7 @@ test('the health port tells health in clear text and without a token, and nothin
   expect(await health(port, '')).toBe(status.UNAVAILABLE);
 });
 
-/** One question to the reflection service, as a caller in another language would put it. */
+/** Sends one request to the reflection service, as a client in another language would. */
 async function reflect(address: string, question: object): Promise<unknown> {
   const folder = join(dirname(createRequire(import.meta.url).resolve('@grpc/reflection')), '../proto');
   const loaded = loadSync(join(folder, 'grpc/reflection/v1/reflection.proto'));
@@ -232,7 +232,7 @@ test('reflection lists the services and describes their types', async () => {
   expect(files.some((file) => file.includes('target_modules'))).toBe(true);
 });
 
-test('other machines reach a server only under TLS with a token, or if that is wanted', () => {
+test('other machines reach a server only over TLS with a token, or if that is explicitly allowed', () => {
   const tls = { certFile: '', keyFile: '' };
   const refused = (access: Access) => {
     try {

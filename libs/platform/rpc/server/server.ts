@@ -18,41 +18,41 @@ import { serverTls } from '../security/tls.ts';
 
 export interface ServerOptions extends Access, HealthOptions {
   services: readonly Service[];
-  /** Full names of services that reflection shows besides. Default: none. */
+  /** Full names of further services that reflection lists. Default: none. */
   reflect?: readonly string[];
-  /** Told of defects: errors of a handler that callers must not see. */
+  /** Receives errors of handlers that callers must not see. */
   log: { error(fields: object, message: string): void };
 }
 
 export interface RunningServer {
-  /** `host:port` with the real port. */
+  /** `host:port` with the actual port. */
   address: string;
-  /** Of the port that tells health alone, if there is one. */
+  /** The address of the port that serves health only, if there is one. */
   healthAddress: string | undefined;
   /**
-   * Stops gracefully: not ready, no new connections, streams end with UNAVAILABLE, single calls run to their end,
-   * or to the deadline (milliseconds from now; default 10 s), where they are cut off.
+   * Stops gracefully: reports not ready, accepts no new connections, and ends streams with UNAVAILABLE. Single calls
+   * may finish until the deadline (milliseconds from now, default 10 s); then they are cut off.
    */
   drain(deadlineMs?: number): Promise<void>;
 }
 
-/** Largest message either way, in bytes. Larger things go in streams of chunks. */
+/** The largest message in either direction, in bytes. Anything larger is streamed in chunks. */
 export const maxMessageBytes = 8 * 1024 * 1024;
 
 const limits = {
   'grpc.max_concurrent_streams': 1000,
   'grpc.max_receive_message_length': maxMessageBytes,
   'grpc.max_send_message_length': maxMessageBytes,
-  // Megabytes of buffers of one connection; the default is no limit.
+  // Megabytes of buffers per connection; the default is unlimited.
   'grpc-node.max_session_memory': 256,
-  // No maximum age: grpc-js cuts the streams of an aged connection at its next keepalive ping.
+  // No maximum age: grpc-js breaks the streams of an aged connection at its next keepalive ping.
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
 };
 
 const draining = () => new PairwiseError('UNAVAILABLE', 'the server is stopping; call again in a moment');
 
-/** The calls that are open, ours and those of health and reflection. */
+/** Keeps track of open calls: ours, and those of health and reflection. */
 function openCalls() {
   const own = new Set<{ streams: boolean; abort: (error: PairwiseError) => void }>();
   const foreign = new Set<() => void>();
@@ -88,8 +88,9 @@ async function unlessLater(promise: Promise<unknown>, ms: number): Promise<void>
 }
 
 /**
- * Starts a gRPC server with limits on messages, streams and memory, health v1 (`""` and each service for readiness,
- * `liveness`, `startup`) and reflection. Other machines reach it only under TLS and guarded (see `checkAccess`).
+ * Starts a gRPC server with limits on messages, streams and memory, with health v1 (`""` and each service for
+ * readiness, `liveness`, `startup`) and with reflection. Other machines can connect only over TLS and with
+ * authentication (see `checkAccess`).
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   checkAccess(options);
@@ -104,7 +105,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       return () => calls.own.delete(call);
     },
     permit: (metadata, path, message) => admission?.permit(metadata, path, message),
-    defect: (error, path) => options.log.error({ err: error, method: path }, `${path.slice(1)} failed by a defect`),
+    defect: (error, path) =>
+      options.log.error({ err: error, method: path }, `${path.slice(1)} failed because of a bug`),
   };
   for (const each of options.services) {
     server.addService(each.definition as unknown as ServiceDefinition, each.bind(hosting));
@@ -120,11 +122,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     healthAddress: health.address,
     drain: async (deadlineMs = 10_000) => {
       health.leave();
-      const closed = new Promise<void>((tell) => server.tryShutdown(() => tell()));
+      const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       calls.endStreams();
       await unlessLater(closed, deadlineMs);
       for (const call of calls.own) call.abort(draining());
-      // What they answer is still to go out.
+      // Their answers still have to be sent.
       await unlessLater(closed, 250);
       server.forceShutdown();
       health.stop();

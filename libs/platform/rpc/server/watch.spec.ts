@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { watch } from './watch.ts';
 
-test('a watch shows every entry once, every state that it sees, and the ended resource last', async () => {
+test('a watch yields every entry once, every state that it sees, and the ended resource last', async () => {
   const log = ['a', 'b'];
   let position = 0;
   let reads = 0;
   const watched = {
-    // Ends between its third reading and the log's.
+    // The resource ends between the third time it is read and the reading of its log.
     read: () => {
       reads += 1;
       if (reads === 3) log.push('c');
@@ -27,7 +27,7 @@ test('a watch shows every entry once, every state that it sees, and the ended re
   ]);
 });
 
-test('a watch ends when its caller leaves, whatever it is waiting for', async () => {
+test('a watch ends when its caller leaves, no matter what it is waiting for', async () => {
   const caller = new AbortController();
   const watched = {
     read: () => Promise.resolve({ etag: '1' }),

@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A resource that callers watch, and the messages that they get. */
+/** A resource that callers watch, and the messages that they receive. */
 export interface Watched<Resource, Message> {
   /** Reads the resource. Its etag changes with every change. */
   read(): Promise<Resource & { etag: string }>;
-  /** Whether the resource will not change any more. */
+  /** Whether the resource will no longer change. */
   hasEnded(resource: Resource): boolean;
-  /** Makes the message that shows the resource. */
+  /** Returns the message that shows the resource. */
   show(resource: Resource): Message;
-  /** Reads the log entries that the caller has not got yet, oldest first. @default there is no log */
+  /** Reads the log entries that the caller has not received yet, oldest first. @default there is no log */
   newEntries?(): AsyncIterable<Message>;
-  /** Makes the message that is sent after 15 s without any other. @default the one that shows the resource */
+  /** Returns the message to send when 15 s have passed without another one. @default the one that shows the resource */
   heartbeat?(resource: Resource): Message;
 }
 
@@ -18,8 +18,8 @@ const pollMs = 200;
 const heartbeatMs = 15_000;
 
 /**
- * Yields every new log entry once and in order, and the resource whenever it has changed; the ended resource comes last.
- * Ends without it once the signal is aborted.
+ * Yields every new log entry once and in order, and the resource whenever it has changed. The ended resource comes
+ * last. If the signal aborts, it stops without it.
  */
 export async function* watch<Resource, Message>(
   { read, hasEnded, show, newEntries, heartbeat = show }: Watched<Resource, Message>,
@@ -28,7 +28,7 @@ export async function* watch<Resource, Message>(
   let shown = '';
   let quietSince = Date.now();
   while (!signal.aborted) {
-    // Read before its log, so that the log of an ended resource is complete.
+    // The resource is read before its log, so that the log of an ended resource is complete.
     const resource = await read();
     for await (const entry of newEntries?.() ?? []) {
       quietSince = Date.now();
