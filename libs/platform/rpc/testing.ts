@@ -9,7 +9,7 @@ export interface Issued {
   key: string;
 }
 
-export interface Subject {
+export interface CertificateOptions {
   /** DNS names, IP addresses, and URIs including the scheme. */
   names: readonly string[];
   /** Start and end of validity, in days from now. Default: yesterday to tomorrow. */
@@ -19,7 +19,7 @@ export interface Subject {
 export interface Authority {
   /** The authority's own certificate. */
   cert: string;
-  issue(subject: Subject): Issued;
+  issue(options: CertificateOptions): Issued;
 }
 
 /** In hexadecimal this is a whole number of bytes without leading zeros. */
@@ -76,7 +76,7 @@ export function makeAuthority(name = 'authority'): Authority {
 }
 
 /** The names of a platform process on this machine: its host is `localhost`, and peers know it by its URI. */
-export const processNames = (name: string): Subject => ({
+export const processNames = (name: string): CertificateOptions => ({
   names: ['localhost', `spiffe://pairwise/${name}`],
 });
 

@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Subject, diagnosticsService, errorOf, openClient, startServer, versionIn } from '../index.ts';
+import { type DiagnosedProcess, diagnosticsService, errorOf, openClient, startServer, versionIn } from '../index.ts';
 
 let folder: string;
 const logged: string[] = [];
@@ -36,9 +36,9 @@ function databaseAt(url: string) {
 }
 
 /** Starts the server of a process, and a client for it. */
-async function serve(subject: Partial<Subject>) {
+async function serve(subject: Partial<DiagnosedProcess>) {
   const version = versionIn(new URL('../package.json', import.meta.url));
-  const parts = { process: 'one', version, queues: () => Promise.resolve([]), log, ...subject } as Subject;
+  const parts = { process: 'one', version, queues: () => Promise.resolve([]), log, ...subject } as DiagnosedProcess;
   const server = await startServer({ address: '127.0.0.1:0', services: [diagnosticsService(parts)], log });
   closing.push(() => server.drain(0));
   return at(server.address);
@@ -100,7 +100,7 @@ test('a store that does not answer times out, and one that damages blobs is dete
   const { digest } = await (await openFolder(folder)).put(Buffer.from('x'));
   const put = () => Promise.resolve({ digest });
   const never = new Promise<never>(() => undefined);
-  const stores: NonNullable<Subject['blobs']>[] = [
+  const stores: NonNullable<DiagnosedProcess['blobs']>[] = [
     { put: () => never, get: () => never, delete: () => never },
     { put, get: () => Promise.resolve(Buffer.from('other')), delete: () => Promise.resolve() },
   ];

@@ -23,7 +23,7 @@ interface Queue {
 }
 
 /** The process to diagnose, and what it depends on. */
-export interface Subject {
+export interface DiagnosedProcess {
   process: string;
   version: string;
   engineVersion?: string;
@@ -49,7 +49,7 @@ export function versionIn(manifest: URL): string {
 }
 
 /** DiagnosticsService of a process; `proto/pairwise/v1/diagnostics.proto` documents it. */
-export function diagnosticsService(subject: Subject): Service {
+export function diagnosticsService(subject: DiagnosedProcess): Service {
   return service(DiagnosticsServiceService, {
     diagnose: async () => {
       const asked = Object.entries(subject.peers ?? {}).map(([process, peer]) => ask(process, peer));
@@ -66,7 +66,7 @@ async function ask(process: string, peer: Client<typeof DiagnosticsServiceServic
   }
 }
 
-async function reportOn(subject: Subject): Promise<ProcessReport> {
+async function reportOn(subject: DiagnosedProcess): Promise<ProcessReport> {
   const { process, version, engineVersion = '', numericsProfile = '' } = subject;
   const own = { process, version, engineVersion, numericsProfile, time: new Date() };
   const [database, store, queues] = await Promise.all([
@@ -85,7 +85,7 @@ async function reportOn(subject: Subject): Promise<ProcessReport> {
 
 /** Returns the result of a check, or the reason why it failed or timed out; the log has the full error. */
 async function attempt<T>(
-  { log }: Pick<Subject, 'log'>,
+  { log }: Pick<DiagnosedProcess, 'log'>,
   what: string,
   check: () => Promise<T>,
 ): Promise<{ value?: T; error?: Status }> {
@@ -110,7 +110,7 @@ function unusable(what: string, error: unknown): PairwiseError {
   return new PairwiseError('WRONG_STATE', `${what} cannot be used (${code}); the log of the process has the details`);
 }
 
-async function databaseReport(subject: Subject): Promise<DatabaseReport> {
+async function databaseReport(subject: DiagnosedProcess): Promise<DatabaseReport> {
   const sql = "select current_setting('server_version') as version, clock_timestamp() as time";
   const { value, error } = await attempt(subject, 'the database', async () => {
     // Connects first, if necessary, so that the time does not include it.
@@ -122,7 +122,7 @@ async function databaseReport(subject: Subject): Promise<DatabaseReport> {
   return { version: '', time: undefined, processTime: undefined, ...value, error };
 }
 
-async function storeReport(subject: Subject): Promise<StoreReport | undefined> {
+async function storeReport(subject: DiagnosedProcess): Promise<StoreReport | undefined> {
   const { blobs } = subject;
   if (blobs === undefined) return undefined;
   const { error } = await attempt(subject, 'the blob store', () => roundTrip(blobs));
@@ -133,7 +133,7 @@ async function storeReport(subject: Subject): Promise<StoreReport | undefined> {
  * Writes a small new blob to the store, reads it and deletes it. Throws the store's errors, and DIGEST_MISMATCH if
  * different bytes come back.
  */
-export async function roundTrip(blobs: NonNullable<Subject['blobs']>): Promise<void> {
+export async function roundTrip(blobs: NonNullable<DiagnosedProcess['blobs']>): Promise<void> {
   const content = randomBytes(32);
   const { digest } = await blobs.put(content);
   try {
