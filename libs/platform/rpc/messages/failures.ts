@@ -114,8 +114,15 @@ export function errorOf(status: Status | undefined): PairwiseError {
   });
 }
 
+/** An error in the form that grpc-js sends. */
+export interface Trailers {
+  code: code;
+  details: string;
+  metadata: Metadata;
+}
+
 /** Converts an error to the form that grpc-js sends. */
-export function toTrailers(error: unknown): { code: code; details: string; metadata: Metadata } {
+export function toTrailers(error: unknown): Trailers {
   const status = statusOf(error);
   const metadata = new Metadata();
   const bytes = Buffer.from(Status.encode(status).finish());

@@ -10,7 +10,7 @@ import {
 import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import { unlessAborted } from '../abort.ts';
-import { toTrailers } from '../messages/failures.ts';
+import { type Trailers, toTrailers } from '../messages/failures.ts';
 import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from '../methods.ts';
 import { type TracedCall, beginServerCall } from '../tracing.ts';
 
@@ -136,7 +136,7 @@ async function answer(
   return result;
 }
 
-function fail(call: Call, reply: sendUnaryData<unknown> | undefined, trailers: ReturnType<typeof toTrailers>): void {
+function fail(call: Call, reply: sendUnaryData<unknown> | undefined, trailers: Trailers): void {
   if (reply === undefined) call.emit('error', trailers);
   else reply(trailers);
 }
