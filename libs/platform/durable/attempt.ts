@@ -11,58 +11,58 @@ import { type Transaction, asClient } from './transaction.ts';
 
 export interface StepOptions {
   /**
-   * For steps that tidy up: they run although the work was cancelled or given up, and wait out a full disk as well, since
-   * nobody comes after them. Default false.
+   * For cleaning up: the step runs even if the work was cancelled or given up. It also waits while the disk is full,
+   * since nobody else would clean up. Default false.
    */
   evenIfCancelled?: boolean;
 }
 
-/** One execution of a piece of work; after a crash there is another one, which skips the steps that were finished. */
+/** One execution of a piece of work. After a crash there is another one, which skips the steps that are finished. */
 export interface Attempt {
-  /** The id under which the work was enqueued. */
+  /** The id that the work was enqueued under. */
   readonly id: string;
   /**
-   * Runs `work` once and keeps its result (JSON): an attempt that comes later gets the result without running it.
-   * A process that dies in the middle runs it again, so it must be idempotent; 5 to 60 seconds long is good.
-   * Steps must come in the same order in every attempt.
+   * Runs `work` once and stores its result (JSON); later attempts get the result without running it. If the process
+   * dies in the middle, the step runs again, so it must be idempotent. It should take 5 to 60 seconds. Every attempt
+   * must run the same steps in the same order.
    *
-   * `signal` aborts when the work is cancelled, when it was given to another process, or when this one stops. In the
-   * last case `work` has some seconds to save what it has: only then is the work given to another process.
-   * An error is kept like a result and thrown again by later attempts, save UNAVAILABLE: the step is then tried again,
-   * after 0.25 to 10 seconds, until it is through or the work is cancelled. Throws CANCELLED where the work was cancelled.
+   * `signal` aborts when the work is cancelled, when another process takes it over, or when this process stops. In the
+   * last case `work` has a few seconds to save what it has before another process takes over. Errors are stored like
+   * results and thrown again by later attempts, except UNAVAILABLE: the step is then retried after 0.25 to 10 seconds
+   * until it succeeds or the work is cancelled. Throws CANCELLED if the work was cancelled.
    */
   step: <T>(name: string, work: (signal: AbortSignal) => Promise<T>, options?: StepOptions) => Promise<T>;
   /**
-   * Inside a transaction of the same database: throws STALE_ATTEMPT unless this attempt still owns the work, and keeps
-   * it from changing hands until the transaction ends. Every write outside of the step's result goes behind it.
+   * For use in a transaction on the same database. Throws STALE_ATTEMPT unless this attempt still owns the work, and
+   * prevents a takeover until the transaction ends. Every write apart from the step's result must be fenced.
    */
   fence: (tx: Transaction) => Promise<void>;
 }
 
-/** An execution in this process, as its keeper sees it. */
+/** An execution in this process, as seen from outside of it. */
 export interface Running {
   id: string;
-  /** Token of the claim by which this process executes it. */
+  /** Token of the claim under which this process executes the work. */
   owner: string;
-  /** Aborted when the work is cancelled or changes hands. */
+  /** Aborted when the work is cancelled or taken over. */
   abort: AbortController;
 }
 
 export interface AttemptOptions extends Running {
   schema: string;
   pool: pg.Pool;
-  /** Executions, this one included, since a step was finished last. */
+  /** Executions since a step was last finished, including this one. */
   tries: number;
-  /** Whether a step was finished in this execution. */
+  /** Whether this execution has finished a step. */
   progressed: boolean;
-  /** After this many attempts activities fail, since the process died each time. */
+  /** After this many attempts, all of which ended with the death of the process, activities fail. */
   maxAttempts: number;
   workName: string;
   /** Trace context of the work. */
   context: Context;
   /** Aborted when the process stops. */
   stopping: AbortSignal;
-  /** What steps of this process are at. */
+  /** Steps that are running in this process. */
   busy: Set<Promise<unknown>>;
   log: Log;
 }
@@ -74,7 +74,7 @@ const longestPauseMs = 10_000;
 
 const never = new Promise<never>(() => undefined);
 
-/** Starts counting tries again if the work has progressed since. */
+/** Restarts the count of tries if the work has progressed since. */
 async function countTries(options: AttemptOptions): Promise<void> {
   if (options.tries === 1 || !options.progressed) return;
   const { id, owner, schema, pool } = options;
@@ -82,7 +82,7 @@ async function countTries(options: AttemptOptions): Promise<void> {
   options.tries = 1;
 }
 
-/** Throws what keeps a step from beginning. */
+/** Throws if the step must not begin. */
 async function admit(options: AttemptOptions, name: string, { evenIfCancelled = false }: StepOptions): Promise<void> {
   options.stopping.throwIfAborted();
   await countTries(options);
@@ -98,16 +98,19 @@ async function admit(options: AttemptOptions, name: string, { evenIfCancelled = 
 }
 
 export const stale = (id: string) =>
-  new PairwiseError('STALE_ATTEMPT', `${id} was given to another process; this one has nothing to write any more`);
+  new PairwiseError('STALE_ATTEMPT', `${id} was given to another process; this one must not write any more`);
 export const cancelled = () => new PairwiseError('CANCELLED', 'the work was cancelled');
 
-/** Whether an error passes by itself: a peer or the database is away, or, for what tidies up, the disk is full. */
-function passes(error: unknown, { evenIfCancelled = false }: StepOptions): boolean {
+/** Whether an error is temporary: a peer or the database is down, or, for steps that clean up, the disk is full. */
+function isTemporary(error: unknown, { evenIfCancelled = false }: StepOptions): boolean {
   if (!(error instanceof PairwiseError)) return isConnectionLoss(error);
   return error.reason === 'UNAVAILABLE' || (evenIfCancelled && error.reason === 'DISK_FULL');
 }
 
-/** Runs a step until its outcome is settled. Never returns if nothing may be kept, since another process continues the work. */
+/**
+ * Runs a step until it has an outcome. Never returns if nothing may be stored because another process continues the
+ * work.
+ */
 async function settle<T>(
   options: AttemptOptions,
   name: string,
@@ -124,20 +127,20 @@ async function settle<T>(
       return { value: await work.finally(() => busy.delete(work)) };
     } catch (thrown) {
       if (stopping.aborted) return await never;
-      // What a step throws after its signal was aborted is but a consequence.
+      // After the signal has aborted, whatever a step throws is only a consequence.
       const error: unknown = signal.aborted ? signal.reason : thrown;
-      if (!passes(error, stepOptions)) {
+      if (!isTemporary(error, stepOptions)) {
         if (!(error instanceof PairwiseError))
-          log.error({ err: error, workflow: id }, `the step ${name} failed by a defect`);
+          log.error({ err: error, workflow: id }, `the step ${name} failed because of a bug`);
         return { error: keep(error) };
       }
-      log.warn({ err: error, workflow: id }, `the step ${name} is tried again in ${pauseMs} ms`);
+      log.warn({ err: error, workflow: id }, `retrying the step ${name} in ${pauseMs} ms`);
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
 }
 
-/** Runs the step as a span of its own, child of the work's. */
+/** Runs the step in a span of its own, a child of the work's span. */
 async function traced<T>(options: AttemptOptions, name: string, run: () => Promise<T>): Promise<T> {
   const { workName, context, id, tries } = options;
   const attributes = { 'pairwise.work.id': id, 'pairwise.work.tries': tries };
@@ -153,13 +156,16 @@ async function traced<T>(options: AttemptOptions, name: string, run: () => Promi
   }
 }
 
-/** Why DBOS could not keep the outcome of a step: another process has the work now, or Postgres refused the row. */
+/**
+ * Explains why DBOS could not store the outcome of a step: another process has the work now, or Postgres refused the
+ * row.
+ */
 class NotKept extends Error {}
 
-/** Whether an attempt must end without a result: what it did last is not kept, so it has to be done again. */
+/** Whether an attempt must end without a result because its last step was not stored and has to run again. */
 export const isNotKept = (error: unknown): boolean => error instanceof PairwiseError && error.cause instanceof NotKept;
 
-/** The attempt that a piece of work is executed with. */
+/** Returns the attempt that the body of the work receives. */
 export function attemptOf(given: Omit<AttemptOptions, 'progressed'>): Attempt {
   const options: AttemptOptions = { ...given, progressed: false };
   const { id, owner, schema } = options;
@@ -174,8 +180,8 @@ export function attemptOf(given: Omit<AttemptOptions, 'progressed'>): Attempt {
         return settle(options, name, (signal) => traced(options, name, () => run(signal)), stepOptions);
       };
       const outcome = await DBOS.runStep(settled, { name }).catch((cause: unknown) => {
-        // The body may catch this, but no further step runs: there is nothing to tidy up here.
-        lost = new PairwiseError('STALE_ATTEMPT', `the outcome of ${name} could not be kept`, {
+        // The body may catch this, but no further step runs, not even to clean up.
+        lost = new PairwiseError('STALE_ATTEMPT', `the outcome of ${name} could not be stored`, {
           cause: new NotKept(String(cause), { cause }),
         });
         throw lost;

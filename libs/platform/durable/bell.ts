@@ -1,7 +1,7 @@
-/** Wakes one who waits; a ring that nobody waits for is kept for the next. */
+/** Wakes whoever waits for it. If nobody is waiting, the next wait returns at once. */
 export interface Bell {
   ring(): void;
-  /** Waits for a ring, for as many milliseconds at most, or until the signal aborts. */
+  /** Waits for a ring, but at most `ms` milliseconds or until the signal aborts. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -15,12 +15,12 @@ export function openBell(): Bell {
     },
     wait: async (ms, signal) => {
       if (!rung && !signal.aborted) {
-        await new Promise<void>((tell) => {
-          const timer = setTimeout(tell, ms);
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, ms);
           wake = () => {
             clearTimeout(timer);
             signal.removeEventListener('abort', wake);
-            tell();
+            resolve();
           };
           signal.addEventListener('abort', wake);
         });

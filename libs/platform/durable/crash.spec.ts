@@ -10,7 +10,7 @@ import { plan, quiet, saved } from './testing.plan.ts';
 
 interface Worker {
   child: ChildProcess;
-  /** Steps that it began, in order. */
+  /** The steps that it began, in order. */
   begun: number[];
 }
 
@@ -40,23 +40,23 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   await exited;
 }
 
-/** The lease is short, so that work comes back soon from a process that has died. */
+/** The lease is short, so that the work of a dead process is soon taken over. */
 async function startWorker(leaseMs = 500): Promise<Worker> {
   const program = join(import.meta.dirname, 'testing.worker.ts');
   const child = fork(program, [url, String(leaseMs)], { stdio: 'inherit' });
   const worker: Worker = { child, begun: [] };
   workers.push(worker);
-  const ready = new Promise<void>((tell) => {
+  const ready = new Promise<void>((resolve) => {
     child.on('message', (message: { ready?: true; begun?: number }) => {
       if (message.begun !== undefined) worker.begun.push(message.begun);
-      else tell();
+      else resolve();
     });
   });
   await ready;
   return worker;
 }
 
-/** Of two workers, the one that has got the only work, and the other one. */
+/** Returns the two workers, first the one that has the only piece of work. */
 async function split(): Promise<[first: Worker, second: Worker]> {
   while (workers.every(({ begun }) => begun.length === 0)) await sleep(10);
   const [first, second] = [...workers].sort((a, b) => b.begun.length - a.begun.length);
@@ -70,7 +70,7 @@ async function hasBegun(worker: Worker, step: number): Promise<void> {
 const ends = async () =>
   (await database.rows<{ step: number }>('select step from ends order by step')).map((row) => row.step);
 
-test('a killed process loses only the step at hand: another one takes it over by itself', async () => {
+test('a killed process loses only its current step, which another process takes over', async () => {
   await startWorker();
   await startWorker();
   await durable.enqueue(plan, 'a', { steps: 3, ms: 300 });
@@ -93,7 +93,7 @@ test('a restarted process continues the work in which it was killed', async () =
   expect(again.begun).toEqual([0, 1]);
 });
 
-test('a process that stops lets the step at hand save what it has, and hands its work over at once', async () => {
+test('a process that stops lets its current step save what it has, and hands its work over at once', async () => {
   const one = await startWorker();
   await durable.enqueue(plan, 'a', { steps: 2, ms: 60_000 });
   await hasBegun(one, 0);
@@ -103,7 +103,7 @@ test('a process that stops lets the step at hand save what it has, and hands its
   expect(await ends()).toEqual([saved]);
 });
 
-test('Postgres may be killed: the processes stay, and the work continues', async () => {
+test('when Postgres is killed, the processes survive and the work continues', async () => {
   const one = await startWorker(5000);
   const two = await startWorker(5000);
   await durable.enqueue(plan, 'a', { steps: 4, ms: 400 });
@@ -112,12 +112,12 @@ test('Postgres may be killed: the processes stay, and the work continues', async
   expect(await durable.result(plan, 'a')).toBe(4);
   expect(await ends()).toEqual([0, 1, 2, 3]);
   expect([one, two].map(({ child }) => child.exitCode ?? child.signalCode)).toEqual([null, null]);
-  // Nobody took the work away from the process that had it: it had a lease to come back.
+  // The process kept its work, since it had a whole lease to reconnect.
   expect([one, two].filter(({ begun }) => begun.length > 0)).toHaveLength(1);
 });
 
 test('a process whose event loop is busy keeps its work', async () => {
-  // Longer than a lease, and far from the six after which a process counts as frozen.
+  // Longer than one lease, but far below the six after which a process counts as frozen.
   await startWorker(2000);
   await startWorker(2000);
   await durable.enqueue(plan, 'a', { steps: 2, ms: 200 });
@@ -139,7 +139,7 @@ test('a frozen process loses its work, and cannot write when it wakes up', async
   expect(two.begun).toEqual([0, 1]);
   expect(one.begun).toEqual([0]);
   expect(await ends()).toEqual([0, 1]);
-  // It works again.
+  // The process that was frozen works again.
   await end(two.child, 'SIGTERM');
   await durable.enqueue(plan, 'b', { steps: 1, ms: 1 });
   expect(await durable.result(plan, 'b')).toBe(1);

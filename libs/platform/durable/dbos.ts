@@ -6,28 +6,33 @@ import type { Carrier } from './traceContext.ts';
 import type { KeptError } from './failures.ts';
 import type { Log } from './log.ts';
 
-/** What is kept as the input of a workflow. */
+/** The stored input of a workflow. */
 export interface Envelope {
   input: unknown;
   carrier: Carrier;
 }
 
-/** What is kept as its output: DBOS would lose the reason of an error. */
+/** The stored output of a workflow. It contains errors too, because DBOS would lose their reason. */
 export type Result = { value: unknown } | { error: KeptError };
 
-/** All processes run work of all versions: steps are kept compatible instead. */
+/** Every process runs work of every version, so steps must stay compatible. */
 export const version = '1';
-/** How often queues are looked at while there is work, and results. */
+/** How often queues are polled while there is work, and how often results are. */
 export const pollMs = 200;
 
-// After a long absence of Postgres nobody should wait for another minute, which is DBOS's default.
+// After a long outage of Postgres, nobody should have to wait another minute, DBOS's default.
 dbRetryConfig.maxBackoffSec = 5;
 
-/** For what DBOS would look for every second and finds never: schedules and deadlines, which we do not use. */
+/**
+ * The interval for things that DBOS would poll every second without ever finding any: schedules and deadlines, which we
+ * do not use.
+ */
 export const neverMs = 24 * 3600 * 1000;
 workflowTimeoutConfig.pollingIntervalMs = neverMs;
 
-/** Ends what DBOS does ten times a second in a process that has launched it: it looks for spans of its own to export. */
+/**
+ * Stops a timer of DBOS that would look for spans to export ten times a second in every process that has launched it.
+ */
 export function stopCollecting(): void {
   const { tracer } = DBOSExecutor.globalInstance as unknown as {
     tracer: { telemetryCollector: { signalBufferID: NodeJS.Timeout } };
@@ -35,20 +40,20 @@ export function stopCollecting(): void {
   clearInterval(tracer.telemetryCollector.signalBufferID);
 }
 
-/** The schema of the tables of durable execution, next to the service's own. */
+/** The schema that holds the tables of durable execution, next to the service's own. */
 export const durableSchemaOf = (schema: string) => `${schema}_durable`;
 
-/** DBOS's chatter is of interest to those who look into DBOS. */
+/** Passes DBOS's messages to our log at level debug, since only those who debug DBOS need them. */
 export function quietLogger(log: Log): NonNullable<DBOSConfig['logger']> {
-  const say = (entry: unknown) => {
+  const debug = (entry: unknown) => {
     log.debug({}, `DBOS: ${String(entry)}`);
   };
-  return { info: say, debug: say, warn: say, error: say };
+  return { info: debug, debug, warn: debug, error: debug };
 }
 
 /**
- * The URL by which DBOS connects: sessions of a process that is frozen in a transaction end after 20 s, and with them
- * their locks. (DBOS's own way to set this makes `pg` print a warning.)
+ * The URL that DBOS connects with. If a process freezes in a transaction, its session and its locks end after 20 s.
+ * (DBOS's own option for this makes `pg` print a warning.)
  */
 export function withIdleTimeout(url: string): string {
   const changed = new URL(url);

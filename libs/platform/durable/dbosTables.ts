@@ -1,7 +1,7 @@
 import type pg from 'pg';
 
 // All SQL on the tables of durable execution: DBOS's `workflow_status` and `queues`, and our own `executors` and
-// `cancellations` beside them. An upgrade of DBOS has to check the columns that are used here, and no others.
+// `cancellations` next to them. When upgrading DBOS, check the columns that are used here, and no others.
 
 /** Where a query runs: a pool, a connection or a transaction. */
 type Connection = Pick<pg.ClientBase, 'query'>;
@@ -28,7 +28,10 @@ export const listenForWork = (connection: Connection, schema: string) => connect
 
 const lockOf = (id: string) => `hashtextextended('pairwise executor ' || ${id}, 0)`;
 
-/** Locks the executor's id until the connection ends, unless an earlier session of ours that was cut off still holds it. */
+/**
+ * Locks the executor's id until the connection ends. Does nothing if an earlier session of ours, which was cut off,
+ * still holds the lock.
+ */
 export const lockExecutor = (connection: Connection, id: string) =>
   connection.query(`select pg_try_advisory_lock(${lockOf('$1::text')})`, [id]);
 
@@ -52,18 +55,18 @@ const requeued = `status = 'ENQUEUED', owner_xid = null, started_at_epoch_ms = n
         updated_at = (extract(epoch from now()) * 1000)::bigint`;
 
 export interface Reaped {
-  /** The number of processes that were found dead. */
+  /** The number of processes that turned out to be dead. */
   expired: number;
-  /** Ids of the work that went back to its queue. */
+  /** Ids of the work that was put back into its queue. */
   requeued: string[];
-  /** Whether any work waits or is being executed, by any process. */
+  /** Whether any work is waiting or being executed, by any process. */
   busy: boolean;
 }
 
 /**
  * Removes dead processes other than `id`, and puts their work back into its queue. A process is dead if it has sent no
- * heartbeat for a lease, in Postgres's time and while Postgres was up, and if its session, and with it its lock, is gone.
- * (A process whose event loop is busy keeps its session.) Work of unknown processes goes back too.
+ * heartbeat for a lease, measured by Postgres's clock while Postgres was up, and if its session is gone, and so its
+ * lock. (A process whose event loop is busy keeps its session.) Work of unknown processes is put back too.
  */
 export async function reap(connection: Connection, schema: string, id: string, leaseMs: number): Promise<Reaped> {
   const sql = `
@@ -89,7 +92,10 @@ export async function reap(connection: Connection, schema: string, id: string, l
   return (await connection.query<Reaped>(sql, [id, leaseMs])).rows[0]!;
 }
 
-/** Removes a process that stops. Its work goes back to its queue; the attempts do not count, since they have not failed. */
+/**
+ * Removes a process that is stopping and puts its work back into its queue. These attempts are not counted, since they
+ * did not fail.
+ */
 export const removeExecutor = (connection: Connection, schema: string, id: string) =>
   connection.query(
     `with removed as (delete from "${schema}".executors where id = $1)
@@ -160,10 +166,10 @@ export const removeCancellation = (connection: Connection, schema: string, id: s
 
 export interface QueueDepth {
   queue: string;
-  /** Pieces of work. */
+  /** Pieces of work that are waiting. */
   waiting: number;
   running: number;
-  /** How long the work has waited that has waited longest, in seconds of Postgres's clock; 0 if none waits. */
+  /** How long the oldest waiting piece has waited, in seconds by Postgres's clock; 0 if none is waiting. */
   age: number;
 }
 
@@ -192,7 +198,9 @@ export interface QueueWorker {
   about: Readonly<Record<string, string>>;
 }
 
-/** The processes that have sent a heartbeat within `silenceMs` milliseconds, once per queue that they pull from. */
+/**
+ * The processes that have sent a heartbeat within `silenceMs` milliseconds, once for each queue that they pull from.
+ */
 export async function workersOf(connection: Connection, schema: string, silenceMs: number): Promise<QueueWorker[]> {
   const sql = `
     select unnest(queues) as queue, id, about from "${schema}".executors

@@ -5,26 +5,26 @@ import { type WorkflowQueue, wfQueueRunner } from '@dbos-inc/dbos-sdk/internal/w
 import { openBell } from './bell.ts';
 import { pollMs } from './dbos.ts';
 
-// DBOS's own loop looks at queues at a fixed pace, whether there is work or not, and cannot be woken.
+// DBOS's own loop polls queues at a fixed rate, with or without work, and cannot be woken.
 wfQueueRunner.dispatchLoop = () => Promise.resolve();
-/** What that loop is made of: claims what may run here now, and begins to execute it. */
+/** The body of that loop: claims the work that may run here now, and starts to execute it. */
 const { pollQueue } = wfQueueRunner as unknown as {
   pollQueue(executor: DBOSExecutor, queue: WorkflowQueue): Promise<boolean>;
 };
 
-/** Longest wait; whoever finds work rings. */
+/** The longest pause between polls; whoever finds work rings the bell. */
 const longestMs = 60_000;
 
 export interface Dispatcher {
-  /** Looks into the queues at once. */
+  /** Polls the queues at once. */
   ring(): void;
-  /** Resolves when it has ended, after its signal was aborted. */
+  /** Resolves when dispatching has ended, after the signal was aborted. */
   ended: Promise<void>;
 }
 
 /**
- * Pulls work from queues, `queues[name]` pieces at a time: at once when it is notified of some, and every 200 ms as long as
- * `isBusy` says that there is some, waiting or at work.
+ * Pulls work from queues, `queues[name]` pieces at a time: at once when notified, and every 200 ms while `isBusy` says
+ * that work is waiting or being executed.
  */
 export async function startDispatch(
   queues: Record<string, number>,
@@ -37,11 +37,11 @@ export async function startDispatch(
     ),
   );
   const bell = openBell();
-  const look = async () => {
+  const poll = async () => {
     while (!signal.aborted) {
       for (const queue of registered) await pollQueue.call(wfQueueRunner, DBOSExecutor.globalInstance!, queue);
       await bell.wait(isBusy() ? pollMs : longestMs, signal);
     }
   };
-  return { ring: () => bell.ring(), ended: runWithAbortableDbRetries(signal, look) };
+  return { ring: () => bell.ring(), ended: runWithAbortableDbRetries(signal, poll) };
 }

@@ -32,7 +32,7 @@ const failure = (promise: Promise<unknown>) =>
     (error: unknown) => error as PairwiseError,
   );
 
-test('work is executed once per id, and its output is kept until it is forgotten', async () => {
+test('work is executed once per id, and its output is stored until it is forgotten', async () => {
   let runs = 0;
   body = async (name, { step }) => {
     runs += 1;
@@ -51,19 +51,19 @@ test('work is executed once per id, and its output is kept until it is forgotten
   expect(await durable.result(task, id)).toBe('b 3');
 });
 
-test('a process is idle when all is done that waited in its queues, and not before', async () => {
+test('a process is idle once everything in its queues is done, and not before', async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<undefined>();
   body = async (name, { step }) => {
     await step('hold', () => held);
     return name;
   };
-  // More than run at once.
+  // More than can run at once.
   const ids = Array.from({ length: 5 }, (_, index) => `${id}-${index}`);
   for (const one of ids) await durable.enqueue(task, one, { name: one });
   const order: string[] = [];
   const idle = durable.untilIdle(0).then(() => order.push('idle'));
   await vi.waitFor(async () => expect(await durable.state(ids[0]!)).toBe('RUNNING'), 20_000);
-  // The first look, and the one after it.
+  // Long enough for the first check and the one after it.
   await sleep(1500);
   order.push('released');
   release(undefined);
@@ -72,7 +72,7 @@ test('a process is idle when all is done that waited in its queues, and not befo
   expect(await Promise.all(ids.map((one) => durable.state(one)))).toEqual(ids.map(() => 'SUCCEEDED'));
 });
 
-test('a failed step can be caught; an error that nobody catches is the result, with its reason', async () => {
+test('the error of a step can be caught; an uncaught error becomes the result, with its reason', async () => {
   const error = new PairwiseError('NON_FINITE', 'the loss is NaN', { field: 'spec', metadata: { step: '7' } });
   const caught: unknown[] = [];
   body = async (_name, { step }) => {
@@ -96,7 +96,7 @@ test('a failed step can be caught; an error that nobody catches is the result, w
   expect(await durable.state(id)).toBe('FAILED');
 });
 
-test('a defect becomes INTERNAL and tells nothing of itself', async () => {
+test('a bug becomes INTERNAL and reveals nothing', async () => {
   body = (_name, { step }) => step('one', () => Promise.reject(new TypeError('secret')));
   await durable.enqueue(task, id, { name: '' });
   const got = await failure(durable.result(task, id));
@@ -104,7 +104,7 @@ test('a defect becomes INTERNAL and tells nothing of itself', async () => {
   expect(got?.message).not.toContain('secret');
 });
 
-test('a step that is UNAVAILABLE is tried again', async () => {
+test('a step that is UNAVAILABLE is retried', async () => {
   let tries = 0;
   body = (_name, { step }) =>
     step('one', () => {
@@ -115,7 +115,7 @@ test('a step that is UNAVAILABLE is tried again', async () => {
   expect(await durable.result(task, id)).toBe('back');
 });
 
-test('cancelling aborts the step at hand and all further ones, save those that tidy up', async () => {
+test('cancelling aborts the current step and all later ones, except those that clean up', async () => {
   const ran: string[] = [];
   body = async (_name, { step }) => {
     try {
@@ -139,14 +139,14 @@ test('cancelling aborts the step at hand and all further ones, save those that t
   expect(ran).toEqual(['long', 'CANCELLED', 'tidy']);
 });
 
-test('work that is cancelled before it began does nothing', async () => {
+test('work that is cancelled before it begins does nothing', async () => {
   body = (_name, { step }) => step('one', () => Promise.resolve('done'));
   await durable.cancel(id);
   await durable.enqueue(task, id, { name: '' });
   expect(await failure(durable.result(task, id))).toMatchObject({ reason: 'CANCELLED' });
 });
 
-test('in a transaction, work is enqueued only if that is committed', async () => {
+test('work enqueued in a transaction exists only if the transaction is committed', async () => {
   body = (name, { step }) => step('one', () => Promise.resolve(name));
   await failure(
     database.transaction(async (tx) => {
@@ -159,7 +159,7 @@ test('in a transaction, work is enqueued only if that is committed', async () =>
   expect(await durable.result(task, id)).toBe('b');
 });
 
-test('work that gets on may be tried as often as it likes', async () => {
+test('there is no limit on attempts while work makes progress', async () => {
   const tries: unknown[] = [];
   const sql = 'select recovery_attempts::integer as tries from public_durable.workflow_status where workflow_uuid = $1';
   body = async (_name, { step }) => {
@@ -174,7 +174,7 @@ test('work that gets on may be tried as often as it likes', async () => {
   expect(tries).toEqual([{ tries: 20 }, { tries: 1 }]);
 });
 
-test('an attempt that lost its work runs no further step, not even to tidy up', async () => {
+test('an attempt that lost its work runs no further step, not even to clean up', async () => {
   const ran: string[] = [];
   const first = Promise.withResolvers<string>();
   let triesBefore = 1;
@@ -184,7 +184,7 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
       return await step('two', async (signal) => {
         ran.push('two');
         if (ran.length > 2) return 'done';
-        // What the reaper does with the work of a process that it takes for dead.
+        // What the reaper does with the work of a process that it considers dead.
         const give = "status = 'ENQUEUED', owner_xid = null, recovery_attempts = $2";
         await database.run(`update public_durable.workflow_status set ${give} where workflow_uuid = $1`, [
           id,
@@ -206,7 +206,7 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
   expect(await first.promise).toBe('STALE_ATTEMPT');
   expect(ran).toEqual(['one', 'two', 'two']);
 
-  // The same, but 20 processes died before: what was finished does not count.
+  // The same, but after the death of 20 processes: the attempts before a finished step do not count.
   ran.length = 0;
   triesBefore = 20;
   await durable.forget(id);
@@ -215,7 +215,7 @@ test('an attempt that lost its work runs no further step, not even to tidy up', 
   expect(ran).toEqual(['one', 'two', 'tidy']);
 });
 
-test('work is done again where Postgres refuses to keep a step', async () => {
+test('work is repeated if Postgres refuses to store a step', async () => {
   await database.run(`
     create table refusing ();
     -- Counts refusals; a sequence keeps its count when the transaction is rolled back.
@@ -239,7 +239,7 @@ test('work is done again where Postgres refuses to keep a step', async () => {
   await database.run('drop trigger refuse on public_durable.operation_outputs');
 });
 
-test('work during whose attempts the process died too often fails, but tidies up', async () => {
+test('work whose process died too often fails, but cleans up', async () => {
   const ran: string[] = [];
   body = async (_name, { step }) => {
     try {
@@ -258,7 +258,7 @@ test('work during whose attempts the process died too often fails, but tidies up
   expect(ran).toEqual(['tidy']);
 });
 
-test('a full disk fails a step, but what tidies up afterwards waits until there is room', async () => {
+test('a full disk fails a step, but a step that cleans up waits until there is space', async () => {
   const full = new PairwiseError('DISK_FULL', 'the disk is full');
   let tries = 0;
   const tidy = () => ((tries += 1) < 3 ? Promise.reject(full) : Promise.resolve('tidy'));
@@ -271,7 +271,7 @@ test('a full disk fails a step, but what tidies up afterwards waits until there 
   expect(tries).toBe(3);
 });
 
-/** Transactions that Postgres commits within `ms` milliseconds, this query included. */
+/** The number of transactions that Postgres commits within `ms` milliseconds, including this query. */
 async function commitsIn(ms: number): Promise<number> {
   const sql = 'select xact_commit as count from pg_stat_database where datname = current_database()';
   const count = async () => Number((await database.row<{ count: bigint }>(sql))!.count);
@@ -280,12 +280,12 @@ async function commitsIn(ms: number): Promise<number> {
   return (await count()) - before;
 }
 
-test('a process without work leaves Postgres alone, and begins work at once when some comes, or soon', async () => {
+test('an idle process leaves Postgres alone, and begins new work at once, or soon if it missed the notification', async () => {
   body = (name, { step }) => step('one', () => Promise.resolve(name));
-  // Looking five times a second would take 30 and more.
+  // Polling five times a second would commit 30 or more.
   while ((await commitsIn(3000)) > 15);
-  await durable.enqueue(task, id, { name: 'told' });
-  expect(await durable.result(task, id)).toBe('told');
+  await durable.enqueue(task, id, { name: 'notified' });
+  expect(await durable.result(task, id)).toBe('notified');
 
   while ((await commitsIn(3000)) > 15);
   await database.run('drop trigger tell_of_work on public_durable.workflow_status');
@@ -293,7 +293,7 @@ test('a process without work leaves Postgres alone, and begins work at once when
   expect(await durable.result(task, `${id}-2`)).toBe('found');
 });
 
-/** What the process says of itself if nothing more happens for so long. */
+/** Whether the process would count as alive if nothing happened for `ms` milliseconds. */
 function isAliveIn(ms: number): boolean {
   const later = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + ms);
   try {
@@ -303,7 +303,7 @@ function isAliveIn(ms: number): boolean {
   }
 }
 
-test('a process whose beat is stuck does not live, until it beats again', async () => {
+test('a process whose heartbeat is stuck is not alive until the next one', async () => {
   expect(isAliveIn(25_000)).toBe(true);
   await database.transaction(async (tx) => {
     await tx.rows('lock table public_durable.executors in access exclusive mode');

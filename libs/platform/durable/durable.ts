@@ -6,13 +6,13 @@ export type Body<Input, Output> = (input: Input, attempt: Attempt) => Promise<Ou
 
 export type WorkState = 'QUEUED' | 'RUNNING' | 'SUCCEEDED' | 'FAILED';
 
-/** What a process tells others of itself. */
+/** What a process reports about itself to others. */
 export type About = Readonly<Record<string, string>>;
 
-/** A queue, and the processes that take work from it and have shown life within six leases. */
+/** A queue, and the processes that pull work from it and have sent a heartbeat within six leases. */
 export interface QueueState {
   name: string;
-  /** Pieces of work. */
+  /** Pieces of work that are waiting. */
   waiting: number;
   running: number;
   workers: { id: string; about: About }[];
@@ -20,47 +20,48 @@ export interface QueueState {
 
 export interface Durable {
   /**
-   * Says how work of a kind is executed by this process; before `launch`. The body is made of steps: what happens
-   * between them happens again in every attempt and must be deterministic.
+   * Registers how this process executes a kind of work. Call it before `launch`. The body consists of steps. Code
+   * between them runs again in every attempt and must be deterministic.
    */
   execute<Input, Output>(work: Work<Input, Output>, body: Body<Input, Output>): void;
   /**
-   * Begins to pull work from queues, `queues[name]` pieces at a time in this process. Needed only where work is
-   * executed, and only once in a process. A process that only enqueues leaves it out. `about` is what `queues` reports about
-   * it; default: nothing.
+   * Starts pulling work from queues, `queues[name]` pieces at a time in this process. Call it once, in a process that
+   * executes work; a process that only enqueues does not need it. `about` is what `queues` reports about this process;
+   * default: nothing.
    */
   launch(queues: Record<string, number>, about?: About): Promise<void>;
-  /** Every queue of the service that was ever launched or holds work. Throws UNAVAILABLE. */
+  /** Lists every queue of the service that was ever launched or holds work. Throws UNAVAILABLE. */
   queues(): Promise<QueueState[]>;
   /**
-   * Enqueues work under an id, unless there is, or was, work of this id. Inside a transaction of the same database it
-   * takes place only if that is committed. The active trace context goes along.
+   * Enqueues work under an id, unless work with this id exists or has existed. In a transaction of the same database,
+   * the work is enqueued only if the transaction is committed. The active trace context is passed along.
    */
   enqueue<Input, Output>(work: Work<Input, Output>, id: string, input: Input, tx?: Transaction): Promise<void>;
-  /** How far work is; undefined where there is none of this id. */
+  /** Returns the state of the work; undefined if there is none with this id. */
   state(id: string): Promise<WorkState | undefined>;
-  /** Waits for the end of work and returns its output, or throws the PairwiseError by which it failed. */
+  /** Waits for work to end and returns its output, or throws the PairwiseError that it failed with. */
   result<Input, Output>(work: Work<Input, Output>, id: string): Promise<Output>;
   /**
-   * Asks for work to be cancelled: within about a second the signal of its step is aborted, and this and all further
-   * steps throw CANCELLED, save those that run even then. Nothing happens to work that has ended.
+   * Requests cancellation: within about a second the signal of the current step aborts, and this step and all later
+   * ones throw CANCELLED, except those with `evenIfCancelled`. Does nothing if the work has ended.
    */
   cancel(id: string, tx?: Transaction): Promise<void>;
   /** Deletes the history of ended work; the id may be used again. */
   forget(id: string): Promise<void>;
   /**
-   * Whether this process still shows that it is alive, or tries to while Postgres is away; true as long as it has not
-   * been launched. False means that it is stuck and should be restarted.
+   * Whether this process still sends heartbeats, or tries to while Postgres is down. True before `launch`. False means
+   * that the process is stuck and should be restarted.
    */
   isAlive(): boolean;
   /**
-   * Waits until, for `quietMs` (default: two leases, in which the work of a process that died comes back), this process
-   * has executed nothing and nothing has waited in the queues that it pulls from. While Postgres is away, nobody knows.
+   * Waits until this process has executed nothing, and nothing has waited in its queues, for `quietMs`. Default: two
+   * leases, in which the work of a dead process returns to its queue. While Postgres is down, the process does not
+   * count as idle.
    */
   untilIdle(quietMs?: number): Promise<void>;
   /**
-   * Stops executing: running steps are aborted, and when they have ended, or after 15 s, their work goes back to the queue
-   * for others to take at once.
+   * Stops executing. Running steps are aborted; once they have ended, or after 15 s, their work goes back to the queue,
+   * where other processes can take it at once.
    */
   stop(): Promise<void>;
 }

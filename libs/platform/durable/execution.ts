@@ -33,7 +33,7 @@ const graceMs = 15_000;
 export interface ExecutionOptions {
   url: string;
   schema: string;
-  /** Name of this process, never used again. */
+  /** The name of this process, which is never reused. */
   id: string;
   leaseMs: number;
   pool: pg.Pool;
@@ -41,8 +41,8 @@ export interface ExecutionOptions {
   tries(workId: string): Promise<number>;
 }
 
-/** Aborts what was cancelled, or taken away. */
-async function lookAfter(connection: pg.Client, schema: string, running: ReadonlySet<Running>): Promise<void> {
+/** Aborts work that was cancelled or taken over. */
+async function abortLost(connection: pg.Client, schema: string, running: ReadonlySet<Running>): Promise<void> {
   if (running.size === 0) return;
   const ids = [...running].map(({ id }) => id);
   const claims = new Map((await claimsOf(connection, schema, ids)).map((claim) => [claim.id, claim]));
@@ -53,7 +53,7 @@ async function lookAfter(connection: pg.Client, schema: string, running: Readonl
   }
 }
 
-/** The side of durable execution that executes work. DBOS is one per process, and so is this. */
+/** The part of durable execution that executes work. There is one per process, as DBOS requires. */
 export function openExecution(options: ExecutionOptions) {
   const { url, schema, id, leaseMs, pool, log } = options;
   const durableSchema = durableSchemaOf(schema);
@@ -64,7 +64,7 @@ export function openExecution(options: ExecutionOptions) {
   let executor: Executor | undefined;
   let dispatcher: Dispatcher | undefined;
 
-  /** One attempt at work that this process has claimed. */
+  /** Runs one attempt at work that this process has claimed. */
   async function run(work: Work<unknown, unknown>, body: Body<unknown, unknown>, envelope: Envelope): Promise<Result> {
     const workId = DBOS.workflowID!;
     const one: Running = { id: workId, owner: currentOwnerXid(workId)!, abort: new AbortController() };
@@ -85,11 +85,11 @@ export function openExecution(options: ExecutionOptions) {
       return { value: await body(envelope.input, attempt) };
     } catch (error) {
       if (isNotKept(error)) {
-        log.warn({ err: error, workflow: workId }, `${workId} is to be done again`);
+        log.warn({ err: error, workflow: workId }, `${workId} will be repeated`);
         await handBack(one);
       }
       if (!(error instanceof PairwiseError))
-        log.error({ err: error, workflow: workId }, `${workId} failed by a defect`);
+        log.error({ err: error, workflow: workId }, `${workId} failed because of a bug`);
       return { error: keep(error) };
     } finally {
       running.delete(one);
@@ -97,8 +97,8 @@ export function openExecution(options: ExecutionOptions) {
   }
 
   /**
-   * Gives work whose last step could not be kept back to its queue, unless another process has it already. DBOS, which
-   * then cannot keep the result of the attempt either, waits for what comes of it.
+   * Puts work whose last step could not be stored back into its queue, unless another process already has it. DBOS
+   * cannot store the result of this attempt either, so it waits for the result of the next one.
    */
   async function handBack({ id: workId, owner }: Running): Promise<void> {
     while (!stopping.signal.aborted) {
@@ -111,7 +111,7 @@ export function openExecution(options: ExecutionOptions) {
     }
   }
 
-  /** Whether this process executes anything, or anything waits for it; true where Postgres cannot be asked. */
+  /** Whether this process executes anything, or anything waits in its queues. True if Postgres cannot be reached. */
   async function isBusy(): Promise<boolean> {
     try {
       return await hasWork(pool, durableSchema, id, pulled);
@@ -136,7 +136,7 @@ export function openExecution(options: ExecutionOptions) {
         schema: durableSchema,
         leaseMs,
         log,
-        onBeat: (connection) => lookAfter(connection, durableSchema, running),
+        onBeat: (connection) => abortLost(connection, durableSchema, running),
         onWork: () => dispatcher?.ring(),
       });
       executor = joined;
@@ -149,7 +149,7 @@ export function openExecution(options: ExecutionOptions) {
         executorID: id,
         listenQueues: pulled,
         runMigrations: false,
-        // Messages, which we do not use: every process would look for some to send every 10 ms.
+        // For DBOS's messages, which we do not use: each process would look for some to send every 10 ms.
         useListenNotify: false,
         schedulerPollingIntervalMs: neverMs,
         logger: quietLogger(log),

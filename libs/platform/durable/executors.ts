@@ -7,35 +7,38 @@ import type { Log } from './log.ts';
 import { countExpiries } from './measures.ts';
 
 /**
- * How often a process shows that it is alive, and looks after the others and after its own work, as long as the service
- * has work. Without any there is nothing to lose, and it beats once a lease; it is told when work comes.
+ * The interval between heartbeats while the service has work. With each one, a process also checks on the others and on
+ * its own work. Without work there is nothing to lose: it sends one per lease, and is notified of new work.
  */
 const beatMs = 1000;
-/** A process that has neither sent a heartbeat nor tried to connect for this long is stuck, perhaps on a dead connection. */
+/**
+ * A process that has neither sent a heartbeat nor tried to connect for this long is stuck, perhaps on a dead
+ * connection.
+ */
 const stuckMs = 30_000;
 
 export interface Executor {
-  /** Whether it beats, or tries to connect again. */
+  /** Whether it sends heartbeats, or tries to reconnect. */
   isAlive(): boolean;
-  /** Whether the service has work, waiting or being executed anywhere, as far as this process knows. */
+  /** Whether, as far as this process knows, the service has work that is waiting or being executed anywhere. */
   isBusy(): boolean;
-  /** Gives this process's work back, for others to take at once, and ends the beats. */
+  /** Stops the heartbeats and puts this process's work back into its queue, where others can take it at once. */
   retire(): Promise<void>;
 }
 
 export interface Membership {
   url: string;
-  /** Whose work it is. */
+  /** The service that the work belongs to. */
   service: string;
   schema: string;
   id: string;
   leaseMs: number;
-  /** The queues that it takes work from. */
+  /** The queues that it pulls work from. */
   queues: readonly string[];
   about: About;
-  /** Called on every beat, with a connection. */
+  /** Called with a connection after every heartbeat. */
   onBeat(client: pg.Client): Promise<void>;
-  /** Called when there is work that may not have been there before. */
+  /** Called when there may be new work. */
   onWork(): void;
   log: Log;
 }
@@ -43,42 +46,44 @@ export interface Membership {
 async function enter(client: pg.Client, membership: Membership, pulse: Pulse): Promise<void> {
   const { id, schema } = membership;
   await client.connect();
-  // Before the first look, so that nothing escapes both.
+  // Registered before the first query, so that no work is missed by both.
   client.on('notification', () => pulse.work());
   await listenForWork(client, schema);
   await lockExecutor(client, id);
   await recordHeartbeat(client, schema, membership);
 }
 
-/** What a process knows of its own beats. */
+/** What a process knows about its own heartbeats. */
 interface Pulse {
-  /** When it beat or tried to, last; Infinity while it rests between two beats. */
-  moved: number;
+  /** When the last heartbeat was begun or attempted; Infinity while it pauses between two. */
+  activeMs: number;
   busy: boolean;
-  /** How often it was notified of work. */
+  /** How often it was notified of new work. */
   notifications: number;
   bell: Bell;
-  /** Tells it of work. */
+  /** Notes that there is new work. */
   work(): void;
 }
 
-/** Beats, reaps and looks after own work until the connection is lost or the signal aborts. */
+/**
+ * Sends heartbeats, reaps dead processes and checks on its own work until the connection is lost or the signal aborts.
+ */
 async function beatOn(client: pg.Client, membership: Membership, pulse: Pulse, signal: AbortSignal): Promise<void> {
   const { service, schema, id, leaseMs, log } = membership;
   while (!signal.aborted) {
-    pulse.moved = Date.now();
+    pulse.activeMs = Date.now();
     const { notifications } = pulse;
     await recordHeartbeat(client, schema, membership);
     const { expired, requeued, busy } = await reap(client, schema, id, leaseMs);
     if (busy && !pulse.busy) membership.onWork();
-    // Work that it was notified of since may have come after the query.
+    // Notifications since then may be about work that the query did not see.
     pulse.busy = busy || pulse.notifications > notifications;
     if (expired > 0) countExpiries(service, expired);
     for (const workflow of requeued) {
-      log.info({ workflow }, `${workflow} goes back to its queue: the process that had it is gone`);
+      log.info({ workflow }, `${workflow} is back in its queue: its process is gone`);
     }
     await membership.onBeat(client);
-    pulse.moved = Infinity;
+    pulse.activeMs = Infinity;
     if (pulse.busy) await sleep(beatMs, undefined, { signal }).catch(() => undefined);
     else await pulse.bell.wait(leaseMs, signal);
   }
@@ -86,17 +91,17 @@ async function beatOn(client: pg.Client, membership: Membership, pulse: Pulse, s
 
 function connection({ url }: Membership): pg.Client {
   const client = new pg.Client({ connectionString: url, keepAlive: true, connectionTimeoutMillis: 5000 });
-  // A lost connection also fails the query at hand, or the next one.
+  // A lost connection also fails the current query or the next one.
   client.on('error', () => undefined);
   return client;
 }
 
-/** Makes this process known as alive, for as long as it is; comes back by itself after Postgres was away. */
+/** Announces this process as alive until it retires. Reconnects by itself after an outage of Postgres. */
 export async function join(membership: Membership): Promise<Executor> {
   const { schema, id, log } = membership;
   const stopping = new AbortController();
   const pulse: Pulse = {
-    moved: Date.now(),
+    activeMs: Date.now(),
     busy: true,
     notifications: 0,
     bell: openBell(),
@@ -114,19 +119,19 @@ export async function join(membership: Membership): Promise<Executor> {
       try {
         await beatOn(client, membership, pulse, stopping.signal);
       } catch (error) {
-        log.warn({ err: error }, 'the connection to Postgres was lost; connecting again');
+        log.warn({ err: error }, 'the connection to Postgres was lost; reconnecting');
         await client.end().catch(() => undefined);
         client = await reconnect(membership, pulse, stopping.signal);
       }
     }
   })();
   return {
-    isAlive: () => Date.now() - pulse.moved < stuckMs,
+    isAlive: () => Date.now() - pulse.activeMs < stuckMs,
     isBusy: () => pulse.busy,
     retire: async () => {
       stopping.abort();
       await beating;
-      // While Postgres is away, others notice that the heartbeats are missing.
+      // If Postgres is down, the other processes notice the missing heartbeats.
       await removeExecutor(client, schema, id).catch(() => undefined);
       await client.end().catch(() => undefined);
     },
@@ -135,7 +140,7 @@ export async function join(membership: Membership): Promise<Executor> {
 
 async function reconnect(membership: Membership, pulse: Pulse, signal: AbortSignal): Promise<pg.Client> {
   for (;;) {
-    pulse.moved = Date.now();
+    pulse.activeMs = Date.now();
     const client = connection(membership);
     try {
       await enter(client, membership, pulse);

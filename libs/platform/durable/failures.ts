@@ -1,6 +1,6 @@
 import { PairwiseError, type Reason } from '@pairwise/errors';
 
-/** A PairwiseError as JSON, as it is kept in the history of a workflow. */
+/** A PairwiseError as JSON, the form in which the history of a workflow stores it. */
 export interface KeptError {
   reason: Reason;
   message: string;
@@ -8,16 +8,16 @@ export interface KeptError {
   metadata: Record<string, string>;
 }
 
-/** What is kept of an error. One that is no PairwiseError is a defect, of which only the log tells. */
+/** Converts an error to its stored form. Anything but a PairwiseError is a bug, and only the log has its details. */
 export function keep(error: unknown): KeptError {
   if (!(error instanceof PairwiseError)) {
-    return { reason: 'INTERNAL', message: 'a defect of the server; its log has the details', metadata: {} };
+    return { reason: 'INTERNAL', message: "internal error; the server's log has the details", metadata: {} };
   }
   const { reason, message, field, metadata } = error;
   return { reason, message, metadata, ...(field === undefined ? {} : { field }) };
 }
 
-/** The error again. */
+/** Restores a stored error. */
 export function revive({ reason, message, field, metadata }: KeptError): PairwiseError {
   return new PairwiseError(reason, message, { metadata, ...(field === undefined ? {} : { field }) });
 }

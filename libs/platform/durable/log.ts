@@ -1,4 +1,4 @@
-/** A logger in pino's form. */
+/** The methods of pino's loggers that durable execution uses. */
 export interface Log {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

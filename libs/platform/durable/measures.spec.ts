@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { startDurable } from './index.ts';
 import { plan, quiet } from './testing.plan.ts';
 
-test('depth and age of queues, and expired leases, are exported as the registry has them', async () => {
+test('depth and age of queues, and expired leases, are exported as the registry describes them', async () => {
   const collector = await startCollector();
   Object.assign(process.env, collector.environment);
   const telemetry = await startTelemetry('test');
@@ -15,7 +15,7 @@ test('depth and age of queues, and expired leases, are exported as the registry 
   const durable = await startDurable({ url, schema: 'test', log: quiet, leaseMs: 100 });
   const database = openDatabase({ url, schema: 'test_durable' });
 
-  /** The next point that is exported of a metric, with these attributes among its own. */
+  /** Waits for the next exported point of a metric whose attributes include these. */
   async function next(name: keyof typeof registry, attributes: Record<string, string>): Promise<CollectedPoint> {
     const wanted = Object.entries({ 'pairwise.service': 'test', ...attributes });
     const seen = collector.points.length;

@@ -10,7 +10,7 @@ const meter = () => metrics.getMeter('pairwise.durable');
 
 const serviceAttribute = 'pairwise.service';
 
-/** Counts processes that were found dead. */
+/** Counts processes that turned out to be dead. */
 export function countExpiries(service: string, count: number): void {
   meter()
     .createCounter('pairwise.lease.expiries', { unit: '{lease}' })
@@ -18,8 +18,8 @@ export function countExpiries(service: string, count: number): void {
 }
 
 /**
- * Has depth of a service's queues, and age of what has waited longest in them, read whenever metrics are exported.
- * Returns what ends this; before the pool is closed.
+ * Reports the depth of a service's queues, and the age of the oldest piece of work in each, with every export of
+ * metrics. Returns a function that ends this; call it before closing the pool.
  */
 export function observeQueues(service: string, pool: pg.Pool): () => void {
   const owner = meter();
@@ -37,7 +37,10 @@ export function observeQueues(service: string, pool: pg.Pool): () => void {
   return () => owner.removeBatchObservableCallback(read, [depth, oldest]);
 }
 
-/** Every queue of a service, with the processes that sent a heartbeat within `silenceMs` milliseconds. Throws UNAVAILABLE. */
+/**
+ * Lists every queue of a service, with the processes that sent a heartbeat within `silenceMs` milliseconds. Throws
+ * UNAVAILABLE.
+ */
 export async function readQueues(service: string, pool: pg.Pool, silenceMs: number): Promise<QueueState[]> {
   const schema = durableSchemaOf(service);
   try {

@@ -8,7 +8,10 @@ import type { Log } from './log.ts';
 
 /** The database of a service. */
 export interface DurableDatabase {
-  /** Postgres; one database for the service's own tables and those of durable execution, so that writes can be fenced. */
+  /**
+   * A Postgres database. It holds both the service's own tables and those of durable execution, so that writes can be
+   * fenced.
+   */
   url: string;
   /** The service's schema. The tables of durable execution are in `<schema>_durable`. */
   schema: string;
@@ -16,8 +19,8 @@ export interface DurableDatabase {
 }
 
 /**
- * Creates or updates all tables of a service: its own, and those of durable execution. For the program that a deployment
- * runs before the new version starts.
+ * Creates or updates all tables of a service: its own, and those of durable execution. A deployment runs this before it
+ * starts the new version.
  */
 export async function migrateService(options: DurableDatabase, migrations: readonly Migration[]): Promise<void> {
   const { schema, log } = options;
@@ -29,26 +32,26 @@ export async function migrateService(options: DurableDatabase, migrations: reado
 }
 
 /**
- * Creates or updates DBOS's tables and ours; one process at a time, since DBOS does not expect several to start together.
- * The role needs nothing but CREATE on the database.
+ * Creates or updates DBOS's tables and ours. Only one process does so at a time, since DBOS does not expect several to
+ * start together. The role needs no privilege but CREATE on the database.
  */
 export async function migrateDurable({ url, schema, log }: DurableDatabase): Promise<void> {
   const durableSchema = durableSchemaOf(schema);
   const lock = `hashtextextended('pairwise durable ${durableSchema}', 0)`;
-  // DBOS's migrations are a hundred small transactions, which need not wait for the disk one by one.
+  // DBOS's migrations are a hundred small transactions, which need not each wait for the disk.
   const pool = openPool({ connectionString: url, max: 2, options: '-c synchronous_commit=off' });
   try {
     const client = await pool.connect();
     try {
-      // Polled, because a process that waits inside a statement holds a snapshot, and DBOS's `create index concurrently`
-      // waits for all of those to end.
+      // Polls because a process that waits inside a statement holds a snapshot, and DBOS's `create index concurrently`
+      // waits until all snapshots are released.
       while (!(await client.query<{ mine: boolean }>(`select pg_try_advisory_lock(${lock}) as mine`)).rows[0]!.mine) {
         await sleep(pollMs);
       }
-      // Not by DBOS.migrate, which writes to standard output and looks into the database `postgres`.
+      // DBOS.migrate would write to standard output and look into the database `postgres`.
       await ensureSystemDatabase(url, new GlobalLogger(undefined, { logger: quietLogger(log) }), pool, durableSchema);
       await client.query(tables(durableSchema));
-      // One transaction that writes and waits for the disk: by then all before it are on the disk too.
+      // A last transaction that does wait for the disk: once it is on disk, so are all earlier ones.
       await client.query("set synchronous_commit = on; select pg_logical_emit_message(true, 'pairwise', 'migrated')");
     } finally {
       // Closing the connection releases the lock.

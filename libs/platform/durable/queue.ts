@@ -19,18 +19,18 @@ const states: Record<string, WorkState> = {
   MAX_RECOVERY_ATTEMPTS_EXCEEDED: 'FAILED',
 };
 
-/** Rethrows an error of a query: UNAVAILABLE if Postgres is away, DISK_FULL if its disk is full. */
+/** Rethrows the error of a query: UNAVAILABLE if Postgres is down, DISK_FULL if its disk is full. */
 function rethrow(error: unknown): never {
   throw asPairwiseError(error);
 }
 
 type Queue = Pick<Durable, 'enqueue' | 'state' | 'result' | 'cancel' | 'forget'> & {
-  /** Executions of a piece of work since it got on last. */
+  /** Executions of a piece of work since it last made progress. */
   tries(id: string): Promise<number>;
   close(): Promise<void>;
 };
 
-/** The side of durable execution that hands work over and looks after it; it executes nothing. */
+/** The part of durable execution that enqueues work and keeps track of it. It executes nothing. */
 export async function openQueue(url: string, schema: string, pool: pg.Pool, log: Log): Promise<Queue> {
   const durableSchema = durableSchemaOf(schema);
   const client = await DBOSClient.create({

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { startDurable } from './index.ts';
 import { plan, quiet } from './testing.plan.ts';
 
-test('queues report what waits in them and which live processes take it', async () => {
+test('queues report what is waiting and which live processes pull from them', async () => {
   const { url } = await testDatabase();
   const durable = await startDurable({ url, schema: 'test', log: quiet });
   const database = openDatabase({ url, schema: 'test_durable' });
@@ -12,7 +12,7 @@ test('queues report what waits in them and which live processes take it', async 
   await durable.enqueue(plan, 'a', { steps: 0, ms: 0 });
   expect(await durable.queues()).toEqual([{ name: plan.queue, waiting: 1, running: 0, workers: [] }]);
 
-  // Nobody is launched yet who would take the silent one for dead and remove it.
+  // No process is launched yet that could declare the silent one dead and remove it.
   await database.run(
     `insert into executors (id, beat_time, queues, about) values
        ('silent', now() - interval '31 s', '{other,${plan.queue}}', '{}'),

@@ -2,7 +2,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { expect, test } from 'vitest';
 import { retryKilled } from './index.ts';
 
-test('work whose process is killed is done three times at most; other failures are final', async () => {
+test('work whose process is killed is attempted three times at most; other failures are final', async () => {
   const { signal } = new AbortController();
   let tries = 0;
   const failing = (reason: 'INTERNAL' | 'INVALID_MODEL', times: number) => {

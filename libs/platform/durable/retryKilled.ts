@@ -3,8 +3,8 @@ import { PairwiseError } from '@pairwise/errors';
 const maxAttempts = 3;
 
 /**
- * Does work that runs in a child process (llama.cpp, a tokenizer) again if that process was killed, which is INTERNAL: up to
- * three attempts. Other errors are rethrown, and so is any error once `signal` is aborted.
+ * Retries work that runs in a child process (llama.cpp, a tokenizer) if that process was killed, which is INTERNAL.
+ * Makes up to three attempts. Rethrows other errors, and any error once `signal` has aborted.
  */
 export async function retryKilled<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {

@@ -15,9 +15,9 @@ export interface DurableOptions extends DurableDatabase {
 }
 
 /**
- * Opens durable execution (DBOS) for a service: makes its tables, and can enqueue at once. All processes of a service
- * share the database; a process that dies loses only the step at hand, which another one, or the same one restarted,
- * runs again after `leaseMs`.
+ * Opens durable execution (DBOS) for a service. Creates its tables; work can be enqueued at once. All processes of a
+ * service share the database. A process that dies loses only its current step, which another process, or the same one
+ * after a restart, runs again after `leaseMs`.
  */
 export async function startDurable({ url, schema, log, leaseMs = 5000 }: DurableOptions): Promise<Durable> {
   await migrateDurable({ url, schema, log });

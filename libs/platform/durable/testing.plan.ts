@@ -1,12 +1,12 @@
 import { type Log, work } from './index.ts';
 
-/** How many steps, and how long each takes in milliseconds. */
+/** The number of steps, and how many milliseconds each takes. */
 export interface Plan {
   steps: number;
   ms: number;
 }
 
-/** What is written for a step that was stopped. */
+/** Written to the table instead of the number of a step that was stopped. */
 export const saved = -1;
 
 export const plan = work<Plan, number>('count', 'counting');

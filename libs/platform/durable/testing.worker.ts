@@ -1,6 +1,6 @@
-// A process for durable.spec.ts that executes work until it is killed, or stopped by SIGTERM. It tells its parent
-// of every step's beginning, and writes every step's end into the table `ends`, behind the fence; one that is stopped
-// takes its time over it.
+// A process for crash.spec.ts that executes work until it is killed, or stopped by SIGTERM. It reports the start of
+// every step to its parent, and writes the end of every step to the table `ends`, with a fence. A step that is stopped
+// takes half a second to end.
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { type Attempt, startDurable } from './index.ts';

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { startDurable } from './index.ts';
 import { plan, quiet } from './testing.plan.ts';
 
-test('work is part of the trace, and of the run, of whoever enqueued it', async () => {
+test('work belongs to the trace and the run of whoever enqueued it', async () => {
   const collector = await startCollector();
   Object.assign(process.env, collector.environment);
   const telemetry = await startTelemetry('test');

@@ -5,7 +5,9 @@ export interface Transaction {
   rows<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
 }
 
-/** A transaction as a client of `pg` that has only `query`, which is all that DBOS and our own queries call. */
+/**
+ * Presents a transaction as a `pg` client that has only `query`, the only method that DBOS and our own queries call.
+ */
 export function asClient(tx: Transaction): pg.ClientBase {
   const query = async (sql: string, parameters?: unknown[]) => {
     const rows = await tx.rows(sql, parameters);
