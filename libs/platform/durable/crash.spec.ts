@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Database, openDatabase } from '@pairwise/database';
+import { type Database, type EmbeddedPostgres, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Durable, startDurable } from './index.ts';
@@ -15,7 +15,7 @@ interface Worker {
 }
 
 let url: string;
-let postgres: Awaited<ReturnType<typeof testDatabase>>['server'];
+let postgres: EmbeddedPostgres;
 let database: Database;
 let durable: Durable;
 const workers: Worker[] = [];
