@@ -6,7 +6,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
 import { claimsOf, lockClaim, resetAttempts } from './dbosTables.ts';
 import { type KeptError, keep, revive } from './failures.ts';
-import type { Log } from './log.ts';
+import type { DurableLog } from './log.ts';
 import { type Transaction, asClient } from './transaction.ts';
 
 export interface StepOptions {
@@ -64,7 +64,7 @@ export interface AttemptOptions extends Running {
   stopping: AbortSignal;
   /** Steps that are running in this process. */
   busy: Set<Promise<unknown>>;
-  log: Log;
+  log: DurableLog;
 }
 
 type Outcome = { value: unknown } | { error: KeptError };

@@ -4,7 +4,7 @@ import { dbRetryConfig } from '@dbos-inc/dbos-sdk/internal/utils';
 import { workflowTimeoutConfig } from '@dbos-inc/dbos-sdk/internal/workflow_management';
 import type { Carrier } from './traceContext.ts';
 import type { KeptError } from './failures.ts';
-import type { Log } from './log.ts';
+import type { DurableLog } from './log.ts';
 
 /** The stored input of a workflow. */
 export interface Envelope {
@@ -44,7 +44,7 @@ export function stopCollecting(): void {
 export const durableSchemaOf = (schema: string) => `${schema}_durable`;
 
 /** Passes DBOS's messages to our log at level debug, since only those who debug DBOS need them. */
-export function quietLogger(log: Log): NonNullable<DBOSConfig['logger']> {
+export function quietLogger(log: DurableLog): NonNullable<DBOSConfig['logger']> {
   const debug = (entry: unknown) => {
     log.debug({}, `DBOS: ${String(entry)}`);
   };

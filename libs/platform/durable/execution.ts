@@ -20,7 +20,7 @@ import { type Dispatcher, startDispatch } from './dispatch.ts';
 import type { About, Body } from './durable.ts';
 import { type Executor, join } from './executors.ts';
 import { keep } from './failures.ts';
-import type { Log } from './log.ts';
+import type { DurableLog } from './log.ts';
 import { taken } from './traceContext.ts';
 import type { Work } from './work.ts';
 
@@ -37,7 +37,7 @@ export interface ExecutionOptions {
   id: string;
   leaseMs: number;
   pool: pg.Pool;
-  log: Log;
+  log: DurableLog;
   tries(workId: string): Promise<number>;
 }
 

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { type Bell, openBell } from './bell.ts';
 import { listenForWork, lockExecutor, reap, recordHeartbeat, removeExecutor } from './dbosTables.ts';
 import type { About } from './durable.ts';
-import type { Log } from './log.ts';
+import type { DurableLog } from './log.ts';
 import { countExpiries } from './measures.ts';
 
 /**
@@ -40,7 +40,7 @@ export interface Membership {
   onBeat(client: pg.Client): Promise<void>;
   /** Called when there may be new work. */
   onWork(): void;
-  log: Log;
+  log: DurableLog;
 }
 
 async function enter(client: pg.Client, membership: Membership, pulse: Pulse): Promise<void> {

@@ -1,6 +1,6 @@
 export type { Attempt, StepOptions } from './attempt.ts';
 export type { Body, Durable, QueueState, WorkState } from './durable.ts';
-export type { Log } from './log.ts';
+export type { DurableLog } from './log.ts';
 export { migrateDurable, migrateService, type DurableDatabase } from './migrate.ts';
 export { startDurable, type DurableOptions } from './start.ts';
 export { retryKilled } from './retryKilled.ts';

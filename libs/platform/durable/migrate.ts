@@ -4,7 +4,7 @@ import { GlobalLogger } from '@dbos-inc/dbos-sdk/internal/telemetry/logs';
 import { type Migration, migrate, openDatabase, openPool } from '@pairwise/database';
 import { durableSchemaOf, pollMs, quietLogger } from './dbos.ts';
 import { tables } from './dbosTables.ts';
-import type { Log } from './log.ts';
+import type { DurableLog } from './log.ts';
 
 /** The database of a service. */
 export interface DurableDatabase {
@@ -15,7 +15,7 @@ export interface DurableDatabase {
   url: string;
   /** The service's schema. The tables of durable execution are in `<schema>_durable`. */
   schema: string;
-  log: Log;
+  log: DurableLog;
 }
 
 /**

@@ -5,7 +5,7 @@ import { type Envelope, type Result, durableSchemaOf, pollMs, quietLogger, versi
 import { addCancellation, removeCancellation } from './dbosTables.ts';
 import type { Durable, WorkState } from './durable.ts';
 import { revive } from './failures.ts';
-import type { Log } from './log.ts';
+import type { DurableLog } from './log.ts';
 import { sending } from './traceContext.ts';
 import { asClient } from './transaction.ts';
 
@@ -31,7 +31,7 @@ type Queue = Pick<Durable, 'enqueue' | 'state' | 'result' | 'cancel' | 'forget'>
 };
 
 /** The part of durable execution that enqueues work and keeps track of it. It executes nothing. */
-export async function openQueue(url: string, schema: string, pool: pg.Pool, log: Log): Promise<Queue> {
+export async function openQueue(url: string, schema: string, pool: pg.Pool, log: DurableLog): Promise<Queue> {
   const durableSchema = durableSchemaOf(schema);
   const client = await DBOSClient.create({
     systemDatabaseUrl: withIdleTimeout(url),

@@ -1,4 +1,4 @@
-import { type Log, work } from './index.ts';
+import { type DurableLog, work } from './index.ts';
 
 /** The number of steps, and how many milliseconds each takes. */
 export interface Plan {
@@ -12,4 +12,4 @@ export const saved = -1;
 export const plan = work<Plan, number>('count', 'counting');
 
 const silent = () => undefined;
-export const quiet: Log = { debug: silent, info: silent, warn: silent, error: silent };
+export const quiet: DurableLog = { debug: silent, info: silent, warn: silent, error: silent };
