@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 import { ops, type Dtype, type GraphBuilder, type Value } from '@pairwise/onnx';
-import { headerLength, parseHeader, readJson, weightFiles, type ModelFolder } from '@pairwise/safetensors';
+import { headerLength, indexName, parseHeader, readJson, weightFiles, type ModelFolder } from '@pairwise/safetensors';
 import { parseConfig, type ModelConfig } from './config.ts';
 import { checkTensors, type Weight } from './tensors.ts';
 
@@ -24,10 +24,9 @@ export async function readBaseModel(folder: ModelFolder): Promise<BaseModel> {
     throw new PairwiseError('INVALID_MODEL', 'the folder does not contain a config.json', { field: 'config.json' });
   }
   const config = parseConfig(json);
-  const index = await readJson(folder, 'model.safetensors.index.json');
   const sizes = new Map(folder.files.map(({ path, sizeBytes }) => [path, sizeBytes]));
   const weights: Weight[] = [];
-  for (const file of weightFiles([...sizes.keys()], index)) {
+  for (const file of await weightFiles([...sizes.keys()], () => readJson(folder, indexName))) {
     const sizeBytes = sizes.get(file)!;
     const length = headerLength(await folder.read(file, 0, Math.min(8, sizeBytes)), sizeBytes, file);
     const places = parseHeader(await folder.read(file, 8, 8 + length), sizeBytes, file);

@@ -75,7 +75,7 @@ describe.skipIf(shared === undefined)('one model in every form', () => {
       );
       for (const { name } of own) map[name] = file;
     });
-    write('model.safetensors', [{ name: 'other', dtype: 'F32', shape: [1], data: Float32Array.of(1) }]);
+    write('other.safetensors', [{ name: 'other', dtype: 'F32', shape: [1], data: Float32Array.of(1) }]);
     writeFileSync(join(folder, 'model.safetensors.index.json'), JSON.stringify({ metadata: {}, weight_map: map }));
     await expectGoldenLogps(folder);
   });

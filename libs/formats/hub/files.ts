@@ -1,7 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { decodeJson, maxTextBytes, weightFiles } from '@pairwise/safetensors';
-
-export const indexName = 'model.safetensors.index.json';
+import { decodeJson, indexName, maxTextBytes, weightFiles } from '@pairwise/safetensors';
 
 /** The files of a model other than its weights. */
 const settings = new Set([
@@ -12,7 +10,6 @@ const settings = new Set([
   'special_tokens_map.json',
   'added_tokens.json',
   'chat_template.jinja',
-  indexName,
 ]);
 const isLicence = (name: string) => /^(LICENSE|LICENCE|NOTICE)(\.(md|txt))?$/i.test(name);
 
@@ -37,9 +34,12 @@ export async function selectFiles(names: readonly string[], readIndex: () => Pro
   // A listing may contain a file several times.
   const plain = [...new Set(names)].filter((name) => /^[\w][\w.-]*$/.test(name));
   refusePickles(plain);
-  const index = plain.includes(indexName) ? decodeJson(await readIndex(), indexName) : undefined;
-  const weights = weightFiles(plain, index);
-  return [...plain.filter((name) => settings.has(name) || isLicence(name)).sort(), ...weights];
+  let index: string[] = [];
+  const weights = await weightFiles(plain, async () => {
+    index = [indexName];
+    return decodeJson(await readIndex(), indexName);
+  });
+  return [...index, ...plain.filter((name) => settings.has(name) || isLicence(name))].sort().concat(weights);
 }
 
 /** Throws INVALID_MODEL for an index that is too large. */

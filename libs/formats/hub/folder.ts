@@ -2,7 +2,8 @@ import { constants } from 'node:fs';
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
-import { checkIndexSize, indexName, refusePickles, selectFiles } from './files.ts';
+import { indexName } from '@pairwise/safetensors';
+import { checkIndexSize, refusePickles, selectFiles } from './files.ts';
 import type { LocalModel, ModelFile, OpenedModel } from './opened.ts';
 
 const chunkBytes = 1024 * 1024;

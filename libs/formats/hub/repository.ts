@@ -1,5 +1,6 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { PairwiseError } from '@pairwise/errors';
+import { indexName } from '@pairwise/safetensors';
 import {
   cachedCommit,
   hasBlob,
@@ -10,7 +11,7 @@ import {
   type RepositoryCache,
 } from './cache.ts';
 import { bodyFrom, downloadBlob, keptBytes, type RemoteFile } from './download.ts';
-import { checkIndexSize, indexName, selectFiles } from './files.ts';
+import { checkIndexSize, selectFiles } from './files.ts';
 import { openSnapshot, readRange } from './folder.ts';
 import type { RepositoryLocation } from './location.ts';
 import type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './opened.ts';

@@ -9,5 +9,5 @@ export {
   type TensorPlace,
 } from './header.ts';
 export { readMetadata, readSafetensors } from './read.ts';
-export { weightFiles } from './weightFiles.ts';
+export { indexName, weightFiles } from './weightFiles.ts';
 export { streamSafetensors, writeSafetensors, type StreamedTensor, type TensorData } from './write.ts';

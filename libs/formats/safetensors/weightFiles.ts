@@ -1,18 +1,26 @@
 import { PairwiseError, shown } from '@pairwise/errors';
 
+/** The file that says which weight file has which tensor. */
+export const indexName = 'model.safetensors.index.json';
+
+/** The weight file of a model that has only one. */
+const singleName = 'model.safetensors';
+
 /** The most weight files of a model; the largest models have fewer than 200. */
 const maxWeightFiles = 1000;
 
 /**
- * The weight files of a model folder: those that `model.safetensors.index.json` names, or the one `model.safetensors`.
- * `index` is the JSON of the index, undefined if there is none. Throws INVALID_MODEL; a name with a path in it is refused.
+ * The weight files of a model folder, chosen as transformers chooses them: `model.safetensors` if it exists, otherwise those
+ * that the index names. An index beside `model.safetensors`, and files that the index does not name, are left over from
+ * earlier saves. `readIndex` returns the JSON of the index. Throws INVALID_MODEL; a name with a path in it is refused.
  */
-export function weightFiles(files: readonly string[], index: unknown): string[] {
-  if (index === undefined) {
-    if (files.includes('model.safetensors')) return ['model.safetensors'];
-    const message = 'the folder has neither model.safetensors nor model.safetensors.index.json';
-    throw new PairwiseError('INVALID_MODEL', message, { field: 'model.safetensors' });
+export async function weightFiles(files: readonly string[], readIndex: () => Promise<unknown>): Promise<string[]> {
+  if (files.includes(singleName)) return [singleName];
+  if (!files.includes(indexName)) {
+    const message = `the folder has neither ${singleName} nor ${indexName}`;
+    throw new PairwiseError('INVALID_MODEL', message, { field: singleName });
   }
+  const index = await readIndex();
   const map = typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
   const named = typeof map === 'object' && map !== null ? [...new Set<unknown>(Object.values(map))] : [];
   if (named.length === 0) throw refuse('has no weight_map');
@@ -30,7 +38,5 @@ export function weightFiles(files: readonly string[], index: unknown): string[] 
 }
 
 function refuse(problem: string): PairwiseError {
-  return new PairwiseError('INVALID_MODEL', `model.safetensors.index.json ${problem}`, {
-    field: 'model.safetensors.index.json',
-  });
+  return new PairwiseError('INVALID_MODEL', `${indexName} ${problem}`, { field: indexName });
 }
