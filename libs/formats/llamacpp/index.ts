@@ -3,4 +3,11 @@ export type { Judge } from './judge.ts';
 export { headerOf } from './header.ts';
 export { quantizeGguf } from './quantize.ts';
 export type { Quantization } from './quantize.ts';
-export type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
+export type {
+  Divergence,
+  GenerateOptions,
+  Generation,
+  JudgedSequence,
+  JudgeInfo,
+  TokenizeOptions,
+} from './requests.ts';

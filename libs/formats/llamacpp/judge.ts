@@ -1,11 +1,20 @@
 import { headerOf } from './header.ts';
 import { startLlama, withComplaint } from './process.ts';
-import type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
+import type {
+  Divergence,
+  GenerateOptions,
+  Generation,
+  JudgedSequence,
+  JudgeInfo,
+  TokenizeOptions,
+} from './requests.ts';
 
 /** A GGUF file that is open in llama.cpp. Concurrent requests are answered one after the other. */
 export interface Judge extends JudgeInfo {
   /** For each sequence, log p(ids[i] | ids[..i]) for i from 1, in nats: one number fewer than tokens. */
   tokenLogps(sequences: readonly Int32Array[]): Promise<Float64Array[]>;
+  /** Compares the distributions with those of the file at `path`, which has the same vocabulary. */
+  divergenceFrom(path: string, sequences: readonly JudgedSequence[]): Promise<Divergence>;
   /** Continues each prompt. The same file, prompts and options give the same tokens. */
   generate(prompts: readonly Int32Array[], options: GenerateOptions): Promise<Generation[]>;
   tokenize(text: string, options: TokenizeOptions): Promise<Int32Array>;
@@ -32,6 +41,10 @@ export async function openJudge(
     return {
       ...info,
       tokenLogps: (sequences) => llama.request('tokenLogps', { sequences }, 'INTERNAL'),
+      divergenceFrom: async (other, sequences) => {
+        await headerOf(other);
+        return llama.request('divergence', { path: other, threads, sequences }, 'INTERNAL');
+      },
       generate: (prompts, wanted) => llama.request('generate', { prompts, options: wanted }, 'INTERNAL'),
       tokenize: (text, wanted) => llama.request('tokenize', { text, options: wanted }, 'INTERNAL'),
       detokenize: (ids, showSpecial) => llama.request('detokenize', { ids, showSpecial }, 'INTERNAL'),

@@ -119,6 +119,11 @@ describe('quantising', () => {
       const found = [...close!].map((logp, index) => Math.abs(logp - exact![index]!));
       expect(mean(found)).toBeGreaterThan(0);
       expect(mean(found)).toBeLessThan(0.5);
+      const { klDivergence, topAgreement } = await after.divergenceFrom(input, [{ ids, from: 1 }]);
+      expect(klDivergence).toBeGreaterThan(0);
+      expect(klDivergence).toBeLessThan(0.1);
+      expect(topAgreement).toBeGreaterThan(0.5);
+      expect(topAgreement).toBeLessThan(1);
     } finally {
       await Promise.all([before.close(), after.close()]);
     }
@@ -161,7 +166,23 @@ describe('judging', () => {
   afterAll(() => judge.close());
 
   test('returns the metadata of the file', () => {
-    expect(judge).toMatchObject({ vocabSize: 64, eosId: 2, contextTokens: 512 });
+    expect(judge).toMatchObject({ vocabSize: 64, eosId: 2, endIds: Int32Array.of(2), contextTokens: 512 });
+  });
+
+  test('a file does not diverge from itself, and its divergence from another is that of their distributions', async () => {
+    expect(await judge.divergenceFrom(path, [{ ids, from: 1 }])).toEqual({ klDivergence: 0, topAgreement: 1 });
+    const other = join(folder, 'other.gguf');
+    await writeTestGguf(wide(), other, 'BF16');
+    const prefix = ids.slice(0, 40);
+    const { klDivergence } = await judge.divergenceFrom(other, [{ ids: prefix, from: 39 }]);
+    const every = Array.from({ length: 64 }, (_, id) => Int32Array.of(...prefix.slice(0, 39), id));
+    const logps = async (file: Judge) => (await file.tokenLogps(every)).map((each) => each.at(-1)!);
+    const rival = await openJudge(other);
+    const [p, q] = [await logps(rival), await logps(judge)];
+    await rival.close();
+    const expected = p.reduce((sum, logp, token) => sum + Math.exp(logp) * (logp - q[token]!), 0);
+    expect(klDivergence).toBeCloseTo(expected, 6);
+    expect(klDivergence).toBeGreaterThan(0);
   });
 
   test('probabilities sum to 1, and sequences do not affect each other', async () => {

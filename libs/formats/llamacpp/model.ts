@@ -1,19 +1,17 @@
-import { chooseToken, logSoftmaxAt, seededRandom } from './sampling.ts';
+import { batchTokens, decoderOf } from './decoder.ts';
+import type { Decoder } from './decoder.ts';
+import { chooseToken, seededRandom } from './sampling.ts';
 import type { Llama, Pointer } from './native.ts';
-import { floatsAt } from './native.ts';
-import type { Batch } from './structures.ts';
 import type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
 
-/** The tokens per call of llama_decode, which limits the memory for logits. */
-const batchTokens = 256;
 const defaultContextTokens = 2048;
 const float32 = 0;
 const disabled = 0;
 
-/** A GGUF file that is open in llama.cpp. The methods are those of `Judge`, and block. */
+/** A GGUF file that is open in llama.cpp. The methods block; those of `Judge` have the same names. */
 export interface LoadedModel {
   info: JudgeInfo;
-  tokenLogps(sequences: readonly Int32Array[]): Float64Array[];
+  decoder: Decoder;
   generate(prompts: readonly Int32Array[], options: GenerateOptions): Generation[];
   tokenize(text: string, options: TokenizeOptions): Int32Array;
   detokenize(ids: Int32Array, showSpecial: boolean): string;
@@ -47,83 +45,22 @@ export function loadModel(
   });
   if (context === null) throw new Error(`llama.cpp cannot make a context of ${contextTokens} tokens`);
   const vocab = llama.llama_model_get_vocab(model);
+  const vocabSize = llama.llama_vocab_n_tokens(vocab);
   const info: JudgeInfo = {
-    vocabSize: llama.llama_vocab_n_tokens(vocab),
+    vocabSize,
     bosId: llama.llama_vocab_bos(vocab),
     eosId: llama.llama_vocab_eos(vocab),
+    endIds: Int32Array.from({ length: vocabSize }, (_, id) => id).filter((id) => llama.llama_vocab_is_eog(vocab, id)),
     contextTokens,
   };
   const decoder = decoderOf(llama, context, info);
   return {
     info,
-    tokenLogps: (sequences) => sequences.map((ids) => decoder.tokenLogps(ids)),
+    decoder,
     generate: (prompts, wanted) =>
       prompts.map((prompt, index) => generate(llama, vocab, decoder, prompt, wanted, index)),
     tokenize: (text, wanted) => tokenize(llama, vocab, text, wanted),
     detokenize: (ids, showSpecial) => detokenize(llama, vocab, ids, showSpecial),
-  };
-}
-
-/** Runs one sequence at a time through the model. Throws for an empty or too long sequence and for unknown tokens. */
-interface Decoder {
-  contextTokens: number;
-  /** Log p(ids[i] | ids[..i]) for i from 1, in nats: one number fewer than tokens. */
-  tokenLogps(ids: Int32Array): Float64Array;
-  /** Starts a new sequence with a prompt. Returns the logits after its last token. */
-  begin(ids: Int32Array): Float32Array;
-  /** Appends a token to the sequence. Returns the logits after it. */
-  next(id: number): Float32Array;
-}
-
-function decoderOf(llama: Llama, context: Pointer, { vocabSize, contextTokens }: JudgeInfo): Decoder {
-  const memory = llama.llama_get_memory(context);
-  const check = (ids: Int32Array) => {
-    if (ids.length === 0 || ids.length > contextTokens) {
-      throw new Error(`a sequence has ${ids.length} tokens; it must have 1 to ${contextTokens}`);
-    }
-    const stray = ids.find((id) => id < 0 || id >= vocabSize);
-    if (stray !== undefined) throw new Error(`token ${stray} is not in the vocabulary of ${vocabSize}`);
-  };
-  /** Appends tokens to the sequence. */
-  const decode = (batch: Batch) => {
-    const code = llama.llama_decode(context, batch);
-    if (code !== 0) throw new Error(`llama_decode returned ${code}`);
-  };
-  const logitsAt = (index: number) => {
-    const address = llama.llama_get_logits_ith(context, index);
-    if (address === null) throw new Error('llama.cpp has no logits for the token');
-    return floatsAt(address, vocabSize);
-  };
-  return {
-    contextTokens,
-    tokenLogps(ids) {
-      check(ids);
-      llama.llama_memory_clear(memory, true);
-      const logps = new Float64Array(ids.length - 1);
-      for (let start = 0; start < ids.length; start += batchTokens) {
-        const token = ids.slice(start, start + batchTokens);
-        decode({ n_tokens: token.length, token, logits: new Int8Array(token.length).fill(1) });
-        for (let index = 0; index < token.length && start + index < logps.length; index++) {
-          logps[start + index] = logSoftmaxAt(logitsAt(index), ids[start + index + 1]!);
-        }
-      }
-      return logps;
-    },
-    begin(ids) {
-      check(ids);
-      llama.llama_memory_clear(memory, true);
-      let last = 0;
-      for (let start = 0; start < ids.length; start += batchTokens) {
-        const token = ids.slice(start, start + batchTokens);
-        last = token.length - 1;
-        decode({ n_tokens: token.length, token, logits: new Int8Array(token.length).fill(1, last) });
-      }
-      return logitsAt(last);
-    },
-    next(id) {
-      decode({ n_tokens: 1, token: Int32Array.of(id), logits: Int8Array.of(1) });
-      return logitsAt(0);
-    },
   };
 }
 

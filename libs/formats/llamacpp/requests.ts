@@ -3,6 +3,10 @@ export interface LlamaRequests {
   quantize: { args: { input: string; output: string; fileType: number; threads: number }; result: null };
   open: { args: { path: string; contextTokens: number | undefined; threads: number }; result: JudgeInfo };
   tokenLogps: { args: { sequences: readonly Int32Array[] }; result: Float64Array[] };
+  divergence: {
+    args: { path: string; threads: number; sequences: readonly JudgedSequence[] };
+    result: Divergence;
+  };
   generate: { args: { prompts: readonly Int32Array[]; options: GenerateOptions }; result: Generation[] };
   tokenize: { args: { text: string; options: TokenizeOptions }; result: Int32Array };
   detokenize: { args: { ids: Int32Array; showSpecial: boolean }; result: string };
@@ -14,8 +18,25 @@ export interface JudgeInfo {
   vocabSize: number;
   bosId: number;
   eosId: number;
+  /** Every token at which llama.cpp ends a generation. */
+  endIds: Int32Array;
   /** The most tokens of a sequence. */
   contextTokens: number;
+}
+
+/** A sequence of which the tokens from position `from` on are judged. */
+export interface JudgedSequence {
+  ids: Int32Array;
+  /** At least 1. */
+  from: number;
+}
+
+/** How far the distributions of a file's next tokens are from those of another file, per judged token. */
+export interface Divergence {
+  /** Mean KL divergence of this file from the other, in nats. */
+  klDivergence: number;
+  /** Share of tokens at which both files find the same token most likely, from 0 to 1. */
+  topAgreement: number;
 }
 
 export interface GenerateOptions {

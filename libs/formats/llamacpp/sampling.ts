@@ -6,6 +6,21 @@ export function logSoftmaxAt(logits: Float32Array, token: number): number {
   return logits[token]! - most - Math.log(sum);
 }
 
+/** KL(p || q) of two distributions given as logits, in nats, and whether both have the same most likely token. */
+export function divergenceOf(p: Float32Array, q: Float32Array): { klDivergence: number; sameTop: boolean } {
+  const [mostP, mostQ] = [maximum(p), maximum(q)];
+  let [sumP, sumQ, weighted] = [0, 0, 0];
+  for (let token = 0; token < p.length; token++) {
+    const [logP, logQ] = [p[token]! - mostP, q[token]! - mostQ];
+    const weight = Math.exp(logP);
+    sumP += weight;
+    sumQ += Math.exp(logQ);
+    weighted += weight * (logP - logQ);
+  }
+  const klDivergence = weighted / sumP - Math.log(sumP) + Math.log(sumQ);
+  return { klDivergence: Math.max(0, klDivergence), sameTop: p.indexOf(mostP) === q.indexOf(mostQ) };
+}
+
 /**
  * Chooses the next token: at temperature 0 the most likely one (the first, if there are several), otherwise one drawn from
  * softmax(logits / temperature) with one call of `random`, which returns numbers in [0, 1).
