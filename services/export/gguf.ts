@@ -4,6 +4,7 @@ import {
   ggufSize,
   ggufTokenizer,
   interleaveHeads,
+  isQuantized,
   llamaMetadata,
   llamaTensors,
   modelfile,
@@ -55,7 +56,7 @@ export async function writeGgufArtifact(
   const path = join(folder, fileName);
   const tokenizer = ggufTokenizer({ ...model.tokenizer, vocabSize: model.config.vocabularySize });
   let quantization: Quantization | undefined;
-  if (type === 'Q8_0' || type === 'Q4_K_M') {
+  if (isQuantized(type)) {
     const source = join(folder, `${baseName}-source.gguf`);
     const unquantised = sourceType(model);
     try {

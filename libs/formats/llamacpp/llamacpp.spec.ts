@@ -2,13 +2,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { copyFile, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { i32Array, text, textArray, u32 } from '@pairwise/gguf';
-import type { GgufValue } from '@pairwise/gguf';
+import { fileTypes, i32Array, isQuantized, text, textArray, u32 } from '@pairwise/gguf';
+import type { GgufType, GgufValue } from '@pairwise/gguf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { headerOf, openJudge, quantizeGguf } from './index.ts';
 import type { Judge } from './index.ts';
-import { randomModel, testModel, writeTestGguf } from './testing.ts';
+import { paddedModel, randomModel, testModel, writeTestGguf } from './testing.ts';
 
 const shared = sharedFolder();
 const folder = mkdtempSync(join(tmpdir(), 'pairwise-llamacpp-'));
@@ -83,6 +83,19 @@ describe.skipIf(!shared)('logps of real files equal the golden ones (skipped wit
     const found = await differences(output, storiesGoldens());
     expect(mean(found)).toBeLessThan(0.05);
     expect(mean(found)).toBeGreaterThan(0);
+  });
+
+  const quantised = (Object.keys(fileTypes) as GgufType[]).filter(isQuantized);
+  test.each(quantised)('stories260K, padded to rows of 256, as %s', async (type) => {
+    const [input, output] = [join(folder, 'padded.gguf'), join(folder, 'padded-quantised.gguf')];
+    await writeTestGguf(paddedModel(await testModel(join(shared!, 'models/stories260K-eos1'))), input, 'F32');
+    const { tensorTypes, fallbacks } = await quantizeGguf({ input, output, type });
+    expect(fallbacks).toEqual([]);
+    expect(tensorTypes[fileTypes[type].matrices]).toBeGreaterThan(15);
+    expect((await headerOf(output)).metadata.get('general.file_type')).toEqual(u32(fileTypes[type].id));
+    const found = await differences(output, storiesGoldens());
+    expect(mean(found)).toBeGreaterThan(0);
+    expect(mean(found)).toBeLessThan(fileTypes[type].tolerance / 1.7);
   });
 });
 

@@ -119,3 +119,35 @@ export function randomModel(
     },
   };
 }
+
+/**
+ * The same function with zeros around its weights, so that every row has 256 weights or a multiple, as llama.cpp's K types
+ * need. Its logps are those of `model`. For a model with at most 256 hidden dimensions and as many in its MLP.
+ */
+export function paddedModel(model: TestModel): TestModel {
+  const { config } = model;
+  const size = 256;
+  const factor = size / config.hiddenSize;
+  const padded: ModelConfig = {
+    ...config,
+    hiddenSize: size,
+    intermediateSize: size,
+    headCount: config.headCount * factor,
+    kvHeadCount: config.kvHeadCount * factor,
+    normEpsilon: config.normEpsilon / factor,
+  };
+  const [before, after] = [expectedTensors(config), expectedTensors(padded)];
+  return {
+    ...model,
+    config: padded,
+    weights(name) {
+      const values = model.weights(name);
+      const [width, paddedWidth] = [before.get(name)!.at(-1)!, after.get(name)!.at(-1)!];
+      const result = new Float32Array(after.get(name)!.reduce((product, dim) => product * dim));
+      for (let row = 0; row * width < values.length; row++)
+        result.set(values.subarray(row * width, (row + 1) * width), row * paddedWidth);
+      // The mean over the squares now includes the zeros.
+      return name.includes('norm') ? result.map((value) => value / Math.sqrt(factor)) : result;
+    },
+  };
+}

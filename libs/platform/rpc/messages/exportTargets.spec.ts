@@ -9,8 +9,18 @@ const resolve = (...targets: Parameters<typeof ExportTarget.fromPartial>[0][]) =
   resolveTargets(targets.map(ExportTarget.fromPartial), 'targets');
 
 test('a target without a name is named after its format and type', () => {
-  const named = resolve(adapter, gguf('Q4_K_M'), merged('BF16'), merged(), { ...merged(), name: 'whole' });
-  expect(named.map(({ name }) => name)).toEqual(['adapter', 'gguf-q4-k-m', 'merged-bf16', 'merged', 'whole']);
+  const named = resolve(adapter, gguf('Q4_K_M'), gguf('IQ4_NL'), merged('BF16'), merged(), {
+    ...merged(),
+    name: 'whole',
+  });
+  expect(named.map(({ name }) => name)).toEqual([
+    'adapter',
+    'gguf-q4-k-m',
+    'gguf-iq4-nl',
+    'merged-bf16',
+    'merged',
+    'whole',
+  ]);
   expect(resolve(...named)).toEqual(named);
   expect(resolve()).toEqual([]);
 });
@@ -32,5 +42,5 @@ test('only known types are accepted', () => {
     'F16',
     undefined,
   ]);
-  expect(() => ggufTypeOf('Q2_K', 'type')).toThrow("type is 'Q2_K'; it must be one of F32, F16, BF16, Q8_0, Q4_K_M");
+  expect(() => ggufTypeOf('Q4_K', 'type')).toThrow("type is 'Q4_K'; it must be one of F32, F16, BF16, Q8_0, Q6_K");
 });
