@@ -2,10 +2,12 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
+import { usesImportance } from '@pairwise/gguf';
 import { ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { writeAdapterArtifact } from './adapter.ts';
 import { writeGgufArtifact } from './gguf.ts';
+import { importanceOf } from './importance.ts';
 import { writeMergedArtifact } from './merged.ts';
 import { exportWeights, ggufModel, type Source } from './source.ts';
 
@@ -13,6 +15,7 @@ export interface ArtifactDeps {
   blobs: BlobStore;
   /** Folder for temporary files; may be emptied while no artifact is being made. */
   scratch: string;
+  threads: number;
 }
 
 export interface ArtifactPlan {
@@ -25,16 +28,17 @@ export interface ArtifactPlan {
 
 /** Makes one artifact in its own folder, which is emptied first and removed at the end, and stores its files. */
 export async function makeArtifact(
-  { blobs, scratch }: ArtifactDeps,
+  deps: ArtifactDeps,
   source: Source,
   plan: ArtifactPlan,
   signal: AbortSignal,
 ): Promise<Artifact> {
+  const { blobs, scratch } = deps;
   const folder = join(scratch, ...plan.name.split('/'));
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
-    const { files: names, type, caveats } = await write(folder, source, plan, signal);
+    const { files: names, type, caveats } = await write(deps, folder, source, plan, signal);
     const files = await Promise.all(names.map((path) => storeFile(blobs, folder, path)));
     const format = plan.target.format?.$case ?? '';
     return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
@@ -43,14 +47,21 @@ export async function makeArtifact(
   }
 }
 
-async function write(folder: string, source: Source, { baseName, target }: ArtifactPlan, signal: AbortSignal) {
+async function write(
+  deps: ArtifactDeps,
+  folder: string,
+  source: Source,
+  { baseName, target }: ArtifactPlan,
+  signal: AbortSignal,
+) {
   const { model, baseModel, adapter } = source;
   const { config } = baseModel;
   const { format } = target;
   switch (format?.$case) {
     case 'gguf': {
       const type = ggufTypeOf(format.value.type, 'gguf.type');
-      const options = { baseName, type, signal };
+      const importance = usesImportance(type) ? await importanceOf(deps, source, signal) : undefined;
+      const options = { baseName, type, signal, ...(importance && { importance }) };
       return { type, ...(await writeGgufArtifact(folder, await ggufModel(source, baseName, signal), options)) };
     }
     case 'merged': {

@@ -14,7 +14,7 @@ import {
 } from '@pairwise/gguf';
 import type { GgufTokenizer, GgufType, LlamaTensor, TensorToWrite } from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
-import type { Quantization } from '@pairwise/llamacpp';
+import type { Importance, Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
 import type { ModelConfig } from '@pairwise/model';
 import { requireDiskSpace, writeFileFrom } from './files.ts';
@@ -43,15 +43,15 @@ export interface GgufArtifact {
 
 /**
  * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
- * file in the same folder. Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a tokenizer that llama.cpp
+ * file in the same folder, with `importance` if it is given. Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a tokenizer that llama.cpp
  * does not support.
  */
 export async function writeGgufArtifact(
   folder: string,
   model: GgufModel,
-  options: { baseName: string; type: GgufType; signal?: AbortSignal },
+  options: { baseName: string; type: GgufType; importance?: Importance; signal?: AbortSignal },
 ): Promise<GgufArtifact> {
-  const { baseName, type, signal } = options;
+  const { baseName, type, importance, signal } = options;
   const fileName = `${baseName}-${type}.gguf`;
   const path = join(folder, fileName);
   const tokenizer = ggufTokenizer({ ...model.tokenizer, vocabSize: model.config.vocabularySize });
@@ -61,7 +61,8 @@ export async function writeGgufArtifact(
     const unquantised = sourceType(model);
     try {
       await writeUnquantised(source, model, tokenizer, unquantised, signal);
-      quantization = await quantizeGguf({ input: source, output: path, type, ...(signal && { signal }) });
+      const given = { ...(importance && { importance }), ...(signal && { signal }) };
+      quantization = await quantizeGguf({ input: source, output: path, type, ...given });
     } finally {
       await rm(source, { force: true });
     }

@@ -15,7 +15,6 @@ import { verifyGguf, type VerificationSequence } from './verify.ts';
 export interface ExporterDeps extends ArtifactDeps {
   exports: Exports;
   peers: Peers;
-  threads: number;
 }
 
 /** One attempt of an export. */

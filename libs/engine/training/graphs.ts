@@ -88,6 +88,7 @@ export function crossEntropyGraph(config: ModelConfig): Graph {
   return g.finish();
 }
 
-function plainLinears(g: GraphBuilder, weight: (name: string) => Value): ModelParameters['linears'] {
+/** The linear layers of a model without an adapter. */
+export function plainLinears(g: GraphBuilder, weight: (name: string) => Value): ModelParameters['linears'] {
   return (x, layer, modules) => modules.map((module) => frozenLinear(g, x, layer, module, weight));
 }

@@ -13,6 +13,7 @@ export {
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export { checkHeldOutFraction } from './heldOut.ts';
 export * from './hyperparameters.ts';
+export { importanceGraph, linearImportance } from './importance.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
 export { type Metrics } from './metrics.ts';
 export { treeLogps, type RunGraph } from './logps.ts';

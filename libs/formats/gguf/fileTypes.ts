@@ -7,6 +7,8 @@ interface FileType {
   matrices: TensorType;
   /** Whether llama.cpp makes the file from one of another type. */
   quantised: boolean;
+  /** Whether the quantiser is told which weights matter most. It gains little for types with more bits. */
+  usesImportance?: boolean;
   /**
    * The largest allowed difference between a token's logp in llama.cpp and in our engine, in nats. For quantised types it
    * limits the mean over all tokens, because single tokens may differ a lot, and for other types the largest difference.
@@ -35,11 +37,11 @@ export const fileTypes = {
   Q5_0: { id: 8, matrices: 'Q5_0', quantised: true, tolerance: 0.35 },
   Q4_K_M: { id: 15, matrices: 'Q4_K', quantised: true, tolerance: 0.5 },
   Q4_K_S: { id: 14, matrices: 'Q4_K', quantised: true, tolerance: 0.5 },
-  IQ4_NL: { id: 25, matrices: 'IQ4_NL', quantised: true, tolerance: 0.6 },
+  IQ4_NL: { id: 25, matrices: 'IQ4_NL', quantised: true, usesImportance: true, tolerance: 0.6 },
   Q4_0: { id: 2, matrices: 'Q4_0', quantised: true, tolerance: 0.7 },
-  IQ4_XS: { id: 30, matrices: 'IQ4_XS', quantised: true, tolerance: 0.6 },
-  Q3_K_M: { id: 12, matrices: 'Q3_K', quantised: true, tolerance: 1.2 },
-  Q2_K: { id: 10, matrices: 'Q2_K', quantised: true, tolerance: 4 },
+  IQ4_XS: { id: 30, matrices: 'IQ4_XS', quantised: true, usesImportance: true, tolerance: 0.6 },
+  Q3_K_M: { id: 12, matrices: 'Q3_K', quantised: true, usesImportance: true, tolerance: 1.2 },
+  Q2_K: { id: 10, matrices: 'Q2_K', quantised: true, usesImportance: true, tolerance: 4 },
 } as const satisfies Record<string, FileType>;
 
 export type GgufType = keyof typeof fileTypes;
@@ -52,4 +54,9 @@ export type QuantizedType = {
 /** Whether llama.cpp makes files of this type from F32, F16 and BF16 files. */
 export function isQuantized(type: GgufType): type is QuantizedType {
   return fileTypes[type].quantised;
+}
+
+/** Whether a type is made with an importance matrix. */
+export function usesImportance(type: GgufType): boolean {
+  return 'usesImportance' in fileTypes[type];
 }

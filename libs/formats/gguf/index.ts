@@ -1,5 +1,5 @@
 export * from './read.ts';
-export { fileTypes, isQuantized, type GgufType, type QuantizedType } from './fileTypes.ts';
+export { fileTypes, isQuantized, usesImportance, type GgufType, type QuantizedType } from './fileTypes.ts';
 export * from './tensorTypes.ts';
 export * from './values.ts';
 export * from './write.ts';

@@ -17,11 +17,13 @@ function model(): LoadedModel {
 }
 
 const answers: { [Name in LlamaRequestName]: (args: LlamaRequests[Name]['args']) => LlamaRequests[Name]['result'] } = {
-  quantize({ input, output, fileType, threads }) {
+  quantize({ input, output, fileType, threads, importance }) {
+    const entries = [...importance].map(([name, data]) => ({ name, data, size: data.length }));
     const code = llama.llama_model_quantize(input, output, {
       ...llama.llama_model_quantize_default_params(),
       nthread: threads,
       ftype: fileType,
+      imatrix: entries.length === 0 ? null : [...entries, { name: null, data: null, size: 0 }],
       // Bytes of rows in memory at the same time; the default is 8 GiB.
       max_buf_size: 2 ** 28,
     });

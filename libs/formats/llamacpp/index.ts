@@ -7,6 +7,7 @@ export type {
   Divergence,
   GenerateOptions,
   Generation,
+  Importance,
   JudgedSequence,
   JudgeInfo,
   TokenizeOptions,

@@ -5,6 +5,7 @@ import { fileTypes, tensorTypes } from '@pairwise/gguf';
 import type { GgufHeader, QuantizedType, TensorType } from '@pairwise/gguf';
 import { headerOf } from './header.ts';
 import { startLlama, withComplaint } from './process.ts';
+import type { Importance } from './requests.ts';
 
 /** The tensors of a quantised file. */
 export interface Quantization {
@@ -16,23 +17,26 @@ export interface Quantization {
 
 /**
  * Quantises a GGUF file with llama.cpp's quantiser, in a process of its own. `output` exists while it is incomplete, so give
- * it a temporary name; on an error it is removed. `threads` defaults to 1. `signal` cancels the work.
+ * it a temporary name; on an error it is removed. `importance` makes the weights that matter most more precise; by default
+ * all weights of a tensor count the same. `threads` defaults to 1. `signal` cancels the work.
  * Throws `INVALID_FILE` if llama.cpp refuses the input, `DISK_FULL`, `CANCELLED`, `UNAVAILABLE` and `INTERNAL`.
  */
 export async function quantizeGguf(options: {
   input: string;
   output: string;
   type: QuantizedType;
+  importance?: Importance;
   threads?: number;
   signal?: AbortSignal;
 }): Promise<Quantization> {
-  const { input, output, type, threads = 1, signal } = options;
+  const { input, output, type, importance = new Map(), threads = 1, signal } = options;
   const llama = await startLlama();
   const cancel = () => void llama.end();
   signal?.addEventListener('abort', cancel);
   try {
     if (signal?.aborted) throw new Error('aborted');
-    await llama.request('quantize', { input, output, fileType: fileTypes[type].id, threads }, 'INVALID_FILE');
+    const fileType = fileTypes[type].id;
+    await llama.request('quantize', { input, output, fileType, threads, importance }, 'INVALID_FILE');
     return summaryOf(await headerOf(output), type);
   } catch (cause) {
     const complaint = await llama.end();

@@ -1,6 +1,6 @@
 /** The requests to the child process by name, with arguments and result. All of it is plain data. */
 export interface LlamaRequests {
-  quantize: { args: { input: string; output: string; fileType: number; threads: number }; result: null };
+  quantize: { args: QuantizeRequest; result: null };
   open: { args: { path: string; contextTokens: number | undefined; threads: number }; result: JudgeInfo };
   tokenLogps: { args: { sequences: readonly Int32Array[] }; result: Float64Array[] };
   divergence: {
@@ -38,6 +38,18 @@ export interface Divergence {
   /** Share of tokens at which both files find the same token most likely, from 0 to 1. */
   topAgreement: number;
 }
+
+export interface QuantizeRequest {
+  input: string;
+  output: string;
+  /** A value of `llama_ftype`. */
+  fileType: number;
+  threads: number;
+  importance: Importance;
+}
+
+/** How much each weight of a tensor's rows matters, `[in]`, by llama.cpp's name of the tensor. */
+export type Importance = ReadonlyMap<string, Float32Array>;
 
 export interface GenerateOptions {
   /** The most new tokens per prompt; generation also ends when the context is full. */

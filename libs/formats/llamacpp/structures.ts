@@ -3,7 +3,16 @@
 export interface QuantizeParams {
   nthread: number;
   ftype: number;
+  /** Ends with an entry whose name is null. */
+  imatrix: ImportanceEntry[] | null;
   [field: string]: unknown;
+}
+
+/** The importance of each weight of a tensor's rows. */
+export interface ImportanceEntry {
+  name: string | null;
+  data: Float32Array | null;
+  size: number;
 }
 
 export interface ModelParams {
@@ -33,6 +42,12 @@ export interface Batch {
 
 /** The fields of each structure in C, in order. */
 export const structures = {
+  llama_model_imatrix_data: {
+    name: 'const char *',
+    data: 'const float *',
+    size: 'size_t',
+  },
+
   llama_model_quantize_params: {
     nthread: 'int32_t',
     ftype: 'int32_t',
@@ -44,7 +59,7 @@ export const structures = {
     pure: 'bool',
     keep_split: 'bool',
     dry_run: 'bool',
-    imatrix: 'void *',
+    imatrix: 'const llama_model_imatrix_data *',
     kv_overrides: 'void *',
     tt_overrides: 'void *',
     prune_layers: 'void *',
@@ -131,7 +146,7 @@ export function checkStructures(quantize: QuantizeParams, model: ModelParams, co
     quantize.ftype === 7 &&
     quantize['allow_requantize'] === false &&
     quantize['quantize_output_tensor'] === true &&
-    quantize['imatrix'] === null &&
+    quantize.imatrix === null &&
     Number(quantize['max_buf_size']) === 2 ** 33 &&
     model['load_mode'] === -1 &&
     model['kv_overrides'] === null &&

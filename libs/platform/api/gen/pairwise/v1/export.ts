@@ -159,7 +159,8 @@ export interface ExportTarget {
 export interface GgufTarget {
   /**
    * Required. One of `GetServerInfoResponse.gguf_types`: `F32`, `F16`, `BF16`, `Q8_0`, `Q6_K`, `Q5_K_M`, `Q5_K_S`,
-   * `Q5_0`, `Q4_K_M`, `Q4_K_S`, `IQ4_NL`, `Q4_0`, `IQ4_XS`, `Q3_K_M`, `Q2_K`.
+   * `Q5_0`, `Q4_K_M`, `Q4_K_S`, `IQ4_NL`, `Q4_0`, `IQ4_XS`, `Q3_K_M`, `Q2_K`. `IQ4_NL`, `IQ4_XS`, `Q3_K_M` and
+   * `Q2_K` are made with an importance matrix, measured on the first 64 prompts with their chosen responses.
    */
   type: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
