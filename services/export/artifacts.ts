@@ -39,7 +39,8 @@ export async function makeArtifact(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     const { files: names, type, caveats } = await write(deps, folder, source, plan, signal);
-    const files = await Promise.all(names.map((path) => storeFile(blobs, folder, path)));
+    const files: FileInfo[] = [];
+    for await (const path of names) files.push(await storeFile(blobs, folder, path));
     const format = plan.target.format?.$case ?? '';
     return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
   } finally {
@@ -69,7 +70,7 @@ async function write(
       const merged = { base: source.folder, config, weights: exportWeights(source) };
       return {
         type: type ?? model.dtype,
-        files: await writeMergedArtifact(folder, merged, { type, signal }),
+        files: writeMergedArtifact(folder, merged, { type, signal }),
         caveats: [],
       };
     }
@@ -90,8 +91,10 @@ function baseNameOf(modelName: string): string {
   return modelName.split('/').at(-1) ?? modelName;
 }
 
+/** Moves a file to the blob store at once, so that the disk never holds two copies of a whole artifact. */
 async function storeFile(blobs: BlobStore, folder: string, path: string): Promise<FileInfo> {
   await using file = await open(join(folder, path));
   const { digest, sizeBytes } = await blobs.put(file.createReadStream({ highWaterMark: 1 << 20, autoClose: false }));
+  await rm(join(folder, path));
   return { path, sizeBytes: BigInt(sizeBytes), digest };
 }

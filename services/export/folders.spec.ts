@@ -1,6 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { loraLayout, loraName, readBaseModel } from '@pairwise/model';
+import { loraLayout, loraName, parameterCount, readBaseModel } from '@pairwise/model';
 import { bfloat16ToFloat32, float32ToBfloat16, readSafetensors } from '@pairwise/safetensors';
 import { adapterTensors } from '@pairwise/training';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -45,7 +45,8 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     const target = freshFolder();
     const merged = mergedWeights(weights, baseModel.config, adapter);
     const { config } = baseModel;
-    const files = await writeMergedArtifact(target, { base, config, weights: merged }, { type: 'BF16' });
+    const model = { base, config, weights: merged };
+    const files = await Array.fromAsync(writeMergedArtifact(target, model, { type: 'BF16' }));
     expect((await readdir(target)).sort()).toEqual(files.toSorted());
     expect(files.toSorted()).toEqual(base.files.map(({ path }) => path).toSorted());
     expect(JSON.parse(await readFile(join(target, 'config.json'), 'utf8'))).toEqual({
@@ -65,7 +66,8 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
   test('merging no adapter and keeping the dtype gives the base model', async () => {
     const { source, base, baseModel, weights } = stories;
     const target = freshFolder();
-    await writeMergedArtifact(target, { base, config: baseModel.config, weights }, { type: undefined });
+    const model = { base, config: baseModel.config, weights };
+    await Array.fromAsync(writeMergedArtifact(target, model, { type: undefined }));
     const [written, original] = [
       readSafetensors(await readFile(join(target, 'model.safetensors'))),
       readSafetensors(await readFile(join(source, 'model.safetensors'))),
@@ -74,6 +76,34 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     expect(await readFile(join(target, 'config.json'), 'utf8')).toBe(
       await readFile(join(source, 'config.json'), 'utf8'),
     );
+  });
+
+  test('large models are several weight files with an index, none of which needs to remain', async () => {
+    const { base, baseModel, weights } = stories;
+    const [target, moved] = [freshFolder(), freshFolder()];
+    const model = { base, config: baseModel.config, weights };
+    // The embedding, 512 x 64 weights in float32, is larger.
+    const weightFileBytes = 100_000;
+    for await (const name of writeMergedArtifact(target, model, { type: 'F32', weightFileBytes })) {
+      if (name.endsWith('.safetensors')) expect(await readdir(target)).toEqual([name]);
+      await rename(join(target, name), join(moved, name));
+    }
+    const written = await modelFolder(moved);
+    const parts = written.files.filter(({ path }) => path.endsWith('.safetensors'));
+    expect(parts.length).toBeGreaterThan(10);
+    const names = parts.map((_, n) => `model-${String(n + 1).padStart(5, '0')}-of-000${parts.length}.safetensors`);
+    expect(parts.map(({ path }) => path).sort()).toEqual(names);
+    const [first, ...others] = parts.toSorted((a, b) => (a.path < b.path ? -1 : 1));
+    expect(first!.sizeBytes).toBeGreaterThan(512 * 64 * 4);
+    for (const { sizeBytes } of others) expect(sizeBytes).toBeLessThan(weightFileBytes + 1500);
+    const { metadata } = JSON.parse(await readFile(join(moved, 'model.safetensors.index.json'), 'utf8')) as {
+      metadata: object;
+    };
+    expect(metadata).toEqual({ total_size: 4 * parameterCount(baseModel.config) });
+    const reread = await readBaseModel(written);
+    const own = baseWeights(reread, (...range) => written.read(...range));
+    for (const [name, { shape }] of reread.weights)
+      expect(await own.rows(name, 0, shape[0]!), name).toEqual(await weights.rows(name, 0, shape[0]!));
   });
 
   test('an adapter folder equals the one that PEFT wrote, with bit-identical weights', async () => {

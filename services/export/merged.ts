@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expectedTensors } from '@pairwise/model';
-import { readText, streamSafetensors, type ModelFolder } from '@pairwise/safetensors';
+import { readText, streamSafetensors, type ModelFolder, type StreamedTensor } from '@pairwise/safetensors';
 import type { ModelConfig } from '@pairwise/model';
 import { requireDiskSpace, writeFileFrom } from './files.ts';
 import { encodeFinite, storedBytes } from './storage.ts';
@@ -27,32 +27,71 @@ const companions = [
 const torchNames: Record<StoredType, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
 /**
- * Writes a whole model in Hugging Face layout: one `model.safetensors`, the base model's tokenizer files, and its
- * config.json with the new dtype. If `type` is undefined, each tensor keeps the base model's dtype. Returns the names of the
- * files. Throws DISK_FULL, CANCELLED, NON_FINITE.
+ * The most bytes of weights in one file: 5 GB, the default of transformers 4. Transformers 5 allows 50 GB, but an interrupted
+ * download of a smaller file repeats less.
  */
-export async function writeMergedArtifact(
+const defaultWeightFileBytes = 5e9;
+
+/**
+ * Writes a whole model in Hugging Face layout: its weights, the base model's tokenizer files, and its config.json with the new
+ * dtype. If `type` is undefined, each tensor keeps the base model's dtype. Models with more than `weightFileBytes` of weights
+ * (default: 5 GB) have several weight files and an index. Yields the name of each file when it is complete; it may then be
+ * moved away. Throws DISK_FULL, CANCELLED, NON_FINITE.
+ */
+export async function* writeMergedArtifact(
   folder: string,
   model: { base: ModelFolder; config: ModelConfig; weights: ExportWeights },
-  options: { type: StoredType | undefined; signal?: AbortSignal },
-): Promise<string[]> {
+  options: { type: StoredType | undefined; weightFileBytes?: number; signal?: AbortSignal },
+): AsyncGenerator<string> {
   const { base, config, weights } = model;
   const tensors = [...expectedTensors(config)].map(([name, shape]) => {
     const type = options.type ?? weights.storedType(name);
     return { name, shape, dtype: type, data: () => stored(weights, { name, shape, type }, options.signal) };
   });
-  const sizes = tensors.map(({ shape, dtype }) => shape.reduce((product, dim) => product * dim, storedBytes[dtype]));
-  await requireDiskSpace(
-    folder,
-    sizes.reduce((sum, size) => sum + size),
-    'the merged model',
-  );
-  // transformers and PEFT reject files without the name of a framework.
-  await writeFileFrom(join(folder, 'model.safetensors'), streamSafetensors(tensors, { format: 'pt' }));
+  await requireDiskSpace(folder, sizeOf(tensors), 'the merged model');
+  const parts = weightParts(tensors, options.weightFileBytes ?? defaultWeightFileBytes);
+  for (const [name, part] of parts) {
+    // transformers and PEFT reject files without the name of a framework.
+    await writeFileFrom(join(folder, name), streamSafetensors(part, { format: 'pt' }));
+    yield name;
+  }
+  const texts = new Map([['config.json', await configText(base, options.type)]]);
+  if (parts.size > 1) texts.set('model.safetensors.index.json', indexText(parts));
+  for (const [path, text] of texts) await writeFile(join(folder, path), text);
   const copied = base.files.filter(({ path }) => companions.includes(path));
   for (const { path, sizeBytes } of copied) await writeFile(join(folder, path), await base.read(path, 0, sizeBytes));
-  await writeFile(join(folder, 'config.json'), await configText(base, options.type));
-  return ['config.json', 'model.safetensors', ...copied.map(({ path }) => path)];
+  yield* [...texts.keys(), ...copied.map(({ path }) => path)];
+}
+
+type StoredTensor = StreamedTensor & { dtype: StoredType };
+
+function sizeOf(tensors: readonly StoredTensor[]): number {
+  return tensors.reduce((sum, { shape, dtype }) => sum + shape.reduce((a, b) => a * b, storedBytes[dtype]), 0);
+}
+
+/** The tensors of each weight file by its name, in order. A tensor larger than a file may be has a file of its own. */
+function weightParts(tensors: readonly StoredTensor[], weightFileBytes: number): Map<string, StoredTensor[]> {
+  const parts: StoredTensor[][] = [];
+  let size = Infinity;
+  for (const tensor of tensors) {
+    size += sizeOf([tensor]);
+    if (size > weightFileBytes) {
+      parts.push([]);
+      size = sizeOf([tensor]);
+    }
+    parts.at(-1)!.push(tensor);
+  }
+  const digits = (count: number) => String(count).padStart(5, '0');
+  const nameOf = (index: number) =>
+    parts.length === 1 ? 'model.safetensors' : `model-${digits(index + 1)}-of-${digits(parts.length)}.safetensors`;
+  return new Map(parts.map((part, index) => [nameOf(index), part]));
+}
+
+/** Which weight file contains each tensor. */
+function indexText(parts: ReadonlyMap<string, StoredTensor[]>): string {
+  const files = [...parts].flatMap(([file, part]) => part.map(({ name }) => [name, file] as const));
+  const metadata = { total_size: sizeOf([...parts.values()].flat()) };
+  return `${JSON.stringify({ metadata, weight_map: Object.fromEntries(files) }, null, 2)}\n`;
 }
 
 async function* stored(

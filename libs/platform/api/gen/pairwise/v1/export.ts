@@ -171,7 +171,10 @@ export interface AdapterTarget {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** The whole model in Hugging Face layout, with the adapter merged into its weights. */
+/**
+ * The whole model in Hugging Face layout, with the adapter merged into its weights.
+ * Models with more than 5 GB of weights have several weight files and an index.
+ */
 export interface MergedTarget {
   /** `F32`, `F16` or `BF16`. Default: the dtype in which the base model stores each tensor. */
   dtype?: string | undefined;
