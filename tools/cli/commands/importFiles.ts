@@ -4,6 +4,7 @@ import { PairwiseError } from '@pairwise/errors';
 import type { Context } from '../context.ts';
 import { resourceName, shortName } from '../names.ts';
 import { formatBytes, formatCount, paint, say, sayJson, formatTable } from '../output.ts';
+import { refusedTable } from '../refused.ts';
 import { uploadPairs, uploadSize } from './upload.ts';
 
 interface ImportOptions {
@@ -83,13 +84,8 @@ async function sealVersion({ services }: Context, parent: string): Promise<Datas
   }
 }
 
-/** Prints the refused rows by reason. */
+/** Prints the refused rows by reason, if there are any. */
 export function printRefused({ refused, refusedCount }: DatasetReport): void {
   if (refusedCount === 0) return;
-  const rows = refused.map(({ reason, count, firstLines }) => [
-    reason,
-    formatCount(count),
-    `${firstLines.slice(0, 8).join(', ')}${count > Math.min(8, firstLines.length) ? ', …' : ''}`,
-  ]);
-  say(`\n${formatTable(['REFUSED BECAUSE', 'ROWS', 'LINES'], rows)}`);
+  say(`\n${refusedTable(['REFUSED BECAUSE', 'ROWS', 'LINES'], refused)}`);
 }
