@@ -22,9 +22,9 @@ const config = readConfig(process.env, probe);
 const database = openDatabase({ url: config.DATABASE_URL, schema: 'orchestrator' });
 await migrate(database, migrations);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
-const runs = openRuns(database, (name, { type, message }) => {
+const runs = openRuns(database, (name, { type, message, warning }) => {
   withRun(name, () => {
-    log[type === 'run.failed' ? 'warn' : 'info']({}, message);
+    log[type === 'run.failed' || warning === true ? 'warn' : 'info']({}, message);
   });
 });
 const security = clientSecurity(config, log);

@@ -7,6 +7,8 @@ export interface NewEvent {
   type: string;
   stage?: StageName;
   message: string;
+  /** Whether a person should look at it although the run continues. Default: false. */
+  warning?: boolean;
 }
 
 /** One entry of a run's log. */
@@ -23,8 +25,8 @@ interface LogRow {
 
 /** Adds events to a run's log. The caller holds the run's row lock, so the sequence has no gaps. */
 export async function appendEvents(tx: Queries, run: string, events: readonly NewEvent[]): Promise<void> {
-  for (const { type, stage, message } of events) {
-    const event = RunEvent.create({ type, stage: stage ?? '', message, time: new Date() });
+  for (const { type, stage, message, warning } of events) {
+    const event = RunEvent.create({ type, stage: stage ?? '', message, warning: warning ?? false, time: new Date() });
     await tx.run(
       `insert into run_log (run, sequence, event)
        select $1, coalesce(max(sequence), 0) + 1, $2 from run_log where run = $1`,

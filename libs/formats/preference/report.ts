@@ -16,6 +16,17 @@ export function emptyReport(): Report {
   return { acceptedCount: 0, refusedCount: 0, duplicateCount: 0, refused: [] };
 }
 
+/** The refused pairs of an encoding in words, by reason: how many, and what is wrong with the first. */
+export function refusalsText(
+  refused: readonly { reason: string; count: number; firstLines: readonly number[]; firstProblem: string }[],
+): string {
+  const texts = refused.map(
+    ({ reason, count, firstLines, firstProblem }) =>
+      `${count} ${reason} (the first is pair ${firstLines[0]}: ${firstProblem})`,
+  );
+  return texts.join(', ');
+}
+
 /** Notes a refused row. */
 export function noteRefusal(report: Report, { refusal, message }: RowError, line: number): void {
   report.refusedCount += 1;

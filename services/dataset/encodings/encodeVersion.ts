@@ -8,7 +8,14 @@ import {
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
-import { emptyReport, packPairs, shardPairs, type EncodeOptions, type Report } from '@pairwise/preference';
+import {
+  emptyReport,
+  packPairs,
+  refusalsText,
+  shardPairs,
+  type EncodeOptions,
+  type Report,
+} from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 import { folderOf } from '../models/models.ts';
@@ -54,6 +61,7 @@ export async function encodeVersion(
     tokenCount: BigInt(tokenCount),
     longestLength,
     conversationCount,
+    hasChatTemplate: tokenizer.chatTemplate !== undefined,
     shardDigests,
     model: model.name,
     ...settings,
@@ -80,11 +88,7 @@ function optionsOf({ maxLength, truncationMode, chatTemplate }: EncodingSettings
 }
 
 function noPairs(report: Report): PairwiseError {
-  const reasons = report.refused.map(
-    ({ reason, count, firstLines, firstProblem }) =>
-      `${count} ${reason} (the first is pair ${firstLines[0]}: ${firstProblem})`,
-  );
-  const message = `name: none of the version's pairs can be encoded for this model: ${reasons.join(', ')}`;
+  const message = `name: none of the version's pairs can be encoded for this model: ${refusalsText(report.refused)}`;
   return new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsByReason(report) });
 }
 

@@ -40,7 +40,8 @@ test('a version is encoded in shards, once per tokenizer and limits', async () =
   const made = await Promise.all([1, 2, 3].map(() => service.dataset.encodeVersion(request)));
   const [encoding] = made.map((each) => each.encoding!);
   expect(new Set(made.map((each) => each.encoding!.name)).size).toBe(1);
-  expect(encoding).toMatchObject({ pairCount: 2100, maxLength: 512, truncationMode: TruncationMode.REFUSE });
+  const truncationMode = TruncationMode.REFUSE;
+  expect(encoding).toMatchObject({ pairCount: 2100, maxLength: 512, truncationMode, hasChatTemplate: false });
   expect(encoding!.shardDigests.length).toBe(3);
   const shards = await Promise.all(encoding!.shardDigests.map((each) => service.blobs.get(each as Digest)));
   const pairs = shards.flatMap((shard) => unpackPairs(shard));
@@ -98,6 +99,7 @@ test('pairs of texts become conversations of the chat template unless it is not 
   const applied = await encode(ChatTemplateMode.UNSPECIFIED);
   expect(applied).toMatchObject({ chatTemplate: ChatTemplateMode.AUTO, chatTemplateDate: '2024-07-26' });
   expect(applied.conversationCount).toBe(applied.pairCount);
+  expect(applied.hasChatTemplate).toBe(true);
   const [first] = unpackPairs(await service.blobs.get(applied.shardDigests[0] as Digest));
   expect(Buffer.from(first!.prompt.subarray(1, 7)).toString()).toBe('[user]');
   expect((await encode(ChatTemplateMode.NONE)).conversationCount).toBe(0);

@@ -22,7 +22,8 @@ export async function cancelPeers({ peers, patienceMs }: RunDeps, run: Run, sign
   const events: NewEvent[] = [];
   for (const { name, outcome } of outcomes) {
     if (outcome.stopped) continue;
-    events.push({ type: 'work.not_stopped', message: `${name} could not be stopped: ${outcome.problem}` });
+    const message = `${name} could not be stopped: ${outcome.problem}`;
+    events.push({ type: 'work.not_stopped', message, warning: true });
   }
   return events;
 }

@@ -1,40 +1,48 @@
-import { ModelState, type Encoding, type Model, type ModelSource } from '@pairwise/api';
+import { ModelState, type Model, type ModelSource, type RunOutputs } from '@pairwise/api';
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf, setProgress } from '../run.ts';
 import { changed } from '../runs.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { ResolvedSource } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
+import { encodedSet, pairsEvents, type EncodedSet } from './pairs.ts';
 
 /** Imports the model, finds the pairs, pins both, and encodes the pairs for the model. */
 export async function validate(context: StageContext): Promise<void> {
   const { spec, change } = context;
   const model = await readyModel(context);
   checkPin(spec, 'modelDigest', model.digest);
-  const pairs = await encode(context, model, spec.datasetVersion);
-  checkPin(spec, 'datasetDigest', pairs.digest);
+  const training = await encode(context, model, 'training', spec.datasetVersion);
+  checkPin(spec, 'datasetDigest', training.digest);
   const evaluation =
-    spec.evaluation?.$case === 'evalDatasetVersion' ? await encode(context, model, spec.evaluation.value) : undefined;
+    spec.evaluation?.$case === 'evalDatasetVersion'
+      ? await encode(context, model, 'evaluation', spec.evaluation.value)
+      : undefined;
   checkPin(spec, 'evalDatasetDigest', evaluation?.digest ?? '');
   await change((changing) => {
-    const { name, maxLength, pairCount } = pairs.encoding;
-    outputsOf(changing).model = model.name;
-    outputsOf(changing).encoding = name;
-    outputsOf(changing).evalEncoding = evaluation?.encoding.name ?? '';
+    const { encoding, pairs } = training;
+    Object.assign(outputsOf(changing), {
+      model: model.name,
+      encoding: encoding.name,
+      evalEncoding: evaluation?.encoding.name ?? '',
+      pairs,
+      evalPairs: evaluation?.pairs,
+    } satisfies Partial<RunOutputs>);
     changing.resolvedSpec = {
       ...spec,
       model: pinnedSource(spec.model, model),
-      training: { ...spec.training, maxLength },
+      training: { ...spec.training, maxLength: encoding.maxLength },
       pins: {
         modelDigest: model.digest,
-        datasetDigest: pairs.digest,
+        datasetDigest: training.digest,
         evalDatasetDigest: evaluation?.digest ?? '',
         numericsProfile: spec.pins?.numericsProfile ?? '',
         engineVersion: spec.pins?.engineVersion ?? '',
       },
     };
-    setProgress(changing, 'validate', { completed: pairCount, total: pairCount, unit: 'pairs' });
-    return changed({ type: 'dataset.encoded', stage: 'validate', message: describe(pairs.encoding) });
+    const total = pairs.encodedCount + pairs.leftOutCount;
+    setProgress(changing, 'validate', { completed: total, total, unit: 'pairs' });
+    return changed(...pairsEvents(evaluation === undefined ? [training] : [training, evaluation]));
   });
 }
 
@@ -56,7 +64,12 @@ async function readyModel({ run, spec, peers, signal }: StageContext): Promise<M
   );
 }
 
-async function encode({ run, spec, peers, signal }: StageContext, model: Model, name: string) {
+async function encode(
+  { run, spec, peers, signal }: StageContext,
+  model: Model,
+  use: EncodedSet['use'],
+  name: string,
+): Promise<EncodedSet & { digest: string }> {
   // What the caller gave, if anything: the default depends on the model, so the dataset service fills it in.
   const maxLength = run.spec?.training?.maxLength;
   const { version } = await peers.dataset.getDatasetVersion({ name }, { signal });
@@ -70,16 +83,10 @@ async function encode({ run, spec, peers, signal }: StageContext, model: Model, 
     chatTemplateDate,
   };
   const { encoding } = await peers.dataset.encodeVersion(request, { signal });
-  return { digest: version!.digest, encoding: encoding! };
+  return { ...encodedSet(use, encoding!, model), digest: version!.digest };
 }
 
 /** The source with the commit that was found, so that the same spec means the same files tomorrow. */
 function pinnedSource(source: ResolvedSource, { repoId, commit }: Model): ModelSource {
   return commit === '' ? source : { source: { $case: 'hub', value: { repoId, revision: commit } } };
-}
-
-function describe({ pairCount, tokenCount, longestLength, report }: Encoding): string {
-  const refused = report?.refusedCount ?? 0;
-  const left = refused === 0 ? '' : `; ${refused} were left out`;
-  return `${pairCount} pairs with ${tokenCount} tokens, the longest with ${longestLength}${left}.`;
 }

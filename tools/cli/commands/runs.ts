@@ -16,6 +16,7 @@ import {
   formatTable,
 } from '../output.ts';
 import { readAll } from '../paging.ts';
+import { pairsSummary } from '../refused.ts';
 import { traced } from '../traced.ts';
 import { artifactTable } from '../watch/summary.ts';
 import { watchUntilEnd } from '../watch/watch.ts';
@@ -123,6 +124,8 @@ async function get(context: Context, text: string): Promise<undefined> {
     stage.startTime && stage.endTime ? formatSeconds((stage.endTime.getTime() - stage.startTime.getTime()) / 1000) : '',
   ]);
   say(`\n${formatTable(['STAGE', 'STATE', 'PROGRESS', 'TOOK'], rows)}`);
+  const pairsText = pairsSummary(run.outputs);
+  if (pairsText !== '') say(`\n${pairsText}`);
   if (run.outputs !== undefined && run.outputs.artifacts.length > 0) say(`\n${artifactTable(run.outputs.artifacts)}`);
   return undefined;
 }

@@ -38,7 +38,7 @@ export function linesView(): View {
     run: (run: Run) => {
       if (run.state === RunState.RUNNING) run.stages.forEach(progress);
     },
-    event: ({ time, message }) => say(`${clockOf(time)}  ${message}`),
+    event: ({ time, message, warning }) => say(`${clockOf(time)}  ${warning ? 'warning: ' : ''}${message}`),
     metrics,
     lost: (message) => void process.stderr.write(`connection lost (${message}); reconnecting\n`),
     close: () => undefined,

@@ -1,5 +1,6 @@
 import type { Artifact, MetricPoint, Run } from '@pairwise/api';
 import { fields, formatBytes, formatCount, paint, formatTable } from '../output.ts';
+import { pairsSummary } from '../refused.ts';
 import { beside, chart } from './chart.ts';
 import { formatFigure, isEvaluation } from './figures.ts';
 
@@ -49,7 +50,7 @@ export function artifactTable(artifacts: readonly Artifact[]): string {
   return formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'LARGEST DIFFERENCE IN LLAMA.CPP'], rows);
 }
 
-/** Summary of a finished run: curves, evaluation, artifacts. Empty parts are left out. */
+/** Summary of a finished run: curves, evaluation, pairs, artifacts. Empty parts are left out. */
 export function runSummary(run: Run, points: readonly MetricPoint[], columns: number): string {
   const { outputs } = run;
   const reference =
@@ -64,6 +65,7 @@ export function runSummary(run: Run, points: readonly MetricPoint[], columns: nu
   const parts = [
     curves(points, columns),
     evaluation(points),
+    pairsSummary(outputs),
     facts.some(([, value]) => value !== '') ? fields(facts) : '',
     outputs === undefined || outputs.artifacts.length === 0 ? '' : artifactTable(outputs.artifacts),
   ];

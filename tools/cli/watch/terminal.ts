@@ -99,8 +99,12 @@ export function terminalView(): View {
         }
       }
     },
-    event: ({ type, stage, message }) => {
-      if (stage !== '' && !type.startsWith('stage.')) remarks.set(stage, message);
+    event: ({ type, stage, message, warning }) => {
+      if (warning) {
+        // The next update of the run draws the bar again.
+        clear();
+        say(paint('yellow', `▲ ${message}`));
+      } else if (stage !== '' && !type.startsWith('stage.')) remarks.set(stage, message);
     },
     metrics: (point: MetricPoint) => {
       if (!isEvaluation(point)) bar?.figures(headline(point));

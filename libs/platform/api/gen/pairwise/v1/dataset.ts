@@ -414,6 +414,8 @@ export interface Encoding {
   chatTemplateDate: string;
   /** Number of encoded pairs that are conversations; the others are plain texts. */
   conversationCount: number;
+  /** Whether the model has a chat template. */
+  hasChatTemplate: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1508,6 +1510,7 @@ function createBaseEncoding(): Encoding {
     chatTemplate: ChatTemplateMode.UNSPECIFIED,
     chatTemplateDate: "",
     conversationCount: 0,
+    hasChatTemplate: false,
     _unknownFields: {},
   };
 }
@@ -1555,6 +1558,9 @@ export const Encoding: MessageFns<Encoding> = {
     }
     if (message.conversationCount !== 0) {
       writer.uint32(104).int32(message.conversationCount);
+    }
+    if (message.hasChatTemplate !== false) {
+      writer.uint32(112).bool(message.hasChatTemplate);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1684,6 +1690,14 @@ export const Encoding: MessageFns<Encoding> = {
             message.conversationCount = reader.int32();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.hasChatTemplate = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1755,6 +1769,11 @@ export const Encoding: MessageFns<Encoding> = {
         : isSet(object.conversation_count)
         ? globalThis.Number(object.conversation_count)
         : 0,
+      hasChatTemplate: isSet(object.hasChatTemplate)
+        ? globalThis.Boolean(object.hasChatTemplate)
+        : isSet(object.has_chat_template)
+        ? globalThis.Boolean(object.has_chat_template)
+        : false,
     };
   },
 
@@ -1799,6 +1818,9 @@ export const Encoding: MessageFns<Encoding> = {
     if (message.conversationCount !== 0) {
       obj.conversationCount = Math.round(message.conversationCount);
     }
+    if (message.hasChatTemplate !== false) {
+      obj.hasChatTemplate = message.hasChatTemplate;
+    }
     return obj;
   },
 
@@ -1824,6 +1846,7 @@ export const Encoding: MessageFns<Encoding> = {
     message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
     message.chatTemplateDate = object.chatTemplateDate ?? "";
     message.conversationCount = object.conversationCount ?? 0;
+    message.hasChatTemplate = object.hasChatTemplate ?? false;
     return message;
   },
 };

@@ -27,6 +27,7 @@ import {
   chatTemplateModeFromJSON,
   chatTemplateModeToJSON,
   chatTemplateModeToNumber,
+  RefusedRows,
 } from "./dataset.ts";
 import { Artifact, ExportTarget } from "./export.ts";
 import { ModelSource } from "./model.ts";
@@ -400,6 +401,27 @@ export interface RunOutputs {
   referenceReusedCount: number;
   /** The finished artifacts. */
   artifacts: Artifact[];
+  /** What became of the training pairs. Unset until they are encoded. */
+  pairs:
+    | RunPairs
+    | undefined;
+  /** What became of the pairs of `eval_dataset_version`. Unset until they are encoded. */
+  evalPairs: RunPairs | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What became of a version's pairs when they were encoded for the run's model. */
+export interface RunPairs {
+  /** Pairs that were encoded: the run uses only these. */
+  encodedCount: number;
+  /** Encoded pairs that are conversations of the model's chat template; the others are plain texts. */
+  conversationCount: number;
+  /** Pairs that were left out. */
+  leftOutCount: number;
+  /** The pairs that were left out, by reason. `first_lines` are positions in the version, from 1. */
+  leftOut: RefusedRows[];
+  /** How to keep the pairs that are too long. Empty unless more than 1 % of the pairs were left out for their length. */
+  remedy: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -411,12 +433,14 @@ export interface RunEvent {
   time:
     | Date
     | undefined;
-  /** What happened, such as `run.created`, `stage.started`, `stage.succeeded` or `work.not_stopped`. */
+  /** What happened, such as `run.created`, `stage.started`, `stage.succeeded`, `pairs.left_out` or `work.not_stopped`. */
   type: string;
   /** The stage in which it happened. Empty if it concerns the whole run. */
   stage: string;
   /** One line for people to read. */
   message: string;
+  /** Whether a person should look at it although the run continues. */
+  warning: boolean;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1726,6 +1750,8 @@ function createBaseRunOutputs(): RunOutputs {
     referenceComputedCount: 0,
     referenceReusedCount: 0,
     artifacts: [],
+    pairs: undefined,
+    evalPairs: undefined,
     _unknownFields: {},
   };
 }
@@ -1767,6 +1793,12 @@ export const RunOutputs: MessageFns<RunOutputs> = {
     }
     for (const v of message.artifacts) {
       Artifact.encode(v!, writer.uint32(98).fork()).join();
+    }
+    if (message.pairs !== undefined) {
+      RunPairs.encode(message.pairs, writer.uint32(106).fork()).join();
+    }
+    if (message.evalPairs !== undefined) {
+      RunPairs.encode(message.evalPairs, writer.uint32(114).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1888,6 +1920,22 @@ export const RunOutputs: MessageFns<RunOutputs> = {
             message.artifacts.push(Artifact.decode(reader, reader.uint32()));
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.pairs = RunPairs.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.evalPairs = RunPairs.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1944,6 +1992,12 @@ export const RunOutputs: MessageFns<RunOutputs> = {
       artifacts: globalThis.Array.isArray(object?.artifacts)
         ? object.artifacts.map((e: any) => Artifact.fromJSON(e))
         : [],
+      pairs: isSet(object.pairs) ? RunPairs.fromJSON(object.pairs) : undefined,
+      evalPairs: isSet(object.evalPairs)
+        ? RunPairs.fromJSON(object.evalPairs)
+        : isSet(object.eval_pairs)
+        ? RunPairs.fromJSON(object.eval_pairs)
+        : undefined,
     };
   },
 
@@ -1985,6 +2039,12 @@ export const RunOutputs: MessageFns<RunOutputs> = {
     if (message.artifacts?.length) {
       obj.artifacts = message.artifacts.map((e) => Artifact.toJSON(e));
     }
+    if (message.pairs !== undefined) {
+      obj.pairs = RunPairs.toJSON(message.pairs);
+    }
+    if (message.evalPairs !== undefined) {
+      obj.evalPairs = RunPairs.toJSON(message.evalPairs);
+    }
     return obj;
   },
 
@@ -2005,12 +2065,183 @@ export const RunOutputs: MessageFns<RunOutputs> = {
     message.referenceComputedCount = object.referenceComputedCount ?? 0;
     message.referenceReusedCount = object.referenceReusedCount ?? 0;
     message.artifacts = object.artifacts?.map((e) => Artifact.fromPartial(e)) || [];
+    message.pairs = (object.pairs !== undefined && object.pairs !== null)
+      ? RunPairs.fromPartial(object.pairs)
+      : undefined;
+    message.evalPairs = (object.evalPairs !== undefined && object.evalPairs !== null)
+      ? RunPairs.fromPartial(object.evalPairs)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRunPairs(): RunPairs {
+  return { encodedCount: 0, conversationCount: 0, leftOutCount: 0, leftOut: [], remedy: "", _unknownFields: {} };
+}
+
+export const RunPairs: MessageFns<RunPairs> = {
+  encode(message: RunPairs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.encodedCount !== 0) {
+      writer.uint32(8).int32(message.encodedCount);
+    }
+    if (message.conversationCount !== 0) {
+      writer.uint32(16).int32(message.conversationCount);
+    }
+    if (message.leftOutCount !== 0) {
+      writer.uint32(24).int32(message.leftOutCount);
+    }
+    for (const v of message.leftOut) {
+      RefusedRows.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.remedy !== "") {
+      writer.uint32(42).string(message.remedy);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunPairs {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunPairs();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.encodedCount = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.conversationCount = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leftOutCount = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.leftOut.push(RefusedRows.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.remedy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunPairs {
+    return {
+      encodedCount: isSet(object.encodedCount)
+        ? globalThis.Number(object.encodedCount)
+        : isSet(object.encoded_count)
+        ? globalThis.Number(object.encoded_count)
+        : 0,
+      conversationCount: isSet(object.conversationCount)
+        ? globalThis.Number(object.conversationCount)
+        : isSet(object.conversation_count)
+        ? globalThis.Number(object.conversation_count)
+        : 0,
+      leftOutCount: isSet(object.leftOutCount)
+        ? globalThis.Number(object.leftOutCount)
+        : isSet(object.left_out_count)
+        ? globalThis.Number(object.left_out_count)
+        : 0,
+      leftOut: globalThis.Array.isArray(object?.leftOut)
+        ? object.leftOut.map((e: any) => RefusedRows.fromJSON(e))
+        : globalThis.Array.isArray(object?.left_out)
+        ? object.left_out.map((e: any) => RefusedRows.fromJSON(e))
+        : [],
+      remedy: isSet(object.remedy) ? globalThis.String(object.remedy) : "",
+    };
+  },
+
+  toJSON(message: RunPairs): unknown {
+    const obj: any = {};
+    if (message.encodedCount !== 0) {
+      obj.encodedCount = Math.round(message.encodedCount);
+    }
+    if (message.conversationCount !== 0) {
+      obj.conversationCount = Math.round(message.conversationCount);
+    }
+    if (message.leftOutCount !== 0) {
+      obj.leftOutCount = Math.round(message.leftOutCount);
+    }
+    if (message.leftOut?.length) {
+      obj.leftOut = message.leftOut.map((e) => RefusedRows.toJSON(e));
+    }
+    if (message.remedy !== "") {
+      obj.remedy = message.remedy;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<RunPairs>): RunPairs {
+    return RunPairs.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RunPairs>): RunPairs {
+    const message = createBaseRunPairs();
+    message.encodedCount = object.encodedCount ?? 0;
+    message.conversationCount = object.conversationCount ?? 0;
+    message.leftOutCount = object.leftOutCount ?? 0;
+    message.leftOut = object.leftOut?.map((e) => RefusedRows.fromPartial(e)) || [];
+    message.remedy = object.remedy ?? "";
     return message;
   },
 };
 
 function createBaseRunEvent(): RunEvent {
-  return { sequence: 0n, time: undefined, type: "", stage: "", message: "", _unknownFields: {} };
+  return { sequence: 0n, time: undefined, type: "", stage: "", message: "", warning: false, _unknownFields: {} };
 }
 
 export const RunEvent: MessageFns<RunEvent> = {
@@ -2032,6 +2263,9 @@ export const RunEvent: MessageFns<RunEvent> = {
     }
     if (message.message !== "") {
       writer.uint32(42).string(message.message);
+    }
+    if (message.warning !== false) {
+      writer.uint32(48).bool(message.warning);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2097,6 +2331,14 @@ export const RunEvent: MessageFns<RunEvent> = {
             message.message = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.warning = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2124,6 +2366,7 @@ export const RunEvent: MessageFns<RunEvent> = {
       type: isSet(object.type) ? globalThis.String(object.type) : "",
       stage: isSet(object.stage) ? globalThis.String(object.stage) : "",
       message: isSet(object.message) ? globalThis.String(object.message) : "",
+      warning: isSet(object.warning) ? globalThis.Boolean(object.warning) : false,
     };
   },
 
@@ -2144,6 +2387,9 @@ export const RunEvent: MessageFns<RunEvent> = {
     if (message.message !== "") {
       obj.message = message.message;
     }
+    if (message.warning !== false) {
+      obj.warning = message.warning;
+    }
     return obj;
   },
 
@@ -2157,6 +2403,7 @@ export const RunEvent: MessageFns<RunEvent> = {
     message.type = object.type ?? "";
     message.stage = object.stage ?? "";
     message.message = object.message ?? "";
+    message.warning = object.warning ?? false;
     return message;
   },
 };
