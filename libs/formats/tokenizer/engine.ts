@@ -8,8 +8,8 @@ import { aConversation, specialTokensOf } from './specialTokens.ts';
 import { defaultDate, openTemplate, type Render } from './template.ts';
 
 /**
- * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file crashes the process in which this
- * runs, or never lets go of it: only the child process opens one (see child.ts).
+ * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file can crash or
+ * block the process, so only the child process opens one (see child.ts).
  */
 export interface Engine extends PairTokenizer, Opened {
   /** Renders with the chat template. Throws UNSUPPORTED_CONFIG where there is none. */
@@ -28,7 +28,7 @@ export async function openEngine(files: TokenizerFiles, date = defaultDate): Pro
   const template =
     chatTemplate === undefined ? undefined : openTemplate(chatTemplate, { specialTokens: settings.names, date });
   const conversation = template && aConversation(template);
-  // What the template renders, it renders before the first wait: until then its time is counted (see limits.ts).
+  // The template must not render after this: only the time up to here counts against its limit (see limits.ts).
   await Promise.resolve();
   const vocabulary = readVocabulary(files.tokenizerJson);
   const exact = await exactText(vocabulary);
@@ -40,7 +40,7 @@ export async function openEngine(files: TokenizerFiles, date = defaultDate): Pro
     const encoded = await vocabulary.encode(text, null, { addSpecialTokens: false });
     return Int32Array.from(encoded.getIds());
   };
-  // By their first characters, since some models have thousands.
+  // Grouped by first character, because some models have thousands.
   const specials = [...settings.addedTokens.values()].filter((token) => token.special);
   const markers = Map.groupBy(
     specials.map(({ content }) => content),
@@ -76,7 +76,7 @@ function hasMarker(text: string, markers: ReadonlyMap<string, readonly string[]>
   return false;
 }
 
-/** A new vector, not a list of arguments: a long text has more ids than a call may have of those. */
+/** Not `Int32Array.of(...)`: a long text has more ids than a call may have arguments. */
 function after(first: number, ids: Int32Array): Int32Array {
   const whole = new Int32Array(ids.length + 1);
   whole[0] = first;
@@ -87,7 +87,7 @@ function after(first: number, ids: Int32Array): Int32Array {
 function readVocabulary(tokenizerJson: string): Vocabulary {
   try {
     const vocabulary = Vocabulary.fromString(tokenizerJson);
-    // Lengths are judged by `encodePair`, not cut here.
+    // `encodePair` applies the length limits.
     vocabulary.disableTruncation();
     vocabulary.disablePadding();
     return vocabulary;
@@ -112,7 +112,7 @@ function rendering(
       field: 'chat_template',
     });
   };
-  // Both responses to a prompt need its text again.
+  // Both responses need the text of the same prompt.
   let last: { prompt: Turn; text: string } | undefined;
   const renderPrompt = (prompt: Turn) => {
     if (typeof prompt === 'string') return prompt;
@@ -129,7 +129,7 @@ function rendering(
             field: 'eos_token',
           });
         }
-        // Some data sets write it out.
+        // Some datasets already contain it.
         return response.endsWith(endOfText) ? response : response + endOfText;
       }
       if (typeof prompt === 'string')
@@ -142,7 +142,7 @@ function rendering(
   };
 }
 
-/** Why a prompt is not the beginning of its conversation. It quotes only what the template itself contains. */
+/** Explains why a rendered prompt is not the beginning of its conversation. Quotes only text of the template itself. */
 function changedPrompt(prompt: string, whole: string, source: string): string {
   let same = 0;
   while (same < prompt.length && prompt[same] === whole[same]) same += 1;
@@ -154,7 +154,10 @@ function changedPrompt(prompt: string, whole: string, source: string): string {
   return `the model's chat template ${problem}; edit chat_template.jinja, or give the pairs as plain texts`;
 }
 
-/** Decodes ids as they read inside a text, where decoders strip no space: after an anchor, which is cut off again. */
+/**
+ * Decodes ids as they read in the middle of a text, because decoders strip spaces at the start: they are decoded after an
+ * anchor, which is then cut off.
+ */
 async function exactText(vocabulary: Vocabulary): Promise<(ids: readonly number[]) => Promise<string>> {
   const start = (await vocabulary.encode('a', null, { addSpecialTokens: false })).getIds();
   return async (ids) => {
@@ -200,7 +203,7 @@ async function afterAnchor(
     const [start, whole] = [await encode(anchor), await encode(anchor + text)];
     const rest = whole.slice(start.length);
     const apart = start.every((id, index) => whole[index] === id);
-    // Special tokens inside the text are decoded as they are written; a prefix space after one is the tokenizer's way.
+    // Spaces are ignored: the tokenizer may add one after a special token.
     if (apart && (await exact([...rest])).replaceAll(' ', '') === text.replaceAll(' ', '')) return rest;
   }
   throw new RowError('NOT_REVERSIBLE', 'the tokenizer cannot encode the response apart from its prompt');

@@ -1,6 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
 
-/** The texts of a model's tokenizer files. */
+/** The contents of a model's tokenizer files. */
 export interface TokenizerFiles {
   /** `tokenizer.json` */
   tokenizerJson: string;
@@ -16,35 +16,35 @@ export interface TokenizerFiles {
   config?: string | undefined;
 }
 
-/** A token that stands for itself in a text, wherever it occurs. */
+/** A token that is matched in the text before the model's vocabulary. */
 export interface AddedToken {
   id: number;
   content: string;
   special: boolean;
-  /** Whether the token swallows white space before or after it. */
+  /** Whether whitespace before or after the token is removed. */
   lstrip: boolean;
   rstrip: boolean;
 }
 
-/** What the files say besides the vocabulary. */
+/** The settings in the files, apart from the vocabulary. */
 export interface Settings {
   addedTokens: Map<number, AddedToken>;
   /** Texts of the special tokens by their names in chat templates, such as `bos_token`. */
   names: Record<string, string>;
-  /** Whether a BOS is wanted, where tokenizer_config.json says so; otherwise tokenizer.json decides. */
+  /** `add_bos_token` of tokenizer_config.json; if it is missing, tokenizer.json decides. */
   addBos: boolean | undefined;
-  /** Whether a space is put before a text's first word. */
+  /** Whether the tokenizer adds a space before a text's first word. */
   addsPrefix: boolean;
   chatTemplate: string | undefined;
-  /** The ids that generation_config.json and config.json give as EOS. */
+  /** The EOS ids in generation_config.json and config.json. */
   stopIds: number[];
-  /** Rows of the embedding, as config.json has it; undefined without one. */
+  /** `vocab_size` of config.json, the rows of the embedding; undefined if it is missing. */
   vocabularySize: number | undefined;
 }
 
 type Json = Record<string, unknown>;
 
-/** Reads the files. Throws INVALID_MODEL naming the file that is broken. */
+/** Parses the files. Throws INVALID_MODEL naming the broken file. */
 export function readSettings(files: TokenizerFiles): Settings {
   const tokenizer = parse(files.tokenizerJson, 'tokenizer.json');
   const config = parse(files.tokenizerConfig ?? '{}', 'tokenizer_config.json');
@@ -86,7 +86,7 @@ function addedTokens(list: unknown): Map<number, AddedToken> {
   return new Map(tokens.map((token) => [token.id, token]));
 }
 
-/** What a file calls `<name>_token`: those that every tokenizer may have, and the model's own. */
+/** The tokens that a file names as `<name>_token`, including the model's own in `extra_special_tokens`. */
 function namedTokens(file: Json): Record<string, string> {
   const own = isObject(file['extra_special_tokens']) ? file['extra_special_tokens'] : {};
   const all = Object.entries({ ...own, ...file }).filter(([name]) => name.endsWith('_token'));
@@ -98,15 +98,15 @@ function namedTokens(file: Json): Record<string, string> {
   );
 }
 
-/** A special token is given as its text, or as an object with its text. */
+/** A special token is a string, or an object with `content`. */
 function contentOf(token: unknown): string | undefined {
   const content = isObject(token) ? token['content'] : token;
   return typeof content === 'string' && content !== '' ? content : undefined;
 }
 
-/** Whether a normalizer or pre-tokenizer, or one of a sequence, begins texts with a space of its own. */
+/** Whether a normalizer or pre-tokenizer, or one in a sequence, adds a space before a text. */
 function addsPrefix(whole: unknown): boolean {
-  // A list of what is still to be looked at, since sequences may be nested more deeply than calls can be.
+  // A worklist instead of recursion: sequences may be nested more deeply than the call stack allows.
   const parts = [whole];
   for (const part of parts) {
     if (!isObject(part)) continue;

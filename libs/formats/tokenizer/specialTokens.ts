@@ -8,17 +8,17 @@ import type { Render } from './template.ts';
  * rules, so that what is served is what was trained.
  */
 export interface SpecialTokens {
-  /** The BOS, whether or not anything begins with it; undefined where the model has none. */
+  /** The BOS token; undefined if the model has none. */
   bosId: number | undefined;
-  /** Whether a plain text begins with the BOS. A conversation begins with what its chat template writes, and nothing else. */
+  /** Whether the BOS is added to plain texts. Nothing is added to what a chat template writes. */
   bosBeginsTexts: boolean;
   /** Whether the chat template writes the BOS first; undefined without a template. */
   bosBeginsChats: boolean | undefined;
-  /** Ends a plain text; undefined where the model has none. */
+  /** Ends a plain text; undefined if the model has none. */
   eosId: number | undefined;
   /** Ends a turn: the first special token that the chat template writes after an answer, otherwise the EOS. */
   endOfTurnId: number | undefined;
-  /** Every id at which generation stops, the end of a turn first. */
+  /** All ids that stop generation, the end of a turn first. */
   stopIds: number[];
   unknownId: number | undefined;
   paddingId: number | undefined;
@@ -61,7 +61,7 @@ async function firstByProcessor(vocabulary: Vocabulary): Promise<number | undefi
   return whole.getLength() > plain.getLength() && first !== plain.getIds()[0] ? first : undefined;
 }
 
-/** How a chat template begins a conversation, and what it writes after an answer. */
+/** The text that a chat template writes before a conversation's first answer, and after it. */
 export interface Conversation {
   begin: string;
   afterAnswer: string;
@@ -69,7 +69,7 @@ export interface Conversation {
 
 const answer = 'pairwise-answer';
 
-/** A conversation that the template accepts: some need a system message. Undefined if it refuses them all. */
+/** Renders a short conversation, with a system message if the template needs one. Undefined if the template refuses both. */
 export function aConversation(render: Render): Conversation | undefined {
   const turns = [
     { role: 'user', content: 'a' },

@@ -3,27 +3,27 @@ import { RowError, type Message } from '@pairwise/preference';
 import { parseTemplate, type JinjaTemplate } from './jinja/parse.ts';
 import { strftime } from './jinja/strftime.ts';
 
-/** Renders messages, with the beginning of an answer at the end if asked to. */
+/** Renders messages, followed by the generation prompt if `addGenerationPrompt` is set. */
 export type Render = (messages: readonly Message[], addGenerationPrompt: boolean) => string;
 
-/** What a template is rendered with besides the messages. */
+/** What a template sees besides the messages. */
 export interface TemplateSettings {
   /** Texts of the special tokens by their names in chat templates, such as `bos_token`. */
   specialTokens: Readonly<Record<string, string>>;
-  /** The day that `strftime_now` writes, as YYYY-MM-DD. With today's the same pair would be others tomorrow. */
+  /** The day that `strftime_now` writes, as YYYY-MM-DD. It is fixed, so that a pair has the same token ids tomorrow. */
   date: string;
 }
 
-/** The day that chat templates see as today if nothing else is asked for: that of Llama 3's own templates. */
+/** The default day for `strftime_now`: the one that Llama 3's templates use without a clock. */
 export const defaultDate = '2024-07-26';
 
 /** The message of a template's own `raise_exception`. */
 class Refused extends Error {}
 
 /**
- * A chat template, ready to render, with the variables that transformers' `apply_chat_template` gives it.
+ * Parses a chat template. It is rendered with the same variables as by transformers' `apply_chat_template`.
  * Throws UNSUPPORTED_CONFIG for a template that cannot be parsed. `Render` throws RowError for messages that the template
- * refuses, and UNSUPPORTED_CONFIG for what templates can do and this one cannot.
+ * refuses, and UNSUPPORTED_CONFIG for a construct that we do not support.
  */
 export function openTemplate(source: string, { specialTokens, date }: TemplateSettings): Render {
   let template: JinjaTemplate;
@@ -58,13 +58,13 @@ export function openTemplate(source: string, { specialTokens, date }: TemplateSe
   };
 }
 
-/** The library begins so where it does not have a filter, test, operator or statement. */
+/** The library's messages for a filter, test, operator or statement that it does not have begin like this. */
 const unknownConstruct = /^Unknown /;
 
 function refusal(error: unknown, source: string): Error {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Refused) {
-    // Only words of the template itself: others may repeat text of the row.
+    // Only if the template contains the message literally: otherwise it may repeat text of the row.
     const reason = source.includes(message) ? `: ${message}` : '';
     return new RowError('NOT_REVERSIBLE', `the model's chat template refuses the messages${reason}`);
   }

@@ -9,7 +9,9 @@ export function format(text: string, given: Arguments): string {
     const isPosition = /^\d*$/.test(field);
     const value = isPosition ? given.positional[field === '' ? next++ : Number(field)] : given.named.get(field);
     if (value !== undefined) return str(value);
-    throw new TemplateError(`format() has no value for, or does not support, the field ${JSON.stringify(whole)}`);
+    throw new TemplateError(
+      `format() cannot fill ${JSON.stringify(whole)}: there is no such value, or the field has a specification`,
+    );
   });
 }
 

@@ -3,7 +3,7 @@ import { capitalize, strip } from './text.ts';
 import type { TemplateValue } from './library.ts';
 import { type Arguments, TemplateError, equal, isSequence, isText, str } from './values.ts';
 
-/** What Python makes of an operator; undefined for what the template library decides alike. Throws TemplateError. */
+/** The result of an operator in Python, or undefined if the template library gives the same result. Throws TemplateError. */
 export function binaryOperation(operator: string, left: TemplateValue, right: TemplateValue): unknown {
   switch (operator) {
     case '==':
@@ -19,7 +19,7 @@ export function binaryOperation(operator: string, left: TemplateValue, right: Te
       return str(left) + str(right);
     case '+':
       if (isText(left) === isText(right)) return undefined;
-      throw new TemplateError('it adds a text and something else; Python needs ~ for that');
+      throw new TemplateError('a string and another type cannot be added; use ~ instead of +');
     case '%': {
       if (isText(left)) return percentFormat(left.value as string, right);
       const [a, b] = [left.value as number, right.value as number];
@@ -30,7 +30,7 @@ export function binaryOperation(operator: string, left: TemplateValue, right: Te
   }
 }
 
-/** jinja2's filters that the template library lacks or has otherwise; undefined as above. */
+/** The filters that the template library lacks or implements differently from jinja2. They may return undefined as well. */
 export const filters: ReadonlyMap<string, (operand: TemplateValue, given: Arguments) => unknown> = new Map<
   string,
   (operand: TemplateValue, given: Arguments) => unknown
@@ -54,12 +54,12 @@ function join(operand: TemplateValue, given: Arguments): string {
   return parts.join(separator === undefined ? '' : str(separator));
 }
 
-/** Words as the filter cuts them: unlike the method, it leaves apostrophes inside one. */
+/** Jinja's `title` filter. Unlike Python's method, it does not split words at apostrophes. */
 function titleWords(text: string): string {
   return text.replace(/[^-\s({[<]+/gu, capitalize);
 }
 
-/** Python's `int(text)`, cut to a whole number, or else the default. */
+/** Jinja's `int` filter: a decimal number is truncated, and anything else gives the default. */
 function integerOf(text: string, given: Arguments): unknown {
   const number = /^\s*[+-]?\d+(\.\d*)?\s*$/.test(text) ? Math.trunc(Number(text)) : NaN;
   return Number.isNaN(number) ? (given.get('default', 0)?.value ?? 0) : number;

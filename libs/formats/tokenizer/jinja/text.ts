@@ -4,7 +4,7 @@ import { type Arguments, TemplateError, isText } from './values.ts';
 
 const space = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 
-/** Python's `strip`, `lstrip` and `rstrip`: of white space, or of the given characters. */
+/** Python's `strip`, `lstrip` and `rstrip`: they remove whitespace, or the given characters. */
 export function strip(text: string, characters: TemplateValue | undefined, left: boolean, right: boolean): string {
   if (characters === undefined || characters.type === 'NullValue') {
     const start = left ? text.replace(new RegExp(`^[${space}]+`), '') : text;
@@ -18,7 +18,7 @@ export function strip(text: string, characters: TemplateValue | undefined, left:
   return all.slice(from, to).join('');
 }
 
-/** Not by one expression: `[ ]+$` takes quadratic time on long runs of spaces. */
+/** A loop, because the regular expression `[ ]+$` takes quadratic time on long runs of spaces. */
 function trimEnd(text: string, characters: RegExp): string {
   let end = text.length;
   while (end > 0 && characters.test(text[end - 1]!)) end -= 1;
@@ -27,7 +27,7 @@ function trimEnd(text: string, characters: RegExp): string {
 
 function textOf(value: TemplateValue | undefined, where: string): string {
   if (value !== undefined && isText(value)) return value.value as string;
-  throw new TemplateError(`${where} needs a text`);
+  throw new TemplateError(`${where} needs a string`);
 }
 
 /** Python's `split` and `rsplit`. */
@@ -54,7 +54,7 @@ function splitAtSpace(text: string, most: number, fromRight: boolean): string[] 
   return [rest, ...words.slice(words.length - most).map(([word]) => word)];
 }
 
-/** Python's `str.title`: every run of letters begins with a capital, the rest is small. */
+/** Python's `str.title`: capitalizes the first letter of every run of letters and lowers the others. */
 function title(text: string): string {
   return text.replace(/\p{L}+/gu, (word) => {
     const [first, ...rest] = Array.from(word);
@@ -69,7 +69,7 @@ export function capitalize(text: string): string {
 
 type Result = string | number | boolean | string[];
 
-/** The methods of Python's texts that the template library lacks or has otherwise. */
+/** The methods of Python's `str` that the template library lacks or implements differently. */
 export const textMethods: ReadonlyMap<string, (text: string, given: Arguments) => Result> = new Map<
   string,
   (text: string, given: Arguments) => Result

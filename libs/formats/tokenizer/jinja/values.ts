@@ -1,6 +1,6 @@
 import type { TemplateValue } from './library.ts';
 
-/** What a template does that Python refuses too, or that is not supported here. The message names it. */
+/** A template did something that Python rejects, or that we do not support. The message names it. */
 export class TemplateError extends Error {}
 
 export const isNumber = ({ type }: TemplateValue) => type === 'IntegerValue' || type === 'FloatValue';
@@ -8,7 +8,7 @@ export const isSequence = ({ type }: TemplateValue) => type === 'ArrayValue' || 
 export const isMapping = ({ type }: TemplateValue) => type === 'ObjectValue';
 export const isText = ({ type }: TemplateValue) => type === 'StringValue';
 
-/** Python's `str(value)`: what a template writes for it. */
+/** Python's `str(value)`: the text that a template prints. */
 export function str(value: TemplateValue): string {
   return isText(value) ? (value.value as string) : repr(value);
 }
@@ -39,11 +39,11 @@ export function repr(value: TemplateValue): string {
     case 'FloatValue':
       return value.toString();
     default:
-      throw new TemplateError(`it writes a ${value.type}, which has no text`);
+      throw new TemplateError(`a ${value.type} cannot be printed`);
   }
 }
 
-/** Python's repr of a text: in single quotes, unless only those occur inside. */
+/** Python's repr of a string. It uses single quotes, unless the string contains single quotes and no double ones. */
 function quoted(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   const escaped = text.replace(/\\|\p{Cc}|\xad|\xa0/gu, escapeOf);
@@ -55,7 +55,7 @@ function escapeOf(character: string): string {
   return short[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
 }
 
-/** Python's `==`. Lists and mappings are compared by content; a text never equals a number. */
+/** Python's `==`. Lists and mappings are compared by content, and a string never equals a number. */
 export function equal(left: TemplateValue, right: TemplateValue): boolean {
   const numeric = (value: TemplateValue) => isNumber(value) || value.type === 'BooleanValue';
   if (numeric(left) && numeric(right)) return Number(left.value) === Number(right.value);
@@ -72,7 +72,7 @@ export function equal(left: TemplateValue, right: TemplateValue): boolean {
   return left.value === right.value;
 }
 
-/** The arguments of a call: by position, and by name as the last one. */
+/** The positional and keyword arguments of a call. The library passes keyword arguments as the last value. */
 export class Arguments {
   readonly positional: readonly TemplateValue[];
   readonly named: ReadonlyMap<string, TemplateValue>;
