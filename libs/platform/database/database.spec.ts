@@ -32,7 +32,7 @@ test('migrations are applied once, in order, by any number of processes at once'
   await Promise.all([database, ...others].map((each) => each.close()));
 });
 
-test('a process of the previous version keeps working, and can restart, beside one that has migrated', async () => {
+test('a process of the previous version keeps working, and can restart, after another one has migrated', async () => {
   const { database: old, url } = await open();
   await migrate(old, [first]);
   const next = openDatabase({ url, schema: 'dataset' });
@@ -62,7 +62,7 @@ test('a changed, replaced or failing migration is refused and leaves nothing beh
   await database.close();
 });
 
-test('a transaction is kept whole or not at all', async () => {
+test('a transaction is applied completely or not at all', async () => {
   const { database } = await open();
   await migrate(database, [first]);
   const insert = (name: string) => "insert into things values ('" + name + "', 1)";
@@ -78,7 +78,7 @@ test('a transaction is kept whole or not at all', async () => {
   await database.close();
 });
 
-test('transactions that Postgres breaks because of a deadlock are run again', async () => {
+test('transactions that Postgres aborts because of a deadlock are retried', async () => {
   const { database } = await open();
   await migrate(database, [first]);
   await database.run("insert into things values ('a', 0), ('b', 0)");
@@ -100,7 +100,7 @@ test('a schema name that is not a plain word is refused', () => {
   expect(() => openDatabase({ url: 'postgres://127.0.0.1/x', schema: 'a; drop' })).toThrow(/schema/);
 });
 
-test('a killed server is waited for: reads and transactions go on, a lost write is reported', async () => {
+test('a killed server is waited for: reads and transactions continue, a lost write is reported', async () => {
   const { database, server } = await open();
   await migrate(database, [first]);
   await database.run("insert into things values ('a', 1)");

@@ -4,28 +4,28 @@ import pg from 'pg';
 import { asPairwiseError, isConflict, isConnectionLoss } from './failures.ts';
 import { openPool } from './pool.ts';
 
-/** What can be asked of a database or inside a transaction. Parameters are `$1`, `$2`, ...; int8 arrives as bigint. */
+/** The queries of a database or a transaction. Parameters are `$1`, `$2`, ...; int8 values are returned as bigint. */
 export interface Queries {
-  /** All rows of a statement. */
+  /** Returns all rows of a statement. */
   rows<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
-  /** The first row, or undefined where there is none. */
+  /** Returns the first row, or undefined if there is none. */
   row<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row | undefined>;
-  /** Runs a statement; the number of rows that it touched. */
+  /** Runs a statement and returns the number of affected rows. */
   run(sql: string, parameters?: readonly unknown[]): Promise<number>;
 }
 
 export interface Database extends Queries {
-  /** The schema that unqualified table names mean. */
+  /** The schema that unqualified table names refer to. */
   readonly schema: string;
   /**
-   * Runs `work` in one transaction. It may run more than once: where the connection was lost before COMMIT, or where
-   * Postgres broke a deadlock, it starts again. So it must have no effect other than through `tx`.
+   * Runs `work` in a transaction. If the connection is lost before COMMIT, or Postgres breaks a deadlock, `work` runs
+   * again, so it must have no effects except through `tx`.
    */
   transaction<T>(work: (tx: Queries) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
-/** How long to wait by default for a database that is restarting or failing over, before UNAVAILABLE. */
+/** How long to wait by default for a database that is restarting or failing over, before throwing UNAVAILABLE. */
 const defaultPatienceMs = 20_000;
 const pauseMs = 100;
 
@@ -50,31 +50,31 @@ const bind = (client: pg.PoolClient): Queries => ({
   run: async (sql, parameters = []) => (await client.query(sql, [...parameters])).rowCount ?? 0,
 });
 
-/** Calls `attempt` again and again while it fails with an error that `again` accepts, until the patience is used up. */
+/** Repeats `attempt` while it fails with an error that `isRetryable` accepts, until the time is up. */
 async function persistFor<T>(
   patienceMs: number,
   attempt: () => Promise<T>,
-  again: (error: unknown) => boolean,
+  isRetryable: (error: unknown) => boolean,
 ): Promise<T> {
   const until = Date.now() + patienceMs;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
-      if (!again(error) || Date.now() >= until) throw error;
+      if (!isRetryable(error) || Date.now() >= until) throw error;
       await sleep(pauseMs);
     }
   }
 }
 
 /**
- * Opens a pool on a Postgres database. Statements name tables of `schema` without a prefix (the search path is set).
- * No connection is made yet.
+ * Opens a pool on a Postgres database. Unqualified table names refer to `schema` (it sets the search path). Nothing
+ * connects yet.
  *
- * A server that is away is waited for up to 20 s when a connection is needed. A statement whose connection is lost
- * while it runs is sent again if it is a SELECT; otherwise nobody knows whether it took place, and it throws UNAVAILABLE:
- * write by `transaction`, or make the statement idempotent. A full disk throws DISK_FULL. Other errors are `pg`'s.
- * `maxConnections` defaults to 8, `patienceMs` to those 20 s.
+ * If the server is down when a connection is needed, it waits up to 20 s. If the connection is lost during a statement,
+ * a SELECT is sent again. Any other statement throws UNAVAILABLE, since nobody knows whether it took effect: use
+ * `transaction` for writes, or make the statement idempotent. A full disk throws DISK_FULL. Other errors are those of
+ * `pg`. `maxConnections` defaults to 8, `patienceMs` to those 20 s.
  */
 export function openDatabase(options: {
   url: string;
@@ -83,8 +83,8 @@ export function openDatabase(options: {
   patienceMs?: number;
 }): Database {
   const schema = schemaName(options.schema);
-  const persist = <T>(attempt: () => Promise<T>, again: (error: unknown) => boolean) =>
-    persistFor(options.patienceMs ?? defaultPatienceMs, attempt, again);
+  const persist = <T>(attempt: () => Promise<T>, isRetryable: (error: unknown) => boolean) =>
+    persistFor(options.patienceMs ?? defaultPatienceMs, attempt, isRetryable);
   const pool = openPool({
     connectionString: options.url,
     max: options.maxConnections ?? 8,
@@ -94,7 +94,7 @@ export function openDatabase(options: {
     types,
   });
 
-  /** Lends a connection; one that failed in a way that leaves it unusable is not given back to the pool. */
+  /** Lends a connection to `work`. A connection that was lost is not returned to the pool. */
   async function lend<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
     const client = await persist(() => pool.connect(), isConnectionLoss);
     let broken = false;
@@ -128,7 +128,7 @@ export function openDatabase(options: {
       try {
         value = await work(bind(client));
       } catch (error) {
-        // A rollback that fails means that the connection is gone, and with it the transaction.
+        // If the rollback fails, the connection is gone, and the transaction with it.
         await client.query('rollback').catch(() => undefined);
         throw error;
       }

@@ -43,7 +43,7 @@ test('documents are created once, changed with a new etag, listed newest first, 
   await database.close();
 });
 
-test('changes at the same time are all kept', async () => {
+test('concurrent changes are all applied', async () => {
   const { database, notes: documents } = await notes();
   await documents.create('a', 'p', { text: 'x', count: 0 });
   const increment = () =>
@@ -56,7 +56,7 @@ test('changes at the same time are all kept', async () => {
   await database.close();
 });
 
-test('changes within a transaction take place with it or not at all', async () => {
+test('changes within a transaction are applied with it or not at all', async () => {
   const { database, notes: documents } = await notes();
   await documents.create('a', 'p', { text: 'x', count: 0 });
   const both = (fail: boolean) =>

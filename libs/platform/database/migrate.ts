@@ -3,13 +3,14 @@ import { digestOf } from '@pairwise/fingerprint';
 import type { Database } from './database.ts';
 
 /**
- * One step of a schema's history. Ids are applied in the order of the list and never change afterwards. It only adds, so
- * that processes of the version before go on, and start again, beside those of this one.
+ * One step in the history of a schema. Migrations are applied in the order of the list, and their ids never change.
+ * They only add things, so that processes of the previous version can keep running, and restart, next to those of this
+ * one.
  */
 export interface Migration {
   /** e.g. `0001-datasets`. */
   id: string;
-  /** Plain SQL, any number of statements; runs in a transaction with the search path on the schema. */
+  /** Plain SQL with any number of statements. It runs in a transaction with the search path set to the schema. */
   sql: string;
 }
 
@@ -19,8 +20,8 @@ interface Applied {
 }
 
 /**
- * The migrations that are still to be applied. What a newer version has applied beyond the list does no harm, since
- * migrations only add. Throws WRONG_STATE where the recorded history and the list part.
+ * Returns the migrations that have not been applied. Migrations from a newer version than this are harmless, since they
+ * only add things. Throws WRONG_STATE if the recorded history and the list diverge.
  */
 function pending(schema: string, migrations: readonly Migration[], applied: readonly Applied[]): readonly Migration[] {
   for (const [index, { id, sql }] of migrations.slice(0, applied.length).entries()) {
@@ -28,7 +29,7 @@ function pending(schema: string, migrations: readonly Migration[], applied: read
     if (before.id !== id) {
       throw new PairwiseError(
         'WRONG_STATE',
-        `schema ${schema} has migration ${before.id} where this version has ${id}: the versions are not of one line; ` +
+        `schema ${schema} has migration ${before.id} where this version has ${id}: the versions do not share a history; ` +
           'run the one that made the database, or name another database in DATABASE_URL',
       );
     }
@@ -43,10 +44,10 @@ function pending(schema: string, migrations: readonly Migration[], applied: read
 }
 
 /**
- * Brings the database's schema up to date, creating it if need be: all missing migrations in one transaction, under an
- * advisory lock, so that processes which start together do not meet. The digest of each is recorded in the table
- * `migrations`. A schema that is newer than the list is left as it is. Throws WRONG_STATE where an applied migration was
- * changed, or another one is in its place.
+ * Brings the database's schema up to date, and creates it if necessary. Applies all missing migrations in one
+ * transaction, under an advisory lock, so that processes that start together do not collide. Records the digest of each
+ * in the table `migrations`. Leaves a schema that is newer than the list as it is. Throws WRONG_STATE if an applied
+ * migration was changed, or if there is another one in its place.
  */
 export async function migrate(database: Database, migrations: readonly Migration[]): Promise<void> {
   const { schema } = database;

@@ -10,7 +10,7 @@ import { claim } from './staleServer.ts';
 
 test.runIf(process.platform === 'linux')('a zombie does not own a folder', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-zombie-'));
-  // The shell replaces itself by a program that never waits for its child.
+  // The shell replaces itself with a program that never waits for its child.
   const parent = spawn('/bin/sh', ['-c', 'cat <&3 & echo $!; exec sleep 300'], {
     stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
   });

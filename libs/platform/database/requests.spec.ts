@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { migrate, openDatabase, requestTable, runOnce } from './index.ts';
 import { testDatabase } from './testing.ts';
 
-test('a request is done once, also under a hundred at the same time', async () => {
+test('a request is executed once, even if it arrives a hundred times at once', async () => {
   const database = openDatabase({ url: (await testDatabase()).url, schema: 'things' });
   await migrate(database, [{ id: '0001', sql: `${requestTable} create table things (id serial)` }]);
   const request = digestOf(Buffer.from('request'));

@@ -2,7 +2,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import type { Database, Queries } from './database.ts';
 
-/** The table that `runOnce` uses, for a migration of each schema that uses it. */
+/** The SQL of the table for `runOnce`, for a migration of each schema that uses it. */
 export const requestTable = `
   create table requests (
     method text not null,
@@ -15,17 +15,17 @@ export const requestTable = `
     primary key (method, request_id)
   );`;
 
-/** A call that its `request_id` makes repeatable. */
+/** A call that can be repeated because of its `request_id`. */
 export interface OnceCall {
   /** e.g. `CreateRun`. */
   method: string;
-  /** As the caller chose it; empty for a call that is not to be recognised. At most 64 characters. */
+  /** Chosen by the caller, at most 64 characters. Empty for a call that should not be recognised when repeated. */
   requestId: string;
-  /** Digest of everything in the request that matters, without the id. */
+  /** Digest of everything that matters in the request, without the id. */
   request: Digest;
 }
 
-/** The call of a method with a request of the API; everything in it but its id matters. */
+/** Describes a call of a method with a request of the API. Everything in the request except its id matters. */
 export function callOf<T extends { requestId: string }>(
   method: string,
   codec: { toJSON(request: T): unknown },
@@ -36,9 +36,9 @@ export function callOf<T extends { requestId: string }>(
 }
 
 /**
- * Does `work` once per method and request id (AIP-155): a repetition, also one at the same time, returns the name that the
- * first call returned. Everything is in one transaction, so that a call which failed may be repeated under its id.
- * Throws REQUEST_ID_REUSED where the id came before with another request.
+ * Runs `work` once per method and request id (AIP-155). A repeated call, even a concurrent one, returns the name that
+ * the first call returned. Everything happens in one transaction, so a failed call can be repeated with the same id.
+ * Throws REQUEST_ID_REUSED if the id was used with another request.
  */
 export function runOnce(
   database: Database,
@@ -65,13 +65,13 @@ export function runOnce(
 }
 
 /**
- * The name that a call returned when it came before; undefined if it did not. For what is to be looked at only when a
- * call comes for the first time. Throws REQUEST_ID_REUSED where the id came before with another request.
+ * Returns the name that an earlier identical call returned; undefined if there was none. For checks that matter only
+ * the first time. Throws REQUEST_ID_REUSED if the id was used with another request.
  */
 export async function repeated(on: Queries, { method, requestId, request }: OnceCall): Promise<string | undefined> {
   const sql = 'select request, resource from requests where method = $1 and request_id = $2';
   const before = await on.row<{ request: string; resource: string }>(sql, [method, requestId]);
   if (before === undefined || before.request === request) return before?.resource;
-  const message = `request_id: '${requestId}' came before with another request; choose a new one`;
+  const message = `request_id: '${requestId}' was already used with another request; choose a new one`;
   throw new PairwiseError('REQUEST_ID_REUSED', message, { field: 'request_id' });
 }

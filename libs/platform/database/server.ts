@@ -12,18 +12,18 @@ const settings = (port: number, throwaway: boolean) =>
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     max_connections: 200,
-    // Processes that would serve nothing here: reading for others, and replication.
+    // Turns off processes without a use here: I/O workers and replication.
     io_method: 'sync',
     max_logical_replication_workers: 0,
     timezone: 'UTC',
     ...(throwaway ? { fsync: 'off', full_page_writes: 'off' } : {}),
   }).map(([name, value]) => `--${name}=${value}`);
 
-/** The `postgres://` URL of a database of a cluster. */
+/** The `postgres://` URL of a database in a cluster. */
 export const urlOf = (cluster: Cluster, port: number, database: string) =>
   `postgres://${user}:${cluster.password}@127.0.0.1:${port}/${database}`;
 
-/** True once the server takes connections; false while it does not yet. Makes the database `pairwise`. */
+/** Whether the server accepts connections by now. Creates the database `pairwise`. */
 async function isReady(cluster: Cluster, port: number): Promise<boolean> {
   const client = new pg.Client({ connectionString: urlOf(cluster, port, 'postgres'), connectionTimeoutMillis: 2000 });
   client.on('error', () => undefined);
@@ -45,8 +45,8 @@ export interface Server {
   /** Resolves when the process has ended. */
   ended: Promise<unknown>;
   hasEnded(): boolean;
-  /** The last lines that the server said. */
-  said: string[];
+  /** The last lines that the server logged. */
+  lastLines: string[];
 }
 
 function spawnServer(cluster: Cluster, parameters: readonly string[], guard: Guard): Server {
@@ -60,37 +60,37 @@ function spawnServer(cluster: Cluster, parameters: readonly string[], guard: Gua
     env: { ...process.env, LC_MESSAGES: 'C' },
   });
   guard.watch(child.pid);
-  const said: string[] = [];
+  const lastLines: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said.push(...text.split('\n').filter((line) => line !== ''));
-    said.splice(0, said.length - 20);
+    lastLines.push(...text.split('\n').filter((line) => line !== ''));
+    lastLines.splice(0, lastLines.length - 20);
   });
   let over = false;
-  const ended = new Promise((tell) => {
-    child.once('error', (error) => said.push(error.message));
-    // Follows upon `error` too.
-    child.once('close', tell);
+  const ended = new Promise((resolve) => {
+    child.once('error', (error) => lastLines.push(error.message));
+    // Also emitted after `error`.
+    child.once('close', resolve);
   }).then(() => {
     guard.watch(undefined);
     over = true;
   });
-  return { process: child, ended, hasEnded: () => over, said };
+  return { process: child, ended, hasEnded: () => over, lastLines };
 }
 
-/** Why a server does not start, in one line. */
-function failureOf({ folder }: Cluster, said: readonly string[]): PairwiseError {
+/** Explains in one line why a server does not start. */
+function failureOf({ folder }: Cluster, lastLines: readonly string[]): PairwiseError {
   const failure = `the embedded Postgres in ${folder} does not start`;
-  if (said.some((line) => line.includes('No space left on device'))) {
+  if (lastLines.some((line) => line.includes('No space left on device'))) {
     return new PairwiseError('DISK_FULL', `${failure}, since the disk is full; free some space`);
   }
-  // Its answers to clients that connect too early are not the reason.
-  const reasons = said.filter((line) => !/the database system is (starting up|in recovery mode)/.test(line));
+  // Replies to clients that connect too early do not explain the failure.
+  const reasons = lastLines.filter((line) => !/the database system is (starting up|in recovery mode)/.test(line));
   return new PairwiseError('UNAVAILABLE', `${failure}: ${reasons.join('; ')}`);
 }
 
 /**
- * Starts the server and waits up to 60 s until it accepts connections. Retries while the remains of a killed server are in the
- * way. Throws DISK_FULL and UNAVAILABLE.
+ * Starts the server and waits up to 60 s until it accepts connections. Retries while the remains of a killed server are
+ * in the way. Throws DISK_FULL and UNAVAILABLE.
  */
 export async function startServer(cluster: Cluster, port: number, throwaway: boolean, guard: Guard): Promise<Server> {
   const until = Date.now() + 60_000;
@@ -101,11 +101,11 @@ export async function startServer(cluster: Cluster, port: number, throwaway: boo
       if (await isReady(cluster, port)) return server;
       await sleep(30);
     }
-    const text = server.said.join('\n');
+    const text = server.lastLines.join('\n');
     const inTheWay = /shared memory block|could not bind|Address already in use|lock file/.test(text);
     if (!server.hasEnded()) server.process.kill('SIGQUIT');
     if (!inTheWay || Date.now() >= until) {
-      throw failureOf(cluster, server.said);
+      throw failureOf(cluster, server.lastLines);
     }
     endBackends(cluster.folder);
     await sleep(200);

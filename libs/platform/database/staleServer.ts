@@ -24,7 +24,7 @@ function commandOf(pid: number): string | undefined {
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {
-  // It may just have ended.
+  // It may have just ended.
   unlessGone(() => process.kill(pid, name));
 }
 
@@ -35,10 +35,10 @@ export function claim(folder: string): void {
   throw new PairwiseError('IN_USE', `process ${owner} is using the database in ${folder}; stop it first`);
 }
 
-/** The pid of the server that runs on a cluster although nobody looks after it, if there is one. */
+/** The pid of a server that is running on a cluster without an owner, if there is one. */
 function orphanOf(cluster: string): number | undefined {
   const pid = Number(unlessGone(() => readFileSync(join(cluster, 'postmaster.pid'), 'utf8'))?.split('\n')[0]);
-  // The file outlives a killed server, and its pid may since be anybody's.
+  // The file outlives a killed server, and another process may have its pid by now.
   return pid > 0 && commandOf(pid)?.includes(cluster) === true ? pid : undefined;
 }
 
@@ -56,8 +56,9 @@ export async function stopOrphan(cluster: string): Promise<void> {
 }
 
 /**
- * Ends what a killed server left behind: its backends go by themselves as a rule, but one in the middle of a long
- * statement keeps the shared memory, and no new server starts beside it. Postgres's processes work in the data folder.
+ * Ends the backends that a killed server left behind. They usually exit by themselves, but one in the middle of a long
+ * statement keeps the shared memory, and no new server can start next to it. Their working directory is the data
+ * folder.
  */
 export function endBackends(cluster: string): void {
   if (!linux) return;

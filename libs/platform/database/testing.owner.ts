@@ -1,5 +1,5 @@
-// A process for embedded.spec.ts that owns an embedded server until it is asked or forced to end; and another one that
-// needs the server.
+// A process for embedded.spec.ts that owns an embedded server until it is stopped or killed, and starts another process
+// that needs the server.
 import { spawn } from 'node:child_process';
 import { startEmbeddedPostgres } from './embedded.ts';
 

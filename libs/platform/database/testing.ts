@@ -22,9 +22,8 @@ afterAll(async () => {
 });
 
 /**
- * For specs: a fresh, empty database on an embedded server that the spec file's first call starts (about a second) and
- * that is stopped and removed after its last test. Returns the URL of the database and the server, to be killed or
- * looked into.
+ * For specs: creates an empty database on an embedded server, which the first call in a spec file starts (about a
+ * second) and which is stopped and removed after the file's last test. Returns the URL of the database, and the server.
  */
 export async function testDatabase(): Promise<{ url: string; server: EmbeddedPostgres }> {
   started ??= start();
