@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PairwiseError } from '@pairwise/errors';
 import { openCluster } from './cluster.ts';
 import { openGuard } from './guard.ts';
-import { startServer, urlOf } from './server.ts';
+import { startPostgresServer, urlOf } from './server.ts';
 import { claim, stopOrphan } from './staleServer.ts';
 
 export interface EmbeddedPostgresOptions {
@@ -75,7 +75,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   await stopOrphan(cluster.folder);
   const port = await choosePort(folder, options.port);
   const guard = openGuard();
-  let server = await startServer(cluster, port, throwaway, guard).catch((error: unknown) => {
+  let server = await startPostgresServer(cluster, port, throwaway, guard).catch((error: unknown) => {
     guard.dismiss();
     throw error;
   });
@@ -97,7 +97,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       // While it does not start, the loop tries again every two seconds, but logs only once.
       if (logged === '') logOnce('Postgres died; restarting it');
       try {
-        server = await startServer(cluster, port, throwaway, guard);
+        server = await startPostgresServer(cluster, port, throwaway, guard);
         if (isStopping()) server.process.kill('SIGINT');
         else log(`Postgres listens on 127.0.0.1:${port} again`);
         logged = '';

@@ -92,7 +92,12 @@ function failureOf({ folder }: Cluster, lastLines: readonly string[]): PairwiseE
  * Starts the server and waits up to 60 s until it accepts connections. Retries while the remains of a killed server are
  * in the way. Throws DISK_FULL and UNAVAILABLE.
  */
-export async function startServer(cluster: Cluster, port: number, throwaway: boolean, guard: Guard): Promise<Server> {
+export async function startPostgresServer(
+  cluster: Cluster,
+  port: number,
+  throwaway: boolean,
+  guard: Guard,
+): Promise<Server> {
   const until = Date.now() + 60_000;
   for (;;) {
     await stopOrphan(cluster.folder);
