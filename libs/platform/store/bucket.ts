@@ -13,25 +13,28 @@ import { type Digest, digestBytes, digestStream } from '@pairwise/fingerprint';
 import { blobPath, expectDigest, missing } from './content.ts';
 import { fromS3, isMissing } from './failures.ts';
 
-/** Bytes that go in one request, at least; S3 allows 10,000 parts. */
+/** The smallest part of an upload, in bytes; S3 allows 10,000 parts. */
 const partBytes = 8 * 1024 * 1024;
 const mostParts = 10_000;
-/** Parts on their way at once: with it and `partBytes` the memory of an upload is bounded. */
+/** Parts that are uploaded at the same time. This and `partBytes` bound the memory of an upload. */
 const partsAtOnce = 4;
-/** Connections in a row that may break without a byte before a download is given up. */
+/** How many connections in a row may break without delivering a byte before a download fails. */
 const mostBreaks = 4;
 
 /** The blobs under a prefix of an S3 bucket. All methods throw UNAVAILABLE if the server cannot be reached. */
 export interface Bucket {
   /** `s3://bucket/prefix`, for messages. */
   readonly place: string;
-  /** The size of a blob's object; undefined if there is none. */
+  /** Returns the size of a blob's object; undefined if there is none. */
   stat(digest: Digest): Promise<{ sizeBytes: number } | undefined>;
-  /** Bytes `start` to `end` (exclusive) of a blob, unchecked. A broken connection is resumed. Throws NOT_FOUND. */
+  /**
+   * Streams bytes `start` to `end` (exclusive) of a blob without verifying them. Resumes after a broken connection.
+   * Throws NOT_FOUND.
+   */
   bytes(digest: Digest, start: number, end: number): AsyncGenerator<Buffer, void>;
   /**
-   * Stores a blob's bytes. The server checks each part by its sha256, which it cannot do for the whole; so the whole is
-   * checked here before the parts become an object. No object appears if that fails.
+   * Stores a blob's bytes. The server verifies the sha256 of each part but cannot verify the whole, so the whole is
+   * verified here before the parts become an object. If that fails, there is no object.
    */
   put(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<void>;
   /** Deletes a blob's object, if there is one. */
@@ -39,18 +42,20 @@ export interface Bucket {
   close(): void;
 }
 
-/** Where the server is. */
+/** Where the S3 server is. */
 export interface S3Place {
-  /** `http(s)://host:port` of a server that is not Amazon's; the bucket is then put into the path. */
+  /** `http(s)://host:port` of a server other than Amazon's. The bucket is then part of the path. */
   endpoint?: string | undefined;
-  /** Default: what the AWS SDK finds; with an endpoint `us-east-1`, since requests are signed for some region. */
+  /**
+   * Default: what the AWS SDK finds or, with an endpoint, `us-east-1`, since requests are always signed for a region.
+   */
   region?: string | undefined;
 }
 
 /**
- * Opens `s3://bucket/prefix`; nothing is asked of the server yet. Credentials are found by the AWS SDK. Each request is
- * tried up to five times with growing pauses (the SDK's standard mode); what fails then is UNAVAILABLE. Throws INVALID_ARGUMENT
- * where no region is to be found.
+ * Opens `s3://bucket/prefix` without contacting the server yet. The AWS SDK finds the credentials. Each request is
+ * attempted up to five times with growing pauses (the SDK's standard mode); after that it is UNAVAILABLE. Throws
+ * INVALID_ARGUMENT if no region is found.
  */
 export async function openBucket(
   url: string,
@@ -63,7 +68,7 @@ export async function openBucket(
     retryMode: 'standard',
     ...(endpoint !== undefined && { endpoint, forcePathStyle: true }),
     ...(region !== undefined && { region }),
-    // Blobs have their digest; the SDK need not add sums of its own.
+    // Blobs have digests, so the SDK need not add checksums.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: { connectionTimeout: 5000, socketTimeout: 60_000 },
@@ -94,7 +99,7 @@ export async function openBucket(
         return { sizeBytes: ContentLength! };
       } catch (error) {
         if (!isMissing(error)) return rethrow(error);
-        // The answer is the same where there is not even the bucket, and nobody may take that for a blob that is gone.
+        // A missing bucket gets the same answer, and must not be mistaken for a missing blob.
         if (!bucketSeen) await client.send(new HeadBucketCommand({ Bucket: name })).catch(rethrow);
         bucketSeen = true;
         return undefined;
@@ -147,7 +152,7 @@ export async function openBucket(
   };
 }
 
-/** The same bytes; throws DIGEST_MISMATCH at their end where they are others than the digest says. */
+/** Passes bytes through, and throws DIGEST_MISMATCH at the end if they do not have the digest. */
 async function* checked(digest: Digest, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const hash = digestStream();
   for await (const chunk of content) {

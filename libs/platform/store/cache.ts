@@ -11,20 +11,23 @@ import type { LocalBlob } from './store.ts';
 
 /** Where an S3 store keeps copies on this machine. */
 export interface CacheOptions {
-  /** Made if missing; processes of one user may share it, in several containers too. */
+  /** Created if missing. Processes of one user may share it, even from several containers. */
   folder: string;
-  /** Most bytes of copies; what is about to be uploaded comes on top. */
+  /** Most bytes of copies, in addition to what is being uploaded. */
   capBytes: number;
 }
 
 /** Verified copies of blobs on this machine. */
 export interface Cache {
   /**
-   * A blob as a file: the copy that is there, verified, or a new copy of `content`, which must detect damage itself.
+   * Returns a blob as a file: the existing copy, verified, or a new copy of `content`, which must detect damage itself.
    * Throws DISK_FULL, and UNAVAILABLE if copies that other processes use leave no space.
    */
   local(digest: Digest, sizeBytes: number, content: () => AsyncIterable<Uint8Array>): Promise<LocalBlob>;
-  /** Provides a path for a file that exists until `use` has ended. Throws as `use` does, and DISK_FULL. */
+  /**
+   * Calls `use` with a path for a temporary file, which is deleted when `use` has ended. Throws what `use` throws, and
+   * DISK_FULL.
+   */
   spool<T>(use: (path: string) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
@@ -32,15 +35,15 @@ export interface Cache {
 const waitMs = 100;
 
 /**
- * Copies of blobs in a folder: `sha256/ab/cdef...`, each with the time of its last use. A process links a copy into its
- * own folder for as long as it uses it: what has another link is not evicted, and what is evicted all the same, by a
- * process that thinks this one dead, stays readable for whoever has it open.
+ * Keeps copies of blobs in a folder: `sha256/ab/cdef...`, each with the time when it was last used. While a process
+ * uses a copy, it keeps a link to it in a folder of its own, and a copy with another link is not evicted. If a copy is
+ * evicted nevertheless, by a process that considers this one dead, it stays readable for whoever has it open.
  */
 export async function openCache({ folder: root, capBytes }: CacheOptions): Promise<Cache> {
   for (const name of ['sha256', 'fetching']) await mkdir(join(root, name), { recursive: true, mode: 0o700 });
   const { id, folder, leave } = await enter(root);
 
-  /** Links the copy of a blob to `own`, if there is a sound one. */
+  /** Links the copy of a blob to `own` and returns true if there is an undamaged one. */
   async function take(digest: Digest, own: string): Promise<boolean> {
     const copy = join(root, blobPath(digest));
     try {
@@ -55,7 +58,7 @@ export async function openCache({ folder: root, capBytes }: CacheOptions): Promi
     return false;
   }
 
-  /** Says that this process fetches a blob, unless a living one does already. */
+  /** Announces that this process fetches a blob. Returns false if a running process already does. */
   async function claim(path: string): Promise<boolean> {
     try {
       await symlink(id, path);
@@ -64,12 +67,12 @@ export async function openCache({ folder: root, capBytes }: CacheOptions): Promi
       if (errnoOf(error) !== 'EEXIST') throw error;
     }
     const owner = await readlink(path).catch(() => undefined);
-    // Two that find it dead at once may both fetch, which costs time and nothing else.
+    // If two processes find it dead at the same moment, both may fetch, which only costs time.
     if (owner !== undefined && !(await isAlive(root, owner))) await rm(path, { force: true });
     return false;
   }
 
-  /** Fetches a blob and leaves it at `own` and in the cache. It counts with its whole size from the beginning. */
+  /** Fetches a blob to `own` and to the cache. Its full size counts from the beginning. */
   async function fetch(digest: Digest, own: string, sizeBytes: number, content: AsyncIterable<Uint8Array>) {
     const [copy, temporary] = [join(root, blobPath(digest)), join(folder, 'incoming', randomUUID())];
     const file = await open(temporary, 'wx', 0o600);
@@ -99,7 +102,7 @@ export async function openCache({ folder: root, capBytes }: CacheOptions): Promi
           continue;
         }
         try {
-          // It may have come between the look and the claim.
+          // Another process may have added it between `take` and `claim`.
           if (!(await take(digest, own))) await fetch(digest, own, sizeBytes, content());
           break;
         } finally {

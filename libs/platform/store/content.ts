@@ -3,10 +3,13 @@ import { asDiskFull, PairwiseError } from '@pairwise/errors';
 import { type Digest, digestOf, digestStream, hexOf, isDigest } from '@pairwise/fingerprint';
 import type { PutOptions } from './store.ts';
 
-/** Bytes that are read at once. */
+/** The size of the chunks that files are read in, in bytes. */
 export const chunkBytes = 256 * 1024;
 
-/** A blob's place below the root of a store or cache: `sha256/ab/cdef...`. Throws INVALID_ARGUMENT for no digest. */
+/**
+ * Returns a blob's path inside a store or cache: `sha256/ab/cdef...`. Throws INVALID_ARGUMENT for anything but a
+ * digest.
+ */
 export function blobPath(digest: Digest): string {
   if (!isDigest(digest)) throw new PairwiseError('INVALID_ARGUMENT', `${JSON.stringify(digest)} is not a digest`);
   const hex = hexOf(digest);
@@ -24,11 +27,11 @@ export const damaged = (digest: Digest, actual: Digest, cause?: unknown) =>
 
 export const errnoOf = (error: unknown) => (error as NodeJS.ErrnoException).code;
 
-/** DISK_FULL for an error that says so, else the error itself. */
+/** Converts an error to DISK_FULL if the disk is full; returns any other error as it is. */
 export const fromDisk = (error: unknown, place: string) =>
   asDiskFull(error, `the disk of ${place} is full; free some space`);
 
-/** Throws DIGEST_MISMATCH unless content has the digest that is expected of it, if one is. */
+/** Throws DIGEST_MISMATCH if a digest is expected and the actual one differs. */
 export function expectDigest(actual: Digest, expected: Digest | undefined): void {
   if (expected === undefined || actual === expected) return;
   throw new PairwiseError('DIGEST_MISMATCH', `the content has the digest ${actual}, not ${expected}`, {
@@ -36,7 +39,10 @@ export function expectDigest(actual: Digest, expected: Digest | undefined): void
   });
 }
 
-/** What a store has of a content already; undefined where it is to be written. Throws DIGEST_MISMATCH. */
+/**
+ * Returns the digest and size of content that the store already has; undefined if it must be written. Throws
+ * DIGEST_MISMATCH.
+ */
 export async function alreadyThere(
   content: Uint8Array | AsyncIterable<Uint8Array>,
   { expectedDigest, maxBytes = Infinity }: PutOptions,
@@ -49,18 +55,21 @@ export async function alreadyThere(
   return found !== undefined && found.sizeBytes <= maxBytes ? { digest, ...found } : undefined;
 }
 
-/** Throws INVALID_FILE for content that is larger than is accepted. */
+/** Throws INVALID_FILE if content is larger than the limit. */
 export function checkSize(sizeBytes: number, maxBytes = Infinity): void {
   if (sizeBytes <= maxBytes) return;
   throw new PairwiseError('INVALID_FILE', `the content is larger than the limit of ${maxBytes} bytes`);
 }
 
-/** Bytes as a stream. */
+/** Yields the bytes as a single chunk. */
 export async function* streamOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield await Promise.resolve(bytes);
 }
 
-/** Writes content to an open file; digest and size of what was written. Throws INVALID_FILE, DIGEST_MISMATCH. */
+/**
+ * Writes content to an open file; returns the digest and size of what was written. Throws INVALID_FILE,
+ * DIGEST_MISMATCH.
+ */
 export async function write(
   file: FileHandle,
   content: AsyncIterable<Uint8Array>,

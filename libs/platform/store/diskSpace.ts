@@ -7,15 +7,15 @@ import { livingFolders } from './heartbeat.ts';
 /** A file in a cache. */
 interface Held {
   path: string;
-  /** The same for all names of a file. */
+  /** The same for all links to a file. */
   inode: number;
   sizeBytes: number;
-  /** Names that it has. */
+  /** The number of links to the file. */
   links: number;
   usedMs: number;
 }
 
-/** The files of a folder; what goes while it is looked at is left out. */
+/** Lists the files of a folder, without those that disappear meanwhile. */
 async function filesOf(folder: string): Promise<Held[]> {
   const gone = (error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined;
@@ -31,7 +31,7 @@ async function filesOf(folder: string): Promise<Held[]> {
   return (await Promise.all(found)).filter((file) => file !== undefined);
 }
 
-/** Bytes that files take, each counted once. */
+/** The bytes that the files occupy; files with several links count once. */
 function total(files: readonly Held[]): number {
   return [...new Map(files.map(({ inode, sizeBytes }) => [inode, sizeBytes])).values()].reduce((a, b) => a + b, 0);
 }
@@ -39,9 +39,9 @@ function total(files: readonly Held[]): number {
 const parts = (folder: string) => ['open', 'incoming'].map((part) => join(folder, part));
 
 /**
- * Deletes copies that nobody uses, those used longest ago first, until a cache holds no more than its cap. What is being
- * fetched counts with its whole size, so that two processes cannot both count on the same room. Throws DISK_FULL where
- * what the process of `own` has open is more than the cap by itself, UNAVAILABLE where others leave no room.
+ * Deletes unused copies, least recently used first, until the cache fits its limit. A blob being fetched counts with
+ * its full size, so that two processes cannot count on the same space. Throws DISK_FULL if what the process with the
+ * folder `own` has open exceeds the limit by itself, and UNAVAILABLE if other processes leave no space.
  */
 export async function makeRoom(root: string, capBytes: number, own: string): Promise<void> {
   const folders = await livingFolders(root);
@@ -60,6 +60,6 @@ export async function makeRoom(root: string, capBytes: number, own: string): Pro
     const message = `PAIRWISE_CACHE_BYTES is ${capBytes}, but ${needed} bytes are needed at once; raise it`;
     throw new PairwiseError('DISK_FULL', message, { metadata: { neededBytes: String(needed) } });
   }
-  const message = `other processes use so much of the cache that ${over} of PAIRWISE_CACHE_BYTES are missing; raise it, or wait`;
+  const message = `other processes use the cache, which is ${over} bytes too small now; wait, or raise PAIRWISE_CACHE_BYTES`;
   throw new PairwiseError('UNAVAILABLE', message);
 }

@@ -4,14 +4,17 @@ const refused = 'refuses the credentials; correct AWS_ACCESS_KEY_ID, AWS_SECRET_
 const denied =
   'denies access; grant s3:ListBucket on the bucket and s3:GetObject, PutObject, DeleteObject and AbortMultipartUpload ' +
   'on its objects, or correct the credentials';
-const absent = 'does not exist; make the bucket, or correct PAIRWISE_BLOB_URL';
+const absent = 'does not exist; create the bucket, or correct PAIRWISE_BLOB_URL';
 const elsewhere = 'is in another region; correct AWS_REGION';
 
-/** What is wrong, and the remedy, by the name of S3's error. All of it is for the operator to mend, and then passes. */
+/**
+ * What is wrong and how to fix it, by the name of S3's error. An operator can fix all of these, so retries then
+ * succeed.
+ */
 const meanings = new Map([
   ['NoSuchBucket', absent],
   ['NotFound', absent],
-  ['NoSuchUpload', 'has given up an upload that was under way'],
+  ['NoSuchUpload', 'aborted an unfinished upload'],
   ['InvalidAccessKeyId', refused],
   ['SignatureDoesNotMatch', refused],
   ['InvalidToken', refused],
@@ -19,14 +22,14 @@ const meanings = new Map([
   ['AccessDenied', denied],
   ['PermanentRedirect', elsewhere],
   ['AuthorizationHeaderMalformed', elsewhere],
-  ['RequestTimeTooSkewed', "finds this machine's clock wrong; set it"],
-  ['BadDigest', 'got other bytes than were sent'],
-  ['XAmzContentChecksumMismatch', 'got other bytes than were sent'],
-  ['XAmzContentSHA256Mismatch', 'got other bytes than were sent'],
-  ['CredentialsProviderError', 'needs credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give a role'],
+  ['RequestTimeTooSkewed', 'rejects the time of this machine; set its clock'],
+  ['BadDigest', 'received different bytes than were sent'],
+  ['XAmzContentChecksumMismatch', 'received different bytes than were sent'],
+  ['XAmzContentSHA256Mismatch', 'received different bytes than were sent'],
+  ['CredentialsProviderError', 'needs credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or assign a role'],
 ]);
 
-/** An answer to HEAD has no body that tells a name. */
+/** The response to HEAD has no body that could contain the error's name. */
 const namesOfStatus = new Map([
   [301, 'PermanentRedirect'],
   [403, 'AccessDenied'],
@@ -39,12 +42,12 @@ interface Failure {
   $metadata?: { httpStatusCode?: number };
 }
 
-/** Whether there is no such object. */
+/** Whether the error says that the object does not exist. */
 export const isMissing = (error: unknown): boolean => ['NoSuchKey', 'NotFound'].includes((error as Failure).name);
 
 /**
- * What the AWS SDK threw, after its own retries, as UNAVAILABLE that says what is wrong with the store: work waits until
- * that has passed. An answer that only a defect of ours explains stays what it is.
+ * Converts what the AWS SDK threw, after its own retries, to an UNAVAILABLE that says what is wrong with the store:
+ * work waits until that is fixed. An answer that only a bug of ours explains is returned as it is.
  */
 export function fromS3(error: unknown, place: string): unknown {
   if (error instanceof PairwiseError || !(error instanceof Error)) return error;

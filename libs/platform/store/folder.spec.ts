@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openFolder } from './index.ts';
 
-// What is a matter of folders alone.
+// Tests that apply to stores in folders only.
 
 let folder: string;
 beforeEach(() => {
@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-test('a blob that is there keeps its file: others may have it mapped', async () => {
+test('storing an existing blob keeps its file, since others may have it mapped', async () => {
   const store = await openFolder(folder);
   const { digest } = await store.put(Buffer.from('weights'));
   const inode = async () => statSync((await store.local(digest)).path).ino;
@@ -22,7 +22,7 @@ test('a blob that is there keeps its file: others may have it mapped', async () 
   expect(await inode()).toBe(before);
 });
 
-test('what a killed process left is swept when it is old', async () => {
+test('files left by a killed process are removed once they are old', async () => {
   await openFolder(folder);
   for (const name of ['old', 'new']) writeFileSync(join(folder, 'incoming', name), 'x');
   const twoDaysAgo = Date.now() / 1000 - 48 * 3600;
@@ -31,7 +31,7 @@ test('what a killed process left is swept when it is old', async () => {
   expect(readdirSync(join(folder, 'incoming'))).toEqual(['new']);
 });
 
-// A small file system of our own needs a mount namespace, which not every sandbox allows.
+// A small file system of our own requires a mount namespace, which not every sandbox allows.
 const inNamespace = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
 const mount = 'mount -t tmpfs -o size=256k none "$0"';
 const canMount = spawnSync('unshare', [...inNamespace, mount, tmpdir()]).status === 0;

@@ -6,7 +6,7 @@ import { type Digest, digestOf, digestStream, hexOf } from '@pairwise/fingerprin
 import { alreadyThere, blobPath, chunkBytes, damaged, errnoOf, fromDisk, missing, streamOf, write } from './content.ts';
 import type { BlobStore, PutOptions } from './store.ts';
 
-/** No write takes so long; what is older was left by a killed process. */
+/** No write takes this long; older files were left by a killed process. */
 const staleMs = 24 * 3600 * 1000;
 
 async function syncFolder(path: string): Promise<void> {
@@ -23,8 +23,8 @@ async function sweep(folder: string): Promise<void> {
 }
 
 /**
- * A blob store in a folder: `sha256/ab/cdef...` holds the blobs, `incoming` what is being written. Only the user who runs
- * the processes can read it.
+ * A blob store in a folder: `sha256/ab/cdef...` contains the blobs, `incoming` what is being written. Only the user who
+ * runs the processes can read it.
  */
 export async function openFolder(root: string): Promise<BlobStore> {
   const incoming = join(root, 'incoming');
@@ -43,7 +43,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
     }
   }
 
-  /** Moves a blob that is not what its name says out of the way, and throws. */
+  /** Moves a blob whose bytes do not match its digest out of the way, and throws. */
   async function setAside(digest: Digest, actual: Digest): Promise<never> {
     await rename(pathOf(digest), join(aside, hexOf(digest))).catch(() => undefined);
     throw damaged(digest, actual);

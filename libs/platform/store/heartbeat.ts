@@ -3,14 +3,14 @@ import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf } from './content.ts';
 
-/** How often a process says that it lives, and the silence after which it is taken for dead. */
+/** The interval between heartbeats, and the silence after which a process counts as dead. */
 const beatMs = 5000;
 const silenceMs = 60_000;
 
-/** A process among those that share a cache, and what it has there: dead, all of it counts for nothing. */
+/** A process that shares a cache, and what it has there. Once it is dead, all of that is ignored. */
 export interface Presence {
   readonly id: string;
-  /** Its folder: `open` has the links to what it uses, `incoming` downloads, `outgoing` what it is about to upload. */
+  /** Its folder: `open` has links to the copies it uses, `incoming` has downloads, `outgoing` has files to upload. */
   readonly folder: string;
   leave(): Promise<void>;
 }
@@ -18,8 +18,8 @@ export interface Presence {
 const processesOf = (root: string) => join(root, 'processes');
 
 /**
- * Enters a cache. The mark of life is the time of the process's folder: the processes may be in different containers, so
- * that pids say nothing.
+ * Enters a cache. The heartbeat is the modification time of the process's folder, because processes may be in different
+ * containers, where pids mean nothing.
  */
 export async function enter(root: string): Promise<Presence> {
   const id = randomUUID();
@@ -31,7 +31,7 @@ export async function enter(root: string): Promise<Presence> {
   };
   await make();
   const beat = setInterval(() => {
-    // A process that was frozen for long finds its folder gone.
+    // If the process was frozen for a long time, its folder is gone.
     utimes(folder, new Date(), new Date()).catch((error: unknown) => {
       if (errnoOf(error) !== 'ENOENT') throw error;
       return left ? undefined : make();
@@ -49,13 +49,13 @@ export async function enter(root: string): Promise<Presence> {
   };
 }
 
-/** Whether the process of that id lives. */
+/** Whether the process with that id is alive. */
 export async function isAlive(root: string, id: string): Promise<boolean> {
   const found = await stat(join(processesOf(root), id)).catch(() => undefined);
   return found !== undefined && Date.now() - found.mtimeMs < silenceMs;
 }
 
-/** Removes what dead processes left, and tells the folders of the others. */
+/** Removes what dead processes left behind; returns the folders of the others. */
 export async function livingFolders(root: string): Promise<string[]> {
   const living: string[] = [];
   for (const id of await readdir(processesOf(root))) {

@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { metrics } from '@opentelemetry/api';
 
-/** Has size and free space of the file system of a folder read whenever metrics are exported, in bytes. */
+/** Reports the size and free space of a folder's file system, in bytes, with every export of metrics. */
 export function observeFileSystem(folder: string): void {
   // The registry of libs/platform/telemetry describes these metrics.
   const meter = metrics.getMeter('pairwise.store');

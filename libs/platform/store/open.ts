@@ -4,7 +4,7 @@ import { openFolder } from './folder.ts';
 import { observeFileSystem } from './measures.ts';
 import type { BlobStore } from './store.ts';
 
-/** The variables that say where blobs are; `libs/platform/config` documents and parses them. */
+/** The variables that say where blobs are stored; `libs/platform/config` documents and parses them. */
 export interface StoreVariables {
   PAIRWISE_DATA: string;
   PAIRWISE_BLOB_URL?: string | undefined;
@@ -15,7 +15,7 @@ export interface StoreVariables {
   AWS_REGION?: string | undefined;
 }
 
-/** Their names, for `readEnvironment`. */
+/** The names of these variables, for `readEnvironment`. */
 export const storeVariables = [
   'PAIRWISE_DATA',
   'PAIRWISE_BLOB_URL',
@@ -27,8 +27,8 @@ export const storeVariables = [
 ] as const;
 
 /**
- * Opens the blob store that the environment names: a folder, made if it is missing, or a prefix of an S3 bucket, which is
- * not asked yet. Throws INVALID_ARGUMENT where a bucket's region is not to be found.
+ * Opens the blob store that the environment names: a folder, created if missing, or a prefix of an S3 bucket, which is
+ * not contacted yet. Throws INVALID_ARGUMENT if a bucket's region is not found.
  */
 export async function openBlobStore(variables: StoreVariables): Promise<BlobStore> {
   const { PAIRWISE_DATA: data, PAIRWISE_BLOB_URL: url, PAIRWISE_CACHE: cache } = variables;
@@ -41,7 +41,7 @@ export async function openBlobStore(variables: StoreVariables): Promise<BlobStor
   const endpoint = variables.AWS_ENDPOINT_URL_S3 ?? variables.AWS_ENDPOINT_URL;
   const place = { endpoint, region: variables.AWS_REGION };
   const folder = cache ?? join(data, 'cache');
-  // Amazon's SDK takes a tenth of a second and 20 MB, for nothing where there is no bucket.
+  // Loading Amazon's SDK takes a tenth of a second and 20 MB, which is wasted without a bucket.
   const { openS3 } = await import('./s3.ts');
   return openS3(url, place, { folder, capBytes: variables.PAIRWISE_CACHE_BYTES });
 }

@@ -19,7 +19,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { type BlobStore, openBlobStore } from './index.ts';
 import { startS3, type S3Server } from './testing.ts';
 
-// What is a matter of buckets alone: the server's checks, its absence, and the cache.
+// Tests that apply to buckets only: the server's checks, its outages, and the cache.
 
 let server: S3Server;
 let folder: string;
@@ -56,7 +56,7 @@ afterEach(async () => {
   vi.unstubAllEnvs();
 });
 
-/** The copies in the cache. */
+/** The digests of the copies in the cache. */
 const copies = () =>
   readdirSync(join(folder, 'cache/sha256'), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
@@ -65,17 +65,17 @@ const copies = () =>
 const copyOf = (digest: Digest) => join(folder, 'cache/sha256', digest.slice(7, 9), digest.slice(9));
 const downloads = (digest: Digest) =>
   server.requests.filter((request) => request.startsWith('GET') && request.includes(digest.slice(9))).length;
-/** A blob of the given size. */
+/** Stores a blob of the given size. */
 const some = async (letter: string, size = 1000) => (await store.put(Buffer.alloc(size, letter))).digest;
 
-test('the server refuses bytes that are damaged on their way, and nothing is there afterwards', async () => {
+test('the server refuses bytes that are damaged in transit, and stores nothing', async () => {
   server.faults.damage = (url) => url.includes('/sha256/');
   await expect(store.put(Buffer.from('small'))).rejects.toMatchObject({
     reason: 'UNAVAILABLE',
-    message: expect.stringContaining('got other bytes than were sent') as string,
+    message: expect.stringContaining('received different bytes than were sent') as string,
   });
   expect(await store.has(digestOf(Buffer.from('small')))).toBe(false);
-  // Of three parts the second is damaged: the upload is given up as a whole.
+  // The second of three parts is damaged, so the whole upload is aborted.
   server.faults.damage = (url) => url.includes('partNumber=2');
   await expect(store.put(large)).rejects.toMatchObject({ reason: 'UNAVAILABLE' });
   expect(await store.has(digestOf(large))).toBe(false);
@@ -86,7 +86,7 @@ test('the server refuses bytes that are damaged on their way, and nothing is the
   expect((await store.get(digestOf(large))).equals(large)).toBe(true);
 });
 
-test('what is sent carries the sha256 of its bytes, which the server would tell from another', async () => {
+test('the test server refuses a request whose sha256 does not match its bytes', async () => {
   const client = new S3Client({ endpoint: server.environment.AWS_ENDPOINT_URL_S3, region: 'x', forcePathStyle: true });
   const wrong = new PutObjectCommand({
     Bucket: 'blobs',
@@ -98,7 +98,7 @@ test('what is sent carries the sha256 of its bytes, which the server would tell 
   client.destroy();
 });
 
-test('a server that was away is used again when it is back', async () => {
+test('a server is used again after an outage', async () => {
   const digest = await some('a');
   server.faults.away = true;
   const put = () => store.put(Buffer.from('b'));
@@ -115,7 +115,7 @@ test('a server that was away is used again when it is back', async () => {
   await nowhere.close();
 });
 
-test('a download that breaks off is taken up where it broke; one that always does is given up', async () => {
+test('an interrupted download resumes where it stopped, and fails if that keeps happening', async () => {
   const digest = await some('a', 3_000_000);
   server.faults.truncations = 3;
   expect(digestOf(await store.get(digest))).toBe(digest);
@@ -130,7 +130,7 @@ test('a download that breaks off is taken up where it broke; one that always doe
 test.each([
   ['another access key', 'blobs', 'somebody-else', /denies access|refuses the credentials/],
   ['no credentials', 'blobs', '', /needs credentials; set AWS_ACCESS_KEY_ID/],
-  ['no such bucket', 'elsewhere', 'pairwise-tests', /s3:\/\/elsewhere\/cached does not exist; make the bucket/],
+  ['no such bucket', 'elsewhere', 'pairwise-tests', /s3:\/\/elsewhere\/cached does not exist; create the bucket/],
 ])('%s: reported with the remedy, and may be retried', async (_, bucket, id, message) => {
   vi.stubEnv('AWS_EC2_METADATA_DISABLED', 'true');
   vi.stubEnv('AWS_CONFIG_FILE', join(folder, 'none'));
@@ -147,30 +147,30 @@ test.each([
   await other.close();
 });
 
-test('without an endpoint a region must be named', async () => {
+test('without an endpoint, a region is required', async () => {
   for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) vi.stubEnv(name, '');
   vi.stubEnv('AWS_CONFIG_FILE', join(folder, 'none'));
   const opened = openBlobStore({ PAIRWISE_DATA: folder, PAIRWISE_BLOB_URL: 's3://blobs', PAIRWISE_CACHE_BYTES: 1 });
   await expect(opened).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'AWS_REGION' });
 });
 
-test('the copy used longest ago makes room, and one that is open does not', async () => {
+test('the least recently used copy is evicted, but not while it is open', async () => {
   const small = await open('blobs', 2500);
   const [a, b, c, d] = [await some('a'), await some('b'), await some('c'), await some('d')];
-  const look = async (digest: Digest) => (await small.local(digest))[Symbol.asyncDispose]();
-  await look(a);
-  await look(b);
+  const use = async (digest: Digest) => (await small.local(digest))[Symbol.asyncDispose]();
+  await use(a);
+  await use(b);
   for (const [digest, age] of [
     [a, 20],
     [b, 40],
   ] as const) {
     utimesSync(copyOf(digest), Date.now() / 1000 - age, Date.now() / 1000 - age);
   }
-  await look(c);
+  await use(c);
   expect(copies()).toEqual([a, c].sort());
   const held = await small.local(a);
   utimesSync(copyOf(a), 0, 0);
-  await look(d);
+  await use(d);
   expect(copies()).toEqual([a, d].sort());
   expect(readFileSync(held.path, 'utf8')).toBe('a'.repeat(1000));
   await held[Symbol.asyncDispose]();
@@ -178,14 +178,14 @@ test('the copy used longest ago makes room, and one that is open does not', asyn
   await small.close();
 });
 
-test('what is larger than the cache is refused, with the variable to raise', async () => {
+test('a blob larger than the cache is refused, and the error names the variable to raise', async () => {
   const small = await open('blobs', 2500);
   const [huge, a, b, c] = [await some('h', 2501), await some('a'), await some('b'), await some('c')];
   const message = expect.stringContaining('PAIRWISE_CACHE_BYTES') as string;
   await expect(small.local(huge)).rejects.toMatchObject({ reason: 'DISK_FULL', message });
   const held = [await small.local(a), await small.local(b)];
   await expect(small.local(c)).rejects.toMatchObject({ reason: 'DISK_FULL', message });
-  // Another process has nothing open itself: it may wait for this one.
+  // Another process has nothing open itself, so it may wait for this one.
   const other = await open('blobs', 2500);
   await expect(other.local(c)).rejects.toMatchObject({ reason: 'UNAVAILABLE', message });
   await held[0]![Symbol.asyncDispose]();
@@ -204,7 +204,7 @@ test('a damaged copy is detected and fetched again', async () => {
   expect(downloads(digest)).toBe(2);
 });
 
-/** Another process that has a blob open; it tells where. */
+/** Starts another process that has a blob open and reports its path. */
 function opener(digest: Digest, capBytes = 2 ** 30) {
   const script = join(import.meta.dirname, 'testing.local.ts');
   const child = spawn(process.execPath, [script, folder, digest, String(capBytes)], {
@@ -214,7 +214,7 @@ function opener(digest: Digest, capBytes = 2 ** 30) {
   return { child, path: once(createInterface(child.stdout), 'line').then(([line]) => String(line)) };
 }
 
-test('two processes share a copy, which is fetched once, and is not evicted while the other has it open', async () => {
+test('two processes share a copy that is fetched once and not evicted while either has it open', async () => {
   const digest = await some('s', 30_000_000);
   const openers = [opener(digest, 31_000_000), opener(digest, 31_000_000)];
   const paths = await Promise.all(openers.map(({ path }) => path));
@@ -233,7 +233,7 @@ test('two processes share a copy, which is fetched once, and is not evicted whil
   await other.close();
 });
 
-test('what a killed process had open or was fetching counts for nothing after a while', async () => {
+test('what a killed process had open or was fetching is ignored after a while', async () => {
   const [digest, other] = [await some('k'), await some('l')];
   const { child, path } = opener(digest, 1500);
   const own = await path;

@@ -7,7 +7,10 @@ import { type CacheOptions, openCache } from './cache.ts';
 import { alreadyThere, checkSize, chunkBytes, damaged, missing, streamOf, write } from './content.ts';
 import type { BlobStore, PutOptions } from './store.ts';
 
-/** A blob store in an S3 bucket: the objects `<prefix>/sha256/ab/cdef...`, with a cache for what is mapped into memory. */
+/**
+ * A blob store in an S3 bucket: objects named `<prefix>/sha256/ab/cdef...`, and a cache for blobs that are mapped into
+ * memory.
+ */
 export async function openS3(url: string, place: S3Place, cacheOptions: CacheOptions): Promise<BlobStore> {
   const bucket = await openBucket(url, place);
   const cache = await openCache(cacheOptions);
@@ -18,10 +21,10 @@ export async function openS3(url: string, place: S3Place, cacheOptions: CacheOpt
     return found.sizeBytes;
   }
 
-  /** Deletes a blob that is not what its name says, if a second look finds the same, and throws. */
+  /** Deletes a blob whose bytes do not match its digest, if they still differ when read again. Throws. */
   async function discard(digest: Digest, actual: Digest, sizeBytes: number): Promise<never> {
     if ((await digestOfStream(bucket.bytes(digest, 0, sizeBytes))) !== actual) {
-      const message = `the blob ${digest} was damaged on its way from ${bucket.place}`;
+      const message = `the blob ${digest} was damaged in transit from ${bucket.place}`;
       throw new PairwiseError('UNAVAILABLE', message, { metadata: { digest } });
     }
     await bucket.delete(digest);
@@ -49,7 +52,8 @@ export async function openS3(url: string, place: S3Place, cacheOptions: CacheOpt
       await bucket.put(known.digest, known.sizeBytes, () => streamOf(content));
       return known;
     }
-    // The digest, under which it is sent, is known at a stream's end: until then it is kept in a file.
+    // The object's name is the digest, which is known only at the end of the stream; until then the content is in a
+    // file.
     return cache.spool(async (path) => {
       await using file = await open(path, 'wx', 0o600);
       const written = await write(file, content, options);

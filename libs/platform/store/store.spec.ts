@@ -7,11 +7,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { type BlobStore, openBlobStore } from './index.ts';
 import { startS3, type S3Server } from './testing.ts';
 
-// What holds of every kind of store.
+// Tests that apply to every kind of store.
 
 const bytes = Buffer.alloc(700_001, 'abcdefg');
 const digest = digestOf(bytes);
-/** Goes up in three parts. */
+/** Large enough to be uploaded in three parts. */
 const large = Buffer.alloc(20_000_000, 'The quick brown fox jumps over the lazy dog. ');
 
 async function* chunks(...parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
@@ -50,7 +50,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Files of what was being written. */
+  /** Lists files of unfinished writes. */
   function leftovers(): string[] {
     const places =
       kind === 'folder' ? ['blobs/incoming'] : readdirSync(join(folder, 'cache/processes')).flatMap(inCache);
@@ -58,7 +58,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
   }
   const inCache = (id: string) => ['open', 'incoming', 'outgoing'].map((part) => `cache/processes/${id}/${part}`);
 
-  /** Flips a bit of a blob where it is kept. */
+  /** Flips a bit of a blob in the store. */
   async function damage(of: Digest): Promise<void> {
     const path = `sha256/${of.slice(7, 9)}/${of.slice(9)}`;
     if (kind === 'folder') {
@@ -74,7 +74,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     expect((await server.send('PUT', `blobs/${prefix}/${path}`, copy)).ok).toBe(true);
   }
 
-  test('bytes and streams come back under the digest of their content', async () => {
+  test('bytes and streams can be read back under the digest of their content', async () => {
     expect(await store.put(chunks(bytes.subarray(0, 10), bytes.subarray(10)))).toEqual({ digest, sizeBytes: 700_001 });
     expect(await store.put(bytes)).toEqual({ digest, sizeBytes: 700_001 });
     expect((await store.get(digest)).equals(bytes)).toBe(true);
@@ -91,7 +91,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     expect(leftovers()).toEqual([]);
   });
 
-  test('large content comes back as well, as bytes and as a stream', async () => {
+  test('large content can be read back too, from bytes and from a stream', async () => {
     for (const content of [large, chunks(large.subarray(0, 9_000_000), large.subarray(9_000_000))]) {
       await store.delete(digestOf(large));
       expect(await store.put(content)).toEqual({ digest: digestOf(large), sizeBytes: large.length });
@@ -100,7 +100,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     expect(leftovers()).toEqual([]);
   });
 
-  test('a blob that is there is not written again, nor is its content read', async () => {
+  test('an existing blob is not written again, and its content is not even read', async () => {
     await store.put(bytes);
     const before = server.requests.filter((request) => request.startsWith('PUT')).length;
     const untouched = chunks(bytes);
@@ -137,18 +137,18 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     await store.delete(digest);
   });
 
-  test('a flipped bit is noticed, and the blob can be restored', async () => {
-    for (const look of [() => store.get(digest), () => collect(store.read(digest))]) {
+  test('a flipped bit is detected, and the blob can be restored', async () => {
+    for (const read of [() => store.get(digest), () => collect(store.read(digest))]) {
       await store.put(bytes);
       await damage(digest);
-      await expect(look()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+      await expect(read()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
       expect(await store.has(digest)).toBe(false);
     }
     await store.put(bytes);
     expect((await store.get(digest)).equals(bytes)).toBe(true);
   });
 
-  test('a blob is at hand as a file that nobody can write to, and no other user can read', async () => {
+  test('a blob is available as a file that nobody can write to and no other user can read', async () => {
     await store.put(bytes);
     await using blob = await store.local(digest);
     expect(readFileSync(blob.path).equals(bytes)).toBe(true);

@@ -1,4 +1,4 @@
-// A process for folder.spec.ts that fills the small disk under the folder it is given, and prints what happened.
+// A process for folder.spec.ts that fills the small disk under the given folder and prints what happened.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';

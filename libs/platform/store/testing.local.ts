@@ -1,4 +1,5 @@
-// A process for s3.spec.ts that shares a cache: it opens a blob, says where, and keeps it open until its input ends.
+// A process for s3.spec.ts that shares a cache: it opens a blob, prints its path, and keeps it open until its input
+// ends.
 import { once } from 'node:events';
 import type { Digest } from '@pairwise/fingerprint';
 import { openBlobStore } from './index.ts';

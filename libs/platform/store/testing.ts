@@ -3,22 +3,22 @@ import { buildApp } from 'fauxqs';
 
 export type S3Server = Awaited<ReturnType<typeof startS3>>;
 
-/** The one access key that the server knows. */
+/** The only access key that the server accepts. */
 const accessKeyId = 'pairwise-tests';
 
 const xml = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`;
 
 /**
- * An S3 server on loopback with the bucket `blobs`: fauxqs, and in front of it what S3 does and fauxqs does not, the check
- * of sha256 sums and of the access key; and faults.
+ * Starts an S3 server on loopback with the bucket `blobs`: fauxqs, plus what S3 has and fauxqs lacks, checks of the
+ * sha256 and of the access key; and faults to inject.
  */
 export async function startS3() {
   const faults = {
     /** Breaks every connection. */
     away: false,
-    /** Replies to GET that break off in the middle. */
+    /** The number of GET replies still to break off in the middle. */
     truncations: 0,
-    /** Damages what comes of these requests, on the way in. */
+    /** Damages the bodies of requests to these URLs on the way in. */
     damage: (_url: string): boolean => false,
   };
   /** Requests so far, as `PUT /blobs/...`. */
@@ -60,11 +60,11 @@ export async function startS3() {
     fetch(`${endpoint}/${path}`, { method, headers: { authorization }, ...(body && { body: Buffer.from(body) }) });
   await send('PUT', 'blobs');
   return {
-    /** For processes that are to use it. */
+    /** For processes that use the server. */
     environment,
     faults,
     requests,
-    /** A request past the store, `path` being `bucket/key`. */
+    /** Sends a request directly to the server. `path` is `bucket/key`. */
     send,
     stop: () => app.close(),
   };
