@@ -1,7 +1,25 @@
 import { createHash } from 'node:crypto';
 import { buildApp } from 'fauxqs';
 
-export type S3Server = Awaited<ReturnType<typeof startS3>>;
+export interface S3Server {
+  /** For processes that use the server. */
+  environment: Record<'AWS_ENDPOINT_URL_S3' | 'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY', string>;
+  faults: S3Faults;
+  /** Requests so far, as `PUT /blobs/...`. */
+  requests: string[];
+  /** Sends a request directly to the server. `path` is `bucket/key`. */
+  send(method: string, path: string, body?: Uint8Array): Promise<Response>;
+  stop(): Promise<void>;
+}
+
+export interface S3Faults {
+  /** Breaks every connection. */
+  away: boolean;
+  /** The number of GET replies still to break off in the middle. */
+  truncations: number;
+  /** Whether to damage the bodies of requests to a URL on the way in. */
+  damage(url: string): boolean;
+}
 
 /** The only access key that the server accepts. */
 const accessKeyId = 'pairwise-tests';
@@ -12,16 +30,8 @@ const xml = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code><
  * Starts an S3 server on loopback with the bucket `blobs`: fauxqs, plus what S3 has and fauxqs lacks, checks of the
  * sha256 and of the access key; and faults to inject.
  */
-export async function startS3() {
-  const faults = {
-    /** Breaks every connection. */
-    away: false,
-    /** The number of GET replies still to break off in the middle. */
-    truncations: 0,
-    /** Damages the bodies of requests to these URLs on the way in. */
-    damage: (_url: string): boolean => false,
-  };
-  /** Requests so far, as `PUT /blobs/...`. */
+export async function startS3(): Promise<S3Server> {
+  const faults: S3Faults = { away: false, truncations: 0, damage: () => false };
   const requests: string[] = [];
   const app = buildApp({ logger: false });
   app.addHook('onRequest', (request, reply, done) => {
@@ -56,16 +66,8 @@ export async function startS3() {
     AWS_SECRET_ACCESS_KEY: 'secret-of-the-tests',
   };
   const authorization = `Credential=${accessKeyId}/`;
-  const send = (method: string, path: string, body?: Uint8Array) =>
+  const send: S3Server['send'] = (method, path, body) =>
     fetch(`${endpoint}/${path}`, { method, headers: { authorization }, ...(body && { body: Buffer.from(body) }) });
   await send('PUT', 'blobs');
-  return {
-    /** For processes that use the server. */
-    environment,
-    faults,
-    requests,
-    /** Sends a request directly to the server. `path` is `bucket/key`. */
-    send,
-    stop: () => app.close(),
-  };
+  return { environment, faults, requests, send, stop: () => app.close() };
 }
