@@ -14,7 +14,7 @@ const instruments = new Map<MetricName, Instrument>();
 
 const meter = (): Meter => api.getMeter('pairwise');
 
-/** Made at the first use, since before there is no SDK. */
+/** Creates the instrument at its first use, since the SDK does not exist earlier. */
 function instrument(name: MetricName): Instrument {
   const known = instruments.get(name);
   if (known !== undefined) return known;
@@ -31,7 +31,7 @@ function instrument(name: MetricName): Instrument {
   return made;
 }
 
-/** Adds to a counter. */
+/** Adds an amount to a counter. */
 export function count<Name extends MetricName<'counter'>>(
   name: Name,
   amount: number,
@@ -40,7 +40,7 @@ export function count<Name extends MetricName<'counter'>>(
   instrument(name).add(amount, attributes);
 }
 
-/** Records a value of a histogram, or the newest of a gauge. */
+/** Records a value of a histogram, or the latest value of a gauge. */
 export function record<Name extends MetricName<'histogram' | 'gauge'>>(
   name: Name,
   value: number,
@@ -55,8 +55,8 @@ export type Observation<Name extends MetricName> = Name extends MetricName
   : never;
 
 /**
- * Has metrics read whenever they are exported: gauges, and counters that something else keeps. What a reading leaves out
- * has ended. Returns what ends the readings; before that which they read is closed.
+ * Reads metrics with every export: gauges, and counters that are kept elsewhere. A series that `read` leaves out has
+ * ended. Returns a function that stops the readings; call it before closing what they read.
  */
 export function observe<Name extends MetricName<'counter' | 'gauge' | 'level'>>(
   names: readonly Name[],

@@ -4,10 +4,10 @@ import pretty from 'pino-pretty';
 import { attributes } from './names.ts';
 import { runOf } from './span.ts';
 
-/** pino's logger: `log.info({ fields }, 'message')`. Never prompt or response text. */
+/** pino's logger: `log.info({ fields }, 'message')`. Never log prompt or response text. */
 export type Log = Logger;
 
-/** The trace and the run that are active where a line is written. */
+/** The active trace and run, which are added to every line. */
 function whereabouts(): Record<string, string> {
   const span = trace.getActiveSpan()?.spanContext();
   const run = runOf(contexts.active());
@@ -17,10 +17,10 @@ function whereabouts(): Record<string, string> {
   };
 }
 
-/** Where lines go: a terminal gets readable ones, anything else JSON. */
+/** Chooses the output: readable lines on a terminal, JSON otherwise. */
 function output() {
   const lines = destination({ fd: 1, sync: true });
-  // Whoever read the lines may have died, which must not end this process.
+  // If the reader of the lines has died, that must not end this process.
   lines.on('error', () => undefined);
   if (!process.stdout.isTTY) return lines;
   const ignore = 'pid,hostname,service,trace_id,span_id';
@@ -33,7 +33,7 @@ function output() {
   });
 }
 
-/** Hands lines to OpenTelemetry as well, which takes trace and span from where they are written. */
+/** Passes lines to OpenTelemetry too, which adds the trace and span that are active at that moment. */
 const records = {
   write: (line: string) => {
     const { level, time, msg, ...rest } = JSON.parse(line) as { level: string; time: string; msg?: string };
@@ -48,7 +48,7 @@ const records = {
   },
 };
 
-/** A logger for a process of this name; each line is one event with the active trace and run. */
+/** Opens the log of a process. Each line is one event, with the active trace and run. */
 export function openLog(service: string, { sends }: { sends: boolean }): Log {
   return pino(
     {

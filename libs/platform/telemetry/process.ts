@@ -3,7 +3,7 @@ import { type Observation, observe } from './instruments.ts';
 
 const names = ['process.cpu.time', 'process.memory.usage', 'pairwise.process.memory.limit'] as const;
 
-/** Has processor time and memory of this process exported. */
+/** Reports the processor time and memory of this process. */
 export function observeProcess(): void {
   observe(names, () => {
     const { user, system } = process.cpuUsage();
@@ -13,7 +13,7 @@ export function observeProcess(): void {
       { name: 'process.cpu.time', value: system / 1e6, attributes: { 'cpu.mode': 'system' } },
       { name: 'process.memory.usage', value: process.memoryUsage.rss(), attributes: {} },
     ];
-    // Without a limit it is 0, or more than there is.
+    // Without a limit this is 0, or more than the machine has.
     if (limit > 0 && limit < totalmem())
       read.push({ name: 'pairwise.process.memory.limit', value: limit, attributes: {} });
     return read;

@@ -4,8 +4,8 @@ import { attributes } from './names.ts';
 import { runOf } from './span.ts';
 
 /**
- * Takes every trace whose parent was taken, since a run has few spans, and puts the run on each span: attributes that a
- * sampler returns are the span's.
+ * Samples every trace whose parent was sampled, since a run has few spans. Adds the run to each span: the attributes
+ * that a sampler returns become the span's.
  */
 export const sampler: Sampler = {
   shouldSample: (parent) => {

@@ -17,10 +17,13 @@ import { registry } from './metrics.ts';
 import { observeProcess } from './process.ts';
 import { sampler } from './sampler.ts';
 
-/** Of the host its name alone: a container has no `host.id`, of which OpenTelemetry's own detector warns each time. */
+/**
+ * Detects only the host's name: a container has no `host.id`, and OpenTelemetry's own detector warns about that each
+ * time.
+ */
 const hostDetector: ResourceDetector = { detect: () => ({ attributes: { 'host.name': hostname() } }) };
 
-/** What the registry says of a metric holds wherever its instrument was made. */
+/** Applies the registry's descriptions and attributes to metrics, wherever their instruments were created. */
 const views = Object.entries(registry).map(([instrumentName, { description, attributes: allowed }]) => ({
   instrumentName,
   description,
@@ -28,8 +31,9 @@ const views = Object.entries(registry).map(([instrumentName, { description, attr
 }));
 
 /**
- * Has a gauge exported only where it was recorded or read since the last export. OpenTelemetry would repeat the last value
- * of each series as long as the process lives, and so those of runs that have ended; it has no option for this.
+ * Exports a gauge only if it was recorded or read since the last export. By default, OpenTelemetry repeats the last
+ * value of each series as long as the process lives, even for runs that have ended, and it has no option to change
+ * that.
  */
 function letGaugesEnd(sdk: NodeSDK): void {
   const { readers } = sdk['_meterProviderConfig'] as { readers: MetricReader[] };
@@ -40,7 +44,9 @@ function letGaugesEnd(sdk: NodeSDK): void {
   }
 }
 
-/** Sends traces, metrics and log lines where the OTEL_* variables say, until the returned function has sent the last. */
+/**
+ * Sends traces, metrics and log lines where the OTEL_* variables say. The returned function sends the rest and stops.
+ */
 export function startSending(service: string): () => Promise<void> {
   const sdk = new NodeSDK({
     serviceName: service,

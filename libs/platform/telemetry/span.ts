@@ -9,7 +9,7 @@ import {
 import { PairwiseError } from '@pairwise/errors';
 import { attributes as names } from './names.ts';
 
-/** Runs `work` as a span, child of the active one. Attributes never hold prompt or response text. */
+/** Runs `work` in a span, a child of the active one. Attributes must never contain prompt or response text. */
 export function withSpan<T>(name: string, attributes: Attributes, work: () => Promise<T>): Promise<T> {
   return trace.getTracer('pairwise').startActiveSpan(name, { attributes }, async (span) => {
     try {
@@ -24,18 +24,18 @@ export function withSpan<T>(name: string, attributes: Attributes, work: () => Pr
   });
 }
 
-/** Runs `work` on behalf of a run: all spans and log lines below, in other processes too, carry its name. */
+/** Runs `work` for a run: all spans and log lines inside, in other processes too, carry its name. */
 export function withRun<T>(run: string, work: () => T): T {
   const baggage = propagation.getActiveBaggage() ?? propagation.createBaggage();
   return contexts.with(propagation.setBaggage(contexts.active(), baggage.setEntry(names.run, { value: run })), work);
 }
 
-/** The run on whose behalf something happens in a context. */
+/** The run that a context belongs to. */
 export function runOf(context: Context): string | undefined {
   return propagation.getBaggage(context)?.getEntry(names.run)?.value;
 }
 
-/** The run on whose behalf something happens here; undefined where it is nobody's. */
+/** The active run; undefined if there is none. */
 export function activeRun(): string | undefined {
   return runOf(contexts.active());
 }

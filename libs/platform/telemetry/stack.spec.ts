@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { type MetricName, registry } from './index.ts';
 
-// deploy/telemetry against the registry: what dashboards and alerts ask for is what we export.
+// Compares deploy/telemetry with the registry: dashboards and alerts must query only what we export.
 
 const root = resolve(import.meta.dirname, '../../..');
 const folder = join(root, 'deploy/telemetry');
@@ -15,8 +15,8 @@ const readYaml = (name: string): unknown => parse(readFileSync(join(folder, name
 const underscored = (name: string) => name.replaceAll(/[.-]/g, '_');
 
 /**
- * The series of a metric in Prometheus, as the collector's exporter names them: dots are underscores, the unit is spelled
- * out at the end (what stands in braces is left out), counters end in `_total`, histograms have three series.
+ * The series of a metric in Prometheus, named as the collector's exporter does: dots become underscores, the unit is
+ * spelled out at the end (a unit in braces is left out), counters end in `_total`, and histograms have three series.
  */
 function seriesOf(name: MetricName): string[] {
   const { kind, unit } = registry[name];
@@ -31,17 +31,17 @@ const names = Object.keys(registry) as MetricName[];
 const known = new Map(names.flatMap((name) => seriesOf(name).map((series) => [series, name] as const)));
 const labels = new Set([
   ...names.flatMap((name) => registry[name].attributes.map(underscored)),
-  // The process and the one among its replicas; a bucket's bound.
+  // The process and its replica; the bound of a bucket.
   ...['job', 'instance', 'le'],
 ]);
 
-/** Series and labels that an expression names. Throws where it is no PromQL. */
+/** The series and labels in an expression. Throws if it is not valid PromQL. */
 function namedIn(expression: string): { series: string[]; labels: string[] } {
   const text = expression.replaceAll('$__rate_interval', '5m');
   const found = { series: [] as string[], labels: [] as string[] };
   parser.parse(text).iterate({
     enter: ({ type, from, to, node }) => {
-      if (type.isError) throw new Error(`no PromQL at ${from}: ${text}`);
+      if (type.isError) throw new Error(`not valid PromQL at ${from}: ${text}`);
       if (type.name === 'Identifier' && node.parent?.name === 'VectorSelector') found.series.push(text.slice(from, to));
       if (type.name === 'LabelName') found.labels.push(text.slice(from, to));
     },
@@ -56,11 +56,11 @@ function expectKnown(expression: string): void {
   for (const label of named.labels) expect([...labels], expression).toContain(label);
 }
 
-test('a series or a label that nobody exports, and what is no PromQL, is found out', () => {
+test('unknown series, unknown labels and invalid PromQL are detected', () => {
   expectKnown('sum by (job) (rate(pairwise_tokens_total[5m]))');
   expect(() => expectKnown('pairwise_tokens')).toThrow('pairwise_tokens');
   expect(() => expectKnown('pairwise_runs{state="FAILED"}')).toThrow('state');
-  expect(() => expectKnown('sum by (pairwise_runs')).toThrow('no PromQL');
+  expect(() => expectKnown('sum by (pairwise_runs')).toThrow('not valid PromQL');
 });
 
 interface Rule {
@@ -84,7 +84,7 @@ describe('alert rules', () => {
     expect(guide).toContain(`\n## ${alert}\n`);
   });
 
-  test('the guide has no sections of other alerts', () => {
+  test('the guide has no sections for unknown alerts', () => {
     const sections = [...guide.matchAll(/^## (\w+)$/gm)].map(([, alert]) => alert);
     expect(sections.sort()).toEqual(rules.map(({ alert }) => alert).sort());
   });
@@ -128,7 +128,7 @@ test('every metric is on a dashboard', () => {
     ).toBe(true);
 });
 
-test('Prometheus reads our rules, and scrapes the port that the collector opens', () => {
+test('Prometheus loads our rules and scrapes the port that the collector opens', () => {
   const { rule_files, scrape_configs } = readYaml('prometheus.yml') as {
     rule_files: string[];
     scrape_configs: { static_configs: { targets: string[] }[] }[];

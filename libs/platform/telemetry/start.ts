@@ -8,11 +8,11 @@ import { sampler } from './sampler.ts';
 
 export interface Telemetry {
   log: Log;
-  /** Sends what has not been sent yet; gives up after 3 s. */
+  /** Sends what has not been sent yet, but takes at most 3 s. */
   stop(): Promise<void>;
 }
 
-/** Makes real trace ids, which logs and peers need, and passes trace and run on, though nothing is sent anywhere. */
+/** Creates real trace ids, which logs and peers need, and propagates trace and run, although nothing is exported. */
 function startTracing(): void {
   contexts.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
@@ -21,9 +21,10 @@ function startTracing(): void {
 }
 
 /**
- * Starts OpenTelemetry and the log of a process; before anything else that uses them. Traces, metrics and log lines go
- * out by OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set (the other OTEL_* variables hold, e.g. OTEL_EXPORTER_OTLP_PROTOCOL,
- * default `http/protobuf`), and otherwise nowhere; trace context is propagated in both cases.
+ * Starts OpenTelemetry and the log of a process. Call it before anything that uses them. If OTEL_EXPORTER_OTLP_ENDPOINT
+ * is set, traces, metrics and log lines are sent by OTLP. The other OTEL_* variables apply too, e.g.
+ * OTEL_EXPORTER_OTLP_PROTOCOL, default `http/protobuf`. Otherwise nothing is sent. Trace context is propagated in both
+ * cases.
  */
 export async function startTelemetry(service: string): Promise<Telemetry> {
   const sends = (process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] ?? '') !== '';
@@ -35,7 +36,7 @@ export async function startTelemetry(service: string): Promise<Telemetry> {
     startTracing();
     return { log, stop: () => Promise.resolve() };
   }
-  // The exporters take a quarter of a second and 20 MB, for nothing where nothing is sent.
+  // Loading the exporters takes a quarter of a second and 20 MB, which is wasted if nothing is sent.
   const { startSending } = await import('./sending.ts');
   const sendLast = startSending(service);
   return {

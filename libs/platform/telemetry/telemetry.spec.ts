@@ -12,7 +12,7 @@ afterEach(async () => {
   collector = undefined;
 });
 
-/** The lines that the process writes. */
+/** Returns the lines that the process writes. */
 async function lines(environment: Record<string, string>, ...parameters: string[]) {
   const program = join(import.meta.dirname, 'testing.process.ts');
   const { stdout } = await promisify(execFile)(process.execPath, [program, ...parameters], {
@@ -24,7 +24,7 @@ async function lines(environment: Record<string, string>, ...parameters: string[
     .map((line) => JSON.parse(line) as Record<string, string>);
 }
 
-test('lines carry service, trace and run, and nothing is sent unless it is asked for', async () => {
+test('lines carry the service, trace and run, and nothing is sent by default', async () => {
   const [first, second, third] = await lines({});
   expect(first).toMatchObject({ level: 'info', service: 'test', msg: 'outside', size: 3 });
   expect(first).not.toHaveProperty('trace_id');
@@ -35,13 +35,13 @@ test('lines carry service, trace and run, and nothing is sent unless it is asked
   expect(third?.['baggage']).toContain('pairwise.run.id=');
 });
 
-test('a process whose output nobody reads ends as usual', async () => {
+test('a process ends as usual if nobody reads its output', async () => {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'testing.process.ts')], { stdio: 'pipe' });
   child.stdout.destroy();
   expect(await once(child, 'exit')).toEqual([0, null]);
 });
 
-test('spans arrive at the collector, with parents, run and error', async () => {
+test('spans arrive at the collector with their parent, run and error', async () => {
   collector = await startCollector();
   const [, second] = await lines(collector.environment);
   const [inner, outer] = collector.spans;
@@ -55,7 +55,7 @@ test('spans arrive at the collector, with parents, run and error', async () => {
   });
 });
 
-test('metrics arrive as the registry has them, with no other attributes', async () => {
+test('metrics arrive as the registry describes them, without other attributes', async () => {
   collector = await startCollector();
   await lines(collector.environment, 'metrics');
   const { points } = collector;
@@ -71,13 +71,13 @@ test('metrics arrive as the registry has them, with no other attributes', async 
   ).toEqual(expect.arrayContaining(['user', 'system']));
 });
 
-/** What the registry says of a metric. */
+/** The kind and unit of a metric according to the registry. */
 function known(name: string) {
   const { kind, unit, description } = registry[name as MetricName];
   return { kind, unit, description };
 }
 
-test('a gauge ends when nothing is said of it any more, a counter does not', async () => {
+test('a gauge ends when it is no longer recorded; a counter does not', async () => {
   collector = await startCollector();
   await lines(collector.environment, 'metrics');
   const of = (name: string) => collector!.points.filter((point) => point.name === name);
@@ -88,7 +88,7 @@ test('a gauge ends when nothing is said of it any more, a counter does not', asy
   expect(states[0]).toBe('RUNNING');
 });
 
-test('log lines arrive with trace, run and severity', async () => {
+test('log lines arrive with their trace, run and severity', async () => {
   collector = await startCollector();
   const [, second] = await lines(collector.environment);
   const sent = (body: string) => collector!.lines.find((line) => line.body === body);
@@ -100,7 +100,7 @@ test('log lines arrive with trace, run and severity', async () => {
   });
 });
 
-test('a collector that is away does not keep the process from ending', async () => {
+test('a process ends even if its collector is down', async () => {
   const written = await lines({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' });
   expect(written.map(({ msg }) => msg)).toContain('outside');
 });

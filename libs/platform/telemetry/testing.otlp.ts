@@ -1,4 +1,4 @@
-// The JSON form of OTLP, as far as the collector of testing.ts needs it.
+// OTLP's JSON form, as far as the collector in testing.ts needs it.
 
 /**
  * A span as a collector receives it. Ids are hexadecimal; `parentSpanId` is empty for a root span; kinds are OTLP's (2 server,

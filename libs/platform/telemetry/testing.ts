@@ -17,11 +17,11 @@ import {
 export type { CollectedLine, CollectedPoint, CollectedSpan };
 
 export interface Collector {
-  /** Environment variables for processes whose telemetry should arrive here soon. */
+  /** Environment variables for processes that should send their telemetry here without delay. */
   environment: Record<string, string>;
   /** All spans so far. */
   spans: CollectedSpan[];
-  /** All metric points so far: one of each series per second and process. */
+  /** All metric points so far: one per second, process and series. */
   points: CollectedPoint[];
   /** All log lines so far. */
   lines: CollectedLine[];
@@ -30,7 +30,7 @@ export interface Collector {
 
 /**
  * For specs: starts a collector that keeps what any number of processes send (OTLP over HTTP, as JSON). It listens on
- * `address`, default 127.0.0.1; processes reach it under the host name `name`, default the address.
+ * `address`, default 127.0.0.1. Processes reach it by the host name `name`, by default the same as the address.
  */
 export async function startCollector(address = '127.0.0.1', name = address): Promise<Collector> {
   const spans: CollectedSpan[] = [];
