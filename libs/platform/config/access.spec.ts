@@ -14,12 +14,12 @@ function problemsOf(value: unknown): string {
   return '';
 }
 
-test('entries are read as they are', () => {
+test('entries are returned unchanged', () => {
   const other = { name: 'ops@example', sha256: 'b'.repeat(64), roles: { '*': 'admin' } };
   expect(parseAccess(JSON.stringify([entry, other]), 'access.json')).toEqual([entry, other]);
 });
 
-test('every problem is reported at once, with its place and without the value', () => {
+test('all problems are reported at once, with their place and without the values', () => {
   const bad = [
     entry,
     { ...entry, name: 'other', sha256: 'not-a-digest-but-the-token-itself' },
@@ -43,7 +43,7 @@ test('every problem is reported at once, with its place and without the value', 
   expect(problems).not.toContain('plain');
 });
 
-test('a name or a token that is there twice, an empty list and other texts are refused', () => {
+test('duplicate names or tokens, an empty list and anything but a list are refused', () => {
   expect(problemsOf([entry, { ...entry, sha256: 'b'.repeat(64) }])).toContain('one name twice');
   expect(problemsOf([entry, { ...entry, name: 'other' }])).toContain('one sha256 twice');
   expect(problemsOf([])).toContain('at least one');

@@ -1,7 +1,10 @@
 import { PairwiseError } from '@pairwise/errors';
 import { z } from 'zod';
 
-/** What a caller may do in a project, each role all that those before it may: read; make, run and cancel; delete. */
+/**
+ * Roles in a project; each includes the ones before it. A reader reads, a submitter also creates, runs and cancels, an
+ * admin also deletes.
+ */
 export const roles = ['reader', 'submitter', 'admin'] as const;
 export type Role = (typeof roles)[number];
 
@@ -10,16 +13,16 @@ const project = z
   .regex(/^(\*|projects\/[a-z0-9][a-z0-9-]{0,63})$/, 'must be projects/<id>, or * for all projects');
 
 const entry = z.strictObject({
-  /** Tells the entries apart in messages. */
+  /** Identifies the entry in messages. */
   name: z.string().regex(/^[\w.@-]{1,64}$/, 'must be 1 to 64 letters, digits or any of . _ @ -'),
-  /** Of the token alone, without a line break: `printf %s "$token" | sha256sum`. */
+  /** Of the token only, without a line break: `printf %s "$token" | sha256sum`. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be the sha256 of the token, 64 lower-case hexadecimal digits'),
   roles: z
     .record(project, z.enum(roles, `must be one of ${roles.join(', ')}`))
     .refine((given) => Object.keys(given).length > 0, 'must name at least one project'),
 });
 
-/** One token: who has it and what it is good for. */
+/** A token: who holds it, and which roles it grants. */
 export type AccessEntry = z.infer<typeof entry>;
 
 const unique = (field: 'name' | 'sha256') => (entries: AccessEntry[]) =>
@@ -32,8 +35,8 @@ const file = z
   .refine(unique('sha256'), 'has one sha256 twice');
 
 /**
- * Reads the text of an access file: a JSON list of `{name, sha256, roles: {"projects/<id>" or "*": role}}`.
- * Throws INVALID_ARGUMENT with every problem at once, a line each; `path` names the file in it.
+ * Parses an access file: a JSON list of `{name, sha256, roles: {"projects/<id>" or "*": role}}`. Throws
+ * INVALID_ARGUMENT with all problems at once, one per line. `path` is used in the messages.
  */
 export function parseAccess(text: string, path: string): AccessEntry[] {
   const parsed = file.safeParse(json(text, path));
@@ -49,7 +52,7 @@ function json(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The parser's message would repeat a part of the file.
+    // The parser's message would quote part of the file.
     throw unusable(path, ' it is not valid JSON');
   }
 }

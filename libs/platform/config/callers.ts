@@ -1,6 +1,7 @@
 /**
- * Which processes may call each server as peers, by the name in their certificate (`spiffe://pairwise/<process>`): those
- * whose configuration has the server's address. Network policies have the same edges. Everybody else needs a token.
+ * The processes that may call each server as peers, by the name in their certificate (`spiffe://pairwise/<process>`).
+ * They are the ones that have the server's address in their configuration. The network policies list the same pairs.
+ * All other callers need a token.
  */
 export const callers = {
   dataset: ['reference', 'training', 'training-worker', 'export', 'orchestrator'],

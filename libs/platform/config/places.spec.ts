@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { readEnvironment } from './index.ts';
 import { placesOf } from './places.ts';
 
-test('a database URL names the files of its TLS; a folder of blobs is written to', () => {
+test('a database URL names its TLS files, and a folder of blobs must be writable', () => {
   const url = 'postgres://u:p%40ss@db/pairwise?sslmode=verify-full&sslrootcert=/tls/ca.crt&sslkey=/tls/a%20b';
   expect(placesOf({ DATABASE_URL: url })).toEqual([
     { label: 'sslrootcert of DATABASE_URL', path: '/tls/ca.crt', use: 'read' },
@@ -26,8 +26,8 @@ test('unusable paths are reported with the other problems', () => {
 test.each([
   ['postgres://u:50%off@db/pairwise', '%25'],
   ['postgres://u:a/b@db/pairwise', '%2F'],
-  ['postgres://u:p@db', 'names no database'],
-])('a database URL that drivers trip over is refused without its password: %s', (url, remedy) => {
+  ['postgres://u:p@db', 'does not name a database'],
+])('a database URL that drivers misread is refused without repeating its password: %s', (url, remedy) => {
   let message = '';
   try {
     readEnvironment({ DATABASE_URL: url }, ['DATABASE_URL']);

@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url';
 
-/** A file that a process is to read, or a folder in which it is to write and which it may make. */
+/** A file to read, or a folder to write to, which may have to be created. */
 export interface Place {
   path: string;
   use: 'read' | 'write';
 }
 
-/** Tells what is wrong with a place, as in `cannot be read: there is no such file`; undefined where it can be used. */
+/** Returns what is wrong with a place, as in `cannot be read: it does not exist`; undefined if it can be used. */
 export type Look = (place: Place) => string | undefined;
 
 const files = [
@@ -17,7 +17,7 @@ const files = [
   'PAIRWISE_ACCESS_FILE',
 ];
 
-/** Where an environment whose values are of a good form says that something is, each with what it is called there. */
+/** Returns the places that an environment with well-formed values names, each with the label it has there. */
 export function placesOf(given: Readonly<Record<string, string | undefined>>): (Place & { label: string })[] {
   const { PAIRWISE_BLOB_URL: blobs, DATABASE_URL: database } = given;
   const inFolder = blobs?.startsWith('file:') === true;
@@ -34,7 +34,7 @@ export function placesOf(given: Readonly<Record<string, string | undefined>>): (
       path: inFolder ? fileURLToPath(blobs) : undefined,
       use: 'write' as const,
     },
-    // Of no use where there is no bucket.
+    // Not used without a bucket.
     {
       label: 'PAIRWISE_CACHE',
       path: blobs === undefined || inFolder ? undefined : given['PAIRWISE_CACHE'],

@@ -2,8 +2,9 @@ import { inspect } from 'node:util';
 import { PairwiseError } from '@pairwise/errors';
 
 /**
- * Ends the process on an error that nobody catches, and writes the cause to standard error: the message of a PairwiseError,
- * which names the remedy; everything known about a defect. Exit code 2 for a configuration that has to be changed, else 1.
+ * Ends the process on an uncaught error and writes the cause to standard error: the message of a PairwiseError, which
+ * names the remedy, or everything known about any other error. The exit code is 2 if the configuration must be changed,
+ * else 1.
  */
 export function logCrashes(service: string): void {
   process.on('uncaughtException', (error: unknown) => {

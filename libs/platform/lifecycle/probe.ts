@@ -1,9 +1,9 @@
 import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
 
 const causes: Record<string, string> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'this user may not',
-  EPERM: 'this user may not',
+  ENOENT: 'it does not exist',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
   EISDIR: 'it is a folder',
   ENOTDIR: 'a part of its path is not a folder',
   EEXIST: 'it is not a folder',
@@ -11,8 +11,8 @@ const causes: Record<string, string> = {
 };
 
 /**
- * Says what is wrong with a path of the configuration: a file to read, or a folder to write to, which is made for this user
- * alone if it is missing. Undefined if nothing is.
+ * Returns what is wrong with a path in the configuration: a file to read or a folder to write to. Creates a missing
+ * folder, for this user only. Returns undefined if the path can be used.
  */
 export function probe({ path, use }: { path: string; use: 'read' | 'write' }): string | undefined {
   try {

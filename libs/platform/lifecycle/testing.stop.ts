@@ -1,4 +1,5 @@
-// A process for untilStopped.spec.ts that waits until it is stopped; given `hang`, it then does not end by itself.
+// A process for untilStopped.spec.ts that waits until it is stopped. With the argument `hang`, it does not end by
+// itself even then.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { untilStopped } from './index.ts';
 

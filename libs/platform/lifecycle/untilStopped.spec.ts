@@ -18,13 +18,13 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s ends the process gracefully', asyn
   expect(await ended(child)).toEqual([0, null]);
 });
 
-test('so does the end of its parent', async () => {
+test('the end of its parent does so too', async () => {
   const child = await start();
   child.disconnect();
   expect(await ended(child)).toEqual([0, null]);
 });
 
-test('a second signal ends it at once', async () => {
+test('a second signal ends the process at once', async () => {
   const child = await start('hang');
   child.kill('SIGTERM');
   await once(child.stdout!, 'data');

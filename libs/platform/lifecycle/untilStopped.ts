@@ -1,7 +1,7 @@
 /**
- * Waits until the process should stop: SIGTERM, SIGINT, or the end of the parent that started it with an IPC channel. From
- * then on the process may finish its work; a second signal ends it at once. Tells the parent that the process is ready, so
- * call this last.
+ * Waits until the process should stop: on SIGTERM, on SIGINT, or when the parent that started it with an IPC channel
+ * has ended. After that the process may finish its work; a second signal ends it at once. Also tells the parent that
+ * the process is ready, so call this last.
  */
 export function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
@@ -10,7 +10,7 @@ export function untilStopped(): Promise<void> {
       if (asked) process.exit(130);
       asked = true;
       resolve();
-      // A listener alone would keep the process from ending.
+      // The listener alone would keep the process running.
       process.off('disconnect', stop);
       process.channel?.unref();
     };
