@@ -1,6 +1,6 @@
 /**
- * Every reason for which Pairwise refuses or fails, as callers see it in `google.rpc.ErrorInfo.reason`
- * (domain `pairwise.v1`). The list is closed: callers branch on it, so names are never changed.
+ * Every reason why Pairwise refuses or fails, as callers see it in `google.rpc.ErrorInfo.reason` (domain
+ * `pairwise.v1`). The list is closed and callers branch on it, so names never change.
  */
 export const reasons = [
   'INVALID_ARGUMENT',
@@ -41,14 +41,14 @@ export const reasons = [
 export type Reason = (typeof reasons)[number];
 
 export interface PairwiseErrorDetails {
-  /** Path of the offending field in the request's proto, e.g. `spec.training.beta`. */
+  /** Path of the offending field in the request, e.g. `spec.training.beta`. */
   field?: string;
   /** Short machine-readable facts (line numbers, names, sizes); never prompt or response text. */
   metadata?: Record<string, string>;
   cause?: unknown;
 }
 
-/** The one error class. The message names the field, the value's problem and the remedy. */
+/** The only error class. The message names the field, what is wrong with its value, and the remedy. */
 export class PairwiseError extends Error {
   readonly reason: Reason;
   readonly field: string | undefined;

@@ -11,7 +11,7 @@ test('reasons are unique', () => {
   expect(new Set(reasons).size).toBe(reasons.length);
 });
 
-test.each(['ENOSPC', 'EDQUOT'])('%s of the file system is DISK_FULL', (code) => {
+test.each(['ENOSPC', 'EDQUOT'])('%s from the file system is DISK_FULL', (code) => {
   const cause = Object.assign(new Error(code), { code });
   expect(asDiskFull(cause, 'free some space')).toMatchObject({
     reason: 'DISK_FULL',

@@ -1,6 +1,6 @@
 /**
- * A value out of somebody's file, for a message: JSON of at most 100 characters. Lists and objects are only named, since
- * they may be nested more deeply than JSON.stringify can follow.
+ * Formats a value from a user's file for a message: JSON of at most 100 characters. Lists and objects are not shown in
+ * full, since they may be nested too deeply for JSON.stringify.
  */
 export function shown(value: unknown): string {
   if (Array.isArray(value)) return 'a list';

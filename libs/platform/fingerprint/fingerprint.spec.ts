@@ -28,7 +28,7 @@ test('the order of keys and absent properties do not matter, values do', () => {
   expect(fingerprintOf({ a: ['x', 'y'] })).not.toBe(fingerprintOf({ a: ['xy'] }));
 });
 
-test('numbers that JSON cannot say are refused', () => {
+test('numbers that JSON cannot express are refused', () => {
   expect(() => fingerprintOf({ loss: NaN })).toThrow('a recipe cannot hold NaN');
 });
 
@@ -44,7 +44,7 @@ test('the digest of files depends on their paths and digests, not on the order o
   expect(digestOfFiles([a, { ...b, digest: 'sha256:3' }])).not.toBe(digest);
 });
 
-test('a digest has one form as text, hex digits, bytes and the sum of a stream', async () => {
+test('a digest converts to hex digits and bytes and back, and a stream has the same digest as its bytes', async () => {
   const digest = digestOf(Buffer.from('abc'));
   expect(hexOf(digest)).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   expect(digestFromBytes(digestBytes(digest))).toBe(digest);

@@ -1,46 +1,49 @@
 import { createHash } from 'node:crypto';
 
-/** `sha256:<64 hex digits>`: the name of some bytes (a digest) or of the recipe that makes them (a fingerprint). */
+/** `sha256:<64 hex digits>`: identifies bytes (a digest) or the recipe that makes them (a fingerprint). */
 export type Digest = `sha256:${string}`;
 
-/** What a recipe may be made of. Reals must be finite; `undefined` properties are left out, like in JSON. */
+/** What a recipe can consist of. Reals must be finite. `undefined` properties are left out, as in JSON. */
 export type Recipe =
   string | number | bigint | boolean | null | undefined | readonly Recipe[] | { readonly [name: string]: Recipe };
 
-/** The digest of bytes. */
+/** Returns the digest of bytes. */
 export function digestOf(bytes: Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
-/** The digest of bytes that come in pieces. */
+/** Computes the digest of bytes that arrive in pieces. */
 export function digestStream(): { update(bytes: Uint8Array): void; digest(): Digest } {
   const hash = createHash('sha256');
   return { update: (bytes) => void hash.update(bytes), digest: () => `sha256:${hash.digest('hex')}` };
 }
 
-/** The digest of all bytes of a stream. */
+/** Returns the digest of all bytes of a stream. */
 export async function digestOfStream(chunks: AsyncIterable<Uint8Array>): Promise<Digest> {
   const stream = digestStream();
   for await (const chunk of chunks) stream.update(chunk);
   return stream.digest();
 }
 
-/** The 64 hex digits of a digest. */
+/** Returns the 64 hex digits of a digest. */
 export function hexOf(digest: Digest): string {
   return digest.slice('sha256:'.length);
 }
 
-/** The 32 bytes of a digest, the form in which many are stored. */
+/** Returns the 32 bytes of a digest, a compact form for storing many. */
 export function digestBytes(digest: Digest): Uint8Array {
   return Buffer.from(hexOf(digest), 'hex');
 }
 
-/** The digest with these 32 bytes. */
+/** Returns the digest with these 32 bytes. */
 export function digestFromBytes(bytes: Uint8Array): Digest {
   return `sha256:${Buffer.from(bytes).toString('hex')}`;
 }
 
-/** The digest of a set of files, such as a model's or an artifact's: of the list of paths and digests, sorted by path. */
+/**
+ * Returns the digest of a set of files, such as a model or an artifact: the digest of the list of paths and digests,
+ * sorted by path.
+ */
 export function digestOfFiles(files: readonly { path: string; digest: string }[]): Digest {
   const list = files.map(({ path, digest }) => [path, digest] as const).sort(([a], [b]) => (a < b ? -1 : 1));
   return fingerprintOf(list);
@@ -51,21 +54,21 @@ export function isDigest(text: string): text is Digest {
   return /^sha256:[0-9a-f]{64}$/.test(text);
 }
 
-/** A text from a database, a file or another service as a digest. Throws a TypeError for anything else. */
+/** Returns a text from a database, a file or another service as a digest. Throws a TypeError if it is not one. */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
   throw new TypeError(`${JSON.stringify(text)} is not a digest`);
 }
 
 /**
- * The fingerprint of a recipe: sha256 of its canonical JSON (RFC 8785's order of keys, ECMAScript numbers).
- * Throws a TypeError for numbers that JSON cannot say.
+ * Returns the fingerprint of a recipe: the sha256 of its canonical JSON (key order of RFC 8785, ECMAScript numbers).
+ * Throws a TypeError for numbers that JSON cannot express.
  */
 export function fingerprintOf(recipe: Recipe): Digest {
   return digestOf(Buffer.from(canonicalJson(recipe), 'utf8'));
 }
 
-/** JSON with sorted keys and no white space; a bigint is written as its digits, in quotes and with the suffix `n`. */
+/** Returns JSON with sorted keys and no white space. A bigint becomes a string of its digits with the suffix `n`. */
 export function canonicalJson(recipe: Recipe): string {
   if (typeof recipe === 'number' && !Number.isFinite(recipe)) throw new TypeError(`a recipe cannot hold ${recipe}`);
   if (typeof recipe === 'bigint') return `"${recipe}n"`;
