@@ -1,4 +1,4 @@
-/** The letters that stand for the 256 bytes in byte-level vocabularies (GPT-2's table), in the bytes' order. */
+/** The characters that stand for the 256 bytes in byte-level vocabularies (GPT-2's table), in byte order. */
 function byteLetters(): string[] {
   const plain = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let next = 256;
@@ -6,8 +6,8 @@ function byteLetters(): string[] {
 }
 
 /**
- * A byte-level BPE as the contents of a Hugging Face `tokenizer.json`. Ids: the 256 bytes, then what `merges` make, then
- * the `special` tokens.
+ * Returns a byte-level BPE as the contents of a Hugging Face `tokenizer.json`. Ids: the 256 bytes, then the results of
+ * `merges`, then the `special` tokens.
  */
 export function byteLevelTokenizer(merges: readonly [string, string][], special: readonly string[]) {
   const tokens = [...byteLetters(), ...merges.map((pair) => pair.join('')), ...special];

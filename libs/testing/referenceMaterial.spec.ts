@@ -15,12 +15,12 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-test('the folder is taken where it has goldens', () => {
+test('the folder is used if it contains goldens', () => {
   mkdirSync(join(folder, 'goldens'));
   expect(sharedFolder()).toBe(folder);
 });
 
-test('where it is missing tests are skipped loudly, but in CI it must be there', () => {
+test('without the folder, tests are skipped with a warning, but CI fails', () => {
   vi.stubEnv('CI', 'false');
   const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
   expect(sharedFolder()).toBeUndefined();

@@ -4,9 +4,9 @@ import { resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * The folder of reference material (real checkpoints, preference data, golden numbers) beside the repository
- * on the machines that have it; `PAIRWISE_SHARED` names another place. Undefined where it is missing, which is an
- * error under `CI=true`, since a check that CI silently skips proves nothing.
+ * The folder of reference material (real checkpoints, preference data, golden numbers) next to the repository, on
+ * machines that have it; `PAIRWISE_SHARED` overrides its path. Undefined if it is missing, which is an error if
+ * `CI=true`: a check that CI skips silently proves nothing.
  */
 export function sharedFolder(): string | undefined {
   const folder = process.env['PAIRWISE_SHARED'] ?? resolve(root, '../shared');

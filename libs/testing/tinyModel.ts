@@ -26,9 +26,9 @@ const config = {
 };
 
 /**
- * Writes a model folder in Hugging Face layout: a Llama of random weights whose tokens are bytes. It has learnt nothing,
- * which is enough for everything but quality, and takes milliseconds where a real one takes minutes. `name` goes into
- * config.json, where it changes digests and nothing else.
+ * Writes a model folder in Hugging Face layout: a Llama with random weights whose tokens are bytes. It has learnt
+ * nothing, which suffices for every test except those of quality, and it takes milliseconds instead of minutes. `name`
+ * is written to config.json, where it changes only digests.
  */
 export function writeTinyModel(folder: string, name = 'tiny'): void {
   mkdirSync(folder, { recursive: true });
@@ -52,7 +52,7 @@ export function writeTinyModel(folder: string, name = 'tiny'): void {
   writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
 }
 
-/** Preference pairs of made-up words, each different: JSONL. */
+/** Preference pairs of made-up words, all different, as JSONL. */
 export function tinyPairs(count: number, seed = 1): string {
   const uniform = uniformStream(seed, 'tiny pairs');
   const word = () =>

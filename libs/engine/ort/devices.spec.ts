@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { numericsProfile, parseDevice } from './index.ts';
 
-test('devices are read by name; anything else is refused', () => {
+test('devices are parsed by name; anything else is refused', () => {
   expect(['cpu', 'webgpu', 'cuda', 'cuda:3'].map(parseDevice)).toEqual(['cpu', 'webgpu', 'cuda:0', 'cuda:3']);
   for (const text of ['', 'gpu', 'cuda:', 'cuda:-1', 'cuda:1.5', 'CPU', 'cuda:0 ']) {
     const refused = expect.objectContaining({ reason: 'INVALID_ARGUMENT' }) as Error;
@@ -17,7 +17,7 @@ test('the numerics profile differs exactly where the last bits may differ', () =
     numericsProfile('cuda:0'),
   ];
   expect(new Set(profiles).size).toBe(profiles.length);
-  // Which card of a machine it was does not matter.
+  // It does not matter which card of a machine it was.
   expect(numericsProfile('cuda:1')).toBe(numericsProfile('cuda:0'));
   expect(numericsProfile('cpu')).toMatch(new RegExp(`^cpu/${process.arch}/onnxruntime-\\d+\\.\\d+\\.\\d+/float32$`));
 });

@@ -3,10 +3,10 @@ import { env } from 'onnxruntime-node';
 import { PairwiseError } from '@pairwise/errors';
 import type { Dtype } from '@pairwise/onnx';
 
-/** The device that runs a graph: the processor, a CUDA device by number, or the machine's WebGPU device. */
+/** The device that runs a graph: the CPU, a CUDA device by number, or the machine's WebGPU device. */
 export type Device = 'cpu' | 'webgpu' | `cuda:${number}`;
 
-/** Reads `cpu`, `webgpu`, `cuda` (the first) or `cuda:<n>`. Throws `INVALID_ARGUMENT`. */
+/** Parses `cpu`, `webgpu`, `cuda` (the first device) or `cuda:<n>`. Throws `INVALID_ARGUMENT`. */
 export function parseDevice(text: string): Device {
   if (text === 'cpu' || text === 'webgpu') return text;
   const match = /^cuda(?::(\d+))?$/.exec(text);
@@ -14,7 +14,7 @@ export function parseDevice(text: string): Device {
   throw new PairwiseError('INVALID_ARGUMENT', `the device is ${text}; it must be cpu, cuda, cuda:<n> or webgpu`);
 }
 
-/** The execution provider of the runtime that drives a device. */
+/** The runtime's execution provider for a device. */
 export function executionProvider(device: Device): { name: string; deviceId?: number } {
   return device.startsWith('cuda:') ? { name: 'cuda', deviceId: Number(device.slice(5)) } : { name: device };
 }

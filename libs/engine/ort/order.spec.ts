@@ -2,7 +2,7 @@ import { graphBuilder, ops } from '@pairwise/onnx';
 import { expect, test } from 'vitest';
 import { endsLast } from './order.ts';
 
-test('final nodes come last, the one that is ready first at the very end; all others keep their order', () => {
+test('final nodes come last, and of those the first to be ready comes at the very end; all others keep their order', () => {
   const g = graphBuilder('ends');
   const { add, exp, mul, neg, reduceSum } = ops(g);
   const x = g.input('x', 'float32', ['T']);

@@ -1,10 +1,10 @@
 import type { Graph } from '@pairwise/onnx';
 
 /**
- * Moves the nodes whose outputs no other node uses to the end, the one that can run first last of all.
- * onnxruntime 1.30 runs nodes in the order of a depth-first search from these final nodes, beginning with the last. In a
- * training graph they are the gradients. In the order of the backward pass everything of a layer is free before the next
- * layer begins; in any other order the intermediate values of all layers stay in memory until the end.
+ * Moves the nodes whose outputs no other node uses to the end, with the one that can run first at the very end.
+ * onnxruntime 1.30 runs nodes in the order of a depth-first search from these final nodes, starting with the last. In a
+ * training graph they are the gradients. In the order of the backward pass, everything in a layer is freed before the
+ * next layer begins; in any other order the intermediate values of all layers stay in memory until the end.
  */
 export function endsLast(graph: Graph): Graph {
   const used = new Set(graph.nodes.flatMap(({ inputs }) => inputs.map((input) => input?.name)));

@@ -1,7 +1,7 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import type { Tensor } from './tensors.ts';
 
-/** The data that a session's thread starts with. */
+/** What a session's thread receives when it starts. */
 export interface ThreadData {
   readonly model: Uint8Array;
   readonly options: InferenceSession.SessionOptions;

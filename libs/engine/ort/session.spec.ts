@@ -22,7 +22,7 @@ function doubling() {
   return g.finish();
 }
 
-test('every type of tensor passes through', async () => {
+test('tensors of every type pass through', async () => {
   const g = graphBuilder('types');
   const feeds: Record<string, Tensor> = {
     float32: { dtype: 'float32', dims: [2], data: Float32Array.of(1.5, -2) },
@@ -35,7 +35,7 @@ test('every type of tensor passes through', async () => {
   };
   for (const [name, { dtype }] of Object.entries(feeds)) {
     const x = g.input(name, dtype, ['N']);
-    // A bool is computed with, so that one that is stored wrongly does not just pass through.
+    // A bool takes part in a computation, because one that is stored wrongly could still pass through unchanged.
     const [inverted] = dtype === 'bool' ? g.node('Not', [x], {}, [{ dtype, shape: ['N'] }]) : [x];
     g.output(`${name}_out`, inverted!);
   }

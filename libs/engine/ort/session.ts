@@ -14,7 +14,7 @@ import { placeWeights } from './weights.ts';
 
 export interface SessionSpec {
   readonly graph: Graph;
-  /** The folder that locations of external data are relative to. @default the working directory */
+  /** The folder that the locations of external data are relative to. @default the working directory */
   readonly folder?: string;
   /** @default 'cpu' */
   readonly device?: Device;
@@ -34,7 +34,7 @@ export interface RunOptions {
   readonly into?: Readonly<Record<string, Tensor>>;
 }
 
-/** A compiled graph with a thread of its own. */
+/** A compiled graph and the thread that runs it. */
 export interface Session {
   /**
    * Runs the graph once. Calls wait for earlier ones. A run cannot be stopped: cancel between runs.
@@ -75,17 +75,17 @@ function sessionOptions(
     executionMode: 'sequential',
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    // Memory patterns nearly double the memory from the second run on, without any gain in speed.
+    // Memory patterns nearly double the memory from the second run on, without making it faster.
     enableMemPattern: false,
-    // The runtime's memory pool is not faster, and with varying shapes it holds a third more than is in use.
+    // The runtime's memory pool is not faster, and with varying shapes it holds a third more memory than is in use.
     enableCpuMemArena: false,
-    // Errors are thrown; the log would only repeat them on stderr.
+    // Errors are thrown; the log would only repeat them on standard error.
     logSeverityLevel: 4,
     ...(copies.length > 0 && { externalData: [...copies] }),
     extra: {
       session: {
         disable_prepacking: prepack ? '0' : '1',
-        // Spinning threads use a third more processor time, and take it from other processes on shared cores.
+        // Spinning threads use a third more processor time, which other processes on shared cores then lack.
         intra_op: { allow_spinning: '0' },
         ...(folder !== undefined && { model_external_initializers_file_folder_path: folder }),
       },
@@ -106,7 +106,7 @@ async function opened(worker: Worker, device: Device): Promise<void> {
   if (outOfMemory(reply.problem)) throw failure(reply.problem);
   if (device === 'cpu')
     throw new PairwiseError('INTERNAL', `the runtime refuses the graph: ${reply.problem}`, { cause });
-  throw new PairwiseError('UNAVAILABLE', `no session can be opened on ${device}: ${reply.problem}`, { cause });
+  throw new PairwiseError('UNAVAILABLE', `cannot open a session on ${device}: ${reply.problem}`, { cause });
 }
 
 function sessionOn(worker: Worker, graph: Graph): Session {

@@ -8,7 +8,7 @@ function adding(amount: number) {
   return g.finish();
 }
 
-/** A holder with a log of what it opened and closed. */
+/** A holder that logs what it opens and closes. */
 function loggedHolder() {
   const log: string[] = [];
   const holder = sessionHolder<Session>({ threads: 1 });
@@ -29,7 +29,7 @@ function loggedHolder() {
 
 const feeds = { x: { dtype: 'float32' as const, dims: [1], data: Float32Array.of(1) } };
 
-test('a model stays open until another one is needed, and is closed before that one is opened', async () => {
+test('a model stays open until another one is needed, and is closed before the other one is opened', async () => {
   const { log, holder, open } = loggedHolder();
   const first = await open(1);
   expect(await open(1)).toBe(first);
@@ -43,7 +43,7 @@ test('a model stays open until another one is needed, and is closed before that 
   expect(log).toEqual(['open 1', 'close 1', 'open 2', 'close 2']);
 });
 
-test('what was opened before opening failed is closed, and the model can be opened again', async () => {
+test('if opening fails, everything opened so far is closed, and the model can be opened again', async () => {
   const { log, holder, open } = loggedHolder();
   await expect(open(1, true)).rejects.toThrow('it cannot be opened');
   await open(1);

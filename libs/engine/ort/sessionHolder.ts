@@ -5,14 +5,14 @@ import { openSession, type Session, type SessionSpec } from './session.ts';
 export interface Opening {
   /** Closes a resource together with the sessions. */
   use<R extends AsyncDisposable>(resource: R): R;
-  /** Compiles a graph whose external data has absolute paths. Errors as for `openSession`. */
+  /** Compiles a graph whose external data has absolute paths. Throws the errors of `openSession`. */
   session(graph: Graph): Promise<Session>;
 }
 
 /** What a worker has open on its accelerator: the sessions of one model at a time. */
 export interface SessionHolder<Opened> {
   /**
-   * What is open under `key`; anything else is closed first, then `openAll` opens it. Calls must not overlap.
+   * Returns what is open under `key`. If nothing is, closes anything else and calls `openAll`. Calls must not overlap.
    */
   open(key: string, openAll: (opening: Opening) => Promise<Opened>): Promise<Opened>;
   /** Closes what is open. */
@@ -20,8 +20,8 @@ export interface SessionHolder<Opened> {
 }
 
 /**
- * Keeps the sessions of one model open between units of work, since compiling a graph takes seconds, and closes them when
- * a unit needs another model, since an accelerator rarely has memory for two.
+ * Keeps the sessions of one model open between units of work, because compiling a graph takes seconds. Closes them when
+ * a unit needs another model, because an accelerator rarely has memory for two.
  */
 export function sessionHolder<Opened>(options: Pick<SessionSpec, 'device' | 'threads'>): SessionHolder<Opened> {
   let current: { key: string; opened: Opened; resources: AsyncDisposableStack } | undefined;

@@ -1,7 +1,9 @@
 import type { Dtype, Value } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 
-/** The arrays that hold each dtype: float16 as its bits, bool as 0 and 1. The runtime's binding cannot hold bfloat16. */
+/**
+ * The array type for each dtype: float16 as its bits, bool as 0 and 1. The runtime's binding does not support bfloat16.
+ */
 const arrays = {
   float32: Float32Array,
   float64: Float64Array,
@@ -34,7 +36,10 @@ interface Arrays {
 
 type TensorDtype = keyof Arrays;
 
-/** A dense tensor in row-major order. Data on a SharedArrayBuffer reaches the runtime without a copy, any other with one. */
+/**
+ * A dense tensor in row-major order. Data on a SharedArrayBuffer reaches the runtime without a copy; any other data is
+ * copied.
+ */
 export interface Tensor<D extends TensorDtype = TensorDtype> {
   readonly dtype: D;
   readonly dims: readonly number[];
@@ -53,8 +58,8 @@ function isTensorDtype(dtype: Dtype): dtype is TensorDtype {
 }
 
 /**
- * Checks that the feeds are exactly the graph's inputs, with their types and shapes, and that each named size is the same
- * number everywhere. Reasons: `INVALID_ARGUMENT`, `WRONG_SHAPE`.
+ * Checks that the feeds are exactly the graph's inputs, with their types and shapes, and that each named dimension has
+ * the same size everywhere. Reasons: `INVALID_ARGUMENT`, `WRONG_SHAPE`.
  */
 export function checkFeeds(inputs: readonly Value[], feeds: Readonly<Record<string, Tensor>>): void {
   const sizes = new Map<string, number>();

@@ -1,4 +1,7 @@
-/** The thread of one session: it has its own, since the runtime's `run` blocks the JavaScript thread from start to end. */
+/**
+ * The thread of one session. Each session has its own because the runtime's `run` blocks the JavaScript thread from
+ * start to end.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import type { Reply, Request, ThreadData } from './protocol.ts';
@@ -11,7 +14,9 @@ function reply(message: Reply, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
-/** A plain object, since the constructor of the runtime's tensors refuses float16 if Node has Float16Array. */
+/**
+ * Returns a plain object, because the constructor of the runtime's tensors refuses float16 if Node has Float16Array.
+ */
 function feedOf({ dtype, dims, data }: Tensor): OrtTensor {
   return { type: dtype, dims, data, location: 'cpu' } as unknown as OrtTensor;
 }
@@ -28,7 +33,7 @@ async function run(session: InferenceSession, request: Request & { kind: 'run' }
   const wanted: Record<string, OrtTensor | null> = {};
   for (const name of fetch) {
     const target = into[name];
-    // A result that is written in place must be a real tensor object, since the binding reads its native buffer.
+    // A result that is written in place must be a real tensor object, because the binding reads its native buffer.
     wanted[name] = target ? new OrtTensor(target.dtype, target.data as Float32Array, target.dims) : null;
   }
   const values = await session.run(given, wanted);

@@ -1,4 +1,4 @@
 import { defineConfig } from 'vitest/config';
 
-// The runtime's threads wait for their turn on a busy machine.
+// On a busy machine the runtime's threads have to wait for a core.
 export default defineConfig({ test: { testTimeout: 60_000, hookTimeout: 60_000 } });

@@ -7,7 +7,7 @@ import { PairwiseError } from '@pairwise/errors';
 /** A graph with weights that the runtime can find. */
 export interface PlacedGraph {
   readonly graph: Graph;
-  /** The folder that the graph's locations are relative to; undefined without external data. */
+  /** The folder that the graph's locations are relative to; undefined if there is no external data. */
   readonly folder: string | undefined;
   /** Tensors that were read into memory, and their new locations in the graph. */
   readonly copies: readonly { readonly path: string; readonly data: Uint8Array }[];
