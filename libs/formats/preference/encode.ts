@@ -2,7 +2,7 @@ import { digestOf, type Digest } from '@pairwise/fingerprint';
 import { pairDigest, type PreferencePair, type Turn } from './pair.ts';
 import { RowError } from './rows.ts';
 
-/** A pair as token ids. Responses include their end of turn; both follow exactly the same prompt ids. */
+/** A pair as token ids. Each response includes its end of turn, and both follow exactly the same prompt ids. */
 export interface EncodedPair {
   pairDigest: Digest;
   prompt: Int32Array;
@@ -15,59 +15,62 @@ export interface EncodedPair {
 
 /** A pair that was just encoded. */
 export interface EncodedNow extends EncodedPair {
-  /** Whether the chat template rendered it; otherwise it is plain text. */
+  /** Whether the chat template rendered it. Otherwise it is plain text. */
   isConversation: boolean;
 }
 
-/** What encoding needs of a model's tokenizer and chat template. */
+/** What encoding needs from a model's tokenizer and chat template. */
 export interface PairTokenizer {
   /** Whether the model has a chat template. */
   rendersChats: boolean;
   /** Whether a text contains special tokens of the model. */
   hasSpecialTokens(text: string): boolean;
-  /** A prompt as the model sees it, up to where a response begins. */
+  /** Renders a prompt as the model sees it, up to where a response begins. */
   renderPrompt(prompt: Turn): string;
   /**
-   * A response to a prompt, with its end of turn, which a text may bring itself. Throws RowError if the template does not
-   * just append it.
+   * Renders a response to a prompt, with an end of turn unless the text already has one. Throws RowError if the
+   * template does more than append the response.
    */
   renderResponse(prompt: Turn, response: Turn): string;
   /**
-   * Ids of a text that begins a sequence. If it is not rendered by a chat template, a BOS comes first where the model has
-   * one, and never twice.
+   * Encodes a text that begins a sequence. Unless a chat template rendered it, a BOS comes first if the model has one,
+   * and never twice.
    */
   encode(text: string, isConversation: boolean): Promise<Int32Array>;
-  /** Ids of a text that follows another, without anything that belongs to a beginning. */
+  /** Encodes a text that continues a sequence, without the tokens that belong to a beginning. */
   encodeContinuation(text: string): Promise<Int32Array>;
-  /** Whether ids that begin a sequence stand for exactly this text. */
+  /** Whether ids that begin a sequence decode to exactly this text. */
   isText(ids: Int32Array, text: string): Promise<boolean>;
-  /** The tokens that the model has an embedding for; undefined if that is unknown. */
+  /** The number of tokens that the model has embeddings for; undefined if unknown. */
   vocabularySize: number | undefined;
 }
 
-/** How a pair longer than the limit is treated: left out, responses lose their ends, prompts their beginnings. */
+/**
+ * How to treat a pair longer than the limit: refuse it, cut the ends of its responses, or cut the beginning of its
+ * prompt.
+ */
 export type TruncationMode = 'REFUSE' | 'KEEP_START' | 'KEEP_END';
 
 /**
- * Whether a pair of texts becomes a conversation: `AUTO`, if the model has a chat template and the prompt is neither a
- * transcript nor written with special tokens already; always; or never.
+ * Whether a pair of texts becomes a conversation. `AUTO`: if the model has a chat template and the prompt neither is a
+ * transcript nor contains special tokens. `APPLY`: always. `NONE`: never.
  */
 export type ChatTemplateMode = 'AUTO' | 'APPLY' | 'NONE';
 
 export interface EncodeOptions {
-  /** Longest prompt plus response with end of turn, in tokens. */
+  /** The longest prompt plus response, including its end of turn, in tokens. */
   maxLength: number;
   truncationMode: TruncationMode;
   chatTemplate: ChatTemplateMode;
 }
 
-/** Version of what `encodePair` and the tokenizers that it is given do, for fingerprints. */
+/** The version of `encodePair` and the tokenizers that it receives, for fingerprints. */
 export const encodingVersion = 3;
 
 /**
- * Encodes a pair so that the ids stand for exactly the rendered text and the prompt's ids are those of the prompt alone,
- * as they are at inference. Where a tokenizer would merge across the boundary after the prompt, both responses are encoded
- * apart from it. Throws RowError: WRONG_TYPE, NOT_REVERSIBLE, UNKNOWN_TOKEN, PROMPT_TOO_LONG, TOO_LONG,
+ * Encodes a pair so that the ids stand for exactly the rendered text, and so that the prompt's ids are those of the
+ * prompt alone, as at inference. If a tokenizer would merge across the end of the prompt, both responses are encoded
+ * separately. Throws RowError: WRONG_TYPE, NOT_REVERSIBLE, UNKNOWN_TOKEN, PROMPT_TOO_LONG, TOO_LONG,
  * IDENTICAL_RESPONSES.
  */
 export async function encodePair(
@@ -81,18 +84,18 @@ export async function encodePair(
   const turns = [responseTurns.chosen, responseTurns.rejected];
   const texts = turns.map((response) => tokenizer.renderResponse(promptTurn, response));
   const promptIds = await tokenizer.encode(promptText, isConversation);
-  // Before the responses cost anything: a prompt may be a whole book.
+  // Checked before the responses are encoded, since a prompt may be an entire book.
   if (options.truncationMode !== 'KEEP_END') refuseLongPrompt(promptIds, options);
   const joined: (Int32Array | undefined)[] = [];
   for (const text of texts) {
     joined.push(continuation(promptIds, await tokenizer.encode(promptText + text, isConversation)));
   }
-  const apart = joined.includes(undefined);
+  const separately = joined.includes(undefined);
   const responses: Int32Array[] = [];
   for (const [index, text] of texts.entries()) {
-    const response = apart ? await tokenizer.encodeContinuation(text) : joined[index]!;
+    const response = separately ? await tokenizer.encodeContinuation(text) : joined[index]!;
     if (!(await tokenizer.isText(concatenate(promptIds, response), promptText + text))) {
-      throw new RowError('NOT_REVERSIBLE', 'the tokenizer cannot keep the text as it is');
+      throw new RowError('NOT_REVERSIBLE', 'the tokenizer does not preserve the text');
     }
     responses.push(response);
   }
@@ -112,15 +115,15 @@ export async function encodePair(
   };
 }
 
-/** Turns of a transcript, such as those of HH-RLHF. */
+/** The start of a turn in a transcript, such as those of HH-RLHF. */
 const transcript = /(^|\n\n)(Human|Assistant|User|System): ?/;
 
-/** The pair as it is rendered: a conversation, or plain texts. */
+/** The pair in the form in which it is rendered: a conversation, or plain texts. */
 function templated(pair: PreferencePair, tokenizer: PairTokenizer, mode: ChatTemplateMode): PreferencePair {
   const { prompt, chosen, rejected } = pair;
   if (typeof prompt !== 'string') {
     if (mode !== 'NONE') return pair;
-    throw new RowError('WRONG_TYPE', 'the pair is of messages, but chat_template is NONE; set it to AUTO');
+    throw new RowError('WRONG_TYPE', 'the pair consists of messages, but chat_template is NONE; set it to AUTO');
   }
   const isPlain = () => !tokenizer.rendersChats || transcript.test(prompt) || tokenizer.hasSpecialTokens(prompt);
   if (mode === 'NONE' || (mode === 'AUTO' && isPlain())) return pair;
@@ -129,18 +132,18 @@ function templated(pair: PreferencePair, tokenizer: PairTokenizer, mode: ChatTem
 }
 
 function refuseUnknownTokens(ids: Int32Array, vocabularySize = Infinity): void {
-  const stranger = ids.find((id) => id >= vocabularySize);
-  if (stranger === undefined) return;
+  const unknown = ids.find((id) => id >= vocabularySize);
+  if (unknown === undefined) return;
   const rows = `the model's embedding has ${vocabularySize} rows`;
-  throw new RowError('UNKNOWN_TOKEN', `the tokenizer gives the id ${stranger}, but ${rows}; leave that token out`);
+  throw new RowError('UNKNOWN_TOKEN', `the tokenizer produces the id ${unknown}, but ${rows}; leave that token out`);
 }
 
-/** sha256 of the exact token ids of a prompt and a response, as little-endian int32, the prompt's length first. */
+/** sha256 of the token ids of a prompt and a response as little-endian int32, preceded by the prompt's length. */
 export function responseDigest(prompt: Int32Array, response: Int32Array): Digest {
   return digestOf(bytesOf(concatenate(Int32Array.of(prompt.length), prompt, response)));
 }
 
-/** What follows `start` in `whole`, or undefined if that does not begin with it. */
+/** Returns what follows `start` in `whole`; undefined if `whole` does not begin with `start`, or nothing follows. */
 function continuation(start: Int32Array, whole: Int32Array): Int32Array | undefined {
   const begins = whole.length > start.length && start.every((id, index) => whole[index] === id);
   return begins ? whole.slice(start.length) : undefined;
@@ -159,12 +162,15 @@ function truncate(
   refuseLongPrompt(prompt, options);
   const room = maxLength - prompt.length;
   if (truncationMode === 'KEEP_START') return [prompt, chosen.slice(0, room), rejected.slice(0, room)];
-  throw new RowError('TOO_LONG', `prompt and response have ${maxLength + excess} tokens of at most ${maxLength}`);
+  throw new RowError(
+    'TOO_LONG',
+    `prompt and response have ${maxLength + excess} tokens, but the limit is ${maxLength}`,
+  );
 }
 
 function refuseLongPrompt(prompt: Int32Array, { maxLength }: EncodeOptions): void {
   if (prompt.length < maxLength) return;
-  throw new RowError('PROMPT_TOO_LONG', `the prompt has ${prompt.length} tokens of at most ${maxLength - 1}`);
+  throw new RowError('PROMPT_TOO_LONG', `the prompt has ${prompt.length} tokens, but the limit is ${maxLength - 1}`);
 }
 
 function concatenate(...parts: Int32Array[]): Int32Array {

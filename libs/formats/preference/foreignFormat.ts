@@ -10,10 +10,13 @@ const magics: readonly [magic: string, format: string][] = [
   ['SQLite format 3', 'SQLite'],
 ];
 
-/** A line of column names, in quotes or not, with commas, semicolons or tabs between. */
+/** A line of column names, quoted or not, separated by commas, semicolons or tabs. */
 const header = /^"?[\w .-]+"?([,;\t]"?[\w .-]+"?)+\s*$/;
 
-/** Throws INVALID_FILE naming the format of a file that is neither JSON lines nor a JSON array, as far as its start tells. */
+/**
+ * Throws INVALID_FILE that names the format, if the start of a file shows that it is neither JSON lines nor a JSON
+ * array.
+ */
 export function refuseForeignFormat(start: Uint8Array): void {
   const text = Buffer.from(start.buffer, start.byteOffset, Math.min(start.length, 4096)).toString('latin1');
   const [firstLine = '', secondLine] = text.split('\n');

@@ -5,22 +5,25 @@ export interface Message {
   content: string;
 }
 
-/** A text, or messages that a chat template makes into one. */
+/** A text, or messages that a chat template turns into one. */
 export type Turn = string | readonly Message[];
 
-/** One example: a prompt with the response that was preferred and the one that was not; all texts, or all messages. */
+/**
+ * One example: a prompt with the preferred response and the other one. All three are texts, or all are lists of
+ * messages.
+ */
 export interface PreferencePair {
   prompt: Turn;
   chosen: Turn;
   rejected: Turn;
 }
 
-/** A pair as canonical JSON: one line, the same for the same content. `pairOfRow` reads it again. */
+/** Returns a pair as canonical JSON: one line, the same for the same content. `pairOfRow` parses it. */
 export function pairJson({ prompt, chosen, rejected }: PreferencePair): string {
   return canonicalJson({ prompt: plain(prompt), chosen: plain(chosen), rejected: plain(rejected) });
 }
 
-/** The digest of a pair's content: sha256 of its canonical JSON. */
+/** Returns the digest of a pair's content: the sha256 of its canonical JSON. */
 export function pairDigest(pair: PreferencePair): Digest {
   return digestOf(Buffer.from(pairJson(pair)));
 }

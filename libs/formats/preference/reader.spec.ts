@@ -28,7 +28,7 @@ test.each([1, 2, 5, 1000])('JSONL and arrays give the same rows in chunks of %i 
   expect((await read(array, size)).map((row) => 'pair' in row && row.pair)).toEqual([good, { ...good, prompt: 'q' }]);
 });
 
-test('HH-RLHF dialogues are divided after the last assistant marker', async () => {
+test('HH-RLHF dialogues are split after the last assistant marker', async () => {
   const dialogue = '\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?\n\nAssistant:';
   expect(await one({ chosen: `${dialogue} Because.`, rejected: `${dialogue} No.` })).toEqual({
     line: 1,
@@ -36,7 +36,7 @@ test('HH-RLHF dialogues are divided after the last assistant marker', async () =
   });
 });
 
-test('message lists share everything but the last message', async () => {
+test('in message lists, the prompt is everything but the last message', async () => {
   const user = { role: 'user', content: 'q' };
   const answer = (content: string) => ({ role: 'assistant', content });
   expect(await one({ chosen: [user, answer('a')], rejected: [user, answer('b')] })).toEqual({
@@ -45,7 +45,7 @@ test('message lists share everything but the last message', async () => {
   });
 });
 
-test('columns that are empty are as if they were not there', async () => {
+test('empty columns are ignored', async () => {
   const user = { role: 'user', content: 'q' };
   const answer = (content: string) => ({ role: 'assistant', content, tool_calls: [], name: null, refusal: '' });
   expect(await one({ prompt: null, chosen: [user, answer('a')], rejected: [user, answer('b')], score: null })).toEqual({
@@ -62,7 +62,7 @@ test.each([
   ['the column', '{"prompt":"p: NaN","chosen":"c","rejected":"r","score":NaN}', 'score is NaN'],
   ['the infinite column', '{"prompt":"p\\"","score": -Infinity,"chosen":"c","rejected":"r"}', 'score is -Infinity'],
   ['the list', '{"data": [{"prompt": "p", "chosen": "c", "rejected": "r"}]}', "in a list 'data'"],
-])('%s that makes a row unusable is named', async (_, row, problem) => {
+])('the error names %s that makes a row unusable', async (_, row, problem) => {
   const [first] = await read(row);
   expect(first).toMatchObject({ error: { message: expect.stringContaining(problem) as string } });
 });
@@ -72,7 +72,7 @@ test.each([
   ['CSV', '"prompt"\t"chosen"\t"rejected"\r\n'],
   ['Parquet', 'PAR1\x15\x04'],
   ['one JSON object over several lines', '{\n  "data": [\n'],
-])('a file of another format is refused by its name: %s', async (name, text) => {
+])('a file in another format is refused by naming the format: %s', async (name, text) => {
   await expect(read(text, 1000)).rejects.toMatchObject({ reason: 'INVALID_FILE' });
   await expect(read(text, 1000)).rejects.toThrow(name);
 });
@@ -90,7 +90,10 @@ test.each([
   ['INVALID_TEXT', '{"prompt": "p\\u0000", "chosen": "c", "rejected": "r"}'],
   ['INVALID_TEXT', '{"prompt": "p\\ud800", "chosen": "c", "rejected": "r"}'],
   ['PROMPTS_DIFFER', '{"chosen": "a\\n\\nAssistant: x", "rejected": "b\\n\\nAssistant: y"}'],
-  ['UNKNOWN_FIELD', '{"prompt": [{"role": "user", "content": "q", "tool_calls": [{"id": "1"}]}], "chosen": "c", "rejected": "r"}'],
+  [
+    'UNKNOWN_FIELD',
+    '{"prompt": [{"role": "user", "content": "q", "tool_calls": [{"id": "1"}]}], "chosen": "c", "rejected": "r"}',
+  ],
 ])('%s: %s', async (reason, row) => {
   expect(refusal((await read(row))[0])).toBe(reason);
 });
@@ -110,20 +113,20 @@ test.each([
   await expect(read(text)).rejects.toThrow(message);
 });
 
-test('a row that is too large is left out without being held', async () => {
+test('a row that is too large is skipped without being kept in memory', async () => {
   const big = `{"prompt": "${'x'.repeat(5 * 1024 * 1024)}"}\n`;
   const rows = await read(big + JSON.stringify(good), 1 << 20);
   expect([refusal(rows[0]), refusal(rows[1])]).toEqual(['ROW_TOO_LARGE', undefined]);
 });
 
-test('a prompt that only shares characters is not divided: nothing is cut inside of a word', async () => {
+test('texts that merely begin with the same characters are not split', async () => {
   const row = { chosen: 'Where is the bird? In the sky.', rejected: 'Where is the bird? In the sea.' };
   expect(refusal(await one(row))).toBe('MISSING_FIELD');
 });
 
 const shared = sharedFolder();
 test.skipIf(shared === undefined)(
-  'HH-RLHF: what is divided adds up to the dialogues again, what cannot be is named',
+  'HH-RLHF: the parts of a dialogue add up to the whole, and a dialogue that cannot be split is refused',
   async () => {
     const bytes = gunzipSync(readFileSync(join(shared!, 'data/hh-rlhf/harmless-base.first1500.jsonl.gz')));
     const dialogues = bytes
@@ -142,7 +145,7 @@ test.skipIf(shared === undefined)(
       expect(prompt.endsWith('\n\nAssistant:')).toBe(true);
       expect([prompt + chosen, prompt + rejected]).toEqual([dialogues[index]!.chosen, dialogues[index]!.rejected]);
     });
-    // Counted by a program of its own: one dialogue differs before its last turn, four have an empty answer.
+    // Counted by a separate program: one dialogue differs before its last turn, and four have an empty answer.
     expect(Object.fromEntries(refused)).toEqual({ PROMPTS_DIFFER: 1, EMPTY_RESPONSE: 4 });
   },
 );

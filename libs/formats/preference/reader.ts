@@ -3,16 +3,16 @@ import { refuseForeignFormat } from './foreignFormat.ts';
 import { pairOfRow, RowError } from './rows.ts';
 import type { PreferencePair } from './pair.ts';
 
-/** Largest row, in bytes: a pair must fit into one message of the API. */
+/** The largest row, in bytes: a pair must fit into one message of the API. */
 export const maxRowBytes = 4 * 1024 * 1024;
 
-/** A row of a file: its line (JSONL) or position (array), from 1, and the pair or why it is none. */
+/** A row of a file: its line (JSONL) or position (array), from 1, and the pair or the reason why it is not one. */
 export type ReadRow = { line: number; pair: PreferencePair } | { line: number; error: RowError };
 
 /**
- * Reads the rows of a JSONL file or a JSON array (the first character decides which) from chunks of its bytes.
- * Never holds more than a row. A row that is not a pair is yielded with its error; what cannot be parsed any further throws
- * INVALID_FILE: an array that is broken or truncated, or a file of another format.
+ * Reads the rows of a JSONL file or a JSON array, as decided by its first character, from chunks of its bytes. Never
+ * holds more than one row. A row that is not a pair is yielded with its error. Throws INVALID_FILE if the rest cannot
+ * be parsed: the array is malformed or truncated, or the file has another format.
  */
 export async function* readRows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<ReadRow> {
   const rows = splitRows(chunks);
@@ -28,7 +28,7 @@ export async function* readRows(chunks: AsyncIterable<Uint8Array>): AsyncGenerat
 
 interface RawRow {
   line: number;
-  /** Undefined for a row that was too large to keep. */
+  /** Undefined if the row was too large to keep. */
   bytes: Uint8Array | undefined;
 }
 
@@ -47,13 +47,13 @@ function parse(bytes: Uint8Array | undefined): unknown {
   }
 }
 
-/** Python writes NaN and Infinity, which JSON does not have. Names the column of the first. */
+/** Python writes NaN and Infinity, which JSON does not allow. Names the first column that has one. */
 function notANumberIn(text: string): string | undefined {
   const strings = text.matchAll(/"([^"\\]|\\.)*"(?:\s*:\s*(NaN|-?Infinity)\b)?/gs);
   for (const [match, , value] of strings) {
     if (value === undefined) continue;
     const column = match.slice(1, match.lastIndexOf('"'));
-    return `${column.slice(0, 60)} is ${value}, which JSON does not have; write null instead`;
+    return `${column.slice(0, 60)} is ${value}, which JSON does not allow; write null instead`;
   }
   return undefined;
 }
@@ -82,7 +82,7 @@ async function* splitRows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Raw
   yield* finish();
 }
 
-/** Bytes of the row at hand, over chunks; forgotten once they are too many. */
+/** Collects the bytes of the current row across chunks, and drops them once there are too many. */
 function rowBuffer() {
   let parts: Uint8Array[] = [];
   let size = 0;
@@ -121,7 +121,7 @@ function lineSplitter() {
   return { split, finish: end };
 }
 
-/** Elements of a top-level array: split at commas outside of texts and brackets. */
+/** Splits a top-level array into its elements, at commas outside strings and brackets. */
 function arraySplitter() {
   const row = rowBuffer();
   let state: 'before' | 'inside' | 'after' = 'before';

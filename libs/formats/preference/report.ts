@@ -1,15 +1,15 @@
 import type { Refusal, RowError } from './rows.ts';
 
-/** What became of rows; counts, and where the first refused ones of each reason were. */
+/** What happened to the rows: counts, and for each reason where the first refused rows were. */
 export interface Report {
   acceptedCount: number;
   refusedCount: number;
   duplicateCount: number;
-  /** For each reason: how many, the lines of the first ones, and what is wrong with the very first. */
+  /** For each reason: the number of rows, the lines of the first ones, and the problem of the very first. */
   refused: { reason: Refusal; count: number; firstLines: number[]; firstProblem: string }[];
 }
 
-/** Lines that are listed for each reason. */
+/** The number of lines listed for each reason. */
 export const listedLines = 20;
 
 export function emptyReport(): Report {
@@ -27,7 +27,7 @@ export function refusalsText(
   return texts.join(', ');
 }
 
-/** Notes a refused row. */
+/** Adds a refused row to the report. */
 export function noteRefusal(report: Report, { refusal, message }: RowError, line: number): void {
   report.refusedCount += 1;
   let entry = report.refused.find((each) => each.reason === refusal);

@@ -19,7 +19,7 @@ export const refusals = [
 ] as const;
 export type Refusal = (typeof refusals)[number];
 
-/** A row that is refused; `problem` names the field and never repeats text of the row. */
+/** A refused row. The message names the field and never quotes the row. */
 export class RowError extends Error {
   readonly refusal: Refusal;
 
@@ -30,13 +30,13 @@ export class RowError extends Error {
   }
 }
 
-/** Where the last assistant turn of a dialogue in HH-RLHF's form begins. */
+/** Begins an assistant turn in a dialogue of HH-RLHF. */
 const assistantMarker = '\n\nAssistant:';
 
 /**
- * A parsed row as a pair. Forms: `{prompt, chosen, rejected}` of texts or of message lists, and `{chosen, rejected}` with
- * whole dialogues, whose common beginning is the prompt: up to and with the last "\n\nAssistant:" in texts, all but the
- * last message in lists. Throws RowError.
+ * Converts a parsed row to a pair. A row is `{prompt, chosen, rejected}` of texts or of message lists, or `{chosen,
+ * rejected}` with whole dialogues, whose common beginning is the prompt: in texts up to and including the last
+ * "\n\nAssistant:", in lists all but the last message. Throws RowError.
  */
 export function pairOfRow(row: unknown): PreferencePair {
   if (typeof row !== 'object' || row === null || Array.isArray(row)) {
@@ -54,7 +54,7 @@ export function pairOfRow(row: unknown): PreferencePair {
   return checked(pair);
 }
 
-/** A file of one object whose field holds the rows. */
+/** Refuses a file that is one object with the rows in one of its fields. */
 function refuseWrappedRows(fields: Record<string, unknown>): void {
   if (fields['chosen'] !== undefined || fields['rejected'] !== undefined) return;
   const isRow = (value: unknown) => typeof value === 'object' && value !== null && 'chosen' in value;
@@ -79,20 +79,20 @@ function messageOf(value: unknown, path: string): Message {
     if (text === undefined) throw new RowError('MISSING_FIELD', `${path}.${name} is missing`);
     if (typeof text !== 'string') throw new RowError('WRONG_TYPE', `${path}.${name} is not a string`);
   }
-  // Tool calls, images and the like would be lost silently.
-  const [stranger] = Object.keys(others).filter((name) => !isNothing(others[name]));
-  if (stranger !== undefined) throw new RowError('UNKNOWN_FIELD', `${path} has a field besides role and content`);
+  // Otherwise tool calls, images and the like would be silently lost.
+  const [other] = Object.keys(others).filter((name) => !isNothing(others[name]));
+  if (other !== undefined) throw new RowError('UNKNOWN_FIELD', `${path} has a field besides role and content`);
   return { role: textOf(role as string, `${path}.role`), content: textOf(content as string, `${path}.content`) };
 }
 
-/** What exporters write into columns that a message does not use. */
+/** Whether a value is what exporters write to columns that a message does not use. */
 function isNothing(value: unknown): boolean {
   return value == null || value === '' || (Array.isArray(value) && value.length === 0);
 }
 
 function textOf(text: string, path: string): string {
-  if (text.includes('\0')) throw new RowError('INVALID_TEXT', `${path} holds a NUL character`);
-  if (!text.isWellFormed()) throw new RowError('INVALID_TEXT', `${path} holds half of a surrogate pair`);
+  if (text.includes('\0')) throw new RowError('INVALID_TEXT', `${path} contains a NUL character`);
+  if (!text.isWellFormed()) throw new RowError('INVALID_TEXT', `${path} contains half a surrogate pair`);
   return text;
 }
 
@@ -129,7 +129,7 @@ function checked(pair: PreferencePair): PreferencePair {
   for (const name of ['chosen', 'rejected'] as const) {
     if (isEmpty(pair[name])) throw new RowError('EMPTY_RESPONSE', `${name} is empty`);
     if (typeof pair[name] !== 'string' && (pair[name].length !== 1 || pair[name][0]?.role !== 'assistant')) {
-      throw new RowError('WRONG_TYPE', `${name} must be one message of the role assistant`);
+      throw new RowError('WRONG_TYPE', `${name} must be one message with the role assistant`);
     }
   }
   if (JSON.stringify(pair.chosen) === JSON.stringify(pair.rejected)) {
@@ -138,7 +138,7 @@ function checked(pair: PreferencePair): PreferencePair {
   return pair;
 }
 
-/** Whether there is nothing but white space, which cannot be learned from. */
+/** Whether there is only white space, from which nothing can be learned. */
 function isEmpty(turn: Turn): boolean {
   return typeof turn === 'string' ? turn.trim() === '' : turn.every(({ content }) => content.trim() === '');
 }

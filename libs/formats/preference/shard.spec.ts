@@ -13,7 +13,7 @@ const pairs: EncodedPair[] = [1, 2, 3].map((n) => ({
   rejectedDigest: digest(`rejected ${n}`),
 }));
 
-test('a shard is read as it was written, and the same pairs give the same bytes', () => {
+test('a shard is read back unchanged, and the same pairs give the same bytes', () => {
   const bytes = packPairs(pairs);
   expect(unpackPairs(bytes)).toEqual(pairs);
   expect(packPairs(unpackPairs(bytes))).toEqual(bytes);
@@ -22,9 +22,9 @@ test('a shard is read as it was written, and the same pairs give the same bytes'
 
 test.each([
   ['no int32 tensor lengths', { lengths: undefined }],
-  ['lengths that are not', { lengths: Int32Array.of(1, 1, 1) }],
-  ['lengths that are not', { lengths: Int32Array.of(-1, 2, 1) }],
-  ['not 1 chosen_digests', { chosen_digests: new Uint8Array(31) }],
+  ['lengths that do not match', { lengths: Int32Array.of(1, 1, 1) }],
+  ['lengths that do not match', { lengths: Int32Array.of(-1, 2, 1) }],
+  ['the wrong number of chosen_digests', { chosen_digests: new Uint8Array(31) }],
 ])('a shard with %s is refused', (message, change) => {
   const tensors = {
     token_ids: Int32Array.of(1, 2),

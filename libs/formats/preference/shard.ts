@@ -3,15 +3,16 @@ import { digestBytes, digestFromBytes, type Digest } from '@pairwise/fingerprint
 import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import type { EncodedPair } from './encode.ts';
 
-/** Most pairs of one shard of an encoding. */
+/** The most pairs in one shard of an encoding. */
 export const shardPairs = 1024;
 
 const digestLength = 32;
 
 /**
- * A shard of encoded pairs as safetensors: `token_ids` I32 [tokens], pair after pair, each its prompt, its chosen and its
- * rejected response; `lengths` I32 [pairs, 3], theirs; and the digests of pairs and responses, `pair_digests`,
- * `chosen_digests` and `rejected_digests`, U8 [pairs, 32]. The same pairs give the same bytes.
+ * Packs encoded pairs into a shard in safetensors format: `token_ids` I32 [tokens], pair after pair, each with its
+ * prompt, its chosen and its rejected response; `lengths` I32 [pairs, 3], the lengths of these parts; and the digests
+ * of pairs and responses, `pair_digests`, `chosen_digests` and `rejected_digests`, U8 [pairs, 32]. The same pairs give
+ * the same bytes.
  */
 export function packPairs(pairs: readonly EncodedPair[]): Uint8Array {
   const parts = pairs.flatMap(({ prompt, chosen, rejected }) => [prompt, chosen, rejected]);
@@ -36,7 +37,7 @@ export function packPairs(pairs: readonly EncodedPair[]): Uint8Array {
   ]);
 }
 
-/** The pairs of a shard. Throws INVALID_FILE for other bytes. */
+/** Returns the pairs in a shard. Throws INVALID_FILE for invalid bytes. */
 export function unpackPairs(bytes: Uint8Array): EncodedPair[] {
   const tensors = readSafetensors(bytes, 'the shard');
   const integers = (name: string) => {
@@ -48,12 +49,11 @@ export function unpackPairs(bytes: Uint8Array): EncodedPair[] {
   const lengths = integers('lengths');
   const count = lengths.length / 3;
   const total = lengths.reduce((sum, length) => (length < 0 ? NaN : sum + length), 0);
-  if (!Number.isInteger(count) || total !== tokenIds.length)
-    throw invalid('has lengths that are not those of its tokens');
+  if (!Number.isInteger(count) || total !== tokenIds.length) throw invalid('has lengths that do not match its tokens');
   const digests = (name: string) => {
     const data = tensors.get(name)?.data;
     if (!(data instanceof Uint8Array) || data.length !== count * digestLength)
-      throw invalid(`has not ${count} ${name}`);
+      throw invalid(`has the wrong number of ${name}; it needs ${count}`);
     return (index: number): Digest => digestFromBytes(data.subarray(index * digestLength, (index + 1) * digestLength));
   };
   const [pairDigest, chosenDigest, rejectedDigest] = ['pair_digests', 'chosen_digests', 'rejected_digests'].map(

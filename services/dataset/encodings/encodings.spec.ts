@@ -78,7 +78,7 @@ test('pairs that cannot be kept are counted, and it is an error if no pair can',
   const { pairCount, report } = some.encoding!;
   expect(pairCount + report!.refusedCount).toBe(2100);
   expect(report!.refused.map(({ reason }) => reason)).toEqual(['TOO_LONG']);
-  expect(report!.refused[0]!.firstProblem).toMatch(/have \d+ tokens of at most 40/);
+  expect(report!.refused[0]!.firstProblem).toMatch(/have \d+ tokens, but the limit is 40/);
   const none = service.dataset.encodeVersion({ name: version, model, ...cut, maxLength: 3 });
   await expect(none).rejects.toMatchObject({ reason: 'EMPTY_DATASET', metadata: { PROMPT_TOO_LONG: '2100' } });
   await expect(none).rejects.toThrow(/the first is pair 1: the prompt has \d+ tokens/);
