@@ -1,6 +1,6 @@
 import type { Database, Queries } from '@pairwise/database';
 
-/** Runs `work` in a transaction and rolls it back. Throws what `work` throws: that is what a dry run is for. */
+/** Runs `work` in a transaction and rolls it back. Throws what `work` throws, which is the purpose of a dry run. */
 export async function dryRun(database: Database, work: (tx: Queries) => Promise<unknown>): Promise<void> {
   const rollback = new Error('rolled back');
   await database

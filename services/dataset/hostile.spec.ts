@@ -26,7 +26,7 @@ function folderWith(change: object, chatTemplate = ''): ModelSource {
   return { source: { $case: 'uri', value: folder } };
 }
 
-/** The processes that run tokenizers now. */
+/** The pids of the tokenizer processes that are running now. */
 function tokenizers(): number[] {
   const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
   const programs = children.map((pid) => [Number(pid), readFileSync(`/proc/${pid}/cmdline`, 'utf8')] as const);

@@ -46,7 +46,7 @@ interface Calls {
 
 /** The service for specs, on a real Postgres and a real socket. */
 export interface TestService extends Calls {
-  /** Starts the imports of models, if the service was started without. */
+  /** Starts importing models, if the service was started with `launched` set to false. */
   launch(): Promise<void>;
   /** Models must be inside this folder. */
   folder: string;

@@ -2,9 +2,12 @@ import { noteRefusal, RowError, type EncodedNow, type EncodeOptions, type Report
 import type { PreferencePair } from '@pairwise/preference';
 import type { Tokenizer } from '@pairwise/tokenizer';
 
-/** Pairs that the tokenizer works on at the same time: enough to keep its threads busy. */
+/** The number of pairs that the tokenizer works on at the same time, enough to keep its threads busy. */
 const maxPairs = 64;
-/** Characters of these pairs: a million takes 0.4 GiB of the tokenizer's memory. A larger pair is encoded alone. */
+/**
+ * The most characters in these pairs: a million takes 0.4 GiB of the tokenizer's memory. A larger pair is encoded
+ * alone.
+ */
 const maxCharacters = 1_000_000;
 
 /** Encodes pairs in order. A pair that cannot be kept is left out; `report` counts it under its position, from 1. */

@@ -89,7 +89,7 @@ test.each([0, 1, 513])('max_length %i is rejected', async (maxLength) => {
   await expect(call).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'max_length' });
 });
 
-test('pairs of texts become conversations of the chat template unless it is not to be applied', async () => {
+test('pairs of texts become conversations unless the chat template must not be applied', async () => {
   const folder = tiny('templated');
   const template = '{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}';
   writeFileSync(join(folder, 'chat_template.jinja'), `{{ bos_token }}${template}`);

@@ -12,9 +12,9 @@ interface LinePosition {
   length: number;
 }
 
-/** Writes are buffered up to this size. */
+/** Writes are combined up to this size. */
 const bufferBytes = 1024 * 1024;
-/** Lines that are read at the same time. */
+/** The number of lines that are read at the same time. */
 const readLines = 64;
 
 /**

@@ -8,7 +8,10 @@ import { pairOf, splitLines } from './lines.ts';
 
 export const versionPattern = 'projects/{project}/datasets/{dataset}/versions/{version}';
 
-/** The versions in Postgres. A version's digest names a blob with its pairs, one line of canonical JSON per pair. */
+/**
+ * The versions in Postgres. A version's digest names a blob that contains its pairs, one line of canonical JSON per
+ * pair.
+ */
 export type Versions = Documents<DatasetVersion>;
 
 export function openVersions(database: Database): Versions {
