@@ -55,7 +55,7 @@ export async function* writeMergedArtifact(
     await writeFileFrom(join(folder, name), streamSafetensors(part, { format: 'pt' }));
     yield name;
   }
-  const texts = new Map([['config.json', await configText(base, options.type)]]);
+  const texts = new Map([['config.json', await configText(base, config, options.type)]]);
   if (parts.size > 1) texts.set('model.safetensors.index.json', indexText(parts));
   for (const [path, text] of texts) await writeFile(join(folder, path), text);
   const copied = base.files.filter(({ path }) => companions.includes(path));
@@ -103,11 +103,20 @@ async function* stored(
     yield encodeFinite(tensor.name, rows, tensor.type);
 }
 
-/** The base model's config.json with the new dtype: `dtype` since transformers 5, `torch_dtype` before. */
-async function configText(base: ModelFolder, type: StoredType | undefined): Promise<string> {
+/**
+ * The base model's config.json with the new dtype (`dtype` since transformers 5, `torch_dtype` before), and without a tie
+ * that the weights do not have. Unchanged if it already says both.
+ */
+async function configText(
+  base: ModelFolder,
+  { tieWordEmbeddings }: ModelConfig,
+  type: StoredType | undefined,
+): Promise<string> {
   const text = (await readText(base, 'config.json'))!;
-  if (type === undefined) return text;
   const config = JSON.parse(text) as Record<string, unknown>;
-  const named = { ...config, ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] };
-  return `${JSON.stringify(named, null, 2)}\n`;
+  const changes = {
+    ...(type !== undefined && { ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] }),
+    ...(config['tie_word_embeddings'] === true && !tieWordEmbeddings && { tie_word_embeddings: false }),
+  };
+  return Object.keys(changes).length === 0 ? text : `${JSON.stringify({ ...config, ...changes }, null, 2)}\n`;
 }

@@ -14,8 +14,9 @@ export interface BaseModel {
 const maxTensors = 100_000;
 
 /**
- * Reads the config and the headers of all weight files of a model folder, and checks them against each other. It does not
- * read the weights. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
+ * Reads the config and the headers of all weight files of a model folder, and checks them against each other. Of the weights
+ * it reads only a head that is stored although the config ties it to the embedding: like transformers, the model then uses
+ * both tensors unless they are equal. Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL, INVALID_FILE,
  * MISSING_TENSOR, WRONG_SHAPE.
  */
 export async function readBaseModel(folder: ModelFolder): Promise<BaseModel> {
@@ -36,7 +37,26 @@ export async function readBaseModel(folder: ModelFolder): Promise<BaseModel> {
     }
     for (const place of places) weights.push({ ...place, file });
   }
-  return { config, weights: checkTensors(config, weights) };
+  const found = checkTensors(config, weights);
+  if (!config.tieWordEmbeddings || !(await hasOwnHead(folder, found))) return { config, weights: found };
+  const untied = { ...config, tieWordEmbeddings: false };
+  return { config: untied, weights: checkTensors(untied, weights) };
+}
+
+const chunkBytes = 16 * 1024 * 1024;
+
+/** Whether the weights have a head that differs from the embedding. */
+async function hasOwnHead({ read }: ModelFolder, weights: ReadonlyMap<string, Weight>): Promise<boolean> {
+  const head = weights.get('lm_head.weight');
+  if (head === undefined) return false;
+  const embedding = weights.get('model.embed_tokens.weight')!;
+  if (head.dtype !== embedding.dtype || head.shape.join() !== embedding.shape.join()) return true;
+  for (let at = 0; at < head.length; at += chunkBytes) {
+    const end = Math.min(at + chunkBytes, head.length);
+    const chunk = ({ file, offset }: Weight) => read(file, offset + at, offset + end);
+    if (Buffer.compare(await chunk(head), await chunk(embedding)) !== 0) return true;
+  }
+  return false;
 }
 
 const graphDtypes: Record<string, Dtype> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };

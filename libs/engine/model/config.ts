@@ -21,6 +21,7 @@ export interface ModelConfig extends RopeConfig {
   /** The longest sequence in tokens: `max_position_embeddings`, or the sliding window if that is shorter. */
   maxLength: number;
   normEpsilon: number;
+  /** Whether the embedding is also the head. `readBaseModel` sets it to what the weights say. */
   tieWordEmbeddings: boolean;
 }
 

@@ -12,7 +12,8 @@ import {
   writeSafetensors,
   type TensorData,
 } from '@pairwise/safetensors';
-import { expectGoldenLogps, goldenLogps } from './testing.ts';
+import { readBaseModel } from './index.ts';
+import { expectGoldenLogps, folderAt, goldenLogps } from './testing.ts';
 
 const shared = sharedFolder();
 let folder: string;
@@ -91,5 +92,6 @@ describe.skipIf(shared === undefined)('one model in every form', () => {
     const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight')!;
     write('model.safetensors', [...tensors.map(stored), stored({ ...embedding, name: 'lm_head.weight' })]);
     await expectGoldenLogps(folder);
+    expect((await readBaseModel(await folderAt(folder))).config.tieWordEmbeddings).toBe(true);
   });
 });

@@ -16,7 +16,7 @@ import { graphBuilder, ops, type Graph, type GraphBuilder, type Value } from '@p
 import { losses, type LossType } from './losses.ts';
 
 /** Version of the graphs and of the optimizer. It is part of the fingerprint of everything that they compute. */
-export const engineVersion = '1';
+export const engineVersion = '2';
 
 /** Inputs: those of `packTrees`. Output: `token_logps` `[targets]` of the base model without an adapter. */
 export function referenceGraph(base: BaseModel): Graph {
