@@ -1,9 +1,9 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
-import { readBaseModel } from './index.ts';
+import { parseConfig, readBaseModel } from './index.ts';
 import { folderAt, largestDifference, logps, openForward } from './testing.ts';
 
 const shared = sharedFolder();
@@ -43,5 +43,16 @@ describe.skipIf(shared === undefined)('folders as they occur (skipped without ..
     const { config } = await readBaseModel(await folderAt(folder));
     expect(config.tieWordEmbeddings).toBe(false);
     await expectLogps(folder, ofOtherHead);
+  });
+
+  test('config fields that cannot change the arithmetic do not stop a model', () => {
+    const configOf = (path: string) =>
+      parseConfig(JSON.parse(readFileSync(join(shared!, path, 'config.json'), 'utf8')));
+    const others = readdirSync(join(shared!, 'cases/unknown-config-fields'));
+    expect(others.length).toBeGreaterThan(0);
+    const plain = configOf('models/stories260K');
+    for (const path of [...others.map((name) => `unknown-config-fields/${name}`), 'config-of-to_dict/model']) {
+      expect(configOf(`cases/${path}`), path).toEqual(plain);
+    }
   });
 });

@@ -99,7 +99,45 @@ test('fields that do not change the arithmetic are accepted', () => {
   expect(parse(harmless)).toEqual(parse({}));
 });
 
+test('whatever to_dict of transformers 4.44 writes is accepted', () => {
+  const written = {
+    ...{ return_dict: true, output_hidden_states: false, output_attentions: false, torchscript: false },
+    ...{ use_bfloat16: false, tf_legacy_loss: false, pruned_heads: {}, chunk_size_feed_forward: 0 },
+    ...{ is_encoder_decoder: false, is_decoder: false, cross_attention_hidden_size: null, add_cross_attention: false },
+    ...{ tie_encoder_decoder: false, max_length: 20, min_length: 0, do_sample: false, early_stopping: false },
+    ...{ num_beams: 1, num_beam_groups: 1, diversity_penalty: 0, temperature: 1, top_k: 50, top_p: 1, typical_p: 1 },
+    ...{ repetition_penalty: 1, length_penalty: 1, no_repeat_ngram_size: 0, encoder_no_repeat_ngram_size: 0 },
+    ...{ bad_words_ids: null, num_return_sequences: 1, output_scores: false, return_dict_in_generate: false },
+    ...{ forced_bos_token_id: null, forced_eos_token_id: null, remove_invalid_values: false },
+    ...{ exponential_decay_length_penalty: null, suppress_tokens: null, begin_suppress_tokens: null },
+    ...{ finetuning_task: null, id2label: { 0: 'LABEL_0', 1: 'LABEL_1' }, label2id: { LABEL_0: 0, LABEL_1: 1 } },
+    ...{ tokenizer_class: null, prefix: null, pad_token_id: null, sep_token_id: null, decoder_start_token_id: null },
+    ...{ task_specific_params: null, problem_type: null, _name_or_path: '', transformers_version: '4.44.2' },
+    ...{ torch_dtype: null, rope_scaling: null, pretraining_tp: 1, attention_dropout: 0, mlp_bias: false },
+  };
+  expect(parse(written)).toEqual(parse({}));
+});
+
+test('an unknown field of null says nothing and is accepted', () => {
+  expect(parse({ num_experts: null, rope_scaling: { rope_type: 'default', beta_fast: null } })).toEqual(parse({}));
+});
+
+test.each<[unknown, string]>([
+  [
+    { num_experts: 8 },
+    'config.json: num_experts is 8; Pairwise does not know this field, and it may change what the model computes. ' +
+      'If it does not, remove it from config.json',
+  ],
+  [
+    { attention_bias: true },
+    'config.json: attention_bias is true, which Pairwise does not implement; it must be false or null',
+  ],
+])('%j is refused in plain words', (changes, message) => {
+  expect(() => parse(changes as Record<string, unknown>)).toThrow(message);
+});
+
 test.each<[string, unknown]>([
+  ['is_encoder_decoder', true],
   ['attention_bias', true],
   ['mlp_bias', true],
   ['hidden_act', 'gelu'],
@@ -125,7 +163,7 @@ test.each<[string, unknown]>([
 
 test('a field named __proto__ is a field like any other', () => {
   const json = JSON.parse(JSON.stringify(base).replace('{', '{"__proto__":{"hidden_act":"gelu"},')) as unknown;
-  expect(() => parseConfig(json)).toThrow('__proto__ is an object; it is unknown');
+  expect(() => parseConfig(json)).toThrow('__proto__ is an object; Pairwise does not know this field');
 });
 
 test.each<[string, Record<string, unknown>, string]>([

@@ -32,6 +32,62 @@ const harmless = new Set([
   'output_hidden_states',
   'torchscript',
   'chunk_size_feed_forward',
+  'use_return_dict',
+  'use_bfloat16',
+  'tf_legacy_loss',
+  'xla_device',
+  'finetuning_task',
+  'gradient_checkpointing',
+  'tie_encoder_decoder',
+  // Pruned heads are missing from the tensors, whose shapes are checked.
+  'pruned_heads',
+  '_commit_hash',
+  'attn_implementation',
+  '_attn_implementation',
+  '_flash_attn_2_enabled',
+  'tokenizer_class',
+  'prefix',
+  'cls_token_id',
+  'mask_token_id',
+  'sep_token_id',
+  'decoder_start_token_id',
+  // Lengths that no code of transformers reads; `max_position_embeddings` counts.
+  'max_sequence_length',
+  'max_seq_len',
+  'model_max_length',
+  'seq_length',
+]);
+
+/** How text is generated, which transformers 4 wrote into config.json. */
+const generation = new Set([
+  'max_length',
+  'max_new_tokens',
+  'min_length',
+  'min_new_tokens',
+  'do_sample',
+  'early_stopping',
+  'num_beams',
+  'num_beam_groups',
+  'diversity_penalty',
+  'temperature',
+  'top_k',
+  'top_p',
+  'min_p',
+  'typical_p',
+  'repetition_penalty',
+  'length_penalty',
+  'no_repeat_ngram_size',
+  'encoder_no_repeat_ngram_size',
+  'bad_words_ids',
+  'num_return_sequences',
+  'output_scores',
+  'return_dict_in_generate',
+  'forced_bos_token_id',
+  'forced_eos_token_id',
+  'remove_invalid_values',
+  'exponential_decay_length_penalty',
+  'suppress_tokens',
+  'begin_suppress_tokens',
 ]);
 
 /** Fields that `parseConfig` reads. */
@@ -69,20 +125,30 @@ const fixed = new Map<string, readonly unknown[]>(
     embedding_multiplier: [1, null],
     attention_multiplier: [null],
     is_decoder: [true, false, null],
+    is_encoder_decoder: [false, null],
     add_cross_attention: [false, null],
     use_bidirectional_attention: [false, null],
     use_sliding_window: [false, null],
   }),
 );
 
-/** Throws UNSUPPORTED_CONFIG for the first field that is unknown or has a value that is not implemented. */
+/**
+ * Throws UNSUPPORTED_CONFIG for the first field that has a value that is not implemented, or is unknown. An unknown field
+ * of null says nothing, so it is accepted.
+ */
 export function refuseUnimplemented(json: ConfigObject): void {
   for (const [field, value] of Object.entries(json)) {
     const allowed = fixed.get(field);
     if (allowed?.includes(value) === true) continue;
-    if (allowed === undefined && (harmless.has(field) || read.has(field))) continue;
-    const remedy =
-      allowed === undefined ? 'is unknown' : `must be ${allowed.map((each) => JSON.stringify(each)).join(' or ')}`;
-    throw unsupportedField(field.slice(0, 100), `is ${shown(value)}; it ${remedy}, since it may change the arithmetic`);
+    const known = harmless.has(field) || generation.has(field) || read.has(field);
+    if (allowed === undefined && (known || value === null)) continue;
+    throw unsupportedField(field.slice(0, 100), `is ${shown(value)}${allowed ? mustBe(allowed) : unknown}`);
   }
+}
+
+const unknown =
+  '; Pairwise does not know this field, and it may change what the model computes. If it does not, remove it from config.json';
+
+function mustBe(allowed: readonly unknown[]): string {
+  return `, which Pairwise does not implement; it must be ${allowed.map((each) => JSON.stringify(each)).join(' or ')}`;
 }

@@ -28,9 +28,9 @@ export function parseRope(json: ConfigObject): RopeConfig {
   const rope = json[field] ?? {};
   if (!isRecord(rope)) throw invalidField(field, 'is not an object');
   const known = ['rope_theta', 'rope_type', 'type', 'partial_rotary_factor', ...Object.values(llama3Fields)];
-  const unknown = Object.keys(rope).find((name) => !known.includes(name));
+  const unknown = Object.keys(rope).find((name) => !known.includes(name) && rope[name] !== null);
   if (unknown !== undefined) {
-    throw unsupportedField(`${field}.${unknown.slice(0, 100)}`, 'is unknown and may change the arithmetic');
+    throw unsupportedField(`${field}.${unknown.slice(0, 100)}`, 'is unknown and may change what the model computes');
   }
   if ((rope['partial_rotary_factor'] ?? 1) !== 1) throw unsupportedField(`${field}.partial_rotary_factor`, 'is not 1');
   const ropeTheta = 'rope_theta' in rope ? real(rope, 'rope_theta') : real(json, 'rope_theta', 10_000);
