@@ -8,7 +8,7 @@ import { chatFormatOf } from '@pairwise/gguf';
 import { encodePair, RowError } from '@pairwise/preference';
 import { confineThisProcess } from './confine.ts';
 import { openEngine, type Engine } from './engine.ts';
-
+import { limitationsOf } from './limitations.ts';
 import {
   rendersMessages,
   type Failure,
@@ -20,6 +20,7 @@ import {
 
 confineThisProcess(Number(process.argv[2]));
 let opened: Engine | undefined;
+let tokenizerJson = '';
 
 function engine(): Engine {
   if (!opened) throw new Error('no tokenizer is open');
@@ -31,6 +32,7 @@ const answers: {
 } = {
   async open({ files, date }) {
     opened = await openEngine(files, date);
+    ({ tokenizerJson } = files);
     const { chatTemplate, special } = opened;
     return { chatTemplate, special };
   },
@@ -38,6 +40,7 @@ const answers: {
   render: ({ messages, addGenerationPrompt }) => engine().render(messages, addGenerationPrompt),
   chatFormat: () => chatFormatOf((messages, { addGenerationPrompt }) => engine().render(messages, addGenerationPrompt)),
   decode: (ids) => engine().decode(ids),
+  limitations: () => limitationsOf(engine(), tokenizerJson),
 };
 
 function failureOf(error: unknown): Failure {

@@ -16,6 +16,8 @@ export interface Engine extends PairTokenizer, Opened {
   render: Render;
   /** The text of ids, special tokens included. */
   decode(ids: Int32Array): Promise<string>;
+  /** The ids of all tokens by their texts. */
+  tokenIds(): Record<string, number>;
 }
 
 /**
@@ -65,6 +67,7 @@ export async function openEngine(files: TokenizerFiles, date = defaultDate): Pro
       return matches(await piecesOf(settings, exact, added ? ids.subarray(1) : ids), text, settings.addsPrefix);
     },
     decode: (ids) => vocabulary.decode([...ids], false),
+    tokenIds: () => vocabulary.getVocab(),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Reason } from '@pairwise/errors';
 import type { ChatFormat } from '@pairwise/gguf';
 import type { EncodeOptions, EncodedNow, Message, PreferencePair, Refusal } from '@pairwise/preference';
+import type { Limitations } from './limitations.ts';
 import type { TokenizerFiles } from './settings.ts';
 import type { SpecialTokens } from './specialTokens.ts';
 
@@ -11,6 +12,7 @@ export interface Requests {
   render: { args: { messages: readonly Message[]; addGenerationPrompt: boolean }; result: string };
   chatFormat: { args: null; result: ChatFormat | undefined };
   decode: { args: Int32Array; result: string };
+  limitations: { args: null; result: Limitations };
 }
 
 export type RequestName = keyof Requests;

@@ -1,6 +1,7 @@
 import type { ChatFormat } from '@pairwise/gguf';
 import type { EncodedNow, EncodeOptions, Message, PreferencePair } from '@pairwise/preference';
 import { limits as ours, type Limits } from './limits.ts';
+import type { Limitations } from './limitations.ts';
 import { startProcess } from './process.ts';
 import type { Opened } from './requests.ts';
 import type { TokenizerFiles } from './settings.ts';
@@ -21,6 +22,8 @@ export interface Tokenizer extends Opened, AsyncDisposable {
   chatFormat(): Promise<ChatFormat | undefined>;
   /** The text of ids, special tokens included. */
   decode(ids: Int32Array): Promise<string>;
+  /** What the model cannot do although it can be trained. */
+  limitations(): Promise<Limitations>;
 }
 
 export interface OpenOptions {
@@ -55,6 +58,7 @@ export async function openTokenizer(
     render: (messages, addGenerationPrompt) => process.request('render', { messages, addGenerationPrompt }),
     chatFormat: () => process.request('chatFormat', null),
     decode: (ids) => process.request('decode', ids),
+    limitations: () => process.request('limitations', null),
     [Symbol.asyncDispose]: () => holds.disposeAsync(),
   };
 }
