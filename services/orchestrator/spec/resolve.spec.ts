@@ -58,8 +58,8 @@ test.each<[string, Parameters<typeof RunSpec.fromPartial>[0]]>([
   ['spec.model.uri is empty', { model: { source: { $case: 'uri', value: '' } } }],
   ['spec.training.beta is -1', { training: { beta: -1 } }],
   [
-    "spec.export_targets[0].gguf.type is 'Q2_K'",
-    { exportTargets: [{ format: { $case: 'gguf', value: { type: 'Q2_K' } } }] },
+    "spec.export_targets[0].gguf.type is 'Q9_9'",
+    { exportTargets: [{ format: { $case: 'gguf', value: { type: 'Q9_9' } } }] },
   ],
   ['spec.export_targets[0] has no format', { exportTargets: [{ name: 'x' }] }],
   [
