@@ -1,4 +1,4 @@
-import { Export, ExportState, StartExportRequest, type Artifact, type Verification } from '@pairwise/api';
+import { Export, ExportState, StartExportRequest, type Artifact } from '@pairwise/api';
 import {
   openDocuments,
   type Change,
@@ -10,6 +10,7 @@ import {
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import { hasEnded, statusOf } from '@pairwise/rpc';
+import type { Verified } from './verify.ts';
 
 /** An export and what its workflow needs to know. */
 export interface ExportRecord {
@@ -33,8 +34,11 @@ export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'>
   enter(name: string, state: ExportState, error: unknown, fence: Fence): Promise<void>;
   /** Adds a finished artifact. `fence` guards the transaction. */
   addArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
-  /** Records how closely an artifact reproduces the policy. `fence` guards the transaction. */
-  addVerification(name: string, artifactName: string, verification: Verification, fence: Fence): Promise<void>;
+  /**
+   * Records how closely an artifact reproduces the policy, with the caveats that verification found. `fence` guards the
+   * transaction.
+   */
+  addVerification(name: string, artifactName: string, verified: Verified, fence: Fence): Promise<void>;
   /** Deletes an export that has ended. Throws NOT_FOUND, WRONG_STATE. */
   remove(name: string): Promise<void>;
 }
@@ -98,11 +102,12 @@ export function openExports(database: Database): Exports {
         exported.artifacts = [...exported.artifacts.filter((other) => other.name !== artifact.name), artifact];
         return 'changed';
       }),
-    addVerification: (name, artifactName, verification, fence) =>
+    addVerification: (name, artifactName, { verification, caveats }, fence) =>
       changeFenced(name, fence, (exported) => {
         const artifact = exported.artifacts.find((each) => each.name === artifactName);
         if (artifact === undefined) return 'unchanged';
         artifact.verification = verification;
+        artifact.caveats = [...new Set([...artifact.caveats, ...caveats])];
         return 'changed';
       }),
     remove: (name) =>
@@ -123,7 +128,7 @@ function queueAgain(record: ExportRecord): Change {
   return 'changed';
 }
 
-/** Requests with equal inputs are the same export. */
+/** Requests with equal inputs are the same export. What only verification reads does not change the artifacts. */
 function inputsOf(request: StartExportRequest): Digest {
-  return fingerprintOf(StartExportRequest.toJSON(request) as Recipe);
+  return fingerprintOf(StartExportRequest.toJSON({ ...request, evalEncoding: '' }) as Recipe);
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Encoding } from '@pairwise/api';
 import { chatFormatOf, fileTypes, isQuantized, tensorTypes, type GgufType, type RenderChat } from '@pairwise/gguf';
 import { headerOf, openJudge } from '@pairwise/llamacpp';
 import { readBaseModel } from '@pairwise/model';
@@ -10,16 +11,22 @@ import { enginePolicy } from './policy.ts';
 import { freshFolder, modelFolder, openStories, shared } from './testing.ts';
 import type { Stories } from './testing.ts';
 import { servingOf } from './serving.ts';
+import { textExpectationOf } from './textExpectation.ts';
 import type { VerificationSequence } from './verify.ts';
 import { verifyGguf } from './verify.ts';
+import type { TextExpectation } from './verifyText.ts';
 import { baseWeights, mergedWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
+
+/** What is trained is plain texts. */
+const encoding = Encoding.create({ pairCount: 1, chatTemplateDate: '2024-07-26' });
 
 describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skipped without ../shared)', () => {
   let stories: Stories;
   let model: GgufModel;
   let sequences: VerificationSequence[];
   let policyLogps: number[][];
+  let text: TextExpectation;
 
   beforeAll(async () => {
     stories = await openStories();
@@ -29,6 +36,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       weights: stories.weights,
       ...(await servingOf(stories.base, undefined)),
     };
+    text = await textExpectationOf(stories.base, encoding, []);
     interface Pair {
       prompt_ids: number[];
       rejected_ids: number[];
@@ -55,9 +63,10 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
     expect(await readFile(join(target, 'Modelfile'), 'utf8')).toBe(
       `FROM ./stories-${type}.gguf\nTEMPLATE "{{ .Prompt }}"\nPARAMETER stop "<s>"\n`,
     );
-    const verification = await verifyGguf({
+    const { verification } = await verifyGguf({
       path: join(target, `stories-${type}.gguf`),
       type,
+      text,
       sequences,
       policyLogps: () => Promise.resolve(policyLogps),
     });
@@ -77,10 +86,11 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
         verifyGguf({
           path: join(target, files[0]!),
           type,
+          text,
           sequences,
           policyLogps: enginePolicy({ baseModel, folder: source, adapter: trained, threads: 1 }),
         });
-      const verification = await verify(adapter);
+      const { verification } = await verify(adapter);
       expect(verification.maxAbsLogpDiff).toBeLessThan({ F32: 1e-4, F16: 0.02, Q8_0: 1 }[type]);
       // The base model is a different policy.
       await expect(verify(undefined)).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type } });
@@ -94,6 +104,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       verifyGguf({
         path: join(target, 'x-F32.gguf'),
         type: 'F32',
+        text,
         sequences,
         policyLogps: () => Promise.resolve(logps),
       });
@@ -103,6 +114,7 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       verifyGguf({
         path: join(target, 'x-F32.gguf'),
         type: 'F32',
+        text,
         sequences: [],
         policyLogps: () => Promise.resolve([]),
       }),
@@ -188,9 +200,10 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
       token_ids: number[][];
       token_logps: number[][];
     };
-    const verification = await verifyGguf({
+    const { verification } = await verifyGguf({
       path: join(target, files[0]!),
       type,
+      text: await textExpectationOf(base, encoding, []),
       sequences: golden.token_ids.map(([first, ...rest]) => ({
         prompt: Int32Array.of(first!),
         response: Int32Array.from(rest),

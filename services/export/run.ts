@@ -1,16 +1,17 @@
-import { ExportState, type Encoding } from '@pairwise/api';
+import { ExportState } from '@pairwise/api';
 import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
-import { unpackPairs } from '@pairwise/preference';
 import { ggufTypeOf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';
 import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
-import { openExportSource } from './source.ts';
-import { verifyGguf, type VerificationSequence } from './verify.ts';
+import { openExportSource, type Source } from './source.ts';
+import { textExpectationOf } from './textExpectation.ts';
+import { encodedPairs, textsOf } from './verificationPairs.ts';
+import { verifyGguf } from './verify.ts';
 
 export interface ExporterDeps extends ArtifactDeps {
   exports: Exports;
@@ -22,9 +23,6 @@ interface ExportRun extends ExporterDeps {
   name: string;
   fence: Fence;
 }
-
-/** GGUF files are verified with the responses of this many pairs. */
-const verificationPairs = 8;
 
 /** Makes each artifact of an export in one activity, then verifies each GGUF file with llama.cpp in another. */
 export async function runExport(deps: ExporterDeps, name: string, { step, fence }: Attempt): Promise<void> {
@@ -68,27 +66,33 @@ async function make(run: ExportRun, targetName: string, signal: AbortSignal): Pr
 }
 
 async function verify(run: ExportRun, targetName: string, signal: AbortSignal): Promise<void> {
-  const { blobs, exports, fence, name, threads } = run;
+  const { blobs, exports, fence, name, peers, threads } = run;
   const { export: exported, request } = await exports.get(name);
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
   const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
   await using source = await openExportSource(run, request, signal);
   await using gguf = await blobs.local(parseDigest(file.digest));
-  const verification = await verifyGguf({
+  const encoding = await verifiedWith(run, source, request.evalEncoding, signal);
+  const pairs = await encodedPairs(blobs, encoding);
+  const texts = await textsOf(peers, encoding, pairs, signal);
+  const verified = await verifyGguf({
     path: gguf.path,
     type: ggufTypeOf(artifact.type, 'artifact.type'),
-    sequences: await readSequences(run, source.encoding!),
+    text: await textExpectationOf(source.folder, source.encoding!, texts ?? [], signal),
+    sequences: pairs.flatMap(({ prompt, chosen, rejected }) => [
+      { prompt, response: chosen },
+      { prompt, response: rejected },
+    ]),
     policyLogps: enginePolicy({ baseModel: source.baseModel, folder: '/', adapter: source.adapter, threads }),
     signal,
   });
-  await exports.addVerification(name, artifactName, verification, fence);
+  if (texts === undefined)
+    verified.caveats.push('the texts of pairs were not compared, because their dataset was deleted');
+  await exports.addVerification(name, artifactName, verified, fence);
 }
 
-async function readSequences({ blobs }: ExporterDeps, { shardDigests }: Encoding): Promise<VerificationSequence[]> {
-  const pairs = unpackPairs(await blobs.get(parseDigest(shardDigests[0]!))).slice(0, verificationPairs);
-  return pairs.flatMap(({ prompt, chosen, rejected }) => [
-    { prompt, response: chosen },
-    { prompt, response: rejected },
-  ]);
+async function verifiedWith({ peers }: ExportRun, source: Source, evalEncoding: string, signal: AbortSignal) {
+  if (evalEncoding === '') return source.encoding!;
+  return (await peers.dataset.getEncoding({ name: evalEncoding }, { signal })).encoding!;
 }

@@ -153,6 +153,15 @@ test.each<[string, string, Partial<StartExportRequest>]>([
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: '', format: { $case: 'adapter', value: {} } }] }],
   ['INVALID_ARGUMENT', 'targets[0].merged.dtype', { targets: [merged('', 'F64')] }],
   ['INVALID_ARGUMENT', 'encoding', { targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }] }],
+  [
+    'NOT_FOUND',
+    'eval_encoding',
+    {
+      targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }],
+      encoding: `${testProject}/encodings/pairs`,
+      evalEncoding: `${testProject}/encodings/none`,
+    },
+  ],
   ['INVALID_ARGUMENT', 'base_name', { baseName: '../x' }],
   ['INVALID_ARGUMENT', 'export_id', { exportId: 'Not_A_Label' }],
   ['NOT_FOUND', 'model', { source: { $case: 'model', value: `${testProject}/models/none` } }],

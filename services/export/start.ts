@@ -31,6 +31,8 @@ export async function startExport(
   if (named.some(({ format }) => format.$case === 'gguf')) {
     if (request.encoding === '') refuseField('encoding', 'is not set; GGUF files are verified with its pairs');
     await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
+    if (request.evalEncoding !== '')
+      await inField('eval_encoding', peers.dataset.getEncoding({ name: request.evalEncoding }, options));
   }
   const now = new Date();
   const exported = Export.create({

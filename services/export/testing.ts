@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Encoding, ExportServiceService, Model, type FileInfo } from '@pairwise/api';
@@ -8,6 +8,8 @@ import { migrate, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
+import { writeGguf, type GgufValue, type TensorToWrite } from '@pairwise/gguf';
+import { headerOf } from '@pairwise/llamacpp';
 import { loraLayout, readBaseModel } from '@pairwise/model';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
@@ -163,4 +165,20 @@ function peersOf(hooks: Pick<TestExportService, 'insteadOfModel'>, files: FileIn
     dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
     training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
   } as unknown as Peers;
+}
+
+/** Rewrites a GGUF file with edited metadata and tensors. `weights` gets each tensor's bytes, to change them in place. */
+export async function editGguf(
+  path: string,
+  edit: { metadata?: Readonly<Record<string, GgufValue>>; weights?: (name: string, bytes: Buffer) => void },
+): Promise<void> {
+  const header = await headerOf(path);
+  const whole = await readFile(path);
+  const metadata = new Map([...header.metadata, ...Object.entries(edit.metadata ?? {})]);
+  const tensors = header.tensors.map(({ name, dims, type, offset, sizeBytes }): TensorToWrite => {
+    const bytes = whole.subarray(Number(offset), Number(offset + sizeBytes));
+    edit.weights?.(name, bytes);
+    return { name, dims: dims.map(Number), type, data: () => Promise.resolve(bytes) };
+  });
+  await writeFile(path, Buffer.concat(await Array.fromAsync(writeGguf({ metadata, tensors }))));
 }

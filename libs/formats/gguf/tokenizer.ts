@@ -56,15 +56,19 @@ export function ggufTokenizer({
   const unstopped = stopsBesidesEos(special, vocabSize)
     .slice(2)
     .map((id) => ({ content: tokenizer.tokens.get(id) ?? String(id) }));
+  const differences = [
+    ...vocabulary.caveats,
+    ...(stripping.length === 0
+      ? []
+      : [`llama.cpp keeps the spaces around ${names(stripping)}, but the tokenizer removes them`]),
+  ];
   return {
     metadata,
+    differences,
     bosAdded: special.addsBos ? tokenizer.tokens.get(special.bosId!) : undefined,
     caveats: [
       ...fitted.caveats,
-      ...vocabulary.caveats,
-      ...(stripping.length === 0
-        ? []
-        : [`llama.cpp keeps the spaces around ${names(stripping)}, but the tokenizer removes them`]),
+      ...differences,
       ...(unstopped.length === 0 ? [] : [`llama.cpp may not stop at ${names(unstopped)}`]),
     ],
   };

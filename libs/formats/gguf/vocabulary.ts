@@ -6,11 +6,13 @@ export const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, un
 export interface Vocabulary {
   /** The `tokenizer.*` keys. */
   metadata: Map<string, GgufValue>;
-  /** Sentences for the user about texts for which llama.cpp may give other ids than the tokenizer; usually none. */
+  /** Sentences for the user about what llama.cpp does differently from the tokenizer; usually none. */
   caveats: string[];
 }
 
 export interface GgufTokenizer extends Vocabulary {
+  /** Those caveats that are about texts for which llama.cpp may give other ids. */
+  differences: string[];
   /** The text of the bos token if llama.cpp puts it before every prompt; otherwise undefined. */
   bosAdded: string | undefined;
 }

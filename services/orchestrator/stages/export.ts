@@ -9,7 +9,7 @@ import type { StageContext } from './context.ts';
 /** Exports the artifacts. Verifying them is a stage of its own. */
 export async function exportArtifacts(context: StageContext): Promise<void> {
   const { run, spec, peers, change, startDeadline } = context;
-  const { checkpoint, encoding } = outputsOf(run);
+  const { checkpoint, encoding, evalEncoding } = outputsOf(run);
   const name = `${parentOf(run)}/exports/${idOf(run)}`;
   // The name is stored before the call, which ignores the signal, so that a cancellation always finds the export.
   await change((changing) => {
@@ -23,6 +23,7 @@ export async function exportArtifacts(context: StageContext): Promise<void> {
     targets: spec.exportTargets,
     baseName: '',
     encoding,
+    evalEncoding,
   };
   await peers.export.startExport(request, { deadline: startDeadline() });
   await exportUntil(context, name, (exported) => exported.state === ExportState.VERIFYING || hasEnded(exported));

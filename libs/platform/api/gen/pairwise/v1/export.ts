@@ -222,10 +222,7 @@ export interface Artifact {
   verification:
     | Verification
     | undefined;
-  /**
-   * Where llama.cpp or Ollama cannot do what the model's own tokenizer and chat template do, in plain words. Usually
-   * empty.
-   */
+  /** Where llama.cpp or Ollama cannot do what was trained, in plain words. Usually empty. */
   caveats: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -242,6 +239,11 @@ export interface Verification {
   tokenCount: number;
   /** Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16, of `mean_abs_logp_diff` for quantised types. */
   tolerance: number;
+  /**
+   * Number of texts that llama.cpp tokenised and whose tokens were compared with those of training: conversations as the
+   * chat template renders them, or plain texts.
+   */
+  textCount: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -267,10 +269,15 @@ export interface StartExportRequest {
    */
   baseName: string;
   /**
-   * Resource name of the encoding that was trained on. GGUF files are verified with its first pairs, and are made for
-   * conversations or plain texts, whichever it contains. Required for GGUF targets.
+   * Resource name of the encoding that was trained on. GGUF files are made for conversations or plain texts, whichever it
+   * contains. Required for GGUF targets.
    */
   encoding: string;
+  /**
+   * Resource name of a separate encoding to verify GGUF files with, of the same model. Default: `encoding`, whose first
+   * pairs are those that a training holds out.
+   */
+  evalEncoding: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1135,7 +1142,15 @@ export const Artifact: MessageFns<Artifact> = {
 };
 
 function createBaseVerification(): Verification {
-  return { maxAbsLogpDiff: 0, meanAbsLogpDiff: 0, sequenceCount: 0, tokenCount: 0, tolerance: 0, _unknownFields: {} };
+  return {
+    maxAbsLogpDiff: 0,
+    meanAbsLogpDiff: 0,
+    sequenceCount: 0,
+    tokenCount: 0,
+    tolerance: 0,
+    textCount: 0,
+    _unknownFields: {},
+  };
 }
 
 export const Verification: MessageFns<Verification> = {
@@ -1154,6 +1169,9 @@ export const Verification: MessageFns<Verification> = {
     }
     if (message.tolerance !== 0) {
       writer.uint32(41).double(message.tolerance);
+    }
+    if (message.textCount !== 0) {
+      writer.uint32(48).int32(message.textCount);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1219,6 +1237,14 @@ export const Verification: MessageFns<Verification> = {
             message.tolerance = reader.double();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.textCount = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1262,6 +1288,11 @@ export const Verification: MessageFns<Verification> = {
         ? globalThis.Number(object.token_count)
         : 0,
       tolerance: isSet(object.tolerance) ? globalThis.Number(object.tolerance) : 0,
+      textCount: isSet(object.textCount)
+        ? globalThis.Number(object.textCount)
+        : isSet(object.text_count)
+        ? globalThis.Number(object.text_count)
+        : 0,
     };
   },
 
@@ -1282,6 +1313,9 @@ export const Verification: MessageFns<Verification> = {
     if (message.tolerance !== 0) {
       obj.tolerance = floatToJson(message.tolerance);
     }
+    if (message.textCount !== 0) {
+      obj.textCount = Math.round(message.textCount);
+    }
     return obj;
   },
 
@@ -1295,12 +1329,22 @@ export const Verification: MessageFns<Verification> = {
     message.sequenceCount = object.sequenceCount ?? 0;
     message.tokenCount = object.tokenCount ?? 0;
     message.tolerance = object.tolerance ?? 0;
+    message.textCount = object.textCount ?? 0;
     return message;
   },
 };
 
 function createBaseStartExportRequest(): StartExportRequest {
-  return { parent: "", exportId: "", source: undefined, targets: [], baseName: "", encoding: "", _unknownFields: {} };
+  return {
+    parent: "",
+    exportId: "",
+    source: undefined,
+    targets: [],
+    baseName: "",
+    encoding: "",
+    evalEncoding: "",
+    _unknownFields: {},
+  };
 }
 
 export const StartExportRequest: MessageFns<StartExportRequest> = {
@@ -1327,6 +1371,9 @@ export const StartExportRequest: MessageFns<StartExportRequest> = {
     }
     if (message.encoding !== "") {
       writer.uint32(58).string(message.encoding);
+    }
+    if (message.evalEncoding !== "") {
+      writer.uint32(66).string(message.evalEncoding);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1408,6 +1455,14 @@ export const StartExportRequest: MessageFns<StartExportRequest> = {
             message.encoding = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.evalEncoding = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1450,6 +1505,11 @@ export const StartExportRequest: MessageFns<StartExportRequest> = {
         ? globalThis.String(object.base_name)
         : "",
       encoding: isSet(object.encoding) ? globalThis.String(object.encoding) : "",
+      evalEncoding: isSet(object.evalEncoding)
+        ? globalThis.String(object.evalEncoding)
+        : isSet(object.eval_encoding)
+        ? globalThis.String(object.eval_encoding)
+        : "",
     };
   },
 
@@ -1474,6 +1534,9 @@ export const StartExportRequest: MessageFns<StartExportRequest> = {
     }
     if (message.encoding !== "") {
       obj.encoding = message.encoding;
+    }
+    if (message.evalEncoding !== "") {
+      obj.evalEncoding = message.evalEncoding;
     }
     return obj;
   },
@@ -1502,6 +1565,7 @@ export const StartExportRequest: MessageFns<StartExportRequest> = {
     message.targets = object.targets?.map((e) => ExportTarget.fromPartial(e)) || [];
     message.baseName = object.baseName ?? "";
     message.encoding = object.encoding ?? "";
+    message.evalEncoding = object.evalEncoding ?? "";
     return message;
   },
 };
