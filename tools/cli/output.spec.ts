@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
+import { Artifact } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { CommanderError } from 'commander';
 import { expect, test } from 'vitest';
@@ -10,6 +11,7 @@ import { barText, formatClock, rateMeter } from './progress.ts';
 import { modelUri } from './spec/sources.ts';
 import { beside, chart, shrinkSeries } from './watch/chart.ts';
 import { formatFigure } from './watch/figures.ts';
+import { artifactTable } from './watch/summary.ts';
 
 test('exit codes', () => {
   expect(exitCodeOf(new PairwiseError('NOT_FOUND', ''))).toBe(1);
@@ -96,4 +98,20 @@ test('no file of an artifact is written outside its folder', () => {
   for (const path of ['../x', '/etc/passwd', 'a/../../x', '..', '', '.', 'a\0b']) {
     expect(() => placeOf('/out/a', path)).toThrow(PairwiseError);
   }
+});
+
+test('artifacts are shown with the difference that decides about them, and with their caveats', () => {
+  const verification = { maxAbsLogpDiff: 0.3, meanAbsLogpDiff: 0.02, tolerance: 0.1 };
+  const artifact = (name: string, type: string, rest: object) =>
+    Artifact.fromPartial({ name: `projects/p/exports/e/artifacts/${name}`, format: 'gguf', type, ...rest });
+  const shown = artifactTable([
+    artifact('small', 'Q8_0', { verification, caveats: ['llama.cpp keeps the spaces around "<a>"'] }),
+    artifact('half', 'F16', { verification: { ...verification, tolerance: 0.5 } }),
+    artifact('adapter', 'F32', {}),
+  ]);
+  const lines = stripVTControlCharacters(shown).split('\n');
+  expect(lines[1]).toContain('mean 0.0200 of at most 0.1 nats');
+  expect(lines[2]).toContain('largest 0.3000 of at most 0.5 nats');
+  expect(lines[3]).not.toContain('nats');
+  expect(lines.at(-1)).toBe('! small: llama.cpp keeps the spaces around "<a>"');
 });

@@ -7,7 +7,13 @@ export { hasEnded } from './messages/ended.ts';
 export { startFront, type Front, type FrontOptions } from './server/front.ts';
 export { errorOf, statusOf } from './messages/failures.ts';
 export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';
-export { ggufTypeOf, mergedTypeOf, resolveTargets, type ResolvedTarget } from './messages/exportTargets.ts';
+export {
+  decidingDifference,
+  ggufTypeOf,
+  mergedTypeOf,
+  resolveTargets,
+  type ResolvedTarget,
+} from './messages/exportTargets.ts';
 export { inField, refuseField } from './messages/field.ts';
 export { service, type CallContext, type Handler, type Handlers, type Service } from './server/serve.ts';
 export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } from './server/server.ts';

@@ -1,9 +1,10 @@
 import { ExportState, type Artifact, type Export } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { hasEnded } from '@pairwise/rpc';
+import { decidingDifference, hasEnded } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
-import { idOf, outputsOf, parentOf } from '../run.ts';
+import { idOf, outputsOf, parentOf, type StageName } from '../run.ts';
 import { changed, type RunChange } from '../runs.ts';
+import type { NewEvent } from '../runLog.ts';
 import type { StageContext } from './context.ts';
 
 /** Exports the artifacts. Verifying them is a stage of its own. */
@@ -34,19 +35,24 @@ export async function verify(context: StageContext): Promise<void> {
   const { artifacts } = await exportUntil(context, outputsOf(context.run).export, hasEnded);
   await context.change((changing): RunChange => {
     outputsOf(changing).artifacts = artifacts;
-    return changed(
-      ...artifacts.map((artifact) => ({
-        type: 'artifact.finished',
-        stage: 'verify' as const,
-        message: describe(artifact),
-      })),
-    );
+    return changed(...artifacts.flatMap(eventsOf));
   });
 }
 
-function describe({ name, verification }: Artifact): string {
-  if (verification === undefined) return `${name} is finished.`;
-  return `${name} is finished; its logps differ by at most ${verification.maxAbsLogpDiff.toExponential(2)} nats.`;
+/** An artifact is finished, and what llama.cpp does differently with it. */
+function eventsOf(artifact: Artifact): NewEvent[] {
+  const stage: StageName = 'verify';
+  return [
+    { type: 'artifact.finished', stage, message: describe(artifact) },
+    ...artifact.caveats.map((caveat) => ({ type: 'artifact.caveat', stage, message: `${artifact.name}: ${caveat}.` })),
+  ];
+}
+
+function describe(artifact: Artifact): string {
+  const difference = decidingDifference(artifact);
+  if (difference === undefined) return `${artifact.name} is finished.`;
+  const { kind, nats, limit } = difference;
+  return `${artifact.name} is finished; the ${kind} difference of its logps is ${nats.toExponential(2)} nats (limit ${limit}).`;
 }
 
 /** Follows an export until it is as `awaited`. Throws its error, and CANCELLED if it was cancelled. */

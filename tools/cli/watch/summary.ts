@@ -1,4 +1,5 @@
 import type { Artifact, MetricPoint, Run } from '@pairwise/api';
+import { decidingDifference } from '@pairwise/rpc';
 import { fields, formatBytes, formatCount, paint, formatTable } from '../output.ts';
 import { pairsSummary } from '../refused.ts';
 import { beside, chart } from './chart.ts';
@@ -38,16 +39,31 @@ function evaluation(points: readonly MetricPoint[]): string {
   return formatTable(['HELD-OUT PAIRS', 'BEFORE', 'AFTER'], rows);
 }
 
-/** The artifacts of a run, with how closely llama.cpp reproduces the policy from each. */
+/**
+ * The artifacts of a run, with the difference between llama.cpp and the policy that decides about each, and below it the
+ * caveats: what llama.cpp or Ollama does differently from training.
+ */
 export function artifactTable(artifacts: readonly Artifact[]): string {
-  const rows = artifacts.map(({ name, format, type, files, verification }) => [
-    name.split('/').at(-1)!,
-    [format, type].filter((text) => text !== '').join(' '),
-    files.length === 1 ? files[0]!.path : `${files.length} files`,
-    formatBytes(files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n)),
-    verification === undefined ? '' : `${formatFigure(verification.maxAbsLogpDiff)} nats`,
+  const rows = artifacts.map((artifact) => [
+    idOf(artifact),
+    [artifact.format, artifact.type].filter((text) => text !== '').join(' '),
+    artifact.files.length === 1 ? artifact.files[0]!.path : `${artifact.files.length} files`,
+    formatBytes(artifact.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n)),
+    differenceText(artifact),
   ]);
-  return formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'LARGEST DIFFERENCE IN LLAMA.CPP'], rows);
+  const caveats = artifacts.flatMap((artifact) =>
+    artifact.caveats.map((caveat) => `${paint('yellow', '!')} ${idOf(artifact)}: ${caveat}`),
+  );
+  const table = formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'DIFFERENCE IN LLAMA.CPP'], rows);
+  return [table, ...(caveats.length === 0 ? [] : ['', ...caveats])].join('\n');
+}
+
+const idOf = ({ name }: Artifact) => name.split('/').at(-1)!;
+
+function differenceText(artifact: Artifact): string {
+  const difference = decidingDifference(artifact);
+  if (difference === undefined) return '';
+  return `${difference.kind} ${formatFigure(difference.nats)} of at most ${difference.limit} nats`;
 }
 
 /** Summary of a finished run: curves, evaluation, pairs, artifacts. Empty parts are left out. */

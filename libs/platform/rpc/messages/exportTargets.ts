@@ -1,4 +1,4 @@
-import type { ExportTarget } from '@pairwise/api';
+import type { Artifact, ExportTarget } from '@pairwise/api';
 import { fileTypes, type GgufType } from '@pairwise/gguf';
 import { refuseField } from './field.ts';
 import { refuseLongList } from './lists.ts';
@@ -56,6 +56,24 @@ function typeOf(format: ResolvedTarget['format'], path: string): string | undefi
   if (format.$case === 'gguf') return ggufTypeOf(format.value.type, `${path}.gguf.type`);
   if (format.$case === 'merged') return mergedTypeOf(format.value.dtype, `${path}.merged.dtype`);
   return undefined;
+}
+
+/** The difference that decides whether a GGUF file is good enough, in nats per token, with its limit. */
+export interface DecidingDifference {
+  kind: 'mean' | 'largest';
+  nats: number;
+  limit: number;
+}
+
+/**
+ * Finds the deciding difference: the mean for quantised types, since single tokens may differ a lot, otherwise the largest.
+ * Types that a newer server adds count as quantised. Undefined for an artifact that was not verified.
+ */
+export function decidingDifference({ type, verification }: Artifact): DecidingDifference | undefined {
+  if (verification === undefined) return undefined;
+  const { maxAbsLogpDiff, meanAbsLogpDiff, tolerance: limit } = verification;
+  const isExact = mergedTypes.some((exact) => exact === type);
+  return isExact ? { kind: 'largest', nats: maxAbsLogpDiff, limit } : { kind: 'mean', nats: meanAbsLogpDiff, limit };
 }
 
 /** Returns `name` if it is a GGUF type. Throws INVALID_ARGUMENT. */
