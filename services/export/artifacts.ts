@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
 import { usesImportance } from '@pairwise/gguf';
-import { ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
+import { formatName, ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { writeAdapterArtifact } from './adapter.ts';
 import { writeGgufArtifact } from './gguf.ts';
+import { writeGgufAdapterArtifact } from './ggufAdapter.ts';
 import { importanceOf } from './importance.ts';
 import { writeMergedArtifact } from './merged.ts';
 import { exportWeights, ggufModel, type Source } from './source.ts';
@@ -41,7 +42,7 @@ export async function makeArtifact(
     const { files: names, type, caveats } = await write(deps, folder, source, plan, signal);
     const files: FileInfo[] = [];
     for await (const path of names) files.push(await storeFile(blobs, folder, path));
-    const format = plan.target.format?.$case ?? '';
+    const format = formatName(plan.target.format!);
     return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -82,6 +83,12 @@ async function write(
         caveats: [],
       };
     }
+    case 'ggufAdapter':
+      return {
+        type: 'F32',
+        files: await writeGgufAdapterArtifact(folder, { config, adapter: adapter! }, { baseName }),
+        caveats: [],
+      };
     default:
       throw new TypeError('a target without a format was accepted');
   }

@@ -151,6 +151,7 @@ test.each<[string, string, Partial<StartExportRequest>]>([
   ['INVALID_ARGUMENT', 'targets[1].name', { targets: [merged('a', 'F32'), merged('a', 'F16')] }],
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: 'x', format: undefined }] }],
   ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: '', format: { $case: 'adapter', value: {} } }] }],
+  ['INVALID_ARGUMENT', 'targets[0]', { targets: [{ name: '', format: { $case: 'ggufAdapter', value: {} } }] }],
   ['INVALID_ARGUMENT', 'targets[0].merged.dtype', { targets: [merged('', 'F64')] }],
   ['INVALID_ARGUMENT', 'encoding', { targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }] }],
   [

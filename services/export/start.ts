@@ -16,7 +16,7 @@ export async function startExport(
   if (source === undefined) refuseField('source', 'is not set; give checkpoint or model');
   if (targets.length === 0) refuseField('targets', 'is empty; name at least one');
   const named = resolveTargets(targets, 'targets');
-  const adapter = named.findIndex(({ format }) => format.$case === 'adapter');
+  const adapter = named.findIndex(({ format }) => ['adapter', 'ggufAdapter'].includes(format.$case));
   if (adapter >= 0 && source.$case === 'model')
     refuseField(`targets[${adapter}]`, 'is an adapter, but a base model has no adapter to export');
   const baseName = request.baseName || id;

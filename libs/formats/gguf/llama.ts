@@ -30,6 +30,18 @@ export function llamaMetadata(config: ModelConfig, file: { name: string; type: G
   ]);
 }
 
+/** The keys of a LoRA adapter for such a model. llama.cpp's scale is `alpha` divided by the rank. */
+export function llamaAdapterMetadata(file: { name: string; alpha: number }): Map<string, GgufValue> {
+  return new Map<string, GgufValue>([
+    ['general.architecture', text('llama')],
+    ['general.type', text('adapter')],
+    ['general.name', text(file.name)],
+    ['general.file_type', u32(fileTypes.F32.id)],
+    ['adapter.type', text('lora')],
+    ['adapter.lora.alpha', f32(file.alpha)],
+  ]);
+}
+
 /** Where a tensor of the GGUF file comes from. */
 export interface LlamaTensor {
   /** llama.cpp's name. */

@@ -24,20 +24,20 @@ export interface Judge extends JudgeInfo {
 }
 
 /**
- * Opens a GGUF file in llama.cpp, in a process of its own. `contextTokens` defaults to the model's context length, at most
- * 2048. `threads` defaults to 1, because llama.cpp's threads wait for each other by spinning, which a busy machine cannot afford.
+ * Opens a GGUF file in llama.cpp, in a process of its own. `adapterPath` is a GGUF file with an adapter of the
+ * model; by default there is none. `contextTokens` defaults to the model's context length, at most 2048. `threads` defaults to 1, because llama.cpp's threads wait for each other by spinning, which a busy machine cannot afford.
  * Throws `INVALID_FILE` if the file is invalid or llama.cpp refuses it, and `UNAVAILABLE` without llama.cpp; requests throw
  * `INTERNAL`.
  */
 export async function openJudge(
   path: string,
-  options: { contextTokens?: number; threads?: number } = {},
+  options: { adapterPath?: string; contextTokens?: number; threads?: number } = {},
 ): Promise<Judge> {
   await headerOf(path);
   const llama = await startLlama();
-  const { contextTokens, threads = 1 } = options;
+  const { adapterPath, contextTokens, threads = 1 } = options;
   try {
-    const info = await llama.request('open', { path, contextTokens, threads }, 'INVALID_FILE');
+    const info = await llama.request('open', { path, adapterPath, contextTokens, threads }, 'INVALID_FILE');
     return {
       ...info,
       tokenLogps: (sequences) => llama.request('tokenLogps', { sequences }, 'INTERNAL'),

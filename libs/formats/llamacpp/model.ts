@@ -2,7 +2,7 @@ import { batchTokens, decoderOf } from './decoder.ts';
 import type { Decoder } from './decoder.ts';
 import { chooseToken, seededRandom } from './sampling.ts';
 import type { Llama, Pointer } from './native.ts';
-import type { GenerateOptions, Generation, JudgeInfo, TokenizeOptions } from './requests.ts';
+import type { GenerateOptions, Generation, JudgeInfo, LlamaRequests, TokenizeOptions } from './requests.ts';
 
 const defaultContextTokens = 2048;
 const float32 = 0;
@@ -21,10 +21,7 @@ export interface LoadedModel {
  * Opens a GGUF file in llama.cpp, on the CPU. The key-value cache is float32 and attention is not fused, so that differences
  * from another engine come from the file and not from the cache. Throws if llama.cpp refuses the file.
  */
-export function loadModel(
-  llama: Llama,
-  options: { path: string; contextTokens: number | undefined; threads: number },
-): LoadedModel {
+export function loadModel(llama: Llama, options: LlamaRequests['open']['args']): LoadedModel {
   const model = llama.llama_model_load_from_file(options.path, {
     ...llama.llama_model_default_params(),
     n_gpu_layers: 0,
@@ -44,6 +41,12 @@ export function loadModel(
     type_v: float32,
   });
   if (context === null) throw new Error(`llama.cpp cannot make a context of ${contextTokens} tokens`);
+  if (options.adapterPath !== undefined) {
+    const adapter = llama.llama_adapter_lora_init(model, options.adapterPath);
+    const isApplied =
+      adapter !== null && llama.llama_set_adapters_lora(context, [adapter], 1, Float32Array.of(1)) === 0;
+    if (!isApplied) throw new Error('llama.cpp cannot load the adapter');
+  }
   const vocab = llama.llama_model_get_vocab(model);
   const vocabSize = llama.llama_vocab_n_tokens(vocab);
   const info: JudgeInfo = {

@@ -20,6 +20,9 @@ export interface Llama {
   llama_context_default_params(): ContextParams;
   llama_init_from_model(model: Pointer, params: ContextParams): Pointer | null;
   llama_n_ctx(context: Pointer): number;
+  llama_adapter_lora_init(model: Pointer, path: string): Pointer | null;
+  /** 0 is success. */
+  llama_set_adapters_lora(context: Pointer, adapters: Pointer[], count: number, scales: Float32Array): number;
   llama_get_memory(context: Pointer): Pointer;
   llama_memory_clear(memory: Pointer, data: boolean): void;
   /** 0 is success. */
@@ -59,6 +62,9 @@ const declarations: Record<keyof Llama, string> = {
   llama_model_get_vocab: 'void *llama_model_get_vocab(void *model)',
   llama_context_default_params: 'llama_context_params llama_context_default_params()',
   llama_init_from_model: 'void *llama_init_from_model(void *model, llama_context_params params)',
+  llama_adapter_lora_init: 'void *llama_adapter_lora_init(void *model, const char *path)',
+  llama_set_adapters_lora:
+    'int32_t llama_set_adapters_lora(void *context, void **adapters, size_t count, const float *scales)',
   llama_n_ctx: 'uint32_t llama_n_ctx(void *context)',
   llama_get_memory: 'void *llama_get_memory(void *context)',
   llama_memory_clear: 'void llama_memory_clear(void *memory, bool data)',

@@ -7,7 +7,7 @@ import type { LlamaProcess } from './process.ts';
 const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').map(Number);
 
 const open = (llama: LlamaProcess) =>
-  llama.request('open', { path: '/none.gguf', contextTokens: 1, threads: 1 }, 'INVALID_FILE');
+  llama.request('open', { path: '/none.gguf', adapterPath: undefined, contextTokens: 1, threads: 1 }, 'INVALID_FILE');
 
 test.each(['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
   'a process that is ended by %s does not make the file invalid, in this request or the next',

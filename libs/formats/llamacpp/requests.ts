@@ -1,7 +1,10 @@
 /** The requests to the child process by name, with arguments and result. All of it is plain data. */
 export interface LlamaRequests {
   quantize: { args: QuantizeRequest; result: null };
-  open: { args: { path: string; contextTokens: number | undefined; threads: number }; result: JudgeInfo };
+  open: {
+    args: { path: string; adapterPath: string | undefined; contextTokens: number | undefined; threads: number };
+    result: JudgeInfo;
+  };
   tokenLogps: { args: { sequences: readonly Int32Array[] }; result: Float64Array[] };
   divergence: {
     args: { path: string; threads: number; sequences: readonly JudgedSequence[] };

@@ -9,6 +9,7 @@ export { errorOf, statusOf } from './messages/failures.ts';
 export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';
 export {
   decidingDifference,
+  formatName,
   ggufTypeOf,
   mergedTypeOf,
   resolveTargets,

@@ -9,12 +9,21 @@ const resolve = (...targets: Parameters<typeof ExportTarget.fromPartial>[0][]) =
   resolveTargets(targets.map(ExportTarget.fromPartial), 'targets');
 
 test('a target without a name is named after its format and type', () => {
-  const named = resolve(adapter, gguf('Q4_K_M'), gguf('IQ4_NL'), merged('BF16'), merged(), {
-    ...merged(),
-    name: 'whole',
-  });
+  const named = resolve(
+    adapter,
+    { format: { $case: 'ggufAdapter' as const, value: {} } },
+    gguf('Q4_K_M'),
+    gguf('IQ4_NL'),
+    merged('BF16'),
+    merged(),
+    {
+      ...merged(),
+      name: 'whole',
+    },
+  );
   expect(named.map(({ name }) => name)).toEqual([
     'adapter',
+    'gguf-adapter',
     'gguf-q4-k-m',
     'gguf-iq4-nl',
     'merged-bf16',

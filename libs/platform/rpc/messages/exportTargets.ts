@@ -41,11 +41,16 @@ export function resolveTargets(targets: readonly ExportTarget[], field: string):
 
 function resolveTarget(target: ExportTarget, path: string): ResolvedTarget {
   const { format } = target;
-  if (format === undefined) refuseField(path, 'has no format; give gguf, adapter or merged');
+  if (format === undefined) refuseField(path, 'has no format; give gguf, adapter, gguf_adapter or merged');
   const type = typeOf(format, path);
-  const label = type === undefined ? format.$case : `${format.$case}-${type}`;
+  const label = type === undefined ? formatName(format) : `${formatName(format)}-${type}`;
   const name = newId(target.name || label.toLowerCase().replaceAll('_', '-'), '', `${path}.name`);
   return { ...target, format, name };
+}
+
+/** The name of a format's field in the proto, such as `gguf_adapter`. */
+export function formatName({ $case }: ResolvedTarget['format']): string {
+  return $case.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /**

@@ -151,6 +151,9 @@ export interface ExportTarget {
     | //
     /** The whole model in Hugging Face layout. */
     { $case: "merged"; value: MergedTarget }
+    | //
+    /** The adapter alone as a GGUF file. Not available for a base model. */
+    { $case: "ggufAdapter"; value: GgufAdapterTarget }
     | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -168,6 +171,14 @@ export interface GgufTarget {
 
 /** The adapter in PEFT's format, with its weights in float32. */
 export interface AdapterTarget {
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/**
+ * The adapter as a GGUF file with float32 weights, `<base_name>-adapter.gguf`: for `--lora` of llama.cpp and `ADAPTER` in
+ * an Ollama Modelfile, over any GGUF file of the base model.
+ */
+export interface GgufAdapterTarget {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -210,7 +221,7 @@ export interface Export {
 export interface Artifact {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}`. */
   name: string;
-  /** `gguf`, `adapter` or `merged`. */
+  /** `gguf`, `adapter`, `gguf_adapter` or `merged`. */
   format: string;
   /** GGUF type or dtype, such as `Q4_K_M` or `BF16`. */
   type: string;
@@ -374,6 +385,9 @@ export const ExportTarget: MessageFns<ExportTarget> = {
       case "merged":
         MergedTarget.encode(message.format.value, writer.uint32(34).fork()).join();
         break;
+      case "ggufAdapter":
+        GgufAdapterTarget.encode(message.format.value, writer.uint32(42).fork()).join();
+        break;
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -431,6 +445,14 @@ export const ExportTarget: MessageFns<ExportTarget> = {
             message.format = { $case: "merged", value: MergedTarget.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.format = { $case: "ggufAdapter", value: GgufAdapterTarget.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -460,6 +482,10 @@ export const ExportTarget: MessageFns<ExportTarget> = {
         ? { $case: "adapter", value: AdapterTarget.fromJSON(object.adapter) }
         : isSet(object.merged)
         ? { $case: "merged", value: MergedTarget.fromJSON(object.merged) }
+        : isSet(object.ggufAdapter)
+        ? { $case: "ggufAdapter", value: GgufAdapterTarget.fromJSON(object.ggufAdapter) }
+        : isSet(object.gguf_adapter)
+        ? { $case: "ggufAdapter", value: GgufAdapterTarget.fromJSON(object.gguf_adapter) }
         : undefined,
     };
   },
@@ -475,6 +501,8 @@ export const ExportTarget: MessageFns<ExportTarget> = {
       obj.adapter = AdapterTarget.toJSON(message.format.value);
     } else if (message.format?.$case === "merged") {
       obj.merged = MergedTarget.toJSON(message.format.value);
+    } else if (message.format?.$case === "ggufAdapter") {
+      obj.ggufAdapter = GgufAdapterTarget.toJSON(message.format.value);
     }
     return obj;
   },
@@ -501,6 +529,12 @@ export const ExportTarget: MessageFns<ExportTarget> = {
       case "merged": {
         if (object.format?.value !== undefined && object.format?.value !== null) {
           message.format = { $case: "merged", value: MergedTarget.fromPartial(object.format.value) };
+        }
+        break;
+      }
+      case "ggufAdapter": {
+        if (object.format?.value !== undefined && object.format?.value !== null) {
+          message.format = { $case: "ggufAdapter", value: GgufAdapterTarget.fromPartial(object.format.value) };
         }
         break;
       }
@@ -656,6 +690,74 @@ export const AdapterTarget: MessageFns<AdapterTarget> = {
   },
   fromPartial(_: DeepPartial<AdapterTarget>): AdapterTarget {
     const message = createBaseAdapterTarget();
+    return message;
+  },
+};
+
+function createBaseGgufAdapterTarget(): GgufAdapterTarget {
+  return { _unknownFields: {} };
+}
+
+export const GgufAdapterTarget: MessageFns<GgufAdapterTarget> = {
+  encode(message: GgufAdapterTarget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GgufAdapterTarget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGgufAdapterTarget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): GgufAdapterTarget {
+    return {};
+  },
+
+  toJSON(_: GgufAdapterTarget): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<GgufAdapterTarget>): GgufAdapterTarget {
+    return GgufAdapterTarget.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GgufAdapterTarget>): GgufAdapterTarget {
+    const message = createBaseGgufAdapterTarget();
     return message;
   },
 };
