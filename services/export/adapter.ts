@@ -3,16 +3,9 @@ import { loraLayout } from '@pairwise/model';
 import { writeSafetensors } from '@pairwise/safetensors';
 import type { LoraSettings, ModelConfig } from '@pairwise/model';
 import { adapterTensors } from '@pairwise/training';
+import type { BaseModelName } from './baseModelName.ts';
 import { writeFileFrom } from './files.ts';
 import type { Adapter } from './weights.ts';
-
-/** How an adapter's config refers to its base model. */
-export interface BaseModelName {
-  /** Hub repository, or the id under which the model was imported. */
-  name: string;
-  /** Hub commit. Undefined for a model that does not come from the hub. */
-  revision: string | undefined;
-}
 
 /**
  * Writes an adapter in PEFT's format: `adapter_config.json`, and `adapter_model.safetensors` in float32. Returns the names

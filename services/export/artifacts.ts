@@ -6,6 +6,7 @@ import { usesImportance } from '@pairwise/gguf';
 import { formatName, ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { writeAdapterArtifact } from './adapter.ts';
+import { baseModelNameOf } from './baseModelName.ts';
 import { writeGgufArtifact } from './gguf.ts';
 import { writeGgufAdapterArtifact } from './ggufAdapter.ts';
 import { importanceOf } from './importance.ts';
@@ -76,7 +77,7 @@ async function write(
       };
     }
     case 'adapter': {
-      const base = { name: model.repoId || baseNameOf(model.name), revision: model.commit || undefined };
+      const base = baseModelNameOf(model);
       return {
         type: 'F32',
         files: await writeAdapterArtifact(folder, { config, adapter: adapter!, base }),
@@ -92,10 +93,6 @@ async function write(
     default:
       throw new TypeError('a target without a format was accepted');
   }
-}
-
-function baseNameOf(modelName: string): string {
-  return modelName.split('/').at(-1) ?? modelName;
 }
 
 /** Moves a file to the blob store at once, so that the disk never holds two copies of a whole artifact. */
