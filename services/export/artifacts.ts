@@ -1,4 +1,4 @@
-import { mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
@@ -10,7 +10,10 @@ import { baseModelNameOf } from './baseModelName.ts';
 import { writeGgufArtifact } from './gguf.ts';
 import { writeGgufAdapterArtifact } from './ggufAdapter.ts';
 import { importanceOf } from './importance.ts';
+import { lineageOf } from './lineage.ts';
 import { writeMergedArtifact } from './merged.ts';
+import { modelCard } from './modelCard.ts';
+import type { Peers } from './peers.ts';
 import { exportWeights, ggufModel, type Source } from './source.ts';
 
 export interface ArtifactDeps {
@@ -18,6 +21,7 @@ export interface ArtifactDeps {
   /** Folder for temporary files; may be emptied while no artifact is being made. */
   scratch: string;
   threads: number;
+  peers: Peers;
 }
 
 export interface ArtifactPlan {
@@ -43,6 +47,12 @@ export async function makeArtifact(
     const { files: names, type, caveats } = await write(deps, folder, source, plan, signal);
     const files: FileInfo[] = [];
     for await (const path of names) files.push(await storeFile(blobs, folder, path));
+    const { $case } = plan.target.format!;
+    if ($case === 'adapter' || $case === 'merged') {
+      const lineage = source.checkpoint && (await lineageOf(deps.peers, source.checkpoint, signal));
+      await writeFile(join(folder, 'README.md'), modelCard($case, source.model, lineage));
+      files.push(await storeFile(blobs, folder, 'README.md'));
+    }
     const format = formatName(plan.target.format!);
     return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
   } finally {

@@ -6,7 +6,6 @@ import { ggufTypeOf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';
 import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
-import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
 import { openExportSource, type Source } from './source.ts';
 import { textExpectationOf } from './textExpectation.ts';
@@ -15,7 +14,6 @@ import { verifyGguf } from './verify.ts';
 
 export interface ExporterDeps extends ArtifactDeps {
   exports: Exports;
-  peers: Peers;
 }
 
 /** One attempt of an export. */

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import type { Encoding, LoraConfig, Model, StartExportRequest } from '@pairwise/api';
+import type { Checkpoint, Encoding, LoraConfig, Model, StartExportRequest } from '@pairwise/api';
 import { parseDigest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, storedFolder, type BaseModel } from '@pairwise/model';
 import type { ModelFolder } from '@pairwise/safetensors';
@@ -17,7 +17,8 @@ export interface Source extends AsyncDisposable {
   folder: ModelFolder;
   /** Its weight files are absolute paths, valid until the source is disposed of. */
   baseModel: BaseModel;
-  /** Undefined for a base model. */
+  /** The checkpoint and its adapter; undefined for a base model. */
+  checkpoint: Checkpoint | undefined;
   adapter: Adapter | undefined;
   /** What was trained on; undefined if the request names none. */
   encoding: Encoding | undefined;
@@ -29,23 +30,24 @@ export async function openExportSource(
   { source, encoding: encodingName }: Pick<StartExportRequest, 'source' | 'encoding'>,
   signal: AbortSignal,
 ): Promise<Source> {
-  const trained =
+  const checkpoint =
     source?.$case === 'checkpoint'
       ? (await peers.training.getCheckpoint({ name: source.value }, { signal })).checkpoint
       : undefined;
-  const name = trained?.model ?? source?.value ?? '';
+  const name = checkpoint?.model ?? source?.value ?? '';
   const { model } = await peers.model.getModel({ name }, { signal });
   const { encoding } = encodingName === '' ? {} : await peers.dataset.getEncoding({ name: encodingName }, { signal });
   const files = model!.files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
   await using opening = new AsyncDisposableStack();
   const baseModel = opening.use(await storedBaseModel(files, blobs));
   const adapter =
-    trained === undefined
+    checkpoint === undefined
       ? undefined
-      : readAdapter(await blobs.get(parseDigest(trained.digest)), baseModel, trained.lora);
+      : readAdapter(await blobs.get(parseDigest(checkpoint.digest)), baseModel, checkpoint.lora);
   const holds = opening.move();
   const folder = storedFolder(files, blobs);
-  return { model: model!, folder, baseModel, adapter, encoding, [Symbol.asyncDispose]: () => holds.disposeAsync() };
+  const opened = { model: model!, folder, baseModel, checkpoint, adapter, encoding };
+  return { ...opened, [Symbol.asyncDispose]: () => holds.disposeAsync() };
 }
 
 function readAdapter(bytes: Uint8Array, { config }: BaseModel, settings: LoraConfig | undefined): Adapter {

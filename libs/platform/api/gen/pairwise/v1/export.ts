@@ -169,7 +169,7 @@ export interface GgufTarget {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** The adapter in PEFT's format, with its weights in float32. */
+/** The adapter in PEFT's format, with its weights in float32, and a model card (`README.md`). */
 export interface AdapterTarget {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -184,7 +184,8 @@ export interface GgufAdapterTarget {
 
 /**
  * The whole model in Hugging Face layout, with the adapter merged into its weights.
- * Models with more than 5 GB of weights have several weight files and an index.
+ * Models with more than 5 GB of weights have several weight files and an index. A model card (`README.md`) says where it
+ * comes from.
  */
 export interface MergedTarget {
   /** `F32`, `F16` or `BF16`. Default: the dtype in which the base model stores each tensor. */

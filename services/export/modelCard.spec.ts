@@ -1,0 +1,100 @@
+import { Checkpoint, DatasetVersion, Encoding, MetricPoint, Model, Training, TrainingSpec } from '@pairwise/api';
+import { PairwiseError } from '@pairwise/errors';
+import { expect, test } from 'vitest';
+import { lineageOf } from './lineage.ts';
+import { modelCard } from './modelCard.ts';
+import type { Peers } from './peers.ts';
+
+const model = Model.fromPartial({
+  name: 'projects/p/models/m-1',
+  repoId: 'org/tiny',
+  commit: '0123456789abcdef0123456789abcdef01234567',
+  digest: 'sha256:base',
+  architecture: 'LlamaForCausalLM',
+  parameterCount: 26_848n,
+  dtype: 'BF16',
+});
+const checkpoint = Checkpoint.fromPartial({
+  name: 'projects/p/trainings/t-1/checkpoints/checkpoint-2',
+  encoding: 'projects/p/datasets/d-1/versions/1/encodings/e-1',
+  step: 2,
+  adapterDigest: 'sha256:adapter',
+});
+const point = (step: number, values: Record<string, number>) => MetricPoint.fromPartial({ step, values });
+
+/** The other services, which have a training of three steps. */
+function peers(isDatasetDeleted = false): Peers {
+  const training = Training.fromPartial({
+    name: 'projects/p/trainings/t-1',
+    stepCount: 3,
+    pairCount: 90,
+    evalPairCount: 10,
+    resolvedSpec: TrainingSpec.fromPartial({ beta: 0.2 }),
+    numericsProfile: 'cpu-f32',
+    engineVersion: '1',
+  });
+  async function* watchTraining() {
+    for (const value of [
+      point(0, { eval_loss: Math.LN2 }),
+      point(1, { loss: Math.LN2, 'rewards/accuracies': 0 }),
+      point(2, { loss: 0.5, 'rewards/accuracies': 0.75 }),
+      point(2, { eval_loss: 0.61 }),
+      point(3, { loss: 0.1 }),
+    ])
+      yield await Promise.resolve({ payload: { $case: 'metrics', value }, sequence: 0n });
+    yield { payload: { $case: 'training', value: training }, sequence: 0n };
+  }
+  const refused = [{ reason: 'TOO_LONG', count: 2, firstLines: [], firstProblem: '' }];
+  const version = DatasetVersion.fromPartial({ digest: 'sha256:pairs', pairCount: 102, report: { refusedCount: 0 } });
+  const encoding = Encoding.fromPartial({ pairCount: 100, report: { refusedCount: 2, refused } });
+  const deleted = new PairwiseError('NOT_FOUND', 'it was deleted');
+  const found = <T>(value: T) => (isDatasetDeleted ? Promise.reject(deleted) : Promise.resolve(value));
+  return {
+    dataset: { getEncoding: () => found({ encoding }), getDatasetVersion: () => found({ version }) },
+    training: { watchTraining },
+  } as unknown as Peers;
+}
+
+test('a card says what the adapter was made from, and what the training up to its checkpoint measured', async () => {
+  const card = modelCard('adapter', model, await lineageOf(peers(), checkpoint, new AbortController().signal));
+  expect(card.split('\n').slice(0, 9)).toEqual([
+    '---',
+    'base_model: "org/tiny"',
+    'library_name: peft',
+    'pipeline_tag: text-generation',
+    'tags:',
+    '- dpo',
+    '- lora',
+    '---',
+    '',
+  ]);
+  for (const line of [
+    '- name: `org/tiny`, commit `0123456789abcdef0123456789abcdef01234567`',
+    '- preference pairs: 102, digest `sha256:pairs`',
+    '- pairs encoded: 100; left out: 2 (2 TOO_LONG)',
+    '- used for training: 90; for evaluation: 10',
+    'Direct Preference Optimization of a LoRA adapter, 2 of 3 steps.',
+    '  "beta": 0.2',
+    '| loss | 0.693147 | 0.5 |',
+    '| eval_loss | 0.693147 | 0.61 |',
+    '| rewards/accuracies | 0 | 0.75 |',
+  ])
+    expect(card.split('\n').map((each) => each.replace(/,$/, ''))).toContain(line);
+  // Names of the server differ between equal runs.
+  expect(card).not.toMatch(/projects\/|t-1|e-1|m-1/);
+});
+
+test('the adapter of a deleted dataset has a card without it', async () => {
+  const card = modelCard('merged', model, await lineageOf(peers(true), checkpoint, new AbortController().signal));
+  expect(card).toContain('library_name: transformers');
+  expect(card).toContain('| loss | 0.693147 | 0.5 |');
+  expect(card).not.toContain('preference pairs');
+});
+
+test('a local base model is named without a link, and without a training there is no section about it', () => {
+  const source = { source: { $case: 'uri' as const, value: 'file:///models/my-model' } };
+  const card = modelCard('merged', Model.create({ ...model, repoId: '', commit: '', source }), undefined);
+  expect(card).not.toContain('base_model');
+  expect(card).toContain('# my-model\n');
+  expect(card).not.toContain('## Training');
+});

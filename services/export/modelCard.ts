@@ -1,0 +1,91 @@
+import { TrainingSpec, type DatasetReport, type Model } from '@pairwise/api';
+import { baseModelNameOf } from './baseModelName.ts';
+import type { Lineage } from './lineage.ts';
+
+/** The metrics of a card; those that begin with `eval_` are there if the run had an evaluation set. */
+const shownMetrics = ['loss', 'rewards/accuracies', 'rewards/margins', 'rewards/chosen', 'rewards/rejected'].flatMap(
+  (name) => [name, `eval_${name}`],
+);
+
+/**
+ * The README.md of an artifact: a model card as the hub reads it, with front matter. It says what the artifact was made from
+ * and how, and what the training measured. It has no names of this server and no times, so that equal runs give equal bytes.
+ */
+export function modelCard(format: 'adapter' | 'merged', model: Model, lineage: Lineage | undefined): string {
+  const { name, revision } = baseModelNameOf(model);
+  const what = format === 'adapter' ? 'LoRA adapter' : 'merged model';
+  return [
+    ...frontMatter(format, name, revision !== undefined, lineage !== undefined),
+    '',
+    `# ${lineage ? `${name}, tuned with DPO (${what})` : name}`,
+    ...section('Base model', [
+      `- name: ${code(name)}${revision === undefined ? '' : `, commit ${code(revision)}`}`,
+      `- architecture: ${code(model.architecture)}, ${model.parameterCount} weights, mostly ${code(model.dtype)}`,
+      `- digest of its files: ${code(model.digest)}`,
+    ]),
+    ...(lineage ? trainingSections(lineage) : []),
+    '',
+  ].join('\n');
+}
+
+/** The hub links `base_model` if it is a repository. */
+function frontMatter(format: 'adapter' | 'merged', base: string, isOnHub: boolean, isTrained: boolean): string[] {
+  return [
+    '---',
+    ...(isOnHub ? [`base_model: ${JSON.stringify(base)}`] : []),
+    `library_name: ${format === 'adapter' ? 'peft' : 'transformers'}`,
+    'pipeline_tag: text-generation',
+    ...(isTrained ? ['tags:', '- dpo', '- lora'] : []),
+    '---',
+  ];
+}
+
+function trainingSections({ checkpoint, training, encoding, version, metrics }: Lineage): string[] {
+  const rows = shownMetrics.flatMap((name) => {
+    const values = metrics.get(name);
+    return values ? [`| ${name} | ${shown(values.first)} | ${shown(values.last)} |`] : [];
+  });
+  const spec = JSON.stringify(TrainingSpec.toJSON(training.resolvedSpec!), null, 2);
+  return [
+    ...section('Data', [
+      ...(version
+        ? [
+            `- preference pairs: ${version.pairCount}, digest ${code(version.digest)}`,
+            `- rows refused at import: ${leftOut(version.report)}`,
+          ]
+        : []),
+      ...(encoding ? [`- pairs encoded: ${encoding.pairCount}; left out: ${leftOut(encoding.report)}`] : []),
+      `- used for training: ${training.pairCount}; for evaluation: ${training.evalPairCount}`,
+    ]),
+    ...section('Training', [
+      `Direct Preference Optimization of a LoRA adapter, ${checkpoint.step} of ${training.stepCount} steps.`,
+      '',
+      '```json',
+      spec,
+      '```',
+      '',
+      `- digest of the adapter's weights: ${code(checkpoint.adapterDigest)}`,
+      `- numerics: ${code(training.numericsProfile)}, engine version ${code(training.engineVersion)}`,
+    ]),
+    ...(rows.length === 0 ? [] : section('Metrics', ['| metric | first | last |', '| --- | --- | --- |', ...rows])),
+  ];
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return ['', `## ${title}`, '', ...lines];
+}
+
+/** How many rows were left out and why, such as `3 (2 TOO_LONG, 1 NOT_REVERSIBLE)`. */
+function leftOut(report: DatasetReport | undefined): string {
+  const reasons = (report?.refused ?? []).map(({ reason, count }) => `${count} ${reason}`).join(', ');
+  return `${report?.refusedCount ?? 0}${reasons === '' ? '' : ` (${reasons})`}`;
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
+
+/** Six digits are the same wherever equal runs are computed. */
+function shown(value: number): string {
+  return String(Number(value.toPrecision(6)));
+}
