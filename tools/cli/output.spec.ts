@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import { Artifact } from '@pairwise/api';
+import { Artifact, Run, RunOutputs } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { CommanderError } from 'commander';
 import { expect, test } from 'vitest';
@@ -12,6 +12,7 @@ import { modelUri } from './spec/sources.ts';
 import { beside, chart, shrinkSeries } from './watch/chart.ts';
 import { formatFigure } from './watch/figures.ts';
 import { artifactTable } from './watch/summary.ts';
+import { retryHint } from './watch/watch.ts';
 
 test('exit codes', () => {
   expect(exitCodeOf(new PairwiseError('NOT_FOUND', ''))).toBe(1);
@@ -62,6 +63,12 @@ test('formatted numbers', () => {
   ]);
   expect(formatEnum('RUN_STATE_SUCCEEDED')).toBe('succeeded');
   expect([0, 62, 3723].map(formatClock)).toEqual(['0:00', '1:02', '1:02:03']);
+});
+
+test('a retry continues from a checkpoint only where there can be one', () => {
+  expect(retryHint(Run.create({}), 'one')).toBe("'pairwise runs retry one' tries it again");
+  const outputs = RunOutputs.create({ training: 'projects/default/trainings/one' });
+  expect(retryHint(Run.create({ outputs }), 'one')).toMatch(/ continues from its last checkpoint$/);
 });
 
 test('a table has no borders, and numbers are right-aligned', () => {

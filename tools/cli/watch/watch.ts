@@ -14,6 +14,12 @@ const codes: Partial<Record<RunState, number>> = {
   [RunState.CANCELLED]: exitCodes.cancelled,
 };
 
+/** What a retry of a run that did not succeed does. */
+export function retryHint({ outputs }: Run, id: string): string {
+  const hasTrained = outputs !== undefined && outputs.training !== '';
+  return `'pairwise runs retry ${id}' ${hasTrained ? 'continues from its last checkpoint' : 'tries it again'}`;
+}
+
 function printEnd(context: Context, run: Run, points: readonly MetricPoint[]): void {
   const id = shortName(run.name, context.project);
   const text = runSummary(run, points, process.stdout.isTTY ? process.stdout.columns : 100);
@@ -23,11 +29,9 @@ function printEnd(context: Context, run: Run, points: readonly MetricPoint[]): v
     say(`\n${paint('green', '✔')} ${id} succeeded in ${formatSeconds(seconds)}`);
     say(`  pairwise artifacts download ${id}`);
   } else if (run.state === RunState.CANCELLED) {
-    say(
-      `\n${paint('yellow', '■')} ${id} was cancelled; 'pairwise runs retry ${id}' continues from its last checkpoint`,
-    );
+    say(`\n${paint('yellow', '■')} ${id} was cancelled; ${retryHint(run, id)}`);
   } else {
-    say(`\n${paint('red', '✖')} ${id} failed; 'pairwise runs retry ${id}' continues from its last checkpoint`);
+    say(`\n${paint('red', '✖')} ${id} failed; ${retryHint(run, id)}`);
     printError(failureOf(run.error), context);
   }
 }
