@@ -147,7 +147,7 @@ test('a template that changes the prompt afterwards, or refuses the messages, re
     await openEngine(files(noPrefix, { chat_template: changing })),
     await openEngine(files(noPrefix, { chat_template: [{ name: 'default', template: refusing }] })),
   ];
-  expect(() => one.renderResponse(prompt, response)).toThrow('changes the prompt');
+  expect(() => one.renderResponse(prompt, response)).toThrow(/changes the prompt.*set chat_template to NONE/);
   expect(() => other.renderPrompt(prompt)).toThrow('refuses the messages');
 });
 

@@ -154,7 +154,9 @@ function changedPrompt(prompt: string, whole: string, source: string): string {
     ending !== '' && source.includes(ending)
       ? `ends a prompt with ${JSON.stringify(ending)}, which a given response does not follow`
       : 'changes the prompt when a response follows';
-  return `the model's chat template ${problem}; edit chat_template.jinja, or give the pairs as plain texts`;
+  // A text alone would become a conversation of this template.
+  const remedy = 'edit chat_template.jinja, or give the pairs as plain texts and set chat_template to NONE';
+  return `the model's chat template ${problem}; ${remedy}`;
 }
 
 /**

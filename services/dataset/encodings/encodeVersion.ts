@@ -88,7 +88,7 @@ function optionsOf({ maxLength, truncationMode, chatTemplate }: EncodingSettings
 }
 
 function noPairs(report: Report): PairwiseError {
-  const message = `name: none of the version's pairs can be encoded for this model: ${refusalsText(report.refused)}`;
+  const message = `none of the version's pairs can be encoded for this model: ${refusalsText(report.refused)}`;
   return new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsByReason(report) });
 }
 
