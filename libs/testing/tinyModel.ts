@@ -5,7 +5,7 @@ import { writeSafetensors } from '@pairwise/safetensors';
 import { uniformStream } from '@pairwise/training';
 import { byteLevelTokenizer } from './byteLevelTokenizer.ts';
 
-const config = {
+const llama = {
   architectures: ['LlamaForCausalLM'],
   model_type: 'llama',
   hidden_size: 32,
@@ -14,7 +14,6 @@ const config = {
   num_attention_heads: 4,
   num_key_value_heads: 2,
   head_dim: 8,
-  vocab_size: 258,
   max_position_embeddings: 512,
   rms_norm_eps: 1e-5,
   rope_theta: 10000,
@@ -28,10 +27,12 @@ const config = {
 /**
  * Writes a model folder in Hugging Face layout: a Llama with random weights whose tokens are bytes. It has learnt
  * nothing, which suffices for every test except those of quality, and it takes milliseconds instead of minutes. `name`
- * is written to config.json, where it changes only digests.
+ * is written to config.json, where it changes only digests. `special` are special tokens besides
+ * the BOS (id 256) and the EOS (id 257).
  */
-export function writeTinyModel(folder: string, name = 'tiny'): void {
+export function writeTinyModel(folder: string, name = 'tiny', special: readonly string[] = []): void {
   mkdirSync(folder, { recursive: true });
+  const config = { ...llama, vocab_size: 258 + special.length };
   const uniform = uniformStream(1, 'tiny model');
   const tensors = [...expectedTensors(parseConfig(config))].map(([name, shape]) => {
     const size = shape.reduce((a, b) => a * b, 1);
@@ -47,7 +48,7 @@ export function writeTinyModel(folder: string, name = 'tiny'): void {
   };
   const json = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
   json('config.json', { ...config, _name_or_path: name });
-  json('tokenizer.json', byteLevelTokenizer([], ['<s>', '</s>']));
+  json('tokenizer.json', byteLevelTokenizer([], ['<s>', '</s>', ...special]));
   json('tokenizer_config.json', tokenizerConfig);
   writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
 }
