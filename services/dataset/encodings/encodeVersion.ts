@@ -23,6 +23,7 @@ import { countsByReason } from '../pairs/accept.ts';
 import { versionPairs } from '../pairs/versions.ts';
 import { encodePairs } from './encodePairs.ts';
 import { encodingFingerprint, type EncodingSettings } from './fingerprint.ts';
+import { remedyFor } from './remedy.ts';
 
 /**
  * Encodes the pairs of a version and stores them in shards. Pairs that cannot be kept are left out and counted. Throws
@@ -53,7 +54,8 @@ export async function encodeVersion(
       longestLength = Math.max(longestLength, prompt.length + Math.max(chosen.length, rejected.length));
     }
   }
-  if (report.acceptedCount === 0) throw noPairs(report);
+  const remedy = remedyFor(report, settings, model);
+  if (report.acceptedCount === 0) throw noPairs(report, remedy);
   return Encoding.create({
     fingerprint: encodingFingerprint(version, model, settings),
     pairCount: report.acceptedCount,
@@ -62,6 +64,7 @@ export async function encodeVersion(
     longestLength,
     conversationCount,
     hasChatTemplate: tokenizer.chatTemplate !== undefined,
+    remedy,
     shardDigests,
     model: model.name,
     ...settings,
@@ -87,8 +90,9 @@ function optionsOf({ maxLength, truncationMode, chatTemplate }: EncodingSettings
   };
 }
 
-function noPairs(report: Report): PairwiseError {
-  const message = `none of the version's pairs can be encoded for this model: ${refusalsText(report.refused)}`;
+function noPairs(report: Report, remedy: string): PairwiseError {
+  const text = `none of the version's pairs can be encoded for this model: ${refusalsText(report.refused)}`;
+  const message = remedy === '' ? text : `${text}. ${remedy}`;
   return new PairwiseError('EMPTY_DATASET', message, { field: 'name', metadata: countsByReason(report) });
 }
 

@@ -79,9 +79,12 @@ test('pairs that cannot be kept are counted, and it is an error if no pair can',
   expect(pairCount + report!.refusedCount).toBe(2100);
   expect(report!.refused.map(({ reason }) => reason)).toEqual(['TOO_LONG']);
   expect(report!.refused[0]!.firstProblem).toMatch(/have \d+ tokens, but the limit is 40/);
+  expect(some.encoding!.remedy).toContain('raise max_length (now 40; the model supports 512)');
   const none = service.dataset.encodeVersion({ name: version, model, ...cut, maxLength: 3 });
   await expect(none).rejects.toMatchObject({ reason: 'EMPTY_DATASET', metadata: { PROMPT_TOO_LONG: '2100' } });
-  await expect(none).rejects.toThrow(/^none of the .*the first is pair 1: the prompt has \d+ tokens/);
+  await expect(none).rejects.toThrow(
+    /^none of the .*the first is pair 1: the prompt has \d+ tokens.* raise max_length/,
+  );
 });
 
 test.each([0, 1, 513])('max_length %i is rejected', async (maxLength) => {

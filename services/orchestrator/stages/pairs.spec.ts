@@ -1,8 +1,7 @@
-import { ChatTemplateMode, DatasetReport, Encoding, Model, TruncationMode } from '@pairwise/api';
+import { ChatTemplateMode, DatasetReport, Encoding } from '@pairwise/api';
 import { expect, test } from 'vitest';
 import { encodedSet, pairsEvents } from './pairs.ts';
 
-const model = Model.create({ maxLength: 2048 });
 const refused = (reason: string, count: number, firstProblem: string) => ({
   reason,
   count,
@@ -17,8 +16,6 @@ function encodingOf(leftOut: ReturnType<typeof refused>[], change: Partial<Encod
     pairCount: 155,
     conversationCount: 155,
     hasChatTemplate: true,
-    maxLength: 1024,
-    truncationMode: TruncationMode.REFUSE,
     chatTemplate: ChatTemplateMode.AUTO,
     tokenCount: 9000n,
     longestLength: 900,
@@ -29,8 +26,9 @@ function encodingOf(leftOut: ReturnType<typeof refused>[], change: Partial<Encod
 
 test('pairs that are left out are a warning with reasons, the first problems and a remedy', () => {
   const twins = refused('IDENTICAL_RESPONSES', 1, 'chosen and rejected are the same tokens');
-  const set = encodedSet('training', encodingOf([long, twins]), model);
-  expect(set.pairs).toMatchObject({ encodedCount: 155, leftOutCount: 128, leftOut: [long, twins] });
+  const remedy = 'To keep the pairs that are too long, raise max_length.';
+  const set = encodedSet('training', encodingOf([long, twins], { remedy }));
+  expect(set.pairs).toMatchObject({ encodedCount: 155, leftOutCount: 128, leftOut: [long, twins], remedy });
   const [warning, summary] = pairsEvents([set]);
   expect(warning).toEqual({
     type: 'pairs.left_out',
@@ -39,8 +37,7 @@ test('pairs that are left out are a warning with reasons, the first problems and
     message:
       '128 of 283 training pairs are left out: 127 TOO_LONG (the first is pair 3: prompt and response have 1900 tokens ' +
       'of at most 1024), 1 IDENTICAL_RESPONSES (the first is pair 3: chosen and rejected are the same tokens). ' +
-      'To keep the pairs that are too long, raise training.max_length (now 1024; the model supports 2048), or set ' +
-      'training.truncation_mode to KEEP_START, which cuts the end of responses.',
+      'To keep the pairs that are too long, raise max_length.',
   });
   expect(summary).toEqual({
     type: 'dataset.encoded',
@@ -50,8 +47,8 @@ test('pairs that are left out are a warning with reasons, the first problems and
 });
 
 test('every set of pairs is reported, and nothing is warned of if no pair is left out', () => {
-  const training = encodedSet('training', encodingOf([]), model);
-  const evaluation = encodedSet('evaluation', encodingOf([long]), model);
+  const training = encodedSet('training', encodingOf([]));
+  const evaluation = encodedSet('evaluation', encodingOf([long]));
   expect(pairsEvents([training]).map(({ type }) => type)).toEqual(['dataset.encoded']);
   const events = pairsEvents([training, evaluation]);
   expect(events.map(({ type }) => type)).toEqual(['pairs.left_out', 'dataset.encoded']);
@@ -59,38 +56,9 @@ test('every set of pairs is reported, and nothing is warned of if no pair is lef
   expect(events[1]!.message).toMatch(/^155 training pairs .* 155 evaluation pairs /);
 });
 
-test('a remedy is given if more than 1 % of the pairs are too long', () => {
-  const remedyOf = (count: number, change: Partial<Encoding> = {}) =>
-    encodedSet('training', encodingOf([{ ...long, count }], { pairCount: 100 - count, ...change }), model).pairs.remedy;
-  expect(remedyOf(1)).toBe('');
-  expect(remedyOf(2)).toContain('max_length');
-});
-
-test.each([
-  [
-    'TOO_LONG',
-    TruncationMode.REFUSE,
-    1024,
-    'raise training.max_length (now 1024; the model supports 2048), or set training.truncation_mode to KEEP_START',
-  ],
-  ['TOO_LONG', TruncationMode.REFUSE, 2048, 'too long, set training.truncation_mode to KEEP_START'],
-  ['PROMPT_TOO_LONG', TruncationMode.REFUSE, 2048, 'too long, set training.truncation_mode to KEEP_END'],
-  ['PROMPT_TOO_LONG', TruncationMode.KEEP_START, 2048, 'too long, set training.truncation_mode to KEEP_END'],
-  [
-    'TOO_LONG',
-    TruncationMode.KEEP_END,
-    1024,
-    'too long, raise training.max_length (now 1024; the model supports 2048).',
-  ],
-  ['TOO_LONG', TruncationMode.KEEP_END, 2048, 'too long, shorten them: the model supports 2048 tokens.'],
-])('the remedy for %s with %s and max_length %i', (reason, truncationMode, maxLength, remedy) => {
-  const encoding = encodingOf([refused(reason, 127, '')], { truncationMode, maxLength });
-  expect(encodedSet('training', encoding, model).pairs.remedy).toContain(remedy);
-});
-
 test('texts beside a chat template are reported, and warned of unless the caller asked for them', () => {
   const eventsOf = (change: Partial<Encoding>) =>
-    pairsEvents([encodedSet('training', encodingOf([], { conversationCount: 115, ...change }), model)]);
+    pairsEvents([encodedSet('training', encodingOf([], { conversationCount: 115, ...change }))]);
   const [warning] = eventsOf({});
   expect(warning).toMatchObject({ type: 'pairs.plain_texts', warning: true });
   expect(warning!.message).toMatch(/^40 of 155 training pairs stay plain texts because their prompts are transcripts/);

@@ -1,4 +1,4 @@
-import { ChatTemplateMode, RunPairs, TruncationMode, type Encoding, type Model } from '@pairwise/api';
+import { ChatTemplateMode, RunPairs, type Encoding } from '@pairwise/api';
 import { refusalsText } from '@pairwise/preference';
 import type { NewEvent } from '../runLog.ts';
 
@@ -9,15 +9,15 @@ export interface EncodedSet {
   pairs: RunPairs;
 }
 
-/** A version that was encoded for a run's model, with what became of its pairs. */
-export function encodedSet(use: EncodedSet['use'], encoding: Encoding, model: Model): EncodedSet {
-  const { pairCount, conversationCount, report } = encoding;
+/** A version that was encoded for a run, with what became of its pairs. */
+export function encodedSet(use: EncodedSet['use'], encoding: Encoding): EncodedSet {
+  const { pairCount, conversationCount, report, remedy } = encoding;
   const pairs = RunPairs.create({
     encodedCount: pairCount,
     conversationCount,
     leftOutCount: report?.refusedCount ?? 0,
     leftOut: report?.refused ?? [],
-    remedy: remedyFor(encoding, model),
+    remedy,
   });
   return { use, encoding, pairs };
 }
@@ -33,25 +33,6 @@ export function pairsEvents(sets: readonly EncodedSet[]): NewEvent[] {
 }
 
 const textCount = ({ pairCount, conversationCount }: Encoding) => pairCount - conversationCount;
-
-/** How to keep pairs that are too long, if more than 1 % of all are. */
-function remedyFor({ pairCount, report, maxLength, truncationMode }: Encoding, model: Model): string {
-  const countOf = (reason: string) => report?.refused.find((each) => each.reason === reason)?.count ?? 0;
-  const longPrompts = countOf('PROMPT_TOO_LONG');
-  const tooLong = countOf('TOO_LONG') + longPrompts;
-  if (tooLong * 100 <= pairCount + (report?.refusedCount ?? 0)) return '';
-  const remedies: string[] = [];
-  if (maxLength < model.maxLength) {
-    remedies.push(`raise training.max_length (now ${maxLength}; the model supports ${model.maxLength})`);
-  }
-  if (longPrompts > 0 && truncationMode !== TruncationMode.KEEP_END) {
-    remedies.push('set training.truncation_mode to KEEP_END, which cuts the beginning of prompts');
-  } else if (truncationMode === TruncationMode.REFUSE) {
-    remedies.push('set training.truncation_mode to KEEP_START, which cuts the end of responses');
-  }
-  if (remedies.length === 0) remedies.push(`shorten them: the model supports ${model.maxLength} tokens`);
-  return `To keep the pairs that are too long, ${remedies.join(', or ')}.`;
-}
 
 function leftOut({ use, pairs }: EncodedSet): NewEvent {
   const { encodedCount, leftOutCount, leftOut: refused, remedy } = pairs;

@@ -83,7 +83,7 @@ async function encode(
     chatTemplateDate,
   };
   const { encoding } = await peers.dataset.encodeVersion(request, { signal });
-  return { ...encodedSet(use, encoding!, model), digest: version!.digest };
+  return { ...encodedSet(use, encoding!), digest: version!.digest };
 }
 
 /** The source with the commit that was found, so that the same spec means the same files tomorrow. */

@@ -416,6 +416,8 @@ export interface Encoding {
   conversationCount: number;
   /** Whether the model has a chat template. */
   hasChatTemplate: boolean;
+  /** How to keep the pairs that are too long. Empty unless more than 1 % of the pairs were left out for their length. */
+  remedy: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1511,6 +1513,7 @@ function createBaseEncoding(): Encoding {
     chatTemplateDate: "",
     conversationCount: 0,
     hasChatTemplate: false,
+    remedy: "",
     _unknownFields: {},
   };
 }
@@ -1561,6 +1564,9 @@ export const Encoding: MessageFns<Encoding> = {
     }
     if (message.hasChatTemplate !== false) {
       writer.uint32(112).bool(message.hasChatTemplate);
+    }
+    if (message.remedy !== "") {
+      writer.uint32(122).string(message.remedy);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1698,6 +1704,14 @@ export const Encoding: MessageFns<Encoding> = {
             message.hasChatTemplate = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.remedy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1774,6 +1788,7 @@ export const Encoding: MessageFns<Encoding> = {
         : isSet(object.has_chat_template)
         ? globalThis.Boolean(object.has_chat_template)
         : false,
+      remedy: isSet(object.remedy) ? globalThis.String(object.remedy) : "",
     };
   },
 
@@ -1821,6 +1836,9 @@ export const Encoding: MessageFns<Encoding> = {
     if (message.hasChatTemplate !== false) {
       obj.hasChatTemplate = message.hasChatTemplate;
     }
+    if (message.remedy !== "") {
+      obj.remedy = message.remedy;
+    }
     return obj;
   },
 
@@ -1847,6 +1865,7 @@ export const Encoding: MessageFns<Encoding> = {
     message.chatTemplateDate = object.chatTemplateDate ?? "";
     message.conversationCount = object.conversationCount ?? 0;
     message.hasChatTemplate = object.hasChatTemplate ?? false;
+    message.remedy = object.remedy ?? "";
     return message;
   },
 };
