@@ -23,7 +23,7 @@ const settings = (port: number, throwaway: boolean) =>
 export const urlOf = (cluster: Cluster, port: number, database: string) =>
   `postgres://${user}:${cluster.password}@127.0.0.1:${port}/${database}`;
 
-/** Whether the server accepts connections by now. Creates the database `pairwise`. */
+/** Whether the server accepts connections yet. Creates the database `pairwise`. */
 async function isReady(cluster: Cluster, port: number): Promise<boolean> {
   const client = new pg.Client({ connectionString: urlOf(cluster, port, 'postgres'), connectionTimeoutMillis: 2000 });
   client.on('error', () => undefined);
