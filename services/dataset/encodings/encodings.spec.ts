@@ -1,7 +1,7 @@
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ChatTemplateMode, ImportPolicy, TruncationMode, type ModelSource } from '@pairwise/api';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -43,7 +43,7 @@ test('a version is encoded in shards, once per tokenizer and limits', async () =
   const truncationMode = TruncationMode.REFUSE;
   expect(encoding).toMatchObject({ pairCount: 2100, maxLength: 512, truncationMode, hasChatTemplate: false });
   expect(encoding!.shardDigests.length).toBe(3);
-  const shards = await Promise.all(encoding!.shardDigests.map((each) => service.blobs.get(each as Digest)));
+  const shards = await Promise.all(encoding!.shardDigests.map((each) => service.blobs.get(parseDigest(each))));
   const pairs = shards.flatMap((shard) => unpackPairs(shard));
   const digests = [];
   for await (const { pair } of service.dataset.readPairs({ name: version, offset: 0, limit: 0 })) {
@@ -103,7 +103,7 @@ test('pairs of texts become conversations unless the chat template must not be a
   expect(applied).toMatchObject({ chatTemplate: ChatTemplateMode.AUTO, chatTemplateDate: '2024-07-26' });
   expect(applied.conversationCount).toBe(applied.pairCount);
   expect(applied.hasChatTemplate).toBe(true);
-  const [first] = unpackPairs(await service.blobs.get(applied.shardDigests[0] as Digest));
+  const [first] = unpackPairs(await service.blobs.get(parseDigest(applied.shardDigests[0]!)));
   expect(Buffer.from(first!.prompt.subarray(1, 7)).toString()).toBe('[user]');
   expect((await encode(ChatTemplateMode.NONE)).conversationCount).toBe(0);
 });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileS
 import { join } from 'node:path';
 import { ModelState, type ModelSource } from '@pairwise/api';
 import { readSafetensors, writeSafetensors, type TensorData } from '@pairwise/safetensors';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestHub, type TestHub } from '@pairwise/hub/testing';
 import { writeTinyModel } from '@pairwise/testing';
@@ -46,7 +46,7 @@ describe('importing', () => {
     expect(model).toMatchObject({ maxLength: 512, vocabularySize: 258, repoId: '', parameterCount: 26_848n });
     expect(model.receivedSizeBytes).toBe(model.totalSizeBytes);
     for (const { path, digest } of model.files) {
-      expect(await service.blobs.get(digest as Digest)).toEqual(readFileSync(join(folder, path)));
+      expect(await service.blobs.get(parseDigest(digest))).toEqual(readFileSync(join(folder, path)));
     }
     expect((await service.importModel(uri(folder))).name).toBe(model.name);
     const copy = await service.importModel(uri(folder), 'copy');

@@ -1,6 +1,6 @@
 import { DeleteModelRequest, Model, ModelState } from '@pairwise/api';
 import { callOf, openDocuments, runOnce, type Database, type Documents, type Queries } from '@pairwise/database';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest, type Digest } from '@pairwise/fingerprint';
 import { storedFolder } from '@pairwise/model';
 import { parseName } from '@pairwise/rpc';
 import type { ModelFolder } from '@pairwise/safetensors';
@@ -30,7 +30,7 @@ export function openModels(database: Database): Models {
 
 /** The files of an imported model. */
 export function folderOf({ files }: Model, blobs: BlobStore): ModelFolder {
-  const stored = files.map((file) => ({ ...file, digest: file.digest as Digest }));
+  const stored = files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
   return storedFolder(stored, blobs);
 }
 

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { DatasetVersion, SealVersionRequest, type Dataset } from '@pairwise/api';
 import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { inField, parseName } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { datasetPattern, type Datasets } from './datasets.ts';
@@ -109,7 +109,7 @@ async function prepare({ blobs, staging }: SealDeps, inputs: Inputs): Promise<Pr
   const staged = pending.map(({ uid }) =>
     splitLines(createReadStream(staging.pairsPath(uid)) as AsyncIterable<Buffer>),
   );
-  const sealed = previous === undefined ? [] : [splitLines(blobs.read(previous.digest as Digest))];
+  const sealed = previous === undefined ? [] : [splitLines(blobs.read(parseDigest(previous.digest)))];
   let duplicates = 0;
   let pairCount = 0;
   const lines = mergeLines([...sealed, ...staged], () => (duplicates += 1));

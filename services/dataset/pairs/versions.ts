@@ -1,7 +1,7 @@
 import { DatasetVersion, type PreferencePair as PairMessage, type ReadPairsResponse, type Turn } from '@pairwise/api';
 import { openDocuments, type Database, type Documents } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import type { Digest } from '@pairwise/fingerprint';
+import { parseDigest } from '@pairwise/fingerprint';
 import { pairDigest, type PreferencePair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { pairOf, splitLines } from './lines.ts';
@@ -20,7 +20,7 @@ export function openVersions(database: Database): Versions {
 
 /** Reads the pairs of a version in canonical order. */
 export async function* versionPairs(blobs: BlobStore, { digest }: DatasetVersion): AsyncGenerator<PreferencePair> {
-  for await (const line of splitLines(blobs.read(digest as Digest))) yield pairOf(line);
+  for await (const line of splitLines(blobs.read(parseDigest(digest)))) yield pairOf(line);
 }
 
 /** Implements `ReadPairs`. */
