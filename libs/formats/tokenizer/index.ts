@@ -1,5 +1,5 @@
 export { readTokenizerFiles } from './files.ts';
-export type { Limitations } from './limitations.ts';
+export type { Limitations } from './requests.ts';
 export type { TokenizerFiles } from './settings.ts';
 export type { SpecialTokens } from './specialTokens.ts';
 export { defaultDate } from './template.ts';

@@ -1,15 +1,8 @@
-import { PairwiseError, shown, type Reason } from '@pairwise/errors';
+import { PairwiseError, shown } from '@pairwise/errors';
 import { chatFormatOf, ggufTokenizer } from '@pairwise/gguf';
 import { RowError, type Message } from '@pairwise/preference';
 import type { Engine } from './engine.ts';
-
-/** What a model cannot do although it can be trained: known from its tokenizer and chat template before any work. */
-export interface Limitations {
-  /** One sentence each. */
-  warnings: string[];
-  /** Why its tokenizer cannot be written to a GGUF file; undefined if it can. */
-  ggufObstacle: { reason: Reason; message: string } | undefined;
-}
+import type { Limitations } from './requests.ts';
 
 /** Finds the limitations of a model. `tokenizerJson` is the text of its tokenizer.json. */
 export async function limitationsOf(engine: Engine, tokenizerJson: string): Promise<Limitations> {

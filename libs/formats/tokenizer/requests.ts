@@ -24,6 +24,14 @@ export interface Opened {
   special: SpecialTokens;
 }
 
+/** What a model cannot do although it can be trained: known from its tokenizer and chat template before any work. */
+export interface Limitations {
+  /** One sentence each. */
+  warnings: string[];
+  /** Why its tokenizer cannot be written to a GGUF file; undefined if it can. */
+  ggufObstacle: { reason: Reason; message: string } | undefined;
+}
+
 /** From parent to child. */
 export interface RequestMessage {
   id: number;

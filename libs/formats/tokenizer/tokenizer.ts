@@ -1,9 +1,8 @@
 import type { ChatFormat } from '@pairwise/gguf';
 import type { EncodedNow, EncodeOptions, Message, PreferencePair } from '@pairwise/preference';
 import { limits as ours, type Limits } from './limits.ts';
-import type { Limitations } from './limitations.ts';
 import { startProcess } from './process.ts';
-import type { Opened } from './requests.ts';
+import type { Limitations, Opened } from './requests.ts';
 import type { TokenizerFiles } from './settings.ts';
 import { defaultDate } from './template.ts';
 
