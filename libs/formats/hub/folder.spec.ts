@@ -99,6 +99,8 @@ test.each([
 test('a file instead of a folder and a folder instead of a file are refused', async () => {
   const path = await folder(join(root, 'm'), { 'config.json': '{}', 'model.pt': 'x' });
   await expect(openModelFolder(join(path, 'model.pt'), [root])).rejects.toThrow('model.pt is a pickle');
+  await writeFile(join(path, 'model.gguf'), 'x');
+  await expect(openModelFolder(join(path, 'model.gguf'), [root])).rejects.toThrow('model.gguf is a GGUF file');
   await expect(openModelFolder(join(path, 'config.json'), [root])).rejects.toThrow('is not a folder');
   await expect(openModelFolder(join(path, 'gone'), [root])).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   await mkdir(join(path, 'model.safetensors'));

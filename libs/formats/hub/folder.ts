@@ -2,8 +2,7 @@ import { constants } from 'node:fs';
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
-import { indexName } from '@pairwise/safetensors';
-import { checkIndexSize, refusePickles, selectFiles } from './files.ts';
+import { checkTextSize, refuseGguf, refusePickle, selectFiles } from './files.ts';
 import type { LocalModel, ModelFile, OpenedModel } from './opened.ts';
 
 const chunkBytes = 1024 * 1024;
@@ -15,7 +14,7 @@ interface PlacedFile extends ModelFile {
 
 /**
  * Opens a model folder below one of `roots`. Links are followed as long as they stay below the roots.
- * Throws PERMISSION_DENIED outside the roots, NOT_FOUND, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
+ * Throws PERMISSION_DENIED outside the roots, NOT_FOUND, INVALID_MODEL, UNSUPPORTED_FORMAT (see `selectFiles`).
  */
 export async function openModelFolder(path: string, roots: readonly string[]): Promise<OpenedModel> {
   if (roots.length === 0) {
@@ -30,7 +29,8 @@ export async function openModelFolder(path: string, roots: readonly string[]): P
   if (![...roots, ...realRoots].some((root) => isBelow(resolve(path), resolve(root)))) throw denied(path);
   const place = await placeOf(path, realRoots);
   if (!(await stat(place)).isDirectory()) {
-    refusePickles([basename(path)]);
+    refuseGguf(basename(path));
+    refusePickle(basename(path));
     throw new PairwiseError('INVALID_MODEL', `${path} is not a folder; a model is a folder in Hugging Face layout`);
   }
   return openPlaced(place, realRoots, () => undefined);
@@ -56,10 +56,10 @@ async function openPlaced(
     const digest = digestOf(place);
     return { path: name, sizeBytes: stats.size, place, ...(digest && { digest }) };
   };
-  const selected = await selectFiles(await readdir(folder), async () => {
-    const index = await find(indexName);
-    checkIndexSize(index.sizeBytes);
-    return readRange(index.place, 0, index.sizeBytes, indexName);
+  const selected = await selectFiles(await readdir(folder), async (name) => {
+    const { place, sizeBytes } = await find(name);
+    checkTextSize(name, sizeBytes);
+    return readRange(place, 0, sizeBytes, name);
   });
   const files: PlacedFile[] = [];
   for (const name of selected) files.push(await find(name));

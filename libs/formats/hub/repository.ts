@@ -1,6 +1,5 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { PairwiseError } from '@pairwise/errors';
-import { indexName } from '@pairwise/safetensors';
 import {
   cachedCommit,
   hasBlob,
@@ -11,7 +10,7 @@ import {
   type RepositoryCache,
 } from './cache.ts';
 import { bodyFrom, downloadBlob, keptBytes, type RemoteFile } from './download.ts';
-import { checkIndexSize, selectFiles } from './files.ts';
+import { checkTextSize, selectFiles } from './files.ts';
 import { openSnapshot, readRange } from './folder.ts';
 import type { RepositoryLocation } from './location.ts';
 import type { DownloadOptions, LocalModel, ModelFile, OpenedModel } from './opened.ts';
@@ -31,7 +30,7 @@ interface Repository {
 
 /**
  * Opens a model on the hub at the commit to which the revision points now (offline: at the last download).
- * Throws NOT_FOUND, PERMISSION_DENIED, DOWNLOAD_FAILED, OFFLINE, INVALID_MODEL, UNSUPPORTED_FORMAT for pickles.
+ * Throws NOT_FOUND, PERMISSION_DENIED, DOWNLOAD_FAILED, OFFLINE, INVALID_MODEL, UNSUPPORTED_FORMAT (see `selectFiles`).
  */
 export async function openRepository(hub: HubOptions, location: RepositoryLocation): Promise<OpenedModel> {
   const { repoId } = location;
@@ -39,10 +38,10 @@ export async function openRepository(hub: HubOptions, location: RepositoryLocati
   if (hub.offline) return openCached(cache, location);
   const { commit, names } = await list(hub, location);
   const remote = (name: string) => remoteFile(hub, repoId, commit, name);
-  const selected = await selectFiles(names, async () => {
-    const index = await remote(indexName);
-    checkIndexSize(index.sizeBytes);
-    return readRemote({ hub, cache }, index, 0, index.sizeBytes);
+  const selected = await selectFiles(names, async (name) => {
+    const file = await remote(name);
+    checkTextSize(name, file.sizeBytes);
+    return readRemote({ hub, cache }, file, 0, file.sizeBytes);
   });
   const files = await Promise.all(selected.map(remote));
   const byName = new Map(files.map((file) => [file.path, file]));
