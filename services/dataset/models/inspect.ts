@@ -1,9 +1,9 @@
-import type { InspectModelResponse, Model } from '@pairwise/api';
+import { InspectModelResponse, type Model } from '@pairwise/api';
 import { PairwiseError, type Reason } from '@pairwise/errors';
 import { parameterCount, readBaseModel, type BaseModel } from '@pairwise/model';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
 import { statusOf } from '@pairwise/rpc';
-import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
+import { openTokenizer, readTokenizerFiles, type Limitations } from '@pairwise/tokenizer';
 
 /** Reasons that make a model untrainable, as opposed to unreachable. */
 const obstacles = new Set<Reason>([
@@ -44,18 +44,26 @@ function describe({ config, weights }: BaseModel): ModelDescription {
 }
 
 /** Checks that a model can be trained. Throws the first obstacle. */
-export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<ModelDescription> {
+export async function checkModel(
+  folder: ModelFolder,
+  signal: AbortSignal,
+): Promise<ModelDescription & Pick<Model, 'warnings'>> {
   const description = describe(await readBaseModel(folder));
-  await checkTokenizer(folder, signal);
-  return description;
+  const { warnings, ggufObstacle } = await checkTokenizer(folder, signal);
+  const noGguf = ggufObstacle === undefined ? [] : [`It cannot be exported as GGUF: ${ggufObstacle.message}.`];
+  return { ...description, warnings: [...warnings, ...noGguf] };
+}
+
+interface TokenizerReport extends Limitations {
+  hasChatTemplate: boolean;
 }
 
 /** Checks that the tokenizer can be opened. Throws the first obstacle. */
-async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise<{ hasChatTemplate: boolean }> {
+async function checkTokenizer(folder: ModelFolder, signal: AbortSignal): Promise<TokenizerReport> {
   const files = await readTokenizerFiles(folder);
   return oneAtATime(async () => {
     await using tokenizer = await openTokenizer(files, { signal });
-    return { hasChatTemplate: tokenizer.chatTemplate !== undefined };
+    return { hasChatTemplate: tokenizer.chatTemplate !== undefined, ...(await tokenizer.limitations()) };
   });
 }
 
@@ -70,23 +78,25 @@ function oneAtATime<T>(check: () => Promise<T>): Promise<T> {
 
 /** Reports what a model folder contains and whether it can be trained. Obstacles are returned, not thrown. */
 export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): Promise<InspectModelResponse> {
-  const checkpoint = await unlessObstacle(readBaseModel(folder));
+  const baseModel = await unlessObstacle(readBaseModel(folder));
   const tokenizer = await unlessObstacle(checkTokenizer(folder, signal));
-  const errors = [checkpoint, tokenizer].filter((each) => each instanceof PairwiseError);
-  const description = checkpoint instanceof PairwiseError ? await describeUnsupported(folder) : describe(checkpoint);
-  return {
+  const description = baseModel instanceof PairwiseError ? await describeUnsupported(folder) : describe(baseModel);
+  const report = InspectModelResponse.create({
     ...description,
-    supported: errors.length === 0,
-    obstacles: errors.map(statusOf),
+    obstacles: [baseModel, tokenizer].filter((each) => each instanceof PairwiseError).map(statusOf),
     totalSizeBytes: BigInt(folder.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
-    hasChatTemplate: !(tokenizer instanceof PairwiseError) && tokenizer.hasChatTemplate,
-  };
+  });
+  if (tokenizer instanceof PairwiseError) return report;
+  const { hasChatTemplate, warnings, ggufObstacle } = tokenizer;
+  if (baseModel instanceof PairwiseError) return { ...report, hasChatTemplate };
+  const ggufErrors = ggufObstacle === undefined ? [] : [new PairwiseError(ggufObstacle.reason, ggufObstacle.message)];
+  return { ...report, supported: true, hasChatTemplate, warnings, ggufObstacles: ggufErrors.map(statusOf) };
 }
 
 /** The report on a source that could not be opened. Throws errors that are not obstacles. */
 export function inspectionOf(error: unknown): InspectModelResponse {
   if (!isObstacle(error)) throw error;
-  return { ...unknown, supported: false, obstacles: [statusOf(error)], totalSizeBytes: 0n, hasChatTemplate: false };
+  return InspectModelResponse.create({ obstacles: [statusOf(error)] });
 }
 
 function isObstacle(error: unknown): error is PairwiseError {

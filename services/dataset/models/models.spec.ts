@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ModelState, type ModelSource } from '@pairwise/api';
 import { readSafetensors, writeSafetensors, type TensorData } from '@pairwise/safetensors';
@@ -189,6 +189,39 @@ test.each<[string, string]>([
 test('inspection describes a model', async () => {
   const found = await service.model.inspectModel({ parent, source: uri(tiny('inspected')) });
   expect(found).toMatchObject({ supported: true, obstacles: [], parameterCount: 26_848n, hasChatTemplate: false });
+  expect(found).toMatchObject({ warnings: [], ggufObstacles: [] });
   const none = service.model.inspectModel({ parent, source: undefined });
   await expect(none).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: 'source' });
+});
+
+test('what a trainable model cannot do is known from inspecting and importing it', async () => {
+  const folder = tiny('limited');
+  const path = join(folder, 'tokenizer.json');
+  const tokenizer = JSON.parse(readFileSync(path, 'utf8')) as { added_tokens: object[] };
+  const stranger = { ...tokenizer.added_tokens[0], id: 258, content: '<pad>' };
+  const digits = { type: 'Digits', individual_digits: false };
+  const changes = { added_tokens: [...tokenizer.added_tokens, stranger], pre_tokenizer: digits };
+  writeFileSync(path, JSON.stringify({ ...tokenizer, ...changes }));
+  const warning =
+    'The embedding has 258 rows, too few for these tokens: "<pad>" (258). Pairs that need them are left out.';
+  const obstacle = expect.stringContaining('llama.cpp does not support this pre_tokenizer (Digits)') as string;
+
+  const found = await service.model.inspectModel({ parent, source: uri(folder) });
+  expect(found).toMatchObject({ supported: true, obstacles: [], warnings: [warning] });
+  expect(found.ggufObstacles).toEqual([expect.objectContaining({ message: obstacle })]);
+  const model = await service.imported((await service.importModel(uri(folder))).name);
+  expect(model).toMatchObject({ state: ModelState.READY });
+  expect(model.warnings).toEqual([warning, obstacle]);
+});
+
+test('an adapter in place of a model is refused for what it is', async () => {
+  const folder = join(service.folder, 'adapter');
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify({ base_model_name_or_path: 'org/base' }));
+  writeFileSync(join(folder, 'adapter_model.safetensors'), writeSafetensors([]));
+  const found = await service.model.inspectModel({ parent, source: uri(folder) });
+  expect(found.supported).toBe(false);
+  expect(found.obstacles.map(({ message }) => message)).toEqual([
+    expect.stringContaining('this is a PEFT adapter of "org/base"'),
+  ]);
 });

@@ -154,7 +154,14 @@ export interface Model {
   /** Size of all files, in bytes. */
   totalSizeBytes: bigint;
   /** When the import was requested. */
-  createTime: Date | undefined;
+  createTime:
+    | Date
+    | undefined;
+  /**
+   * What the model cannot do although it can be trained, one sentence each, such as which tokens its embedding lacks, or
+   * why it cannot be exported as GGUF.
+   */
+  warnings: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -224,6 +231,16 @@ export interface InspectModelResponse {
   totalSizeBytes: bigint;
   /** Whether the model has a chat template, which pairs of messages require. */
   hasChatTemplate: boolean;
+  /**
+   * What the model cannot do although it can be trained, one sentence each, such as which tokens its embedding lacks.
+   * Empty if the model has obstacles.
+   */
+  warnings: string[];
+  /**
+   * Why the model cannot be exported as GGUF; runs with such a target are refused. Empty if it can, or if the model has
+   * obstacles.
+   */
+  ggufObstacles: Status[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -534,6 +551,7 @@ function createBaseModel(): Model {
     receivedSizeBytes: 0n,
     totalSizeBytes: 0n,
     createTime: undefined,
+    warnings: [],
     _unknownFields: {},
   };
 }
@@ -599,6 +617,9 @@ export const Model: MessageFns<Model> = {
     }
     if (message.createTime !== undefined) {
       Timestamp.encode(toTimestamp(message.createTime), writer.uint32(138).fork()).join();
+    }
+    for (const v of message.warnings) {
+      writer.uint32(146).string(v!);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -760,6 +781,14 @@ export const Model: MessageFns<Model> = {
             message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -829,6 +858,9 @@ export const Model: MessageFns<Model> = {
         : isSet(object.create_time)
         ? fromJsonTimestamp(object.create_time)
         : undefined,
+      warnings: globalThis.Array.isArray(object?.warnings)
+        ? object.warnings.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -885,6 +917,9 @@ export const Model: MessageFns<Model> = {
     if (message.createTime !== undefined) {
       obj.createTime = message.createTime.toISOString();
     }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
     return obj;
   },
 
@@ -920,6 +955,7 @@ export const Model: MessageFns<Model> = {
       ? BigInt(object.totalSizeBytes)
       : 0n;
     message.createTime = object.createTime ?? undefined;
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
@@ -1408,6 +1444,8 @@ function createBaseInspectModelResponse(): InspectModelResponse {
     vocabularySize: 0,
     totalSizeBytes: 0n,
     hasChatTemplate: false,
+    warnings: [],
+    ggufObstacles: [],
     _unknownFields: {},
   };
 }
@@ -1446,6 +1484,12 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
     }
     if (message.hasChatTemplate !== false) {
       writer.uint32(72).bool(message.hasChatTemplate);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(82).string(v!);
+    }
+    for (const v of message.ggufObstacles) {
+      Status.encode(v!, writer.uint32(90).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1543,6 +1587,22 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
             message.hasChatTemplate = reader.bool();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.ggufObstacles.push(Status.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1596,6 +1656,14 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
         : isSet(object.has_chat_template)
         ? globalThis.Boolean(object.has_chat_template)
         : false,
+      warnings: globalThis.Array.isArray(object?.warnings)
+        ? object.warnings.map((e: any) => globalThis.String(e))
+        : [],
+      ggufObstacles: globalThis.Array.isArray(object?.ggufObstacles)
+        ? object.ggufObstacles.map((e: any) => Status.fromJSON(e))
+        : globalThis.Array.isArray(object?.gguf_obstacles)
+        ? object.gguf_obstacles.map((e: any) => Status.fromJSON(e))
+        : [],
     };
   },
 
@@ -1628,6 +1696,12 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
     if (message.hasChatTemplate !== false) {
       obj.hasChatTemplate = message.hasChatTemplate;
     }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
+    if (message.ggufObstacles?.length) {
+      obj.ggufObstacles = message.ggufObstacles.map((e) => Status.toJSON(e));
+    }
     return obj;
   },
 
@@ -1649,6 +1723,8 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
       ? BigInt(object.totalSizeBytes)
       : 0n;
     message.hasChatTemplate = object.hasChatTemplate ?? false;
+    message.warnings = object.warnings?.map((e) => e) || [];
+    message.ggufObstacles = object.ggufObstacles?.map((e) => Status.fromPartial(e)) || [];
     return message;
   },
 };

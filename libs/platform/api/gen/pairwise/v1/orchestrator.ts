@@ -4750,8 +4750,8 @@ export const OrchestratorServiceService = {
   /**
    * Creates a run and starts it. With `validate_only`, checks and resolves the spec and returns the run that would be
    * created, without creating it. Idempotent by `request_id`. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
-   * `ALREADY_EXISTS`, and those of `ModelService.InspectModel` and its `obstacles`. Errors of the run itself are in
-   * `Run.error`.
+   * `ALREADY_EXISTS`, those of `ModelService.InspectModel` and its `obstacles`, and its `gguf_obstacles` if a GGUF file is
+   * asked for. Errors of the run itself are in `Run.error`.
    */
   createRun: {
     path: "/pairwise.v1.OrchestratorService/CreateRun" as const,
@@ -4877,8 +4877,8 @@ export interface OrchestratorServiceServer extends UntypedServiceImplementation 
   /**
    * Creates a run and starts it. With `validate_only`, checks and resolves the spec and returns the run that would be
    * created, without creating it. Idempotent by `request_id`. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
-   * `ALREADY_EXISTS`, and those of `ModelService.InspectModel` and its `obstacles`. Errors of the run itself are in
-   * `Run.error`.
+   * `ALREADY_EXISTS`, those of `ModelService.InspectModel` and its `obstacles`, and its `gguf_obstacles` if a GGUF file is
+   * asked for. Errors of the run itself are in `Run.error`.
    */
   createRun: handleUnaryCall<CreateRunRequest, CreateRunResponse>;
   /** Returns one run. Errors: `NOT_FOUND`. */
@@ -4920,8 +4920,8 @@ export interface OrchestratorServiceClient extends Client {
   /**
    * Creates a run and starts it. With `validate_only`, checks and resolves the spec and returns the run that would be
    * created, without creating it. Idempotent by `request_id`. Errors: `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `NOT_FOUND`,
-   * `ALREADY_EXISTS`, and those of `ModelService.InspectModel` and its `obstacles`. Errors of the run itself are in
-   * `Run.error`.
+   * `ALREADY_EXISTS`, those of `ModelService.InspectModel` and its `obstacles`, and its `gguf_obstacles` if a GGUF file is
+   * asked for. Errors of the run itself are in `Run.error`.
    */
   createRun(
     request: CreateRunRequest,
