@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { CreateRunRequest, Run, RunState, type RunSpec } from '@pairwise/api';
+import { CreateRunRequest, ModelState, Run, RunState, type InspectModelResponse, type RunSpec } from '@pairwise/api';
 import { callOf, repeated, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf, inField, newId, parseName, type CallOptions } from '@pairwise/rpc';
@@ -7,8 +7,9 @@ import { checkStepCount } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import { idOf, pendingStages } from './run.ts';
 import type { Runs } from './runs.ts';
+import { checkGgufTargets, wantsGguf } from './spec/gguf.ts';
 import { resolveRunSpec } from './spec/resolve.ts';
-import type { ResolvedSource, ResolvedSpec } from './spec/resolved.ts';
+import type { ResolvedSpec } from './spec/resolved.ts';
 
 export interface CreateDeps {
   database: Database;
@@ -81,19 +82,23 @@ async function checkInputs(peers: Peers, parent: string, spec: ResolvedSpec, opt
   if (spec.evaluation?.$case === 'evalDatasetVersion') {
     await findVersion('spec.eval_dataset_version', spec.evaluation.value);
   }
-  await inField('spec.model', checkModel(peers, parent, spec.model, options));
+  const found = await inField('spec.model', inspect(peers, parent, spec, options));
+  if (found !== undefined) checkGgufTargets(spec, found);
 }
 
-async function checkModel(
+/** Throws if the model cannot be trained. Returns undefined if nothing more needs to be, or can be, known. */
+async function inspect(
   { model: models }: Peers,
   parent: string,
-  source: ResolvedSource,
+  spec: ResolvedSpec,
   options: CallOptions,
-): Promise<void> {
-  if (source.source.$case === 'model') {
-    await models.getModel({ name: source.source.value }, options);
-    return;
+): Promise<InspectModelResponse | undefined> {
+  const { source } = spec.model;
+  if (source.$case === 'model') {
+    const { model } = await models.getModel({ name: source.value }, options);
+    if (model!.state !== ModelState.READY || !wantsGguf(spec)) return undefined;
   }
-  const { obstacles } = await models.inspectModel({ parent, source }, options);
-  if (obstacles[0] !== undefined) throw errorOf(obstacles[0]);
+  const found = await models.inspectModel({ parent, source: spec.model }, options);
+  if (found.obstacles[0] !== undefined) throw errorOf(found.obstacles[0]);
+  return found;
 }

@@ -2,12 +2,16 @@ import {
   DatasetServiceService,
   DatasetVersion,
   ExportServiceService,
+  InspectModelResponse,
+  Model,
+  ModelServiceService,
+  ModelState,
   Training,
   TrainingServiceService,
   TrainingState,
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { service, type CallContext, type Service } from '@pairwise/rpc';
+import { service, statusOf, type CallContext, type Service } from '@pairwise/rpc';
 
 const never = ({ signal }: CallContext) =>
   new Promise<never>((_resolve, reject) => {
@@ -47,7 +51,7 @@ export interface MisbehavingPeers {
   deleted: string[];
 }
 
-/** The dataset, training and export services as a run sees them. The run's id chooses how its training behaves. */
+/** The dataset, model, training and export services as a run sees them. The run's id chooses how its training behaves. */
 export function misbehavingPeers(parent: string): MisbehavingPeers {
   const calls = new Map<string, number>();
   const started = new Map(Object.keys(behaviours).map((id) => [id, Promise.withResolvers<undefined>()]));
@@ -82,7 +86,23 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   const dataset = {
     getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
   };
+  /** Models without a form in GGUF. The one called `importing` is ready from the second time that anybody asks. */
+  const model = {
+    getModel: ({ name }: { name: string }) => {
+      const asked = (calls.get(name) ?? 0) + 1;
+      calls.set(name, asked);
+      const importing = idOf(name) === 'importing' && asked === 1;
+      return Promise.resolve({
+        model: Model.create({ name, state: importing ? ModelState.IMPORTING : ModelState.READY }),
+      });
+    },
+    inspectModel: () => {
+      const ggufObstacles = [statusOf(new PairwiseError('UNSUPPORTED_FORMAT', 'the pre_tokenizer Digits'))];
+      return Promise.resolve(InspectModelResponse.create({ supported: true, ggufObstacles }));
+    },
+  };
   const services = [
+    service(ModelServiceService, model as never),
     service(TrainingServiceService, training as never),
     service(ExportServiceService, exporting as never),
     service(DatasetServiceService, dataset as never),

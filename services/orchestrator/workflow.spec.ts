@@ -1,9 +1,17 @@
-import { OrchestratorServiceService, Run, RunOutputs, RunSpec, RunState, StageState } from '@pairwise/api';
+import {
+  ExportTarget,
+  OrchestratorServiceService,
+  Run,
+  RunOutputs,
+  RunSpec,
+  RunState,
+  StageState,
+} from '@pairwise/api';
 import { migrate, openDatabase, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Durable } from '@pairwise/durable';
-import { clientSecurity, openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { clientSecurity, errorOf, openClient, startServer, type Client, type RunningServer } from '@pairwise/rpc';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { pendingStages } from './run.ts';
@@ -132,3 +140,44 @@ test.each([true, false])(
     await expect(client.getRun({ name: `${parent}/runs/countless` })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   },
 );
+
+describe('a model that cannot be exported as GGUF', () => {
+  const create = (model: string, exportTargets: ExportTarget[], validateOnly: boolean) => {
+    const spec = RunSpec.fromPartial({
+      model: { source: { $case: 'model', value: `${parent}/models/${model}` } },
+      datasetVersion: `${parent}/datasets/d/versions/1`,
+      training: { duration: { $case: 'maxSteps', value: 2 } },
+      exportTargets,
+    });
+    return client.createRun({ parent, runId: `gguf-${model}`, spec, requestId: '', validateOnly });
+  };
+  const adapter = ExportTarget.create({ format: { $case: 'adapter', value: {} } });
+  const gguf = ExportTarget.create({ format: { $case: 'gguf', value: { type: 'F16' } } });
+  const refusal = {
+    reason: 'UNSUPPORTED_FORMAT',
+    field: 'spec.export_targets[1]',
+    message:
+      'spec.export_targets[1]: the model cannot be exported as GGUF: the pre_tokenizer Digits; ' +
+      'list other export targets, or use another model',
+  };
+
+  test.each([true, false])('is refused for a GGUF target before any work, validate_only: %s', async (validateOnly) => {
+    await expect(create('ready', [adapter, gguf], validateOnly)).rejects.toMatchObject(refusal);
+    // Without any target there is a GGUF file as well.
+    await expect(create('ready', [], validateOnly)).rejects.toMatchObject({ reason: refusal.reason });
+  });
+
+  test('is accepted for other targets', async () => {
+    expect((await create('ready', [adapter], true)).run?.state).toBe(RunState.QUEUED);
+  });
+
+  test('is refused in the stage validate if it was still being imported', async () => {
+    const { name } = (await create('importing', [adapter, gguf], false)).run!;
+    let last: Run | undefined;
+    for await (const { payload } of client.watchRun({ name, resumeToken: '' })) {
+      if (payload?.$case === 'run') last = payload.value;
+    }
+    expect(last?.state).toBe(RunState.FAILED);
+    expect(errorOf(last!.error)).toMatchObject(refusal);
+  });
+});

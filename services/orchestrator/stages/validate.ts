@@ -2,16 +2,18 @@ import { ModelState, type Model, type ModelSource, type RunOutputs } from '@pair
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf, setProgress } from '../run.ts';
 import { changed } from '../runs.ts';
+import { checkGgufTargets, wantsGguf } from '../spec/gguf.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { ResolvedSource } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
 import { encodedSet, pairsEvents, type EncodedSet } from './pairs.ts';
 
-/** Imports the model, finds the pairs, pins both, and encodes the pairs for the model. */
+/** Imports the model, finds the pairs, pins both, checks the exports, and encodes the pairs for the model. */
 export async function validate(context: StageContext): Promise<void> {
   const { spec, change } = context;
   const model = await readyModel(context);
   checkPin(spec, 'modelDigest', model.digest);
+  await checkExports(context, model);
   const training = await encode(context, model, 'training', spec.datasetVersion);
   checkPin(spec, 'datasetDigest', training.digest);
   const evaluation =
@@ -62,6 +64,13 @@ async function readyModel({ run, spec, peers, signal }: StageContext): Promise<M
     },
     signal,
   );
+}
+
+/** What `CreateRun` may have been unable to check, because the model was not imported yet. */
+async function checkExports({ run, spec, peers, signal }: StageContext, { name }: Model): Promise<void> {
+  if (!wantsGguf(spec)) return;
+  const source: ModelSource = { source: { $case: 'model', value: name } };
+  checkGgufTargets(spec, await peers.model.inspectModel({ parent: parentOf(run), source }, { signal }));
 }
 
 async function encode(
