@@ -125,6 +125,11 @@ function printModel(model: Model, project: string): void {
     ['digest', model.digest],
   ] as const;
   say(fields(pairs));
+  sayWarnings(model.warnings);
+}
+
+function sayWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) say(`  ${paint('yellow', '!')} ${warning}`);
 }
 
 async function inspect({ services, json, project }: Context, text: string): Promise<number> {
@@ -144,9 +149,11 @@ async function inspect({ services, json, project }: Context, text: string): Prom
     ['size', found.totalSizeBytes === 0n ? '' : formatBytes(found.totalSizeBytes)],
     ['chat template', found.hasChatTemplate ? 'yes' : 'no'],
     ['can be trained', found.supported ? paint('green', 'yes') : paint('red', 'no')],
+    ['GGUF export', !found.supported ? '' : found.ggufObstacles.length === 0 ? 'yes' : paint('yellow', 'no')],
   ] as const;
   say(fields(pairs));
   for (const obstacle of found.obstacles) say(`  ${paint('red', '✖')} ${obstacle.message}`);
+  sayWarnings([...found.ggufObstacles.map(({ message }) => message), ...found.warnings]);
   return code;
 }
 
