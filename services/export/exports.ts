@@ -38,7 +38,7 @@ export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'>
    * Records how closely an artifact reproduces the policy, with the caveats that verification found. `fence` guards the
    * transaction.
    */
-  addVerification(name: string, artifactName: string, verified: Verified, fence: Fence): Promise<void>;
+  addVerification(name: string, artifactName: string, verified: Omit<Verified, 'logps'>, fence: Fence): Promise<void>;
   /** Deletes an export that has ended. Throws NOT_FOUND, WRONG_STATE. */
   remove(name: string): Promise<void>;
 }

@@ -75,7 +75,7 @@ export async function writeGgufArtifact(
 }
 
 /** The type to quantise from: F32 if the weights are, otherwise F16, which is more precise than BF16 at the same size. */
-function sourceType({ config, weights }: GgufModel): StoredType {
+export function sourceType({ config, weights }: GgufModel): StoredType {
   const matrices = [...expectedTensors(config)].filter(([, shape]) => shape.length > 1);
   return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
 }

@@ -1,16 +1,11 @@
 import { ExportState } from '@pairwise/api';
 import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import { parseDigest } from '@pairwise/fingerprint';
-import { ggufTypeOf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';
 import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
-import { enginePolicy } from './policy.ts';
-import { openExportSource, type Source } from './source.ts';
-import { textExpectationOf } from './textExpectation.ts';
-import { encodedPairs, textsOf } from './verificationPairs.ts';
-import { verifyGguf } from './verify.ts';
+import { openExportSource } from './source.ts';
+import { verifyArtifact } from './verifyArtifact.ts';
 
 export interface ExporterDeps extends ArtifactDeps {
   exports: Exports;
@@ -64,33 +59,9 @@ async function make(run: ExportRun, targetName: string, signal: AbortSignal): Pr
 }
 
 async function verify(run: ExportRun, targetName: string, signal: AbortSignal): Promise<void> {
-  const { blobs, exports, fence, name, peers, threads } = run;
+  const { exports, fence, name } = run;
   const { export: exported, request } = await exports.get(name);
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
-  const file = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  await using source = await openExportSource(run, request, signal);
-  await using gguf = await blobs.local(parseDigest(file.digest));
-  const encoding = await verifiedWith(run, source, request.evalEncoding, signal);
-  const pairs = await encodedPairs(blobs, encoding);
-  const texts = await textsOf(peers, encoding, pairs, signal);
-  const verified = await verifyGguf({
-    path: gguf.path,
-    type: ggufTypeOf(artifact.type, 'artifact.type'),
-    text: await textExpectationOf(source.folder, source.encoding!, texts ?? [], signal),
-    sequences: pairs.flatMap(({ prompt, chosen, rejected }) => [
-      { prompt, response: chosen },
-      { prompt, response: rejected },
-    ]),
-    policyLogps: enginePolicy({ baseModel: source.baseModel, folder: '/', adapter: source.adapter, threads }),
-    signal,
-  });
-  if (texts === undefined)
-    verified.caveats.push('the texts of pairs were not compared, because their dataset was deleted');
-  await exports.addVerification(name, artifactName, verified, fence);
-}
-
-async function verifiedWith({ peers }: ExportRun, source: Source, evalEncoding: string, signal: AbortSignal) {
-  if (evalEncoding === '') return source.encoding!;
-  return (await peers.dataset.getEncoding({ name: evalEncoding }, { signal })).encoding!;
+  await exports.addVerification(name, artifactName, await verifyArtifact(run, request, artifact, signal), fence);
 }

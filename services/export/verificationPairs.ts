@@ -7,7 +7,7 @@ import type { Peers } from './peers.ts';
 
 /** GGUF files are verified with this many pairs at most, and with fewer once they have this many tokens. */
 const mostPairs = 64;
-const enoughTokens = 16_384;
+const enoughTokens = 8192;
 
 /** The first pairs of an encoding. */
 export async function encodedPairs(blobs: BlobStore, { shardDigests }: Encoding): Promise<EncodedPair[]> {

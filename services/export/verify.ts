@@ -1,7 +1,8 @@
 import type { Verification } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { fileTypes, type GgufType } from '@pairwise/gguf';
-import { headerOf, openJudge } from '@pairwise/llamacpp';
+import { headerOf, openJudge, type Judge } from '@pairwise/llamacpp';
+import type { ResponseLogps } from './pairFigures.ts';
 import { verificationFailed } from './verificationFailed.ts';
 import { verifyText, type TextExpectation } from './verifyText.ts';
 
@@ -12,16 +13,15 @@ export interface VerificationSequence {
 }
 
 /** Computes the logps of each response's tokens under the policy in our own engine, in nats. */
-export type PolicyLogps = (
-  sequences: readonly VerificationSequence[],
-  signal?: AbortSignal,
-) => Promise<readonly ArrayLike<number>[]>;
+export type PolicyLogps = (sequences: readonly VerificationSequence[], signal?: AbortSignal) => Promise<ResponseLogps>;
 
 /** A GGUF file that does what was trained. */
 export interface Verified {
   verification: Verification;
   /** What llama.cpp is known to do differently; usually none. */
   caveats: string[];
+  /** Logps of the responses: of the file in llama.cpp, and of the policy. */
+  logps: { file: ResponseLogps; policy: ResponseLogps };
 }
 
 /**
@@ -40,22 +40,42 @@ export async function verifyGguf(options: {
 }): Promise<Verified> {
   const { path, type, text, sequences, signal } = options;
   if (sequences.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no sequences to verify with');
-  const contextTokens = Math.max(...sequences.map(({ prompt, response }) => prompt.length + response.length));
+  const contextTokens = Math.max(...wholeSequences(sequences).map(({ length }) => length));
   const judge = await openJudge(path, { contextTokens });
+  return untilAborted(judge, signal, async () => {
+    const caveats = await verifyText(judge, await headerOf(path), type, text);
+    const logps = { file: await fileLogps(judge, sequences), policy: await options.policyLogps(sequences, signal) };
+    const differences = logps.file.flatMap((response, index) =>
+      Array.from(response, (logp, token) => Math.abs(logp - (logps.policy[index]?.[token] ?? NaN))),
+    );
+    const counts = { sequenceCount: sequences.length, tokenCount: differences.length, textCount: text.texts.length };
+    const verification = { ...judged(differences, type), ...counts, quantizationCost: undefined };
+    return { verification, caveats, logps };
+  });
+}
+
+/** Each prompt with its response. */
+export function wholeSequences(sequences: readonly VerificationSequence[]): Int32Array[] {
+  return sequences.map(({ prompt, response }) => Int32Array.from([...prompt, ...response]));
+}
+
+/** The logps of the responses' tokens in llama.cpp. */
+export async function fileLogps(judge: Judge, sequences: readonly VerificationSequence[]): Promise<Float64Array[]> {
+  const logps = await judge.tokenLogps(wholeSequences(sequences));
+  return logps.map((all, index) => all.subarray(sequences[index]!.prompt.length - 1));
+}
+
+/** Works with a judge, which is closed at the end and as soon as the signal aborts. */
+export async function untilAborted<T>(
+  judge: Judge,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
   const stop = () => void judge.close();
   signal?.addEventListener('abort', stop);
   try {
-    const caveats = await verifyText(judge, await headerOf(path), type, text);
-    const whole = sequences.map(({ prompt, response }) => Int32Array.from([...prompt, ...response]));
-    const [exported, policy] = [await judge.tokenLogps(whole), await options.policyLogps(sequences, signal)];
-    const differences = sequences.flatMap(({ prompt, response }, index) =>
-      Array.from(response, (_, token) => {
-        const ours = policy[index]?.[token] ?? NaN;
-        return Math.abs(exported[index]![prompt.length - 1 + token]! - ours);
-      }),
-    );
-    const counts = { sequenceCount: sequences.length, tokenCount: differences.length, textCount: text.texts.length };
-    return { verification: { ...judged(differences, type), ...counts }, caveats };
+    signal?.throwIfAborted();
+    return await work();
   } finally {
     signal?.removeEventListener('abort', stop);
     await judge.close();

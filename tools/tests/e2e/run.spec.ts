@@ -75,8 +75,15 @@ test('a run goes through every stage, and its metrics are plausible', async () =
   expect(outputs!.referenceReusedCount).toBe(0);
   const verified = outputs!.artifacts.filter(({ format }) => format === 'gguf');
   expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0']);
-  for (const { verification } of verified) expect(verification!.tokenCount).toBeGreaterThan(100);
+  for (const { verification } of verified) {
+    expect(verification!.tokenCount).toBeGreaterThan(100);
+    // Prompts and responses of 48 pairs, and probes.
+    expect(verification!.textCount).toBeGreaterThan(2 * 48);
+  }
   expect(verified[0]!.verification!.maxAbsLogpDiff).toBeLessThan(0.02);
+  const { policy, base, margin } = verified[1]!.verification!.quantizationCost!;
+  expect(policy!.margin! / margin!).toBeCloseTo(1, 1);
+  expect(base!.top1Agreement).toBeGreaterThan(0.8);
 });
 
 test('other users cannot read any of the data', () => {

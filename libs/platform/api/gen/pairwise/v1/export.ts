@@ -256,6 +256,58 @@ export interface Verification {
    * chat template renders them, or plain texts.
    */
   textCount: number;
+  /** What quantising costs. Set only for quantised types. */
+  quantizationCost: QuantizationCost | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What quantising costs, measured on the response tokens that were compared. */
+export interface QuantizationCost {
+  /** The policy's file. */
+  policy:
+    | QuantizedFigures
+    | undefined;
+  /** A file of the base model, quantised to the same type: the yardstick. Set only if an adapter was trained. */
+  base:
+    | QuantizedFigures
+    | undefined;
+  /**
+   * Mean absolute difference between the logps of the policy and of the reference per token, in nats: what training
+   * changed. This and the next two are measured in the training engine, and set only if an adapter was trained.
+   */
+  meanAbsLogpChange?:
+    | number
+    | undefined;
+  /** What `QuantizedFigures.margin` would be without quantising. */
+  margin?:
+    | number
+    | undefined;
+  /** What `QuantizedFigures.accuracy` would be without quantising. */
+  accuracy?: number | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** How close a quantised file is to the model that it was made from. */
+export interface QuantizedFigures {
+  /**
+   * Mean KL divergence of the file's next-token distributions from those before quantising, in nats per token. The
+   * distributions before quantising are llama.cpp's, on an F16 file of the same model, or F32 if the base model's weights
+   * are F32.
+   */
+  klDivergence: number;
+  /** Share of tokens for which the most likely token is the same as before quantising, from 0 to 1. */
+  top1Agreement: number;
+  /** Mean absolute difference of the logps per token from those in the training engine, in nats. */
+  meanAbsLogpDiff: number;
+  /**
+   * Mean margin of the pairs in nats, without the factor beta: the logratio of the chosen response minus that of the
+   * rejected one, against the reference before quantising. Set only if an adapter was trained.
+   */
+  margin?:
+    | number
+    | undefined;
+  /** Share of pairs with a positive margin, from 0 to 1. Set only if an adapter was trained. */
+  accuracy?: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1252,6 +1304,7 @@ function createBaseVerification(): Verification {
     tokenCount: 0,
     tolerance: 0,
     textCount: 0,
+    quantizationCost: undefined,
     _unknownFields: {},
   };
 }
@@ -1275,6 +1328,9 @@ export const Verification: MessageFns<Verification> = {
     }
     if (message.textCount !== 0) {
       writer.uint32(48).int32(message.textCount);
+    }
+    if (message.quantizationCost !== undefined) {
+      QuantizationCost.encode(message.quantizationCost, writer.uint32(58).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1348,6 +1404,14 @@ export const Verification: MessageFns<Verification> = {
             message.textCount = reader.int32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.quantizationCost = QuantizationCost.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1396,6 +1460,11 @@ export const Verification: MessageFns<Verification> = {
         : isSet(object.text_count)
         ? globalThis.Number(object.text_count)
         : 0,
+      quantizationCost: isSet(object.quantizationCost)
+        ? QuantizationCost.fromJSON(object.quantizationCost)
+        : isSet(object.quantization_cost)
+        ? QuantizationCost.fromJSON(object.quantization_cost)
+        : undefined,
     };
   },
 
@@ -1419,6 +1488,9 @@ export const Verification: MessageFns<Verification> = {
     if (message.textCount !== 0) {
       obj.textCount = Math.round(message.textCount);
     }
+    if (message.quantizationCost !== undefined) {
+      obj.quantizationCost = QuantizationCost.toJSON(message.quantizationCost);
+    }
     return obj;
   },
 
@@ -1433,6 +1505,341 @@ export const Verification: MessageFns<Verification> = {
     message.tokenCount = object.tokenCount ?? 0;
     message.tolerance = object.tolerance ?? 0;
     message.textCount = object.textCount ?? 0;
+    message.quantizationCost = (object.quantizationCost !== undefined && object.quantizationCost !== null)
+      ? QuantizationCost.fromPartial(object.quantizationCost)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseQuantizationCost(): QuantizationCost {
+  return {
+    policy: undefined,
+    base: undefined,
+    meanAbsLogpChange: undefined,
+    margin: undefined,
+    accuracy: undefined,
+    _unknownFields: {},
+  };
+}
+
+export const QuantizationCost: MessageFns<QuantizationCost> = {
+  encode(message: QuantizationCost, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.policy !== undefined) {
+      QuantizedFigures.encode(message.policy, writer.uint32(10).fork()).join();
+    }
+    if (message.base !== undefined) {
+      QuantizedFigures.encode(message.base, writer.uint32(18).fork()).join();
+    }
+    if (message.meanAbsLogpChange !== undefined) {
+      writer.uint32(25).double(message.meanAbsLogpChange);
+    }
+    if (message.margin !== undefined) {
+      writer.uint32(33).double(message.margin);
+    }
+    if (message.accuracy !== undefined) {
+      writer.uint32(41).double(message.accuracy);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuantizationCost {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuantizationCost();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.policy = QuantizedFigures.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.base = QuantizedFigures.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.meanAbsLogpChange = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.margin = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.accuracy = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): QuantizationCost {
+    return {
+      policy: isSet(object.policy) ? QuantizedFigures.fromJSON(object.policy) : undefined,
+      base: isSet(object.base) ? QuantizedFigures.fromJSON(object.base) : undefined,
+      meanAbsLogpChange: isSet(object.meanAbsLogpChange)
+        ? globalThis.Number(object.meanAbsLogpChange)
+        : isSet(object.mean_abs_logp_change)
+        ? globalThis.Number(object.mean_abs_logp_change)
+        : undefined,
+      margin: isSet(object.margin) ? globalThis.Number(object.margin) : undefined,
+      accuracy: isSet(object.accuracy) ? globalThis.Number(object.accuracy) : undefined,
+    };
+  },
+
+  toJSON(message: QuantizationCost): unknown {
+    const obj: any = {};
+    if (message.policy !== undefined) {
+      obj.policy = QuantizedFigures.toJSON(message.policy);
+    }
+    if (message.base !== undefined) {
+      obj.base = QuantizedFigures.toJSON(message.base);
+    }
+    if (message.meanAbsLogpChange !== undefined) {
+      obj.meanAbsLogpChange = floatToJson(message.meanAbsLogpChange);
+    }
+    if (message.margin !== undefined) {
+      obj.margin = floatToJson(message.margin);
+    }
+    if (message.accuracy !== undefined) {
+      obj.accuracy = floatToJson(message.accuracy);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<QuantizationCost>): QuantizationCost {
+    return QuantizationCost.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QuantizationCost>): QuantizationCost {
+    const message = createBaseQuantizationCost();
+    message.policy = (object.policy !== undefined && object.policy !== null)
+      ? QuantizedFigures.fromPartial(object.policy)
+      : undefined;
+    message.base = (object.base !== undefined && object.base !== null)
+      ? QuantizedFigures.fromPartial(object.base)
+      : undefined;
+    message.meanAbsLogpChange = object.meanAbsLogpChange ?? undefined;
+    message.margin = object.margin ?? undefined;
+    message.accuracy = object.accuracy ?? undefined;
+    return message;
+  },
+};
+
+function createBaseQuantizedFigures(): QuantizedFigures {
+  return {
+    klDivergence: 0,
+    top1Agreement: 0,
+    meanAbsLogpDiff: 0,
+    margin: undefined,
+    accuracy: undefined,
+    _unknownFields: {},
+  };
+}
+
+export const QuantizedFigures: MessageFns<QuantizedFigures> = {
+  encode(message: QuantizedFigures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.klDivergence !== 0) {
+      writer.uint32(9).double(message.klDivergence);
+    }
+    if (message.top1Agreement !== 0) {
+      writer.uint32(17).double(message.top1Agreement);
+    }
+    if (message.meanAbsLogpDiff !== 0) {
+      writer.uint32(25).double(message.meanAbsLogpDiff);
+    }
+    if (message.margin !== undefined) {
+      writer.uint32(33).double(message.margin);
+    }
+    if (message.accuracy !== undefined) {
+      writer.uint32(41).double(message.accuracy);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuantizedFigures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuantizedFigures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.klDivergence = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.top1Agreement = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.meanAbsLogpDiff = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.margin = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.accuracy = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): QuantizedFigures {
+    return {
+      klDivergence: isSet(object.klDivergence)
+        ? globalThis.Number(object.klDivergence)
+        : isSet(object.kl_divergence)
+        ? globalThis.Number(object.kl_divergence)
+        : 0,
+      top1Agreement: isSet(object.top1Agreement)
+        ? globalThis.Number(object.top1Agreement)
+        : isSet(object.top1_agreement)
+        ? globalThis.Number(object.top1_agreement)
+        : 0,
+      meanAbsLogpDiff: isSet(object.meanAbsLogpDiff)
+        ? globalThis.Number(object.meanAbsLogpDiff)
+        : isSet(object.mean_abs_logp_diff)
+        ? globalThis.Number(object.mean_abs_logp_diff)
+        : 0,
+      margin: isSet(object.margin) ? globalThis.Number(object.margin) : undefined,
+      accuracy: isSet(object.accuracy) ? globalThis.Number(object.accuracy) : undefined,
+    };
+  },
+
+  toJSON(message: QuantizedFigures): unknown {
+    const obj: any = {};
+    if (message.klDivergence !== 0) {
+      obj.klDivergence = floatToJson(message.klDivergence);
+    }
+    if (message.top1Agreement !== 0) {
+      obj.top1Agreement = floatToJson(message.top1Agreement);
+    }
+    if (message.meanAbsLogpDiff !== 0) {
+      obj.meanAbsLogpDiff = floatToJson(message.meanAbsLogpDiff);
+    }
+    if (message.margin !== undefined) {
+      obj.margin = floatToJson(message.margin);
+    }
+    if (message.accuracy !== undefined) {
+      obj.accuracy = floatToJson(message.accuracy);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<QuantizedFigures>): QuantizedFigures {
+    return QuantizedFigures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QuantizedFigures>): QuantizedFigures {
+    const message = createBaseQuantizedFigures();
+    message.klDivergence = object.klDivergence ?? 0;
+    message.top1Agreement = object.top1Agreement ?? 0;
+    message.meanAbsLogpDiff = object.meanAbsLogpDiff ?? 0;
+    message.margin = object.margin ?? undefined;
+    message.accuracy = object.accuracy ?? undefined;
     return message;
   },
 };

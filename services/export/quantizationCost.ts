@@ -1,0 +1,111 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { QuantizationCost, QuantizedFigures } from '@pairwise/api';
+import { fileTypes, type GgufType, type QuantizedType } from '@pairwise/gguf';
+import { openJudge, quantizeGguf } from '@pairwise/llamacpp';
+import { sourceType, writeGgufArtifact, type GgufModel } from './gguf.ts';
+import { meanAbsDifference, pairFigures, type ResponseLogps } from './pairFigures.ts';
+import { fileLogps, untilAborted, wholeSequences, type VerificationSequence } from './verify.ts';
+
+/** A quantised file, and what is known of it without running it again. */
+export interface QuantizedFile {
+  path: string;
+  type: QuantizedType;
+  /** The policy that it was made from. */
+  policy: GgufModel;
+  /** The chosen and the rejected response of each pair in turn. */
+  sequences: readonly VerificationSequence[];
+  /** Logps of the responses: of the file in llama.cpp, and of the policy in our own engine. */
+  logps: { file: ResponseLogps; policy: ResponseLogps };
+  /** Set if an adapter was trained: its base model, with the logps of the responses in our own engine. */
+  reference: { base: GgufModel; logps: ResponseLogps } | undefined;
+}
+
+export function isQuantized(type: GgufType): type is QuantizedType {
+  return fileTypes[type].quantised;
+}
+
+/**
+ * Measures what quantising costs, and what it costs the base model as a yardstick. Writes temporary files of both, one
+ * after the other, into `folder`, which is made and removed. Throws the errors of `writeGgufArtifact` and `openJudge`.
+ */
+export async function quantizationCost(
+  folder: string,
+  { path, type, policy, sequences, logps, reference }: QuantizedFile,
+  signal: AbortSignal,
+): Promise<QuantizationCost> {
+  const cost = QuantizationCost.create({
+    policy: await inFolder(folder, async () => {
+      const exact = await writeExact(folder, policy, signal);
+      const measured = await compared({ path, exact, sequences, signal });
+      return figures(measured, { file: logps.file, exact: logps.policy, reference: reference?.logps });
+    }),
+  });
+  if (reference === undefined) return cost;
+  const { base, logps: unchanged } = reference;
+  cost.base = await inFolder(folder, async () => {
+    const exact = await writeExact(folder, base, signal);
+    const yardstick = join(folder, 'yardstick.gguf');
+    await quantizeGguf({ input: exact, output: yardstick, type, signal });
+    const measured = await compared({ path: yardstick, exact, sequences, signal });
+    return figures(measured, { file: measured.logps, exact: unchanged, reference: unchanged });
+  });
+  cost.meanAbsLogpChange = meanAbsDifference(logps.policy, unchanged);
+  return Object.assign(cost, pairFigures(logps.policy, unchanged));
+}
+
+/**
+ * A caveat for a file whose noise, the mean difference of its logps from the policy's, is more than half of what training
+ * changed on the same tokens.
+ */
+export function noiseCaveat(type: QuantizedType, { policy, meanAbsLogpChange }: QuantizationCost): string | undefined {
+  const noise = policy!.meanAbsLogpDiff;
+  if (meanAbsLogpChange === undefined || noise <= meanAbsLogpChange / 2) return undefined;
+  const [by, of] = [noise, meanAbsLogpChange].map((nats) => nats.toPrecision(3));
+  return `quantising to ${type} changes the log probability of a token by ${by} nats on average, which is more than half of the ${of} nats by which training changed it; a larger type keeps more of the training`;
+}
+
+async function inFolder<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  try {
+    return await work();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Writes a model as it is before quantising. Returns the path of the file. */
+async function writeExact(folder: string, model: GgufModel, signal: AbortSignal): Promise<string> {
+  const options = { baseName: 'exact', type: sourceType(model), signal };
+  const { files } = await writeGgufArtifact(folder, model, options);
+  return join(folder, files[0]!);
+}
+
+/** Runs a quantised file beside the one that it was made from. */
+async function compared(options: {
+  path: string;
+  exact: string;
+  sequences: readonly VerificationSequence[];
+  signal: AbortSignal;
+}) {
+  const { path, exact, sequences, signal } = options;
+  const whole = wholeSequences(sequences);
+  const judge = await openJudge(path, { contextTokens: Math.max(...whole.map(({ length }) => length)) });
+  return untilAborted(judge, signal, async () => {
+    const judged = whole.map((ids, index) => ({ ids, from: sequences[index]!.prompt.length }));
+    return { ...(await judge.divergenceFrom(exact, judged)), logps: await fileLogps(judge, sequences) };
+  });
+}
+
+function figures(
+  { klDivergence, topAgreement }: { klDivergence: number; topAgreement: number },
+  { file, exact, reference }: { file: ResponseLogps; exact: ResponseLogps; reference: ResponseLogps | undefined },
+): QuantizedFigures {
+  return QuantizedFigures.create({
+    klDivergence,
+    top1Agreement: topAgreement,
+    meanAbsLogpDiff: meanAbsDifference(file, exact),
+    ...(reference && pairFigures(file, reference)),
+  });
+}

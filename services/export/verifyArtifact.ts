@@ -1,0 +1,72 @@
+import { join } from 'node:path';
+import type { Artifact, Encoding, StartExportRequest } from '@pairwise/api';
+import { parseDigest } from '@pairwise/fingerprint';
+import type { EncodedPair } from '@pairwise/preference';
+import { ggufTypeOf } from '@pairwise/rpc';
+import type { ArtifactDeps } from './artifacts.ts';
+import type { Peers } from './peers.ts';
+import { enginePolicy } from './policy.ts';
+import { isQuantized, noiseCaveat, quantizationCost } from './quantizationCost.ts';
+import { ggufModel, openExportSource, type Source } from './source.ts';
+import { textExpectationOf } from './textExpectation.ts';
+import { encodedPairs, textsOf } from './verificationPairs.ts';
+import { verifyGguf, type Verified, type VerificationSequence } from './verify.ts';
+
+/**
+ * Verifies a GGUF artifact with pairs of the encoding that the request names for it, and measures what quantising costs.
+ * Throws the errors of `verifyGguf`.
+ */
+export async function verifyArtifact(
+  deps: ArtifactDeps,
+  request: StartExportRequest,
+  artifact: Artifact,
+  signal: AbortSignal,
+): Promise<Omit<Verified, 'logps'>> {
+  const { blobs, peers, scratch, threads } = deps;
+  const type = ggufTypeOf(artifact.type, 'artifact.type');
+  const { digest } = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
+  await using source = await openExportSource(deps, request, signal);
+  await using gguf = await blobs.local(parseDigest(digest));
+  const { path } = gguf;
+  const encoding = await verifiedWith(peers, source, request.evalEncoding, signal);
+  const pairs = await encodedPairs(blobs, encoding);
+  const texts = await textsOf(peers, encoding, pairs, signal);
+  const text = await textExpectationOf(source.folder, source.encoding!, texts ?? [], signal);
+  const sequences = responsesOf(pairs);
+  const { baseModel, adapter } = source;
+  const engine = { baseModel, folder: '/', threads };
+  const policyLogps = enginePolicy({ ...engine, adapter });
+  const { verification, caveats, logps } = await verifyGguf({ path, type, text, sequences, policyLogps, signal });
+  if (texts === undefined) caveats.push('the texts of pairs were not compared, because their dataset was deleted');
+  if (!isQuantized(type)) return { verification, caveats };
+  const reference = adapter && {
+    base: await ggufModel({ ...source, adapter: undefined }, 'base', signal),
+    logps: await enginePolicy({ ...engine, adapter: undefined })(sequences, signal),
+  };
+  const policy = await ggufModel(source, 'policy', signal);
+  const folder = join(scratch, ...artifact.name.split('/'));
+  const cost = await quantizationCost(folder, { path, type, policy, sequences, logps, reference }, signal);
+  const noise = noiseCaveat(type, cost);
+  return {
+    verification: { ...verification, quantizationCost: cost },
+    caveats: noise === undefined ? caveats : [...caveats, noise],
+  };
+}
+
+/** The chosen and the rejected response of each pair in turn. */
+function responsesOf(pairs: readonly EncodedPair[]): VerificationSequence[] {
+  return pairs.flatMap(({ prompt, chosen, rejected }) => [
+    { prompt, response: chosen },
+    { prompt, response: rejected },
+  ]);
+}
+
+async function verifiedWith(
+  peers: Peers,
+  { encoding }: Source,
+  evalEncoding: string,
+  signal: AbortSignal,
+): Promise<Encoding> {
+  if (evalEncoding === '') return encoding!;
+  return (await peers.dataset.getEncoding({ name: evalEncoding }, { signal })).encoding!;
+}
