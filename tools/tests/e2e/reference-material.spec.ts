@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RunSpec, RunState } from '@pairwise/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -91,5 +91,26 @@ describe.skipIf(shared === undefined)('real models and data', () => {
     expect(run.error).toBeUndefined();
     expect(run.state).toBe(RunState.SUCCEEDED);
     expect(run.outputs!.referenceComputedCount).toBeGreaterThan(1000);
+  });
+
+  test('texts that llama.cpp reads differently are caveats on the artifact and events of the run', async () => {
+    const source = join(shared!, 'cases/rstrip-tokens-caveat');
+    const model = join(folder, 'rstrip');
+    cpSync(join(source, 'model'), model, { recursive: true });
+    copyFileSync(join(shared!, 'cases/stories260K-514rows.safetensors'), join(model, 'model.safetensors'));
+    const pairs = await platform.importDataset('rstrip', readFileSync(join(source, 'pairs.jsonl')));
+    const spec = specOf('', pairs, 256, 2);
+    spec.model!.source = { $case: 'uri', value: `file://${model}` };
+    const messages: string[] = [];
+    const run = await platform.untilEnded((await platform.createRun('rstrip', spec)).name, ({ payload }) => {
+      if (payload?.$case === 'event' && payload.value.type === 'artifact.caveat') messages.push(payload.value.message);
+    });
+    expect(run.error).toBeUndefined();
+    const { name, caveats } = run.outputs!.artifacts[0]!;
+    expect(caveats).toEqual([
+      expect.stringContaining('keeps the spaces around'),
+      expect.stringContaining('the response of a pair'),
+    ]);
+    expect(messages).toEqual(caveats.map((caveat) => `${name}: ${caveat}.`));
   });
 });
