@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  fileTypes,
   ggufSize,
   ggufTokenizer,
   interleaveHeads,
@@ -10,6 +11,7 @@ import {
   modelfile,
   ropeFactors,
   ropeFactorsName,
+  tensorTypes,
   writeGguf,
 } from '@pairwise/gguf';
 import type { GgufTokenizer, GgufType, LlamaTensor, TensorToWrite } from '@pairwise/gguf';
@@ -35,7 +37,7 @@ export interface GgufModel extends Serving {
 export interface GgufArtifact {
   /** Names of the files; the GGUF file comes first. */
   files: string[];
-  /** Kinds of text that llama.cpp tokenises differently from the model's tokenizer; usually none. */
+  /** What differs from the model's own tokenizer and chat template, and from the type that was asked for; usually none. */
   caveats: string[];
   /** The report of llama.cpp's quantiser. Undefined for types that Pairwise writes itself. */
   quantization: Quantization | undefined;
@@ -71,7 +73,23 @@ export async function writeGgufArtifact(
   }
   const text = modelfile({ gguf: fileName, chat: model.chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
   await writeFile(join(folder, 'Modelfile'), text);
-  return { files: [fileName, 'Modelfile'], caveats: [...tokenizer.caveats, ...model.caveats], quantization };
+  const caveats = [
+    ...tokenizer.caveats,
+    ...model.caveats,
+    ...(quantization ? fallbackCaveats(type, quantization) : []),
+  ];
+  return { files: [fileName, 'Modelfile'], caveats, quantization };
+}
+
+/** What users see of rows that do not fit the type: a file that is larger or less precise than its type says. */
+function fallbackCaveats(type: GgufType, { fallbacks }: Quantization): string[] {
+  if (fallbacks.length === 0) return [];
+  const { matrices } = fileTypes[type];
+  const others = [...new Set(fallbacks.map((each) => each.type))].sort().join(', ');
+  const count = fallbacks.length === 1 ? '1 matrix has' : `${fallbacks.length} matrices have`;
+  return [
+    `${count} rows that are not a multiple of ${tensorTypes[matrices].blockWeights} weights, as ${matrices} needs: llama.cpp stores them as ${others}`,
+  ];
 }
 
 /** The type to quantise from: F32 if the weights are, otherwise F16, which is more precise than BF16 at the same size. */

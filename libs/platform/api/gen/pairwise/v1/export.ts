@@ -234,7 +234,10 @@ export interface Artifact {
   verification:
     | Verification
     | undefined;
-  /** Where llama.cpp or Ollama cannot do what was trained, in plain words. Usually empty. */
+  /**
+   * Where llama.cpp or Ollama cannot do what was trained, and how many matrices do not have the artifact's type because
+   * of their size, in plain words. Usually empty.
+   */
   caveats: string[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
