@@ -36,18 +36,33 @@ export function baseWeights(baseModel: BaseModel, read: ModelFolder['read']): Ex
   };
 }
 
-/** The weights with an adapter merged in: W + scale B A, rounded to float32 once. */
-export function mergedWeights(base: ExportWeights, config: ModelConfig, { lora, parameters }: Adapter): ExportWeights {
+/** The factors A `[r, in]` and B `[out, r]` by the name of the weight `[out, in]` that they change, if the adapter does. */
+export function adapterFactors(
+  config: ModelConfig,
+  { lora, parameters }: Adapter,
+): (name: string) => { a: Float32Array; b: Float32Array } | undefined {
   const tensors = adapterTensors(loraLayout(config, lora), parameters);
   const factors = new Map(tensors.map(({ name, data }) => [name, data as Float32Array]));
+  return (name) => {
+    const prefix = `base_model.model.${name.replace(/\.weight$/, '')}`;
+    const [a, b] = [factors.get(`${prefix}.lora_A.weight`), factors.get(`${prefix}.lora_B.weight`)];
+    return a && b && { a, b };
+  };
+}
+
+/** The weights with an adapter merged in: W + scale B A, rounded to float32 once. */
+export function mergedWeights(base: ExportWeights, config: ModelConfig, adapter: Adapter): ExportWeights {
+  const { lora } = adapter;
+  const factorsOf = adapterFactors(config, adapter);
   const scale = loraScale(lora);
   return {
     storedType: (name) => base.storedType(name),
     async rows(name, first, count) {
       const rows = await base.rows(name, first, count);
-      const prefix = `base_model.model.${name.replace(/\.weight$/, '')}`;
-      const [a, b] = [factors.get(`${prefix}.lora_A.weight`), factors.get(`${prefix}.lora_B.weight`)];
-      if (a && b) mergeLora(rows, a, b.subarray(first * lora.r, (first + count) * lora.r), lora.r, scale);
+      const factors = factorsOf(name);
+      if (factors === undefined) return rows;
+      const { a, b } = factors;
+      mergeLora(rows, a, b.subarray(first * lora.r, (first + count) * lora.r), lora.r, scale);
       return rows;
     },
   };
