@@ -48,9 +48,9 @@ export async function* writeMergedArtifact(
     const type = options.type ?? weights.storedType(name);
     return { name, shape, dtype: type, data: () => stored(weights, { name, shape, type }, options.signal) };
   });
-  await requireDiskSpace(folder, sizeOf(tensors), 'the merged model');
   const parts = weightParts(tensors, options.weightFileBytes ?? defaultWeightFileBytes);
   for (const [name, part] of parts) {
+    await requireDiskSpace(folder, sizeOf(part), name);
     // transformers and PEFT reject files without the name of a framework.
     await writeFileFrom(join(folder, name), streamSafetensors(part, { format: 'pt' }));
     yield name;
