@@ -31,6 +31,8 @@ beforeAll(async () => {
       { format: { $case: 'merged', value: { dtype: 'F32' } } },
       { format: { $case: 'gguf', value: { type: 'F16' } } },
       { format: { $case: 'gguf', value: { type: 'Q8_0' } } },
+      { format: { $case: 'gguf', value: { type: 'IQ4_NL' } } },
+      { format: { $case: 'ggufAdapter', value: {} } },
     ],
   });
 });
@@ -74,7 +76,7 @@ test('a run goes through every stage, and its metrics are plausible', async () =
   expect(outputs!.referenceComputedCount).toBe(96);
   expect(outputs!.referenceReusedCount).toBe(0);
   const verified = outputs!.artifacts.filter(({ format }) => format === 'gguf');
-  expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0']);
+  expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0', 'IQ4_NL']);
   for (const { verification } of verified) {
     expect(verification!.tokenCount).toBeGreaterThan(100);
     // Prompts and responses of 48 pairs, and probes.
@@ -142,7 +144,7 @@ test('a second run of the resolved spec reuses every reference logp and gives th
   expect(run.outputs!.referenceComputedCount).toBe(0);
   expect(run.outputs!.adapterDigest).toBe(first.outputs!.adapterDigest);
   const digests = (of: Run) =>
-    of.outputs!.artifacts.filter(({ format }) => format !== 'gguf').map(({ digest }) => digest);
+    of.outputs!.artifacts.filter(({ format }) => !format.startsWith('gguf')).map(({ digest }) => digest);
   expect(digests(run)).toEqual(digests(first));
 });
 
