@@ -9,6 +9,7 @@ import { writeGgufArtifact } from './gguf.ts';
 import { importanceOf } from './importance.ts';
 import { freshFolder, openStories, shared } from './testing.ts';
 import { servingOf } from './serving.ts';
+import { textExpectationOf } from './textExpectation.ts';
 import { verifyGguf } from './verify.ts';
 
 interface Pair {
@@ -31,7 +32,7 @@ test.skipIf(!shared)('weights that matter for chosen responses lose less (skippe
     rejectedDigest: digest,
   }));
   const shard = await blobs.put(packPairs(measured));
-  const encoding = Encoding.create({ shardDigests: [shard.digest] });
+  const encoding = Encoding.create({ shardDigests: [shard.digest], chatTemplateDate: '2024-07-26' });
   const absolute = structuredClone(baseModel);
   for (const weight of absolute.weights.values()) weight.file = join(source, weight.file);
   const { signal } = new AbortController();
@@ -49,9 +50,10 @@ test.skipIf(!shared)('weights that matter for chosen responses lose less (skippe
   const meanDifference = async (options: Partial<Parameters<typeof writeGgufArtifact>[2]>) => {
     const folder = freshFolder();
     await writeGgufArtifact(folder, model, { baseName: 'x', type: 'IQ4_NL', ...options });
-    const verification = await verifyGguf({
+    const { verification } = await verifyGguf({
       path: join(folder, 'x-IQ4_NL.gguf'),
       type: 'IQ4_NL',
+      text: await textExpectationOf(base, encoding, []),
       sequences: others.map(({ prompt_ids, chosen_ids }) => ({
         prompt: Int32Array.from(prompt_ids),
         response: Int32Array.from(chosen_ids),

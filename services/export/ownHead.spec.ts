@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Encoding } from '@pairwise/api';
 import { readBaseModel } from '@pairwise/model';
 import { expect, test } from 'vitest';
 import { writeGgufArtifact } from './gguf.ts';
@@ -7,6 +8,7 @@ import { writeMergedArtifact } from './merged.ts';
 import { enginePolicy } from './policy.ts';
 import { servingOf } from './serving.ts';
 import { freshFolder, modelFolder, shared } from './testing.ts';
+import { textExpectationOf } from './textExpectation.ts';
 import { verifyGguf } from './verify.ts';
 import { baseWeights } from './weights.ts';
 
@@ -34,6 +36,7 @@ test.skipIf(!shared)('a head that differs from the embedding is exported, althou
   await verifyGguf({
     path: join(target, 'model-F32.gguf'),
     type: 'F32',
+    text: await textExpectationOf(base, Encoding.create({ chatTemplateDate: '2024-07-26' }), []),
     sequences: [{ prompt: Int32Array.of(1), response }],
     policyLogps: enginePolicy({ baseModel, folder: source, adapter: undefined, threads: 1 }),
   });

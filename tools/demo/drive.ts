@@ -93,6 +93,7 @@ export async function exportBase(services: Services, run: Run, signal: AbortSign
     targets: [{ name: '', format: { $case: 'gguf', value: { type: 'F16' } } }],
     baseName: 'base',
     encoding,
+    evalEncoding: '',
   });
   const { name } = started.export!;
   for (;;) {

@@ -57,9 +57,10 @@ function failureOf(error: unknown): Failure {
 
 async function answer({ id, name, args }: RequestMessage): Promise<ReplyMessage> {
   try {
+    if (name === 'open') process.send?.({ id, rendering: true } satisfies ReplyMessage);
     const result = answers[name](args as never);
-    // All that a template has to render, it has rendered by now: nothing is awaited before.
-    if (rendersMessages(name, args)) process.send?.({ id, rendered: true } satisfies ReplyMessage);
+    // The template has rendered everything by now, because nothing was awaited before.
+    if (name === 'open' || rendersMessages(name, args)) process.send?.({ id, rendering: false } satisfies ReplyMessage);
     return { id, result: await result };
   } catch (error) {
     return { id, failure: failureOf(error) };

@@ -73,8 +73,8 @@ export function startProcess(limits: Limits, signal?: AbortSignal): TokenizerPro
   child.on('message', (message) => {
     const reply = message as ReplyMessage;
     const waiter = waiting.get(reply.id);
-    if ('rendered' in reply) {
-      if (waiter) waiter.rendering = false;
+    if ('rendering' in reply) {
+      if (waiter) waiter.rendering = reply.rendering;
     } else {
       waiting.delete(reply.id);
       if ('failure' in reply) waiter?.reject(errorOf(reply.failure));

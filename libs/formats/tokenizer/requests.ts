@@ -1,7 +1,6 @@
 import type { Reason } from '@pairwise/errors';
 import type { ChatFormat } from '@pairwise/gguf';
 import type { EncodeOptions, EncodedNow, Message, PreferencePair, Refusal } from '@pairwise/preference';
-import type { Limitations } from './limitations.ts';
 import type { TokenizerFiles } from './settings.ts';
 import type { SpecialTokens } from './specialTokens.ts';
 
@@ -42,15 +41,15 @@ export interface RequestMessage {
 /** A RowError, or else a PairwiseError, as it travels. */
 export type Failure = { refusal: Refusal; message: string } | { reason: Reason; message: string; field?: string };
 
-/** From child to parent. A request that renders is first said to have rendered, then answered. */
+/** From child to parent: that a request starts or has finished rendering the chat template, and its answer. */
 export type ReplyMessage =
-  { id: number; rendered: true } | { id: number; result: unknown } | { id: number; failure: Failure };
+  { id: number; rendering: boolean } | { id: number; result: unknown } | { id: number; failure: Failure };
 
-/** Whether the chat template is what a request waits for first. */
+/** Whether a request renders the chat template as soon as it is read. `open` starts a process first, and says when. */
 export function rendersMessages(name: RequestName, args: RequestMessage['args']): boolean {
   if (name === 'encodePair') {
     const { pair, options } = args as Requests['encodePair']['args'];
     return typeof pair.prompt !== 'string' || options.chatTemplate !== 'NONE';
   }
-  return name !== 'decode';
+  return name === 'render' || name === 'chatFormat' || name === 'limitations';
 }
