@@ -26,5 +26,5 @@ export async function textExpectationOf(
     chatTemplate,
     addedTokens,
   });
-  return { serving, texts, date };
+  return { serving, texts, encoding };
 }

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Encoding } from '@pairwise/api';
 import { ggufTokenizer, tokenType, type GgufHeader, type GgufTokenizer, type GgufType } from '@pairwise/gguf';
 import type { Judge } from '@pairwise/llamacpp';
 import type { ServedText } from './servedTexts.ts';
@@ -9,8 +10,8 @@ import { verificationFailed } from './verificationFailed.ts';
 export interface TextExpectation {
   serving: Serving;
   texts: readonly ServedText[];
-  /** The day that the chat template saw in training, YYYY-MM-DD. */
-  date: string;
+  /** What was trained on. */
+  encoding: Encoding;
 }
 
 /**
@@ -24,16 +25,25 @@ export async function verifyText(
   type: GgufType,
   expectation: TextExpectation,
 ): Promise<string[]> {
-  const { serving, texts, date } = expectation;
-  const { special, chatTemplate } = serving.tokenizer;
+  const { serving } = expectation;
+  const { special } = serving.tokenizer;
   verifyStops(judge, metadata.get('tokenizer.ggml.token_type')?.value as readonly number[], type, special.stopIds);
   const model = ggufTokenizer({ ...serving.tokenizer, vocabSize: judge.vocabSize });
-  const isChat = serving.chat !== 'plain text';
   const kinds = await verifyIds(judge, type, expectation, model);
   for (const [key, value] of model.metadata) {
     if (isDeepStrictEqual(metadata.get(key), value)) continue;
     throw verificationFailed(type, `has a ${key} that is not that of the model`, { key });
   }
+  return caveatsOf(expectation, kinds, model.bosAdded);
+}
+
+/** What llama.cpp does differently, where `kinds` are those of the texts that it reads with other tokens. */
+function caveatsOf(
+  { serving, texts, encoding }: TextExpectation,
+  kinds: readonly string[],
+  bosAdded: string | undefined,
+): string[] {
+  const isChat = serving.chat !== 'plain text';
   const caveats: string[] = [];
   if (kinds.length > 0) {
     const which = [...new Set(kinds)].join(', ');
@@ -41,13 +51,18 @@ export async function verifyText(
       `llama.cpp reads ${kinds.length} of ${texts.length} texts with other tokens than in training (${which})`,
     );
   }
-  if (!isChat && texts.some(({ text }) => beginsWith(text, model.bosAdded))) {
+  if (!isChat && texts.some(({ text }) => beginsWith(text, bosAdded))) {
+    caveats.push(`llama.cpp puts ${bosAdded} before each prompt; leave out the one that prompts of the pairs have`);
+  }
+  if (isChat && serving.tokenizer.chatTemplate?.includes('strftime_now')) {
     caveats.push(
-      `llama.cpp puts ${model.bosAdded} before each prompt; leave out the one that prompts of the pairs have`,
+      `the chat template writes the day of the conversation; in training that was ${encoding.chatTemplateDate}`,
     );
   }
-  if (isChat && chatTemplate?.includes('strftime_now')) {
-    caveats.push(`the chat template writes the day of the conversation; in training that was ${date}`);
+  const { pairCount, conversationCount } = encoding;
+  if (isChat && conversationCount < pairCount) {
+    const plain = `${pairCount - conversationCount} of ${pairCount} pairs`;
+    caveats.push(`the file is made for conversations, but ${plain} were trained as plain texts`);
   }
   return caveats;
 }
