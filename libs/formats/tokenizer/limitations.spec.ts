@@ -24,6 +24,7 @@ test('a template that refuses every conversation is quoted', async () => {
   const { warnings } = await chat(`{{ raise_exception('not today') }}`);
   expect(warnings).toEqual([
     "No pair can become a conversation: the model's chat template refuses the messages: not today.",
+    expect.stringContaining('no form in Ollama'),
   ]);
 });
 
@@ -84,7 +85,7 @@ describe.skipIf(sharedFolder() === undefined)('model folders that failed (skippe
     [
       'r1-template-unclear',
       'No pair can become a conversation: the model\'s chat template ends a prompt with "<think>", which a given ' +
-        'response does not follow; edit chat_template.jinja, or give the pairs as plain texts.',
+        'response does not follow; edit chat_template.jinja, or give the pairs as plain texts and set chat_template to NONE.',
       undefined,
     ],
   ])('%s: %s', async (name, warning, obstacle) => {

@@ -28,11 +28,11 @@ function tokensPast({ tokenIds }: Engine, rows: number): string[] {
 function chatWarnings(engine: Engine): string[] {
   const problems = conversationProblems(engine);
   const format = chatFormatOf((messages, { addGenerationPrompt }) => engine.render(messages, addGenerationPrompt));
-  if (format !== undefined || problems.length > 0) return problems;
-  return [
-    "The chat template has no form in Ollama's template language. GGUF files come without a TEMPLATE for Ollama.",
-  ];
+  return format === undefined ? [...problems, noOllamaTemplate] : problems;
 }
+
+const noOllamaTemplate =
+  "The chat template has no form in Ollama's template language. GGUF files come without a TEMPLATE for Ollama.";
 
 const system: Message = { role: 'system', content: 'a' };
 const user: Message = { role: 'user', content: 'a' };
