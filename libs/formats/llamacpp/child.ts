@@ -37,7 +37,11 @@ const answers: { [Name in LlamaRequestName]: (args: LlamaRequests[Name]['args'])
   tokenLogps: ({ sequences }) => sequences.map((ids) => tokenLogps(model().decoder, ids)),
   divergence: ({ path, threads, sequences }) => {
     const { contextTokens } = model().info;
-    return divergence(model().decoder, loadModel(llama, { path, adapterPath: undefined, contextTokens, threads }).decoder, sequences);
+    return divergence(
+      model().decoder,
+      loadModel(llama, { path, adapterPath: undefined, contextTokens, threads }).decoder,
+      sequences,
+    );
   },
   generate: ({ prompts, options }) => model().generate(prompts, options),
   tokenize: ({ text, options }) => model().tokenize(text, options),
