@@ -2,7 +2,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QuantizationCost, QuantizedFigures } from '@pairwise/api';
 import { fileTypes, type GgufType, type QuantizedType } from '@pairwise/gguf';
-import { openJudge, quantizeGguf } from '@pairwise/llamacpp';
+import { openJudge, quantizeGguf, type Importance } from '@pairwise/llamacpp';
 import { sourceType, writeGgufArtifact, type GgufModel } from './gguf.ts';
 import { meanAbsDifference, pairFigures, type ResponseLogps } from './pairFigures.ts';
 import { fileLogps, untilAborted, wholeSequences, type VerificationSequence } from './verify.ts';
@@ -18,7 +18,15 @@ export interface QuantizedFile {
   /** Logps of the responses: of the file in llama.cpp, and of the policy in our own engine. */
   logps: { file: ResponseLogps; policy: ResponseLogps };
   /** Set if an adapter was trained: its base model, with the logps of the responses in our own engine. */
-  reference: { base: GgufModel; logps: ResponseLogps } | undefined;
+  reference: Reference | undefined;
+}
+
+/** The base model of an adapter. */
+interface Reference {
+  base: GgufModel;
+  logps: ResponseLogps;
+  /** For types that are quantised with an importance matrix. */
+  importance: Importance | undefined;
 }
 
 export function isQuantized(type: GgufType): type is QuantizedType {
@@ -42,11 +50,11 @@ export async function quantizationCost(
     }),
   });
   if (reference === undefined) return cost;
-  const { base, logps: unchanged } = reference;
+  const { base, logps: unchanged, importance } = reference;
   cost.base = await inFolder(folder, async () => {
     const exact = await writeExact(folder, base, signal);
     const yardstick = join(folder, 'yardstick.gguf');
-    await quantizeGguf({ input: exact, output: yardstick, type, signal });
+    await quantizeGguf({ input: exact, output: yardstick, type, signal, ...(importance && { importance }) });
     const measured = await compared({ path: yardstick, exact, sequences, signal });
     return figures(measured, { file: measured.logps, exact: unchanged, reference: unchanged });
   });

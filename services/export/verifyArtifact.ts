@@ -2,8 +2,10 @@ import { join } from 'node:path';
 import type { Artifact, Encoding, StartExportRequest } from '@pairwise/api';
 import { parseDigest } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
+import { usesImportance } from '@pairwise/gguf';
 import { ggufTypeOf } from '@pairwise/rpc';
 import type { ArtifactDeps } from './artifacts.ts';
+import { importanceOf } from './importance.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
 import { isQuantized, noiseCaveat, quantizationCost } from './quantizationCost.ts';
@@ -39,8 +41,10 @@ export async function verifyArtifact(
   const { verification, caveats, logps } = await verifyGguf({ path, type, text, sequences, policyLogps, signal });
   if (texts === undefined) caveats.push('the texts of pairs were not compared, because their dataset was deleted');
   if (!isQuantized(type)) return { verification, caveats };
+  const base = { ...source, adapter: undefined };
   const reference = adapter && {
-    base: await ggufModel({ ...source, adapter: undefined }, 'base', signal),
+    base: await ggufModel(base, 'base', signal),
+    importance: usesImportance(type) ? await importanceOf(deps, base, signal) : undefined,
     logps: await enginePolicy({ ...engine, adapter: undefined })(sequences, signal),
   };
   const policy = await ggufModel(source, 'policy', signal);
