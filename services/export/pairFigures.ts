@@ -1,8 +1,8 @@
 /** Logps of the tokens of responses, in nats. */
-export type ResponseLogps = readonly ArrayLike<number>[];
+export type TokenLogps = readonly ArrayLike<number>[];
 
 /** Mean absolute difference of two models' logps per token. */
-export function meanAbsDifference(left: ResponseLogps, right: ResponseLogps): number {
+export function meanAbsDifference(left: TokenLogps, right: TokenLogps): number {
   let [sum, count] = [0, 0];
   for (const [index, logps] of left.entries()) {
     for (let token = 0; token < logps.length; token++) sum += Math.abs(logps[token]! - right[index]![token]!);
@@ -15,7 +15,7 @@ export function meanAbsDifference(left: ResponseLogps, right: ResponseLogps): nu
  * Mean margin of pairs, in nats and without the factor beta, and the share of pairs whose margin is positive. The responses
  * are the chosen and the rejected one of each pair in turn.
  */
-export function pairFigures(policy: ResponseLogps, reference: ResponseLogps): { margin: number; accuracy: number } {
+export function pairFigures(policy: TokenLogps, reference: TokenLogps): { margin: number; accuracy: number } {
   const logratios = policy.map((logps, index) => total(logps) - total(reference[index]!));
   const margins = logratios
     .filter((_, index) => index % 2 === 0)

@@ -1,10 +1,10 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QuantizationCost, QuantizedFigures } from '@pairwise/api';
-import { fileTypes, type GgufType, type QuantizedType } from '@pairwise/gguf';
+import type { QuantizedType } from '@pairwise/gguf';
 import { openJudge, quantizeGguf, type Importance } from '@pairwise/llamacpp';
 import { sourceType, writeGgufArtifact, type GgufModel } from './gguf.ts';
-import { meanAbsDifference, pairFigures, type ResponseLogps } from './pairFigures.ts';
+import { meanAbsDifference, pairFigures, type TokenLogps } from './pairFigures.ts';
 import { fileLogps, untilAborted, wholeSequences, type VerificationSequence } from './verify.ts';
 
 /** A quantised file, and what is known of it without running it again. */
@@ -16,7 +16,7 @@ export interface QuantizedFile {
   /** The chosen and the rejected response of each pair in turn. */
   sequences: readonly VerificationSequence[];
   /** Logps of the responses: of the file in llama.cpp, and of the policy in our own engine. */
-  logps: { file: ResponseLogps; policy: ResponseLogps };
+  logps: { file: TokenLogps; policy: TokenLogps };
   /** Set if an adapter was trained: its base model, with the logps of the responses in our own engine. */
   reference: Reference | undefined;
 }
@@ -24,13 +24,9 @@ export interface QuantizedFile {
 /** The base model of an adapter. */
 interface Reference {
   base: GgufModel;
-  logps: ResponseLogps;
+  logps: TokenLogps;
   /** For types that are quantised with an importance matrix. */
   importance: Importance | undefined;
-}
-
-export function isQuantized(type: GgufType): type is QuantizedType {
-  return fileTypes[type].quantised;
 }
 
 /**
@@ -108,7 +104,7 @@ async function compared(options: {
 
 function figures(
   { klDivergence, topAgreement }: { klDivergence: number; topAgreement: number },
-  { file, exact, reference }: { file: ResponseLogps; exact: ResponseLogps; reference: ResponseLogps | undefined },
+  { file, exact, reference }: { file: TokenLogps; exact: TokenLogps; reference: TokenLogps | undefined },
 ): QuantizedFigures {
   return QuantizedFigures.create({
     klDivergence,

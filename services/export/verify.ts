@@ -2,7 +2,7 @@ import type { Verification } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { fileTypes, type GgufType } from '@pairwise/gguf';
 import { headerOf, openJudge, type Judge } from '@pairwise/llamacpp';
-import type { ResponseLogps } from './pairFigures.ts';
+import type { TokenLogps } from './pairFigures.ts';
 import { verificationFailed } from './verificationFailed.ts';
 import { verifyText, type TextExpectation } from './verifyText.ts';
 
@@ -13,7 +13,7 @@ export interface VerificationSequence {
 }
 
 /** Computes the logps of each response's tokens under the policy in our own engine, in nats. */
-export type PolicyLogps = (sequences: readonly VerificationSequence[], signal?: AbortSignal) => Promise<ResponseLogps>;
+export type PolicyLogps = (sequences: readonly VerificationSequence[], signal?: AbortSignal) => Promise<TokenLogps>;
 
 /** A GGUF file that does what was trained. */
 export interface Verified {
@@ -21,7 +21,7 @@ export interface Verified {
   /** What llama.cpp is known to do differently; usually none. */
   caveats: string[];
   /** Logps of the responses: of the file in llama.cpp, and of the policy. */
-  logps: { file: ResponseLogps; policy: ResponseLogps };
+  logps: { file: TokenLogps; policy: TokenLogps };
 }
 
 /**

@@ -7,7 +7,7 @@ interface FileType {
   matrices: TensorType;
   /** Whether llama.cpp makes the file from one of another type. */
   quantised: boolean;
-  /** Whether the quantiser is told which weights matter most. It gains little for types with more bits. */
+  /** Whether the file is quantised with an importance matrix, which gains little for types with more bits. */
   usesImportance?: boolean;
   /**
    * The largest allowed difference between a token's logp in llama.cpp and in our engine, in nats. For quantised types it

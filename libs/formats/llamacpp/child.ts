@@ -2,7 +2,7 @@
  * The process in which llama.cpp runs. It is separate because llama.cpp aborts its whole process on files that break its
  * assertions, and because quantising and generating would block the service's event loop.
  */
-import { divergence, tokenLogps } from './decoder.ts';
+import { decodedLogps, divergence } from './decoder.ts';
 import { loadLlama } from './native.ts';
 import { loadModel } from './model.ts';
 import type { LoadedModel } from './model.ts';
@@ -34,7 +34,7 @@ const answers: { [Name in LlamaRequestName]: (args: LlamaRequests[Name]['args'])
     opened = loadModel(llama, args);
     return opened.info;
   },
-  tokenLogps: ({ sequences }) => sequences.map((ids) => tokenLogps(model().decoder, ids)),
+  tokenLogps: ({ sequences }) => sequences.map((ids) => decodedLogps(model().decoder, ids)),
   divergence: ({ path, threads, sequences }) => {
     const { contextTokens } = model().info;
     return divergence(

@@ -76,7 +76,7 @@ export function decoderOf(llama: Llama, context: Pointer, { vocabSize, contextTo
 }
 
 /** Log p(ids[i] | ids[..i]) for i from 1, in nats: one number fewer than tokens. */
-export function tokenLogps(decoder: Decoder, ids: Int32Array): Float64Array {
+export function decodedLogps(decoder: Decoder, ids: Int32Array): Float64Array {
   const logps = new Float64Array(ids.length - 1);
   for (const { start, end, logitsAfter } of decoder.forward(ids)) {
     for (let position = start; position < Math.min(end, logps.length); position++) {

@@ -1,19 +1,18 @@
 import { PairwiseError } from '@pairwise/errors';
-import { RowError, type PairTokenizer, type Turn } from '@pairwise/preference';
+import { RowError, type PairTokenizer } from '@pairwise/preference';
 import { Tokenizer as Vocabulary } from 'tokenizers';
 import { matches, type Piece } from './match.ts';
 import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
+import { openRendering, type Rendering } from './rendering.ts';
 import type { Opened } from './requests.ts';
 import { aConversation, specialTokensOf } from './specialTokens.ts';
-import { defaultDate, openTemplate, type Render } from './template.ts';
+import { defaultDate, openTemplate } from './template.ts';
 
 /**
- * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file can crash or
- * block the process, so only the child process opens one (see child.ts).
+ * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file can crash or block the process, so
+ * only the child process opens one (see child.ts).
  */
-export interface Engine extends PairTokenizer, Opened {
-  /** Renders with the chat template. Throws UNSUPPORTED_CONFIG where there is none. */
-  render: Render;
+export interface Engine extends PairTokenizer, Opened, Rendering {
   /** The text of ids, special tokens included. */
   decode(ids: Int32Array): Promise<string>;
   /** The ids of all tokens by their texts. */
@@ -55,7 +54,7 @@ export async function openEngine(files: TokenizerFiles, date = defaultDate): Pro
     rendersChats: template !== undefined,
     vocabularySize: settings.vocabularySize,
     hasSpecialTokens: (text) => hasMarker(text, markers),
-    ...rendering(template, chatTemplate, textOf(eosId)),
+    ...openRendering(template, chatTemplate, textOf(eosId)),
     encode: async (text, isConversation) => {
       const ids = await encodePlain(text);
       const addsBos = bosBeginsTexts && !isConversation && bosId !== undefined && ids[0] !== bosId;
@@ -101,62 +100,6 @@ function readVocabulary(tokenizerJson: string): Vocabulary {
       cause,
     });
   }
-}
-
-function rendering(
-  template: Render | undefined,
-  source: string | undefined,
-  endOfText: string | undefined,
-): Pick<Engine, 'render' | 'renderPrompt' | 'renderResponse'> {
-  const render: Render = (messages, addGenerationPrompt) => {
-    if (template !== undefined) return template(messages, addGenerationPrompt);
-    const remedy = 'give the pairs as plain texts, or import the model with a chat_template.jinja';
-    throw new PairwiseError('UNSUPPORTED_CONFIG', `the model has no chat template for message lists; ${remedy}`, {
-      field: 'chat_template',
-    });
-  };
-  // Both responses need the text of the same prompt.
-  let last: { prompt: Turn; text: string } | undefined;
-  const renderPrompt = (prompt: Turn) => {
-    if (typeof prompt === 'string') return prompt;
-    if (last?.prompt !== prompt) last = { prompt, text: render(prompt, true) };
-    return last.text;
-  };
-  return {
-    render,
-    renderPrompt,
-    renderResponse: (prompt, response) => {
-      if (typeof response === 'string') {
-        if (endOfText === undefined) {
-          throw new PairwiseError('UNSUPPORTED_CONFIG', 'the model names no end-of-text token (eos_token)', {
-            field: 'eos_token',
-          });
-        }
-        // Some datasets already contain it.
-        return response.endsWith(endOfText) ? response : response + endOfText;
-      }
-      if (typeof prompt === 'string')
-        throw new RowError('WRONG_TYPE', 'the response is of messages, its prompt of text');
-      const whole = render([...prompt, ...response], false);
-      const start = renderPrompt(prompt);
-      if (whole.startsWith(start)) return whole.slice(start.length);
-      throw new RowError('NOT_REVERSIBLE', changedPrompt(start, whole, source ?? ''));
-    },
-  };
-}
-
-/** Explains why a rendered prompt is not the beginning of its conversation. Quotes only text of the template itself. */
-function changedPrompt(prompt: string, whole: string, source: string): string {
-  let same = 0;
-  while (same < prompt.length && prompt[same] === whole[same]) same += 1;
-  const ending = prompt.slice(same).trim();
-  const problem =
-    ending !== '' && source.includes(ending)
-      ? `ends a prompt with ${JSON.stringify(ending)}, which a given response does not follow`
-      : 'changes the prompt when a response follows';
-  // A text alone would become a conversation of this template.
-  const remedy = 'edit chat_template.jinja, or give the pairs as plain texts and set chat_template to NONE';
-  return `the model's chat template ${problem}; ${remedy}`;
 }
 
 /**

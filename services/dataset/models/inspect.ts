@@ -43,11 +43,11 @@ function describe({ config, weights }: BaseModel): ModelDescription {
   };
 }
 
+/** A model that can be trained, with what it cannot do. */
+export type CheckedModel = ModelDescription & Pick<Model, 'warnings'>;
+
 /** Checks that a model can be trained. Throws the first obstacle. */
-export async function checkModel(
-  folder: ModelFolder,
-  signal: AbortSignal,
-): Promise<ModelDescription & Pick<Model, 'warnings'>> {
+export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<CheckedModel> {
   const description = describe(await readBaseModel(folder));
   const { warnings, ggufObstacle } = await checkTokenizer(folder, signal);
   const noGguf = ggufObstacle === undefined ? [] : [`It cannot be exported as GGUF: ${ggufObstacle.message}.`];

@@ -4,7 +4,7 @@ import { callOf, runOnce, type Database, type Queries } from '@pairwise/database
 import { PairwiseError } from '@pairwise/errors';
 import { newId, parseName } from '@pairwise/rpc';
 import { dryRun } from '../dryRun.ts';
-import { checkModel } from './inspect.ts';
+import { checkModel, type CheckedModel } from './inspect.ts';
 import type { ModelRecord, Models } from './models.ts';
 import { locationOf, openSource, type OpenedSource, type SourceOptions } from './modelSource.ts';
 
@@ -47,7 +47,7 @@ function newModel(
   name: string,
   { source }: ImportModelRequest,
   { opened }: OpenedSource,
-  description: Awaited<ReturnType<typeof checkModel>>,
+  description: CheckedModel,
 ): Model {
   return Model.create({
     name,

@@ -42,7 +42,7 @@ function leftOut({ use, pairs }: EncodedSet): NewEvent {
   return { type: 'pairs.left_out', stage: 'validate', message: `${text} ${remedy}`.trimEnd(), warning: true };
 }
 
-/** A caller who asks for plain texts is told, but not warned. */
+/** Not a warning if the caller asked for plain texts. */
 function plainTexts({ use, encoding }: EncodedSet): NewEvent {
   const asked = encoding.chatTemplate === ChatTemplateMode.NONE;
   const because = asked ? 'chat_template is NONE' : 'their prompts are transcripts or contain special tokens';
