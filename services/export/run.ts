@@ -18,28 +18,28 @@ interface ExportRun extends ExporterDeps {
 }
 
 /** Makes each artifact of an export in one activity, then verifies each GGUF file with llama.cpp in another. */
-export async function runExport(deps: ExporterDeps, name: string, { step, fence }: Attempt): Promise<void> {
+export async function runExport(deps: ExporterDeps, name: string, { activity, fence }: Attempt): Promise<void> {
   const run: ExportRun = { ...deps, name, fence };
   const { exports } = deps;
   const enter = (state: ExportState, error?: unknown) => exports.enter(name, state, error, fence);
   try {
-    const targets = await step('begin', async () => {
+    const targets = await activity('begin', async () => {
       await enter(ExportState.RUNNING);
       const { request } = await exports.get(name);
       return request.targets.map((target) => ({ name: target.name, isGguf: target.format?.$case === 'gguf' }));
     });
     for (const target of targets) {
-      await step(`make ${target.name}`, (signal) => retryKilled(signal, () => make(run, target.name, signal)));
+      await activity(`make ${target.name}`, (signal) => retryKilled(signal, () => make(run, target.name, signal)));
     }
-    await step('made', () => enter(ExportState.VERIFYING));
+    await activity('made', () => enter(ExportState.VERIFYING));
     for (const target of targets.filter(({ isGguf }) => isGguf)) {
-      await step(`verify ${target.name}`, (signal) => retryKilled(signal, () => verify(run, target.name, signal)));
+      await activity(`verify ${target.name}`, (signal) => retryKilled(signal, () => verify(run, target.name, signal)));
     }
-    await step('succeed', () => enter(ExportState.SUCCEEDED));
+    await activity('succeed', () => enter(ExportState.SUCCEEDED));
   } catch (error) {
     const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
     const state = cancelled ? ExportState.CANCELLED : ExportState.FAILED;
-    await step('fail', () => enter(state, cancelled ? undefined : error), { evenIfCancelled: true });
+    await activity('fail', () => enter(state, cancelled ? undefined : error), { evenIfCancelled: true });
   }
 }
 

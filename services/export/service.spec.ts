@@ -137,7 +137,7 @@ test('a worker that lost its work writes nothing', async () => {
   const stale = new PairwiseError('STALE_ATTEMPT', 'it was given to another process');
   const attempt: Attempt = {
     id: 'stale',
-    step: (_name, work) => work(new AbortController().signal),
+    activity: (_name, work) => work(new AbortController().signal),
     fence: () => Promise.reject(stale),
   };
   await expect(runExport(service.deps, name, attempt)).rejects.toBe(stale);

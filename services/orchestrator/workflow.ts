@@ -28,14 +28,14 @@ const stages: [StageName, StageWork][] = [
 ];
 
 /** Takes a run through its stages, each an activity, and ends it. */
-export async function driveRun(deps: RunDeps, name: string, { step }: Attempt): Promise<void> {
+export async function driveRun(deps: RunDeps, name: string, { activity }: Attempt): Promise<void> {
   try {
     for (const [stage, stageWork] of stages) {
-      await step(stage, (signal) => execute(deps, name, stage, stageWork, signal));
+      await activity(stage, (signal) => execute(deps, name, stage, stageWork, signal));
     }
-    await step('succeed', () => succeed(deps, name));
+    await activity('succeed', () => succeed(deps, name));
   } catch (error) {
-    await step('fail', (signal) => fail(deps, name, error, signal), { evenIfCancelled: true });
+    await activity('fail', (signal) => fail(deps, name, error, signal), { evenIfCancelled: true });
   }
 }
 

@@ -26,7 +26,7 @@ export interface ComputeDeps {
 export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: Attempt): Promise<void> {
   const { blobs, coverages, logps, reference, log } = deps;
   const { coverage: name, referenceFingerprint: fingerprint } = input;
-  await attempt.step('compute', async (signal) => {
+  await attempt.activity('compute', async (signal) => {
     if ((await coverages.get(name)).coverage.state !== CoverageState.COMPUTING) return;
     const pairs = await unitPairs(blobs, input.unit);
     const present = await logps.present(fingerprint, responsesOf(pairs));

@@ -19,25 +19,25 @@ export interface CoverDeps {
 }
 
 /** Takes a coverage to its end: plans its units, waits until the workers have computed them, and ends it. */
-export async function cover(deps: CoverDeps, input: CoverInput, { step }: Attempt): Promise<void> {
+export async function cover(deps: CoverDeps, input: CoverInput, { activity }: Attempt): Promise<void> {
   const { coverages, durable } = deps;
   const { coverage: name, attempt } = input;
   try {
-    const ids = await step('plan', () => planCoverage(deps, input));
-    await step('compute', async (signal) => {
+    const ids = await activity('plan', () => planCoverage(deps, input));
+    await activity('compute', async (signal) => {
       for (const id of ids) {
         signal.throwIfAborted();
         await durable.result(computeWork, id);
       }
     });
-    await step('complete', async () => {
+    await activity('complete', async () => {
       await coverages.end(name, { state: CoverageState.COMPLETE, attempt });
     });
   } catch (error) {
     const fail = async () => {
       await coverages.end(name, { state: CoverageState.FAILED, error, attempt });
     };
-    await step('fail', fail, { evenIfCancelled: true });
+    await activity('fail', fail, { evenIfCancelled: true });
   }
 }
 

@@ -146,7 +146,7 @@ test('a worker whose work was given to another one writes nothing', async () => 
   const input = { coverage: name, referenceFingerprint: parseDigest(referenceFingerprint), files: [], unit };
   const attempt: Attempt = {
     id: 'stale',
-    step: (_name, work) => work(new AbortController().signal),
+    activity: (_name, work) => work(new AbortController().signal),
     fence: () => Promise.reject(new PairwiseError('STALE_ATTEMPT', 'the work belongs to another process')),
   };
   await expect(compute(service.deps, input, attempt)).rejects.toMatchObject({ reason: 'STALE_ATTEMPT' });

@@ -59,14 +59,14 @@ export async function startTestReference(): Promise<TestReference> {
   };
   const deps: ComputeDeps = { blobs, coverages, logps, reference, log: silent as unknown as ComputeDeps['log'] };
   durable.execute(coverWork, (input, attempt) => {
-    const step: Attempt['step'] = async (name, work, options) => {
+    const activity: Attempt['activity'] = async (name, work, options) => {
       if (name === 'plan' && dyingAttempts.delete(attempt.id)) {
         const ids = (await work(new AbortController().signal)) as string[];
         for (const id of ids) await durable.result(computeWork, id);
       }
-      return attempt.step(name, work, options);
+      return attempt.activity(name, work, options);
     };
-    return cover({ blobs, coverages, logps, peers, durable }, input, { ...attempt, step });
+    return cover({ blobs, coverages, logps, peers, durable }, input, { ...attempt, activity });
   });
   durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
   await durable.launch({ [coverWork.queue]: 20, [computeWork.queue]: 2 });

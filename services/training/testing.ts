@@ -58,8 +58,8 @@ export async function startTestTraining(): Promise<TestTraining> {
   const deps: TrainDeps = { blobs, trainings, peers, policies };
   const hooks = { held: '' };
   durable.execute(trainWork, ({ training }, attempt) => {
-    const step: Attempt['step'] = (name, work, options) =>
-      attempt.step(
+    const activity: Attempt['activity'] = (name, work, options) =>
+      attempt.activity(
         name,
         async (signal) => {
           if (hooks.held === `${training} ${name}` && !signal.aborted) await once(signal, 'abort');
@@ -67,7 +67,7 @@ export async function startTestTraining(): Promise<TestTraining> {
         },
         options,
       );
-    return runTraining(deps, training, { ...attempt, step });
+    return runTraining(deps, training, { ...attempt, activity });
   });
   await durable.launch({ [trainWork.queue]: 1 });
   const serviceDeps: TrainingDeps = {

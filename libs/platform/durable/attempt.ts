@@ -9,32 +9,32 @@ import { type KeptError, keep, revive } from './failures.ts';
 import type { DurableLog } from './log.ts';
 import { type Transaction, asClient } from './transaction.ts';
 
-export interface StepOptions {
+export interface ActivityOptions {
   /**
-   * For cleaning up: the step runs even if the work was cancelled or given up. It also waits while the disk is full,
+   * For cleaning up: the activity runs even if the work was cancelled or given up. It also waits while the disk is full,
    * since nobody else would clean up. Default false.
    */
   evenIfCancelled?: boolean;
 }
 
-/** One execution of a piece of work. After a crash there is another one, which skips the steps that are finished. */
+/** One execution of a piece of work. After a crash there is another one, which skips the activities that are finished. */
 export interface Attempt {
   /** The id that the work was enqueued under. */
   readonly id: string;
   /**
    * Runs `work` once and stores its result (JSON); later attempts get the result without running it. If the process
-   * dies in the middle, the step runs again, so it must be idempotent. It should take 5 to 60 seconds. Every attempt
-   * must run the same steps in the same order.
+   * dies in the middle, the activity runs again, so it must be idempotent. It should take 5 to 60 seconds. Every attempt
+   * must run the same activities in the same order.
    *
    * `signal` aborts when the work is cancelled, when another process takes it over, or when this process stops. In the
    * last case `work` has a few seconds to save what it has before another process takes over. Errors are stored like
-   * results and thrown again by later attempts, except UNAVAILABLE: the step is then retried after 0.25 to 10 seconds
+   * results and thrown again by later attempts, except UNAVAILABLE: the activity is then retried after 0.25 to 10 seconds
    * until it succeeds or the work is cancelled. Throws CANCELLED if the work was cancelled.
    */
-  step: <T>(name: string, work: (signal: AbortSignal) => Promise<T>, options?: StepOptions) => Promise<T>;
+  activity: <T>(name: string, work: (signal: AbortSignal) => Promise<T>, options?: ActivityOptions) => Promise<T>;
   /**
    * For use in a transaction on the same database. Throws STALE_ATTEMPT unless this attempt still owns the work, and
-   * prevents a takeover until the transaction ends. Every write apart from the step's result must be fenced.
+   * prevents a takeover until the transaction ends. Every write apart from the activity's result must be fenced.
    */
   fence: (tx: Transaction) => Promise<void>;
 }
@@ -51,9 +51,9 @@ export interface Running {
 export interface AttemptOptions extends Running {
   schema: string;
   pool: pg.Pool;
-  /** Executions since a step was last finished, including this one. */
+  /** Executions since an activity was last finished, including this one. */
   tries: number;
-  /** Whether this execution has finished a step. */
+  /** Whether this execution has finished an activity. */
   progressed: boolean;
   /** After this many attempts, all of which ended with the death of the process, activities fail. */
   maxAttempts: number;
@@ -82,8 +82,12 @@ async function countTries(options: AttemptOptions): Promise<void> {
   options.tries = 1;
 }
 
-/** Throws if the step must not begin. */
-async function admit(options: AttemptOptions, name: string, { evenIfCancelled = false }: StepOptions): Promise<void> {
+/** Throws if the activity must not begin. */
+async function admit(
+  options: AttemptOptions,
+  name: string,
+  { evenIfCancelled = false }: ActivityOptions,
+): Promise<void> {
   options.stopping.throwIfAborted();
   await countTries(options);
   const { id, owner, schema, pool, tries, maxAttempts } = options;
@@ -101,46 +105,46 @@ export const stale = (id: string) =>
   new PairwiseError('STALE_ATTEMPT', `${id} was given to another process; this one must not write any more`);
 export const cancelled = () => new PairwiseError('CANCELLED', 'the work was cancelled');
 
-/** Whether an error is temporary: a peer or the database is down, or, for steps that clean up, the disk is full. */
-function isTemporary(error: unknown, { evenIfCancelled = false }: StepOptions): boolean {
+/** Whether an error is temporary: a peer or the database is down, or, for activities that clean up, the disk is full. */
+function isTemporary(error: unknown, { evenIfCancelled = false }: ActivityOptions): boolean {
   if (!(error instanceof PairwiseError)) return isConnectionLoss(error);
   return error.reason === 'UNAVAILABLE' || (evenIfCancelled && error.reason === 'DISK_FULL');
 }
 
 /**
- * Runs a step until it has an outcome. Never returns if nothing may be stored because another process continues the
+ * Runs an activity until it has an outcome. Never returns if nothing may be stored because another process continues the
  * work.
  */
 async function settle<T>(
   options: AttemptOptions,
   name: string,
   run: (signal: AbortSignal) => Promise<T>,
-  stepOptions: StepOptions,
+  activityOptions: ActivityOptions,
 ): Promise<Outcome> {
   const { abort, stopping, busy, log, id } = options;
-  const signal = stepOptions.evenIfCancelled === true ? stopping : AbortSignal.any([abort.signal, stopping]);
+  const signal = activityOptions.evenIfCancelled === true ? stopping : AbortSignal.any([abort.signal, stopping]);
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     try {
-      await admit(options, name, stepOptions);
+      await admit(options, name, activityOptions);
       const work = run(signal);
       busy.add(work);
       return { value: await work.finally(() => busy.delete(work)) };
     } catch (thrown) {
       if (stopping.aborted) return await never;
-      // After the signal has aborted, whatever a step throws is only a consequence.
+      // After the signal has aborted, whatever an activity throws is only a consequence.
       const error: unknown = signal.aborted ? signal.reason : thrown;
-      if (!isTemporary(error, stepOptions)) {
+      if (!isTemporary(error, activityOptions)) {
         if (!(error instanceof PairwiseError))
-          log.error({ err: error, workflow: id }, `the step ${name} failed because of a bug`);
+          log.error({ err: error, workflow: id }, `the activity ${name} failed because of a bug`);
         return { error: keep(error) };
       }
-      log.warn({ err: error, workflow: id }, `retrying the step ${name} in ${pauseMs} ms`);
+      log.warn({ err: error, workflow: id }, `retrying the activity ${name} in ${pauseMs} ms`);
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
 }
 
-/** Runs the step in a span of its own, a child of the work's span. */
+/** Runs the activity in a span of its own, a child of the work's span. */
 async function traced<T>(options: AttemptOptions, name: string, run: () => Promise<T>): Promise<T> {
   const { workName, context, id, tries } = options;
   const attributes = { 'pairwise.work.id': id, 'pairwise.work.tries': tries };
@@ -157,12 +161,12 @@ async function traced<T>(options: AttemptOptions, name: string, run: () => Promi
 }
 
 /**
- * Explains why DBOS could not store the outcome of a step: another process has the work now, or Postgres refused the
+ * Explains why DBOS could not store the outcome of an activity: another process has the work now, or Postgres refused the
  * row.
  */
 class NotKept extends Error {}
 
-/** Whether an attempt must end without a result because its last step was not stored and has to run again. */
+/** Whether an attempt must end without a result because its last activity was not stored and has to run again. */
 export const isNotKept = (error: unknown): boolean => error instanceof PairwiseError && error.cause instanceof NotKept;
 
 /** Returns the attempt that the body of the work receives. */
@@ -172,15 +176,19 @@ export function attemptOf(given: Omit<AttemptOptions, 'progressed'>): Attempt {
   let lost: PairwiseError | undefined;
   return {
     id,
-    step: async <T>(name: string, run: (signal: AbortSignal) => Promise<T>, stepOptions: StepOptions = {}) => {
+    activity: async <T>(
+      name: string,
+      run: (signal: AbortSignal) => Promise<T>,
+      activityOptions: ActivityOptions = {},
+    ) => {
       if (lost !== undefined) throw lost;
       let ran = false;
       const settled = () => {
         ran = true;
-        return settle(options, name, (signal) => traced(options, name, () => run(signal)), stepOptions);
+        return settle(options, name, (signal) => traced(options, name, () => run(signal)), activityOptions);
       };
       const outcome = await DBOS.runStep(settled, { name }).catch((cause: unknown) => {
-        // The body may catch this, but no further step runs, not even to clean up.
+        // The body may catch this, but no further activity runs, not even to clean up.
         lost = new PairwiseError('STALE_ATTEMPT', `the outcome of ${name} could not be stored`, {
           cause: new NotKept(String(cause), { cause }),
         });

@@ -34,9 +34,9 @@ const failure = (promise: Promise<unknown>) =>
 
 test('work is executed once per id, and its output is stored until it is forgotten', async () => {
   let runs = 0;
-  body = async (name, { step }) => {
+  body = async (name, { activity }) => {
     runs += 1;
-    const one = await step('one', () => Promise.resolve({ size: 3 }));
+    const one = await activity('one', () => Promise.resolve({ size: 3 }));
     return `${name} ${one.size}`;
   };
   expect(await durable.state(id)).toBeUndefined();
@@ -53,8 +53,8 @@ test('work is executed once per id, and its output is stored until it is forgott
 
 test('a process is idle once everything in its queues is done, and not before', async () => {
   const { promise: held, resolve: release } = Promise.withResolvers<undefined>();
-  body = async (name, { step }) => {
-    await step('hold', () => held);
+  body = async (name, { activity }) => {
+    await activity('hold', () => held);
     return name;
   };
   // More than can run at once.
@@ -75,9 +75,9 @@ test('a process is idle once everything in its queues is done, and not before', 
 test('the error of a step can be caught; an uncaught error becomes the result, with its reason', async () => {
   const error = new PairwiseError('NON_FINITE', 'the loss is NaN', { field: 'spec', metadata: { step: '7' } });
   const caught: unknown[] = [];
-  body = async (_name, { step }) => {
+  body = async (_name, { activity }) => {
     try {
-      return await step<string>('one', () => Promise.reject(error));
+      return await activity<string>('one', () => Promise.reject(error));
     } catch (thrown) {
       caught.push(thrown);
       throw thrown;
@@ -97,7 +97,7 @@ test('the error of a step can be caught; an uncaught error becomes the result, w
 });
 
 test('a bug becomes INTERNAL and reveals nothing', async () => {
-  body = (_name, { step }) => step('one', () => Promise.reject(new TypeError('secret')));
+  body = (_name, { activity }) => activity('one', () => Promise.reject(new TypeError('secret')));
   await durable.enqueue(task, id, { name: '' });
   const got = await failure(durable.result(task, id));
   expect(got).toMatchObject({ reason: 'INTERNAL' });
@@ -106,8 +106,8 @@ test('a bug becomes INTERNAL and reveals nothing', async () => {
 
 test('a step that is UNAVAILABLE is retried', async () => {
   let tries = 0;
-  body = (_name, { step }) =>
-    step('one', () => {
+  body = (_name, { activity }) =>
+    activity('one', () => {
       tries += 1;
       return tries < 3 ? Promise.reject(new PairwiseError('UNAVAILABLE', 'away')) : Promise.resolve('back');
     });
@@ -117,17 +117,17 @@ test('a step that is UNAVAILABLE is retried', async () => {
 
 test('cancelling aborts the current step and all later ones, except those that clean up', async () => {
   const ran: string[] = [];
-  body = async (_name, { step }) => {
+  body = async (_name, { activity }) => {
     try {
-      await step('long', async (signal) => {
+      await activity('long', async (signal) => {
         ran.push('long');
         await sleep(60_000, undefined, { signal });
       });
     } catch (error) {
-      await step('next', () => Promise.resolve(ran.push('next'))).catch((next: unknown) => {
+      await activity('next', () => Promise.resolve(ran.push('next'))).catch((next: unknown) => {
         ran.push((next as PairwiseError).reason);
       });
-      await step('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true });
+      await activity('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true });
       throw error;
     }
     return '';
@@ -140,14 +140,14 @@ test('cancelling aborts the current step and all later ones, except those that c
 });
 
 test('work that is cancelled before it begins does nothing', async () => {
-  body = (_name, { step }) => step('one', () => Promise.resolve('done'));
+  body = (_name, { activity }) => activity('one', () => Promise.resolve('done'));
   await durable.cancel(id);
   await durable.enqueue(task, id, { name: '' });
   expect(await failure(durable.result(task, id))).toMatchObject({ reason: 'CANCELLED' });
 });
 
 test('work enqueued in a transaction exists only if the transaction is committed', async () => {
-  body = (name, { step }) => step('one', () => Promise.resolve(name));
+  body = (name, { activity }) => activity('one', () => Promise.resolve(name));
   await failure(
     database.transaction(async (tx) => {
       await durable.enqueue(task, id, { name: 'a' }, tx);
@@ -162,8 +162,8 @@ test('work enqueued in a transaction exists only if the transaction is committed
 test('there is no limit on attempts while work makes progress', async () => {
   const tries: unknown[] = [];
   const sql = 'select recovery_attempts::integer as tries from public_durable.workflow_status where workflow_uuid = $1';
-  body = async (_name, { step }) => {
-    for (const name of ['one', 'two']) await step(name, async () => void tries.push(await database.row(sql, [id])));
+  body = async (_name, { activity }) => {
+    for (const name of ['one', 'two']) await activity(name, async () => void tries.push(await database.row(sql, [id])));
     return '';
   };
   await database.transaction(async (tx) => {
@@ -178,10 +178,10 @@ test('an attempt that lost its work runs no further step, not even to clean up',
   const ran: string[] = [];
   const first = Promise.withResolvers<string>();
   let triesBefore = 1;
-  body = async (_name, { step }) => {
+  body = async (_name, { activity }) => {
     try {
-      await step('one', () => Promise.resolve(ran.push('one')));
-      return await step('two', async (signal) => {
+      await activity('one', () => Promise.resolve(ran.push('one')));
+      return await activity('two', async (signal) => {
         ran.push('two');
         if (ran.length > 2) return 'done';
         // What the reaper does with the work of a process that it considers dead.
@@ -194,10 +194,12 @@ test('an attempt that lost its work runs no further step, not even to clean up',
         return '';
       });
     } catch (error) {
-      await step('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true }).catch((lost: unknown) => {
-        first.resolve((lost as PairwiseError).reason);
-        throw lost;
-      });
+      await activity('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true }).catch(
+        (lost: unknown) => {
+          first.resolve((lost as PairwiseError).reason);
+          throw lost;
+        },
+      );
       throw error;
     }
   };
@@ -230,7 +232,7 @@ test('work is repeated if Postgres refuses to store a step', async () => {
     create trigger refuse before insert on public_durable.operation_outputs for each row execute function refuse();
     insert into refusing default values;`);
   let runs = 0;
-  body = (_name, { step }) => step('one', () => Promise.resolve(String((runs += 1))));
+  body = (_name, { activity }) => activity('one', () => Promise.resolve(String((runs += 1))));
   await durable.enqueue(task, id, { name: '' });
   const refused = () => database.row<{ is_called: boolean }>('select is_called from refusals');
   while ((await refused())?.is_called !== true) await sleep(20);
@@ -241,11 +243,11 @@ test('work is repeated if Postgres refuses to store a step', async () => {
 
 test('work whose process died too often fails, but cleans up', async () => {
   const ran: string[] = [];
-  body = async (_name, { step }) => {
+  body = async (_name, { activity }) => {
     try {
-      return await step('one', () => Promise.resolve('done'));
+      return await activity('one', () => Promise.resolve('done'));
     } finally {
-      await step('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true });
+      await activity('tidy', () => Promise.resolve(ran.push('tidy')), { evenIfCancelled: true });
     }
   };
   await database.transaction(async (tx) => {
@@ -262,9 +264,9 @@ test('a full disk fails a step, but a step that cleans up waits until there is s
   const full = new PairwiseError('DISK_FULL', 'the disk is full');
   let tries = 0;
   const tidy = () => ((tries += 1) < 3 ? Promise.reject(full) : Promise.resolve('tidy'));
-  body = async (_name, { step }) => {
-    const reason = await failure(step('one', () => Promise.reject(full)));
-    return `${reason?.reason} ${await step('tidy', tidy, { evenIfCancelled: true })}`;
+  body = async (_name, { activity }) => {
+    const reason = await failure(activity('one', () => Promise.reject(full)));
+    return `${reason?.reason} ${await activity('tidy', tidy, { evenIfCancelled: true })}`;
   };
   await durable.enqueue(task, id, { name: 'a' });
   expect(await durable.result(task, id)).toBe('DISK_FULL tidy');
@@ -281,7 +283,7 @@ async function commitsIn(ms: number): Promise<number> {
 }
 
 test('an idle process leaves Postgres alone, and begins new work at once, or soon if it missed the notification', async () => {
-  body = (name, { step }) => step('one', () => Promise.resolve(name));
+  body = (name, { activity }) => activity('one', () => Promise.resolve(name));
   // Polling five times a second would commit 30 or more.
   while ((await commitsIn(3000)) > 15);
   await durable.enqueue(task, id, { name: 'notified' });

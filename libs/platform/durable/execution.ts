@@ -97,7 +97,7 @@ export function openExecution(options: ExecutionOptions) {
   }
 
   /**
-   * Puts work whose last step could not be stored back into its queue, unless another process already has it. DBOS
+   * Puts work whose last activity could not be stored back into its queue, unless another process already has it. DBOS
    * cannot store the result of this attempt either, so it waits for the result of the next one.
    */
   async function handBack({ id: workId, owner }: Running): Promise<void> {

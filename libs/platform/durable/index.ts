@@ -1,4 +1,4 @@
-export type { Attempt, StepOptions } from './attempt.ts';
+export type { Attempt, ActivityOptions } from './attempt.ts';
 export type { Body, Durable, QueueState, WorkState } from './durable.ts';
 export type { DurableLog } from './log.ts';
 export { migrateDurable, migrateService, type DurableDatabase } from './migrate.ts';

@@ -37,8 +37,8 @@ test('depth and age of queues, and expired leases, are exported as the registry 
   expect(await depth('waiting')).toBe(1);
   expect((await next('pairwise.queue.oldest.age', {})).value).toBeGreaterThan(0);
   await database.run("insert into executors (id, beat_time) values ('gone', now() - interval '1 hour')");
-  durable.execute(plan, async ({ steps, ms }, { step }) => {
-    await step('wait', (signal) => sleep(ms, undefined, { signal }));
+  durable.execute(plan, async ({ steps, ms }, { activity }) => {
+    await activity('wait', (signal) => sleep(ms, undefined, { signal }));
     return steps;
   });
   await durable.launch({ [plan.queue]: 1 });

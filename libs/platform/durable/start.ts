@@ -16,7 +16,7 @@ export interface DurableOptions extends DurableDatabase {
 
 /**
  * Opens durable execution (DBOS) for a service. Creates its tables; work can be enqueued at once. All processes of a
- * service share the database. A process that dies loses only its current step, which another process, or the same one
+ * service share the database. A process that dies loses only its current activity, which another process, or the same one
  * after a restart, runs again after `leaseMs`.
  */
 export async function startDurable({ url, schema, log, leaseMs = 5000 }: DurableOptions): Promise<Durable> {

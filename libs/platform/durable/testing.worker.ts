@@ -26,7 +26,7 @@ async function end(attempt: Attempt, step: number): Promise<void> {
 
 durable.execute(plan, async ({ steps, ms }: Plan, attempt) => {
   for (let index = 0; index < steps; index += 1) {
-    await attempt.step('count', async (signal) => {
+    await attempt.activity('count', async (signal) => {
       process.send!({ begun: index, pid: process.pid });
       try {
         await sleep(ms, undefined, { signal });

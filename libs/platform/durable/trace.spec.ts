@@ -11,9 +11,9 @@ test('work belongs to the trace and the run of whoever enqueued it', async () =>
   const telemetry = await startTelemetry('test');
   const { url } = await testDatabase();
   const durable = await startDurable({ url, schema: 'test', log: quiet });
-  durable.execute(plan, async ({ steps }, { step }) => {
+  durable.execute(plan, async ({ steps }, { activity }) => {
     for (let index = 0; index < steps; index += 1)
-      await step('count', () => withSpan('inside', {}, () => Promise.resolve()));
+      await activity('count', () => withSpan('inside', {}, () => Promise.resolve()));
     return steps;
   });
   await durable.launch({ [plan.queue]: 1 });

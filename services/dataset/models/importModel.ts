@@ -31,11 +31,11 @@ type StoredFile = FileInfo & { digest: Digest };
 const progressMs = 500;
 
 /** Copies a model's files into the blob store and checks the copies, so that what was checked is what is used. */
-export async function importModel(deps: ImportModelDeps, input: ImportInput, { step }: Attempt): Promise<void> {
+export async function importModel(deps: ImportModelDeps, input: ImportInput, { activity }: Attempt): Promise<void> {
   try {
-    await step('bring in', (signal) => copyAndCheck(deps, input, signal));
+    await activity('bring in', (signal) => copyAndCheck(deps, input, signal));
   } catch (error) {
-    await step('fail', () => fail(deps.models, input.name, error), { evenIfCancelled: true });
+    await activity('fail', () => fail(deps.models, input.name, error), { evenIfCancelled: true });
   }
 }
 

@@ -78,7 +78,7 @@ test('a training that is stopped within a segment continues from there', async (
     if (writes === 5) stopping.abort(new PairwiseError('CANCELLED', 'it was cancelled'));
     return Promise.resolve();
   };
-  const attempt: Attempt = { id: 'within', step: (_name, work) => work(stopping.signal), fence };
+  const attempt: Attempt = { id: 'within', activity: (_name, work) => work(stopping.signal), fence };
   await runTraining(service.deps, name, attempt);
   expect((await service.checkpoints(name)).map(({ step }) => step)).toEqual([0, 2]);
   const points: MetricPoint[] = [];
@@ -99,7 +99,7 @@ test('a worker whose work was given to another one writes nothing', async () => 
   for (const ownedUntil of [0, 1, 2, 2]) {
     let writes = 0;
     const fence = () => ((writes += 1) > ownedUntil ? Promise.reject(stale) : Promise.resolve());
-    const attempt: Attempt = { id: 'stale', step: (_name, work) => work(new AbortController().signal), fence };
+    const attempt: Attempt = { id: 'stale', activity: (_name, work) => work(new AbortController().signal), fence };
     await expect(runTraining(service.deps, name, attempt)).rejects.toBe(stale);
   }
   // What it wrote while it owned the work: the start, a checkpoint, an evaluation.

@@ -20,18 +20,18 @@ import { openTask, type Reached, type Task } from './task.ts';
 export async function runTraining(deps: TrainDeps, name: string, attempt: Attempt): Promise<void> {
   const training = ownTraining(deps.trainings, name, attempt);
   try {
-    const { inputs, total, saveSteps } = await attempt.step('prepare', (signal) => prepare(deps, training, signal));
+    const { inputs, total, saveSteps } = await attempt.activity('prepare', (signal) => prepare(deps, training, signal));
     const open = () => openTask(deps, training, inputs);
-    let { step } = await attempt.step('begin', () => begin(training, open));
+    let { step } = await attempt.activity('begin', () => begin(training, open));
     while (step < total) {
       const to = Math.min(total, step - (step % saveSteps) + saveSteps);
-      ({ step } = await attempt.step(`segment ${to}`, async (signal) => trainSegment(await open(), to, signal)));
+      ({ step } = await attempt.activity(`segment ${to}`, async (signal) => trainSegment(await open(), to, signal)));
     }
-    await attempt.step('succeed', () => training.end(TrainingState.SUCCEEDED));
+    await attempt.activity('succeed', () => training.end(TrainingState.SUCCEEDED));
   } catch (error) {
     const cancelled = error instanceof PairwiseError && error.reason === 'CANCELLED';
     const end = () => (cancelled ? training.end(TrainingState.CANCELLED) : training.end(TrainingState.FAILED, error));
-    await attempt.step('fail', end, { evenIfCancelled: true });
+    await attempt.activity('fail', end, { evenIfCancelled: true });
   }
 }
 

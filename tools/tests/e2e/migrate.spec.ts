@@ -78,7 +78,7 @@ test('durable work uses only TLS connections: in the pool, in DBOS and for heart
   const log = { debug: silent, info: silent, warn: silent, error: silent };
   const durable = await startDurable({ url: url.href, schema: 'training', log });
   const double = work<number, number>('double', 'test');
-  durable.execute(double, (input, attempt) => attempt.step('double', () => Promise.resolve(input * 2)));
+  durable.execute(double, (input, attempt) => attempt.activity('double', () => Promise.resolve(input * 2)));
   await durable.launch({ test: 1 });
   await durable.enqueue(double, 'a', 21);
   expect(await durable.result(double, 'a')).toBe(42);
