@@ -89,7 +89,7 @@ function fitVocabulary(tokenizer: BpeTokenizer, vocabSize: number) {
   const dropped = outside.map(([id]) => tokenizer.addedTokens.get(id)!);
   return {
     tokenizer: { ...tokenizer, tokens: inside },
-    caveats: [`${names(dropped)} have no row in the model's embedding and are left out`],
+    caveats: [`tokens without a row in the model's embedding are left out: ${names(dropped)}`],
   };
 }
 
