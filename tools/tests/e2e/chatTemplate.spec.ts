@@ -82,7 +82,7 @@ test('conversations begin and end in training as the exported file says they do'
 test('the run reports how many pairs became conversations, and which were left out', () => {
   expect(run.outputs!.pairs).toMatchObject({ encodedCount: 24, conversationCount: 24, leftOutCount: 1 });
   expect(run.outputs!.pairs!.leftOut).toMatchObject([{ reason: 'TOO_LONG', count: 1 }]);
-  expect(run.outputs!.pairs!.leftOut[0]!.firstProblem).toMatch(/have \d+ tokens of at most 512/);
+  expect(run.outputs!.pairs!.leftOut[0]!.firstProblem).toMatch(/have \d+ tokens, but the limit is 512/);
   expect(run.outputs!.pairs!.remedy).toContain('truncation_mode');
   expect(run.stages[0]!.progress).toMatchObject({ completedCount: 25n, totalCount: 25n });
   const [warning] = events.filter((event) => event.warning);

@@ -28,6 +28,8 @@ test('a run whose pairs crash the tokenizer of its model fails at once and repor
   const spec = RunSpec.fromPartial({
     model: { source: { $case: 'uri', value: `file://${folder}/model` } },
     datasetVersion,
+    // It has no GGUF form, so a run with a GGUF target is refused before it starts.
+    exportTargets: [{ format: { $case: 'adapter', value: {} } }],
   });
   const { name } = await platform.createRun('hostile', spec);
   const run = await platform.untilEnded(name);
