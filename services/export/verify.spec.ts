@@ -73,7 +73,8 @@ describe.skipIf(!shared)('how llama.cpp reads texts (skipped without ../shared)'
     const name = 'bos-in-training-not-in-export';
     const chatTemplate = `{{ strftime_now('%d %B %Y') }}{% for m in messages %}{{ m['content'] + '<|im_end|>' }}{% endfor %}`;
     const dated = await exported(name, chats, { chatTemplate });
-    expect((await dated.verify(dated.path)).caveats).toEqual([expect.stringContaining('2024-07-26')]);
+    const said = [...dated.caveats, ...(await dated.verify(dated.path)).caveats];
+    expect(said).toEqual([expect.stringContaining('2024-07-26')]);
     const mixed = await exported(name, Encoding.create({ ...chats, pairCount: 10 }));
     expect((await mixed.verify(mixed.path)).caveats).toEqual([expect.stringContaining('2 of 10 pairs')]);
     const pairs = [{ prompt: '<s>One day', chosen: ' Tom ran.', rejected: ' Tom sat.' }];

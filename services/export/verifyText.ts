@@ -54,11 +54,6 @@ function caveatsOf(
   if (!isChat && texts.some(({ text }) => beginsWith(text, bosAdded))) {
     caveats.push(`llama.cpp puts ${bosAdded} before each prompt; leave out the one that prompts of the pairs have`);
   }
-  if (isChat && serving.tokenizer.chatTemplate?.includes('strftime_now')) {
-    caveats.push(
-      `the chat template writes the day of the conversation; in training that was ${encoding.chatTemplateDate}`,
-    );
-  }
   const { pairCount, conversationCount } = encoding;
   if (isChat && conversationCount < pairCount) {
     const plain = `${pairCount - conversationCount} of ${pairCount} pairs`;
