@@ -65,6 +65,19 @@ describe('a template that cannot be used', () => {
       }
     };
     expect(message('{{ raise_exception(messages[0].content) }}')).not.toContain('Hi');
+    const secret = (operation: string, content: string) => () =>
+      openTemplate(`{{ messages[0].content${operation} }}`, { specialTokens, date: '2024-07-26' })(
+        [said('user', content)],
+        true,
+      );
+    for (const [operation, content] of [
+      ['.format()', '{secret}'],
+      [' % {}', '%(secret)s'],
+      [" % {'secret': 'a'}", '%(secret)d'],
+    ] as const) {
+      expect(secret(operation, content)).toThrow(RowError);
+      expect(secret(operation, content)).not.toThrow('secret');
+    }
   });
 });
 

@@ -65,7 +65,7 @@ function refusal(error: unknown, source: string): Error {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Refused) {
     // Only if the template contains the message literally: otherwise it may repeat text of the row.
-    const reason = source.includes(message) ? `: ${message}` : '';
+    const reason = message !== '' && source.includes(message) ? `: ${message}` : '';
     return new RowError('NOT_REVERSIBLE', `the model's chat template refuses the messages${reason}`);
   }
   if (unknownConstruct.test(message)) return unsupported(error);

@@ -9,9 +9,7 @@ export function format(text: string, given: Arguments): string {
     const isPosition = /^\d*$/.test(field);
     const value = isPosition ? given.positional[field === '' ? next++ : Number(field)] : given.named.get(field);
     if (value !== undefined) return str(value);
-    throw new TemplateError(
-      `format() cannot fill ${JSON.stringify(whole)}: there is no such value, or the field has a specification`,
-    );
+    throw new TemplateError('format() has a field without a value, or with a specification');
   });
 }
 
@@ -22,28 +20,28 @@ export function percentFormat(text: string, values: TemplateValue): string {
   let next = 0;
   const written = text.replace(
     /%(?:\((\w+)\))?([-0 +#]*)(\d*)(?:\.(\d+))?([a-zA-Z%])/g,
-    (whole, name: string | undefined, flags: string, width: string, precision: string | undefined, kind: string) => {
+    (_, name: string | undefined, flags: string, width: string, precision: string | undefined, kind: string) => {
       if (kind === '%') return '%';
       const value = name === undefined ? list[next++] : names?.get(name);
-      if (value === undefined) throw new TemplateError(`there is no value for ${whole}`);
-      return aligned(converted(value, kind, precision, whole), flags, Number(width));
+      if (value === undefined) throw new TemplateError('% has a conversion without a value');
+      return aligned(converted(value, kind, precision), flags, Number(width));
     },
   );
   if (next < list.length && names === undefined) throw new TemplateError('not all values are used by %');
   return written;
 }
 
-function converted(value: TemplateValue, kind: string, precision: string | undefined, whole: string): string {
+function converted(value: TemplateValue, kind: string, precision: string | undefined): string {
   if (kind === 's') return str(value).slice(0, precision === undefined ? undefined : Number(precision));
   if (kind === 'r') return repr(value);
   const number = isNumber(value) || value.type === 'BooleanValue' ? Number(value.value) : NaN;
-  if (Number.isNaN(number)) throw new TemplateError(`${whole} needs a number`);
+  if (Number.isNaN(number)) throw new TemplateError(`%${kind} needs a number`);
   if (kind === 'd' || kind === 'i') return String(Math.trunc(number));
   if (kind === 'x' || kind === 'X') {
     return kind === 'x' ? Math.trunc(number).toString(16) : Math.trunc(number).toString(16).toUpperCase();
   }
   if (kind === 'f') return number.toFixed(Number(precision ?? 6));
-  throw new TemplateError(`the conversion ${whole} is not supported`);
+  throw new TemplateError(`the conversion %${kind} is not supported`);
 }
 
 function aligned(text: string, flags: string, width: number): string {
