@@ -45,8 +45,8 @@ export interface GgufArtifact {
 
 /**
  * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
- * file in the same folder, with `importance` if it is given. Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a tokenizer that llama.cpp
- * does not support.
+ * file in the same folder, with `importance` if it is given. Throws DISK_FULL, CANCELLED, NON_FINITE, and
+ * UNSUPPORTED_FORMAT for a tokenizer that llama.cpp does not support.
  */
 export async function writeGgufArtifact(
   folder: string,

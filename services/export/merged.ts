@@ -69,7 +69,7 @@ function sizeOf(tensors: readonly StoredTensor[]): number {
   return tensors.reduce((sum, { shape, dtype }) => sum + shape.reduce((a, b) => a * b, storedBytes[dtype]), 0);
 }
 
-/** The tensors of each weight file by its name, in order. A tensor larger than a file may be has a file of its own. */
+/** The tensors of each weight file by its name, in order. A tensor above the limit gets a file of its own. */
 function weightParts(tensors: readonly StoredTensor[], weightFileBytes: number): Map<string, StoredTensor[]> {
   const parts: StoredTensor[][] = [];
   let size = Infinity;

@@ -1,7 +1,7 @@
 import type { Encoding } from '@pairwise/api';
 import type { ChatFormat, GgufTokenizerSource } from '@pairwise/gguf';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
-import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
+import { openTokenizer, readTokenizerFiles, type Tokenizer } from '@pairwise/tokenizer';
 
 /** How a GGUF file and its Modelfile make token ids of what a user writes: exactly as in training. */
 export interface Serving {
@@ -23,10 +23,28 @@ export async function servingOf(
   encoding: Encoding | undefined,
   signal?: AbortSignal,
 ): Promise<Serving> {
-  await using opened = await openTokenizer(await readTokenizerFiles(folder), {
+  await using opened = await openServed(folder, encoding, signal);
+  return await servingWith(opened, folder, encoding);
+}
+
+/** Opens a model's tokenizer as it was in training. Throws the errors of `openTokenizer`. */
+export async function openServed(
+  folder: ModelFolder,
+  encoding: Encoding | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Tokenizer> {
+  return openTokenizer(await readTokenizerFiles(folder), {
     ...(encoding && { date: encoding.chatTemplateDate }),
     ...(signal && { signal }),
   });
+}
+
+/** `servingOf` with a tokenizer that is open already. */
+export async function servingWith(
+  opened: Tokenizer,
+  folder: ModelFolder,
+  encoding: Encoding | undefined,
+): Promise<Serving> {
   const { chatTemplate, special } = opened;
   const answersChats = chatTemplate !== undefined && (encoding === undefined || encoding.conversationCount > 0);
   const addsBos = special.bosBeginsTexts && !(answersChats && special.bosBeginsChats === false);

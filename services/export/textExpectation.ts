@@ -1,9 +1,8 @@
 import type { Encoding } from '@pairwise/api';
 import type { PreferencePair } from '@pairwise/preference';
 import type { ModelFolder } from '@pairwise/safetensors';
-import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 import { servedTexts } from './servedTexts.ts';
-import { servingOf } from './serving.ts';
+import { openServed, servingWith } from './serving.ts';
 import type { TextExpectation } from './verifyText.ts';
 
 /**
@@ -16,14 +15,13 @@ export async function textExpectationOf(
   pairs: readonly PreferencePair[],
   signal?: AbortSignal,
 ): Promise<TextExpectation> {
-  const serving = await servingOf(folder, encoding, signal);
-  const { chatTemplate, chatTemplateDate: date } = encoding;
+  await using tokenizer = await openServed(folder, encoding, signal);
+  const serving = await servingWith(tokenizer, folder, encoding);
   const { added_tokens: added = [] } = serving.tokenizer.tokenizer as { added_tokens?: { content: string }[] };
   const addedTokens = added.map(({ content }) => content);
-  await using tokenizer = await openTokenizer(await readTokenizerFiles(folder), { date, ...(signal && { signal }) });
   const texts = await servedTexts(tokenizer, pairs, {
     chats: serving.chat !== 'plain text',
-    chatTemplate,
+    chatTemplate: encoding.chatTemplate,
     addedTokens,
   });
   return { serving, texts, encoding };
