@@ -1,5 +1,6 @@
-import { ChatTemplateMode } from '@pairwise/api';
+import type { ChatTemplateMode } from '@pairwise/api';
 import { RowError, type EncodeOptions, type Message, type PreferencePair, type Turn } from '@pairwise/preference';
+import { encodeModeOf } from '@pairwise/rpc';
 import type { Tokenizer } from '@pairwise/tokenizer';
 import { probes } from './probes.ts';
 
@@ -38,7 +39,7 @@ export async function servedTexts(
     }
   }
   for (const pair of pairs) {
-    if (!(await add('the prompt of a pair', pair, modes.get(chatTemplate) ?? 'AUTO'))) continue;
+    if (!(await add('the prompt of a pair', pair, encodeModeOf(chatTemplate)))) continue;
     await addPrompt(
       'the response of a pair',
       chats ? followedChat(pair) : `${textOf(pair.prompt)}${textOf(pair.chosen)}`,
@@ -46,11 +47,6 @@ export async function servedTexts(
   }
   return served;
 }
-
-const modes = new Map<ChatTemplateMode, EncodeOptions['chatTemplate']>([
-  [ChatTemplateMode.APPLY, 'APPLY'],
-  [ChatTemplateMode.NONE, 'NONE'],
-]);
 
 /** A prompt as text and ids; undefined if the encoding leaves the pair out. */
 async function servedText(tokenizer: Tokenizer, pair: PreferencePair, chatTemplate: EncodeOptions['chatTemplate']) {

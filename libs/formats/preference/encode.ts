@@ -57,6 +57,9 @@ export type TruncationMode = 'REFUSE' | 'KEEP_START' | 'KEEP_END';
  */
 export type ChatTemplateMode = 'AUTO' | 'APPLY' | 'NONE';
 
+/** The day that chat templates see as today by default: the one that Llama 3's templates use without a clock. */
+export const defaultChatTemplateDate = '2024-07-26';
+
 export interface EncodeOptions {
   /** The longest prompt plus response, including its end of turn, in tokens. */
   maxLength: number;

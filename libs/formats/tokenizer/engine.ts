@@ -1,12 +1,12 @@
 import { PairwiseError } from '@pairwise/errors';
-import { RowError, type PairTokenizer } from '@pairwise/preference';
+import { defaultChatTemplateDate, RowError, type PairTokenizer } from '@pairwise/preference';
 import { Tokenizer as Vocabulary } from 'tokenizers';
 import { matches, type Piece } from './match.ts';
 import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
 import { openRendering, type Rendering } from './rendering.ts';
 import type { Opened } from './requests.ts';
 import { aConversation, specialTokensOf } from './specialTokens.ts';
-import { defaultDate, openTemplate } from './template.ts';
+import { openTemplate } from './template.ts';
 
 /**
  * A model's tokenizer with its chat template, as `encodePair` needs it. A hostile file can crash or block the process, so
@@ -23,7 +23,7 @@ export interface Engine extends PairTokenizer, Opened, Rendering {
  * Opens an engine from the texts of a model's files. Throws INVALID_MODEL for files that are broken, and
  * UNSUPPORTED_CONFIG for a chat template that cannot be parsed.
  */
-export async function openEngine(files: TokenizerFiles, date = defaultDate): Promise<Engine> {
+export async function openEngine(files: TokenizerFiles, date = defaultChatTemplateDate): Promise<Engine> {
   const settings = readSettings(files);
   const chatTemplate = settings.chatTemplate === '' ? undefined : settings.chatTemplate;
   const template =

@@ -2,5 +2,4 @@ export { readTokenizerFiles } from './files.ts';
 export type { Limitations } from './requests.ts';
 export type { TokenizerFiles } from './settings.ts';
 export type { SpecialTokens } from './specialTokens.ts';
-export { defaultDate } from './template.ts';
 export { openTokenizer, type Tokenizer } from './tokenizer.ts';

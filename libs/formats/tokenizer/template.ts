@@ -14,9 +14,6 @@ export interface TemplateSettings {
   date: string;
 }
 
-/** The default day for `strftime_now`: the one that Llama 3's templates use without a clock. */
-export const defaultDate = '2024-07-26';
-
 /** The message of a template's own `raise_exception`. */
 class Refused extends Error {}
 

@@ -1,10 +1,15 @@
 import type { ChatFormat } from '@pairwise/gguf';
-import type { EncodedNow, EncodeOptions, Message, PreferencePair } from '@pairwise/preference';
+import {
+  defaultChatTemplateDate,
+  type EncodedNow,
+  type EncodeOptions,
+  type Message,
+  type PreferencePair,
+} from '@pairwise/preference';
 import { limits as ours, type Limits } from './limits.ts';
 import { startProcess } from './process.ts';
 import type { Limitations, Opened } from './requests.ts';
 import type { TokenizerFiles } from './settings.ts';
-import { defaultDate } from './template.ts';
 
 /**
  * A model's tokenizer with its chat template, in a process of its own that holds it to a time and an amount of memory.
@@ -26,7 +31,7 @@ export interface Tokenizer extends Opened, AsyncDisposable {
 }
 
 export interface OpenOptions {
-  /** The day that the chat template sees as today, YYYY-MM-DD. Default: `defaultDate`. */
+  /** The day that the chat template sees as today, YYYY-MM-DD. Default: `defaultChatTemplateDate`. */
   date?: string;
   /** Ends the tokenizer at any time. */
   signal?: AbortSignal;
@@ -40,7 +45,7 @@ export interface OpenOptions {
  */
 export async function openTokenizer(
   files: TokenizerFiles,
-  { date = defaultDate, signal, limits = ours }: OpenOptions = {},
+  { date = defaultChatTemplateDate, signal, limits = ours }: OpenOptions = {},
 ): Promise<Tokenizer> {
   await using opening = new AsyncDisposableStack();
   const process = opening.use(startProcess(limits, signal));

@@ -32,5 +32,10 @@ export {
 } from './security/environment.ts';
 export { openSecurity, type Security, type SecurityOptions } from './security/security.ts';
 export { openTokens } from './security/tokens.ts';
-export { resolveChatTemplate, resolveChatTemplateDate, resolveTruncationMode } from './messages/encoding.ts';
+export {
+  encodeModeOf,
+  resolveChatTemplate,
+  resolveChatTemplateDate,
+  resolveTruncationMode,
+} from './messages/encoding.ts';
 export { watch, type Watched } from './server/watch.ts';

@@ -1,11 +1,4 @@
-import {
-  ChatTemplateMode,
-  DatasetReport,
-  Encoding,
-  TruncationMode,
-  type DatasetVersion,
-  type Model,
-} from '@pairwise/api';
+import { DatasetReport, Encoding, TruncationMode, type DatasetVersion, type Model } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
 import {
@@ -16,6 +9,7 @@ import {
   type EncodeOptions,
   type Report,
 } from '@pairwise/preference';
+import { encodeModeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { openTokenizer, readTokenizerFiles } from '@pairwise/tokenizer';
 import { folderOf } from '../models/models.ts';
@@ -76,17 +70,12 @@ const truncationModes = new Map<TruncationMode, EncodeOptions['truncationMode']>
   [TruncationMode.KEEP_START, 'KEEP_START'],
   [TruncationMode.KEEP_END, 'KEEP_END'],
 ]);
-const chatTemplateModes = new Map<ChatTemplateMode, EncodeOptions['chatTemplate']>([
-  [ChatTemplateMode.AUTO, 'AUTO'],
-  [ChatTemplateMode.APPLY, 'APPLY'],
-  [ChatTemplateMode.NONE, 'NONE'],
-]);
 
 function optionsOf({ maxLength, truncationMode, chatTemplate }: EncodingSettings): EncodeOptions {
   return {
     maxLength,
     truncationMode: truncationModes.get(truncationMode)!,
-    chatTemplate: chatTemplateModes.get(chatTemplate)!,
+    chatTemplate: encodeModeOf(chatTemplate),
   };
 }
 

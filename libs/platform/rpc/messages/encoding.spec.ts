@@ -1,6 +1,6 @@
 import { ChatTemplateMode, TruncationMode } from '@pairwise/api';
 import { expect, test } from 'vitest';
-import { resolveChatTemplate, resolveChatTemplateDate, resolveTruncationMode } from './encoding.ts';
+import { encodeModeOf, resolveChatTemplate, resolveChatTemplateDate, resolveTruncationMode } from './encoding.ts';
 
 test('pairs that are too long are refused unless the caller says otherwise', () => {
   expect(resolveTruncationMode(undefined)).toBe(TruncationMode.REFUSE);
@@ -11,6 +11,8 @@ test('pairs that are too long are refused unless the caller says otherwise', () 
 test('whether the chat template applies depends on the pair unless the caller says otherwise', () => {
   expect(resolveChatTemplate(ChatTemplateMode.UNSPECIFIED)).toBe(ChatTemplateMode.AUTO);
   expect(resolveChatTemplate(ChatTemplateMode.NONE)).toBe(ChatTemplateMode.NONE);
+  const modes = [ChatTemplateMode.UNSPECIFIED, ChatTemplateMode.AUTO, ChatTemplateMode.APPLY, ChatTemplateMode.NONE];
+  expect(modes.map(encodeModeOf)).toEqual(['AUTO', 'AUTO', 'APPLY', 'NONE']);
 });
 
 test.each(['2026-02-31', '2026-1-1', 'today', '02026-01-01', '2026-01-01T00:00:00Z'])('%s is not a day', (date) => {

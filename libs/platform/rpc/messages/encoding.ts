@@ -1,5 +1,6 @@
 import { ChatTemplateMode, TruncationMode } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
+import { defaultChatTemplateDate, type EncodeOptions } from '@pairwise/preference';
 
 /** The caller's choice of how to treat pairs that are too long. Default: REFUSE. */
 export function resolveTruncationMode(mode: TruncationMode | undefined): TruncationMode {
@@ -16,9 +17,23 @@ export function resolveChatTemplate(mode: ChatTemplateMode): ChatTemplateMode {
  * INVALID_ARGUMENT if it is not a date.
  */
 export function resolveChatTemplateDate(date: string, field: string): string {
-  if (date === '') return '2024-07-26';
+  if (date === '') return defaultChatTemplateDate;
   const day = /^[1-9]\d{3}-\d\d-\d\d$/.test(date) ? new Date(`${date}T00:00:00Z`) : undefined;
   // JavaScript reads 31 February as 2 March.
   if (day && !Number.isNaN(day.getTime()) && day.toISOString().startsWith(date)) return date;
-  throw new PairwiseError('INVALID_ARGUMENT', `${field} is '${date}'; it must be a day, as in 2024-07-26`, { field });
+  throw new PairwiseError(
+    'INVALID_ARGUMENT',
+    `${field} is '${date}'; it must be a day, as in ${defaultChatTemplateDate}`,
+    { field },
+  );
+}
+
+const modes = new Map<ChatTemplateMode, EncodeOptions['chatTemplate']>([
+  [ChatTemplateMode.APPLY, 'APPLY'],
+  [ChatTemplateMode.NONE, 'NONE'],
+]);
+
+/** The mode of `encodePair`; UNSPECIFIED is AUTO, as in `resolveChatTemplate`. */
+export function encodeModeOf(mode: ChatTemplateMode): EncodeOptions['chatTemplate'] {
+  return modes.get(mode) ?? 'AUTO';
 }
