@@ -8,6 +8,7 @@ import type { Peers } from './peers.ts';
 import { idOf, pendingStages } from './run.ts';
 import type { Runs } from './runs.ts';
 import { checkGgufTargets, wantsGguf } from './spec/gguf.ts';
+import { modulesOf } from './spec/modules.ts';
 import { resolveRunSpec } from './spec/resolve.ts';
 import type { ResolvedSpec } from './spec/resolved.ts';
 
@@ -83,20 +84,23 @@ async function checkInputs(peers: Peers, parent: string, spec: ResolvedSpec, opt
     await findVersion('spec.eval_dataset_version', spec.evaluation.value);
   }
   const found = await inField('spec.model', inspect(peers, parent, spec, options));
-  if (found !== undefined) checkGgufTargets(spec, found);
+  if (found === undefined) return;
+  checkGgufTargets(spec, found);
+  modulesOf(spec.training, found);
 }
 
-/** Throws if the model cannot be trained. Returns undefined if nothing more needs to be, or can be, known. */
+/** Throws if the model cannot be trained. Returns undefined if nothing is known of it yet. */
 async function inspect(
   { model: models }: Peers,
   parent: string,
   spec: ResolvedSpec,
   options: CallOptions,
-): Promise<InspectModelResponse | undefined> {
+): Promise<Pick<InspectModelResponse, 'architecture' | 'ggufObstacles'> | undefined> {
   const { source } = spec.model;
   if (source.$case === 'model') {
     const { model } = await models.getModel({ name: source.value }, options);
-    if (model!.state !== ModelState.READY || !wantsGguf(spec)) return undefined;
+    if (model!.state !== ModelState.READY) return undefined;
+    if (!wantsGguf(spec)) return { architecture: model!.architecture, ggufObstacles: [] };
   }
   const found = await models.inspectModel({ parent, source: spec.model }, options);
   if (found.obstacles[0] !== undefined) throw errorOf(found.obstacles[0]);

@@ -1,5 +1,5 @@
 import type { GetServerInfoResponse } from '@pairwise/api';
-import { architectures, targetModules } from '@pairwise/model';
+import { architectureNames, targetModules } from '@pairwise/model';
 import { fileTypes } from '@pairwise/gguf';
 import { maxMessageBytes, versionIn } from '@pairwise/rpc';
 import { engineVersion, lossTypes, schedulerTypes } from '@pairwise/training';
@@ -11,7 +11,7 @@ export function serverInfo(): GetServerInfoResponse {
   return {
     version: serverVersion,
     engineVersion,
-    architectures: [...architectures],
+    architectures: [...architectureNames],
     lossTypes: [...lossTypes],
     targetModules: [...targetModules],
     ggufTypes: Object.keys(fileTypes),

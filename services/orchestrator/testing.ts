@@ -93,12 +93,18 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
       calls.set(name, asked);
       const importing = idOf(name) === 'importing' && asked === 1;
       return Promise.resolve({
-        model: Model.create({ name, state: importing ? ModelState.IMPORTING : ModelState.READY }),
+        model: Model.create({
+          name,
+          architecture: 'LlamaForCausalLM',
+          state: importing ? ModelState.IMPORTING : ModelState.READY,
+        }),
       });
     },
     inspectModel: () => {
       const ggufObstacles = [statusOf(new PairwiseError('UNSUPPORTED_FORMAT', 'the pre_tokenizer Digits'))];
-      return Promise.resolve(InspectModelResponse.create({ supported: true, ggufObstacles }));
+      return Promise.resolve(
+        InspectModelResponse.create({ supported: true, architecture: 'LlamaForCausalLM', ggufObstacles }),
+      );
     },
   };
   const services = [

@@ -1,6 +1,14 @@
-import { CoverageState, Training, TrainingState, type StartTrainingRequest, type TrainingSpec } from '@pairwise/api';
+import {
+  CoverageState,
+  Training,
+  type Model,
+  TrainingState,
+  type StartTrainingRequest,
+  type TrainingSpec,
+} from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
+import { adaptedModules, type ArchitectureName } from '@pairwise/model';
 import { inField, newId, parseName, refuseUnknownFields, resolveTruncationMode, type CallOptions } from '@pairwise/rpc';
 import {
   checkHeldOutFraction,
@@ -22,8 +30,14 @@ export async function startTraining(
   parseName('projects/{project}', request.parent, 'parent');
   const named = { ...request, trainingId: newId(request.trainingId, 'training', 'training_id') };
   const spec = resolveTrainingSpec(request.spec);
-  await checkInputs(peers, request, spec, options);
-  return trainings.ensure(newTraining(named, spec, numericsProfile), named);
+  const { architecture } = await checkInputs(peers, request, spec, options);
+  const { value: lora } = spec.tuning;
+  const modules = adaptedModules(architecture as ArchitectureName, lora, 'spec.lora.target_modules');
+  const pinned: ResolvedTrainingSpec = {
+    ...spec,
+    tuning: { $case: 'lora', value: { ...lora, targetModules: modules } },
+  };
+  return trainings.ensure(newTraining(named, pinned, numericsProfile), named);
 }
 
 /** Fills in every default. Throws INVALID_ARGUMENT and UNKNOWN_FIELD with the field's path. */
@@ -53,15 +67,15 @@ export function newTraining(
   });
 }
 
-/** Refuses inputs that do not exist, that make too many steps, or whose reference logps are not all computed. */
+/** Returns the model. Refuses inputs that do not exist, that make too many steps, or whose reference logps are not all computed. */
 async function checkInputs(
   peers: Peers,
   { model, encoding: encodingName, evaluation, coverage, evalCoverage }: StartTrainingRequest,
   hyperparameters: Hyperparameters,
   options: CallOptions,
-): Promise<void> {
+): Promise<Model> {
   if (evaluation?.$case === 'evalFraction') checkHeldOutFraction(evaluation.value, 'eval_fraction');
-  await inField('model', peers.model.getModel({ name: model }, options));
+  const found = await inField('model', peers.model.getModel({ name: model }, options));
   const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, options));
   // An upper bound: pairs that are held out only make fewer steps.
   checkStepCount(encoding!.pairCount, hyperparameters, 'spec');
@@ -70,6 +84,7 @@ async function checkInputs(
     await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
     await checkComplete(peers, 'eval_coverage', evalCoverage, options);
   }
+  return found.model!;
 }
 
 async function checkComplete(peers: Peers, field: string, name: string, options: CallOptions): Promise<void> {

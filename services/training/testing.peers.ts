@@ -59,7 +59,7 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
   await session.close();
   const { digest: shard } = await blobs.put(packPairs(pairs));
   const resources = new Map<string, Model | Encoding | Coverage>([
-    [names.model, Model.create({ name: names.model, files })],
+    [names.model, Model.create({ name: names.model, architecture: 'LlamaForCausalLM', files })],
     [names.encoding, Encoding.create({ name: names.encoding, shardDigests: [shard] })],
     [names.endless, Encoding.create({ name: names.endless, pairCount: 2 ** 31 - 1 })],
     [names.coverage, Coverage.create({ name: names.coverage, state: CoverageState.COMPLETE })],

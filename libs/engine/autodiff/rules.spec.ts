@@ -104,6 +104,7 @@ const cases: readonly Case[] = [
   ...unary('Exp', (o, x) => o.exp(x)),
   ...unary('Log', (o, x) => o.log(x), positive),
   ...unary('Sigmoid', (o, x) => o.sigmoid(x)),
+  ...unary('Tanh', (o, x) => o.tanh(x)),
   ...unary(
     'Softplus',
     throughFloat32((o, x) => o.softplus(x)),

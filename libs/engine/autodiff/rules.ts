@@ -52,6 +52,7 @@ export function gradientRules(g: GraphBuilder): Readonly<Record<string, Rule>> {
     Exp: unary(({ dy, y }) => mul(dy, y)),
     Log: unary(({ dy, x }) => div(dy, x)),
     Sigmoid: unary(({ dy, y }) => mul(dy, sub(y, mul(y, y)))),
+    Tanh: unary(({ dy, y }) => mul(dy, sub(1, mul(y, y)))),
     Softplus: unary(({ dy, x }) => mul(dy, sigmoid(x))),
     Cast: unary(({ dy, x }) => cast(dy, x.dtype)),
 

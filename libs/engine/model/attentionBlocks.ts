@@ -1,6 +1,7 @@
 import type { ModelConfig } from './config.ts';
 import { int32Feed, int64Feed, type Feed } from './feed.ts';
 import { groupByLength, groupCount } from './groups.ts';
+import { maskName, windowsOf } from './packedInputs.ts';
 import { rowCount, type TokenTree } from './tokenTree.ts';
 
 /**
@@ -37,15 +38,18 @@ export function attentionFeeds(
         for (let i = 0; i < heads; i++) queries.place(start, head * heads + i, own, length);
       }
     }
-    feeds[`mask_${block}`] = {
-      dtype: 'float32',
-      dims: [count, 1, 1, length, length],
-      data: masks(
-        members.map((tree) => trees[tree]!),
-        count,
-        length,
-      ),
-    };
+    for (const window of windowsOf(config)) {
+      feeds[maskName(block, window)] = {
+        dtype: 'float32',
+        dims: [count, 1, 1, length, length],
+        data: masks(
+          members.map((tree) => trees[tree]!),
+          count,
+          length,
+          window,
+        ),
+      };
+    }
     const shape = (...dims: number[]) => int64Feed(dims);
     feeds[`query_shape_${block}`] = shape(count, kvHeadCount, heads * length, headDim);
     feeds[`key_shape_${block}`] = shape(count, kvHeadCount, length, headDim);
@@ -102,21 +106,24 @@ function headIndex(rowTotal: number, headCount: number, cellTotal: number): Head
 /** Added to the score of a token that must not be seen: finite, but so low that exp gives 0. */
 const hidden = -1e30;
 
-/** Masks `[P, L, L]` for a block of `count` trees: the prefix is causal; a branch sees the prefix and, causally, itself. */
-function masks(members: readonly TokenTree[], count: number, length: number): Float32Array {
+/**
+ * Masks `[P, L, L]` for a block of `count` trees: the prefix is causal; a branch sees the prefix and, causally, itself. With
+ * a window a token sees only so many tokens, by their positions.
+ */
+function masks(members: readonly TokenTree[], count: number, length: number, window = Infinity): Float32Array {
   const mask = new Float32Array(new SharedArrayBuffer(count * length * length * 4)).fill(hidden);
   members.forEach(({ prefix, branches }, place) => {
     let row = place * length * length;
     const see = (from: number, to: number) => mask.fill(0, row + from, row + to);
     prefix.forEach((_, position) => {
-      see(0, position + 1);
+      see(Math.max(0, position + 1 - window), position + 1);
       row += length;
     });
     let begin = prefix.length;
     for (const branch of branches) {
       for (let i = 0; i < branch.length - 1; i++) {
-        see(0, prefix.length);
-        see(begin, begin + i + 1);
+        see(Math.min(Math.max(0, prefix.length + i + 1 - window), prefix.length), prefix.length);
+        see(begin + Math.max(0, i + 1 - window), begin + i + 1);
         row += length;
       }
       begin += branch.length - 1;

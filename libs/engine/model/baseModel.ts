@@ -1,13 +1,24 @@
 import { PairwiseError } from '@pairwise/errors';
 import { ops, type Dtype, type GraphBuilder, type Value } from '@pairwise/onnx';
-import { headerLength, indexName, parseHeader, readJson, weightFiles, type ModelFolder } from '@pairwise/safetensors';
-import { parseConfig, type ModelConfig } from './config.ts';
+import {
+  headerLength,
+  indexName,
+  isRecord,
+  parseHeader,
+  readJson,
+  weightFiles,
+  type ModelFolder,
+} from '@pairwise/safetensors';
+import { isMultimodal, parseConfig, type ModelConfig } from './config.ts';
 import { checkTensors, type Weight } from './tensors.ts';
 
 /** What a graph needs of a model folder: the config, and where the bytes of each tensor are. */
 export interface BaseModel {
   config: ModelConfig;
+  /** By the names that the tensors have in a model for text only. */
   weights: Map<string, Weight>;
+  /** Whether the folder's model is for images and text: this is the part that generates text. */
+  isTextPart: boolean;
 }
 
 /** The most tensors that all weight files may have together: many times what the largest allowed config needs. */
@@ -25,6 +36,7 @@ export async function readBaseModel(folder: ModelFolder): Promise<BaseModel> {
     throw new PairwiseError('INVALID_MODEL', 'the folder does not contain a config.json', { field: 'config.json' });
   }
   const config = parseConfig(json);
+  const isTextPart = isRecord(json) && isMultimodal(json);
   const sizes = new Map(folder.files.map(({ path, sizeBytes }) => [path, sizeBytes]));
   const weights: Weight[] = [];
   for (const file of await weightFiles([...sizes.keys()], () => readJson(folder, indexName))) {
@@ -35,12 +47,22 @@ export async function readBaseModel(folder: ModelFolder): Promise<BaseModel> {
       const message = `the weight files have more than ${maxTensors} tensors; no supported model has that many`;
       throw new PairwiseError('INVALID_MODEL', message, { field: file });
     }
-    for (const place of places) weights.push({ ...place, file });
+    for (const place of places) {
+      const name = isTextPart ? textName(place.name) : place.name;
+      if (name !== undefined) weights.push({ ...place, name, file });
+    }
   }
   const found = checkTensors(config, weights);
-  if (!config.tieWordEmbeddings || !(await hasOwnHead(folder, found))) return { config, weights: found };
+  if (!config.tieWordEmbeddings || !(await hasOwnHead(folder, found))) return { config, weights: found, isTextPart };
   const untied = { ...config, tieWordEmbeddings: false };
-  return { config: untied, weights: checkTensors(untied, weights) };
+  return { config: untied, weights: checkTensors(untied, weights), isTextPart };
+}
+
+/** The name that a tensor of a model for images and text has in its text part; undefined if it belongs to the other parts. */
+function textName(name: string): string | undefined {
+  const [, inner, head] =
+    /^(?:language_model\.model|model\.language_model)\.(.+)$|^(?:language_model\.)?(lm_head\.weight)$/.exec(name) ?? [];
+  return inner === undefined ? head : `model.${inner}`;
 }
 
 const chunkBytes = 16 * 1024 * 1024;
@@ -62,7 +84,7 @@ async function hasOwnHead({ read }: ModelFolder, weights: ReadonlyMap<string, We
 const graphDtypes: Record<string, Dtype> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
 /** The model's tensors as frozen values of a graph: external data, each declared on first use and cast to float32. */
-export function frozenWeights(g: GraphBuilder, { weights }: BaseModel): (name: string) => Value {
+export function frozenWeights(g: GraphBuilder, { weights }: Pick<BaseModel, 'weights'>): (name: string) => Value {
   const declared = new Map<string, Value>();
   return (name) => {
     const known = declared.get(name);

@@ -17,6 +17,14 @@ const base = {
   tie_word_embeddings: true,
 };
 const llama3 = { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 };
+const llama3Scaling = {
+  type: 'llama3',
+  factor: 8,
+  lowFreqFactor: 1,
+  highFreqFactor: 4,
+  originalMaxPositionEmbeddings: 64,
+};
+const everything = { window: undefined, rotary: 0 };
 const mistral = { ...base, architectures: ['MistralForCausalLM'] };
 
 /** The config with some fields changed; undefined removes a field. */
@@ -50,16 +58,23 @@ describe('a config.json of transformers', () => {
       vocabularySize: 100,
       maxLength: 512,
       normEpsilon: 1e-5,
-      ropeTheta: 500000,
-      ropeScaling: { factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositionEmbeddings: 64 },
+      rotaries: [{ theta: 500000, dim: 8, scaling: llama3Scaling }],
       tieWordEmbeddings: true,
+      biases: [],
+      layers: [everything, everything],
+      attentionScale: 1 / Math.sqrt(8),
+      embeddingScale: 1,
+      residualScale: 1,
+      logitScale: 1,
+      attentionSoftcap: undefined,
+      logitSoftcap: undefined,
     });
   });
 
   test('may give the default rope in both styles', () => {
     const four = parse({ rope_theta: 20000, rope_scaling: null });
     expect(parse({ rope_parameters: { rope_theta: 20000, rope_type: 'default' } })).toEqual(four);
-    expect(four).toMatchObject({ ropeTheta: 20000, ropeScaling: undefined });
+    expect(four.rotaries).toEqual([{ theta: 20000, dim: 8, scaling: undefined }]);
   });
 
   test('has the defaults of LlamaConfig for missing fields', () => {
@@ -69,7 +84,7 @@ describe('a config.json of transformers', () => {
       headDim: 8,
       normEpsilon: 1e-6,
       tieWordEmbeddings: false,
-      ropeTheta: 10000,
+      rotaries: [{ theta: 10000, dim: 8, scaling: undefined }],
     });
     expect(parse({ head_dim: null, num_key_value_heads: null })).toMatchObject({ kvHeadCount: 8, headDim: 8 });
   });
@@ -128,18 +143,14 @@ test.each<[unknown, string]>([
     'config.json: num_experts is 8; Pairwise does not know this field, and it may change what the model computes. ' +
       'If it does not, remove it from config.json',
   ],
-  [
-    { attention_bias: true },
-    'config.json: attention_bias is true, which Pairwise does not implement; it must be false or null',
-  ],
+  [{ pretraining_tp: 2 }, 'config.json: pretraining_tp is 2, which Pairwise does not implement; it must be 1 or null'],
 ])('%j is refused in plain words', (changes, message) => {
   expect(() => parse(changes as Record<string, unknown>)).toThrow(message);
 });
 
 test.each<[string, unknown]>([
   ['is_encoder_decoder', true],
-  ['attention_bias', true],
-  ['mlp_bias', true],
+  ['resid_pdrop', 0.1],
   ['hidden_act', 'gelu'],
   ['hidden_act', 'gelu_pytorch_tanh'],
   ['attention_dropout', 0.1],
@@ -167,10 +178,13 @@ test('a field named __proto__ is a field like any other', () => {
 });
 
 test.each<[string, Record<string, unknown>, string]>([
-  ['linear', { rope_scaling: { type: 'linear', factor: 2 } }, 'rope_scaling.rope_type'],
-  ['dynamic', { rope_scaling: { rope_type: 'dynamic', factor: 2 } }, 'rope_scaling.rope_type'],
-  ['yarn', { rope_parameters: { rope_type: 'yarn', rope_theta: 1e4, factor: 2 } }, 'rope_parameters.rope_type'],
-  ['yarn with its own fields', { rope_scaling: { type: 'yarn', factor: 2, beta_fast: 32 } }, 'rope_scaling.beta_fast'],
+  ['an unknown type', { rope_scaling: { type: 'proportional', factor: 2 } }, 'rope_scaling.rope_type'],
+  ['a type of Object', { rope_scaling: { type: 'constructor' } }, 'rope_scaling.rope_type'],
+  [
+    'linear with fields of yarn',
+    { rope_scaling: { type: 'linear', factor: 2, beta_fast: 32 } },
+    'rope_scaling.beta_fast',
+  ],
   ['one per kind of layer', { rope_parameters: { full_attention: {} } }, 'rope_parameters.full_attention'],
   ['partial', { rope_parameters: { partial_rotary_factor: 0.5 } }, 'rope_parameters.partial_rotary_factor'],
   [
@@ -197,13 +211,14 @@ test.each<[string, Record<string, unknown>, string]>([
   expectRefused(changes, 'INVALID_MODEL', field);
 });
 
-test('a sliding window limits the length if it is shorter', () => {
-  expect(parse({ ...mistral, sliding_window: 16 }).maxLength).toBe(16);
-  expect(parse({ ...mistral, sliding_window: 4096 }).maxLength).toBe(512);
-  expect(parse({ ...mistral, sliding_window: null }).maxLength).toBe(512);
-  // MistralConfig has a window of 4096 by default, LlamaConfig does not have one.
-  expect(parse({ ...mistral, max_position_embeddings: 32768 }).maxLength).toBe(4096);
-  expect(parse({ max_position_embeddings: 32768 }).maxLength).toBe(32768);
+test('a sliding window does not limit the length', () => {
+  const windows = (changes: Record<string, unknown>) => parse(changes).layers.map(({ window }) => window);
+  expect(windows({ ...mistral, sliding_window: 16 })).toEqual([16, 16]);
+  expect(parse({ ...mistral, sliding_window: 16 }).maxLength).toBe(512);
+  expect(windows({ ...mistral, sliding_window: null })).toEqual([undefined, undefined]);
+  // MistralConfig has a window of 4096 by default; Llama does not read the field.
+  expect(windows(mistral)).toEqual([4096, 4096]);
+  expect(windows({ sliding_window: 16 })).toEqual([undefined, undefined]);
 });
 
 test.each<[string, unknown]>([
@@ -224,8 +239,6 @@ test.each<[string, unknown]>([
   ['num_hidden_layers', 60_000_000],
   ['num_attention_heads', true],
   ['max_position_embeddings', 'NaN'],
-  ['sliding_window', 0],
-  ['sliding_window', 'none'],
   ['rms_norm_eps', 'NaN'],
   ['rms_norm_eps', -1e-5],
   ['rms_norm_eps', 1e300],
@@ -240,7 +253,7 @@ test('a hidden size that is not a multiple of the heads needs a head_dim', () =>
   expectRefused({ hidden_size: 66, head_dim: undefined }, 'INVALID_MODEL', 'head_dim');
 });
 
-test.each([undefined, null, 'LlamaForCausalLM', [], [['LlamaForCausalLM']], ['Gemma2ForCausalLM'], {}])(
+test.each([undefined, null, 'LlamaForCausalLM', [], [['LlamaForCausalLM']], ['GemmaForCausalLM'], {}])(
   'architectures of %j are refused',
   (architectures) => {
     const matching = { reason: 'UNSUPPORTED_ARCHITECTURE', field: 'architectures' };
@@ -267,4 +280,100 @@ test('deeply nested and very long values give a short message', () => {
       expect(message.length).toBeLessThan(1000);
     }
   }
+});
+
+describe('what the architectures add', () => {
+  const gemma3 = {
+    ...base,
+    architectures: ['Gemma3ForCausalLM'],
+    model_type: 'gemma3_text',
+    hidden_act: undefined,
+    hidden_activation: 'gelu_pytorch_tanh',
+    num_hidden_layers: 3,
+    sliding_window: 16,
+    query_pre_attn_scalar: 8,
+  };
+
+  test('Gemma 3 reads the same from transformers 4 and 5', () => {
+    const four = parse({
+      ...gemma3,
+      rope_theta: 1e6,
+      rope_local_base_freq: 1e4,
+      rope_scaling: { rope_type: 'linear', factor: 8 },
+      sliding_window_pattern: 2,
+    });
+    const five = parse({
+      ...gemma3,
+      rope_parameters: {
+        full_attention: { rope_type: 'linear', factor: 8, rope_theta: 1e6 },
+        sliding_attention: { rope_type: 'default', rope_theta: 1e4 },
+      },
+      layer_types: ['sliding_attention', 'full_attention', 'sliding_attention'],
+    });
+    expect(five).toEqual(four);
+    expect(four).toMatchObject({
+      layers: [
+        { window: 16, rotary: 1 },
+        { window: undefined, rotary: 0 },
+        { window: 16, rotary: 1 },
+      ],
+      rotaries: [
+        { theta: 1e6, dim: 8, scaling: { type: 'linear', factor: 8 } },
+        { theta: 1e4, dim: 8, scaling: undefined },
+      ],
+      embeddingScale: 8,
+      attentionScale: 1 / Math.sqrt(8),
+    });
+  });
+
+  test('the text part of a model for images and text', () => {
+    const outer = {
+      architectures: ['Gemma3ForConditionalGeneration'],
+      model_type: 'gemma3',
+      text_config: JSON.parse(JSON.stringify({ ...gemma3, rope_local_base_freq: 1e4 })) as unknown,
+      vision_config: { hidden_size: 8 },
+      mm_tokens_per_image: 256,
+      boi_token_index: 1,
+      eoi_token_index: 2,
+      image_token_index: 3,
+    };
+    expect(parseConfig(outer)).toEqual(parse({ ...gemma3, rope_local_base_freq: 1e4 }));
+    expect(() => parseConfig({ ...outer, text_config: 'x' })).toThrow('text_config is not an object');
+    expect(() => parseConfig({ ...outer, quantization_config: {} })).toThrow('quantization_config');
+  });
+
+  test('LongRoPE ends at its original length', () => {
+    const phi = {
+      ...base,
+      architectures: ['Phi3ForCausalLM'],
+      max_position_embeddings: 4096,
+      original_max_position_embeddings: 1024,
+      partial_rotary_factor: 0.5,
+      rope_scaling: { type: 'longrope', short_factor: [1, 2], long_factor: [3, 4] },
+    };
+    expect(parse(phi)).toMatchObject({
+      maxLength: 1024,
+      rotaries: [
+        { dim: 4, scaling: { shortFactor: [1, 2], attentionFactor: Math.sqrt(1 + Math.log(4) / Math.log(1024)) } },
+      ],
+    });
+    const short = { ...phi, rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [3, 4] } };
+    expectRefused(short, 'INVALID_MODEL', 'short_factor');
+  });
+
+  test.each<[Record<string, unknown>, string, string]>([
+    [{ ...mistral, sliding_window: 0 }, 'INVALID_MODEL', 'sliding_window'],
+    [{ ...mistral, sliding_window: 'none' }, 'INVALID_MODEL', 'sliding_window'],
+    [{ ...gemma3, layer_types: ['full_attention'] }, 'INVALID_MODEL', 'layer_types'],
+    [{ ...gemma3, layer_types: Array(3).fill('chunked_attention') }, 'UNSUPPORTED_CONFIG', 'layer_types'],
+    [{ ...gemma3, hidden_activation: 'gelu' }, 'UNSUPPORTED_CONFIG', 'hidden_activation'],
+    [{ ...gemma3, query_pre_attn_scalar: 0 }, 'INVALID_MODEL', 'query_pre_attn_scalar'],
+    [{ architectures: ['SmolLM3ForCausalLM'], no_rope_layers: [1] }, 'INVALID_MODEL', 'no_rope_layers'],
+    [{ architectures: ['SmolLM3ForCausalLM'], use_sliding_window: true }, 'UNSUPPORTED_CONFIG', 'use_sliding_window'],
+    [{ architectures: ['GraniteForCausalLM'], logits_scaling: 0 }, 'INVALID_MODEL', 'logits_scaling'],
+    [{ architectures: ['Phi3ForCausalLM'], partial_rotary_factor: 2 }, 'INVALID_MODEL', 'partial_rotary_factor'],
+    [{ architectures: ['Phi3ForCausalLM'], head_dim: 8, partial_rotary_factor: 0.1 }, 'INVALID_MODEL', 'head_dim'],
+  ])('%j is refused', (changes, reason, field) => {
+    expectRefused(changes, reason, field);
+  });
 });

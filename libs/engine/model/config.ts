@@ -1,16 +1,20 @@
 import { PairwiseError, shown } from '@pairwise/errors';
 import { isRecord } from '@pairwise/safetensors';
+import {
+  architectureNames,
+  architectures,
+  type Architecture,
+  type ArchitectureName,
+  type Differences,
+  type LayerAttention,
+} from './architectures.ts';
 import { refuseUnimplemented } from './configFields.ts';
-import { parseRope, type RopeConfig } from './configRope.ts';
+import { parseRotaries, type RotaryConfig } from './configRope.ts';
 import { counter, flag, invalidField, real, type ConfigObject } from './configValues.ts';
 
-/** The supported values of `architectures` in config.json. */
-export const architectures = ['LlamaForCausalLM', 'MistralForCausalLM'] as const;
-type Architecture = (typeof architectures)[number];
-
-/** Everything that the arithmetic of a Llama-type model depends on, by its Hugging Face name. */
-export interface ModelConfig extends RopeConfig {
-  architecture: Architecture;
+/** Everything that the arithmetic of a decoder depends on, besides what its architecture declares. */
+export interface ModelConfig extends Required<Differences> {
+  architecture: ArchitectureName;
   hiddenSize: number;
   intermediateSize: number;
   layerCount: number;
@@ -18,9 +22,11 @@ export interface ModelConfig extends RopeConfig {
   kvHeadCount: number;
   headDim: number;
   vocabularySize: number;
-  /** The longest sequence in tokens: `max_position_embeddings`, or the sliding window if that is shorter. */
+  /** The longest sequence in tokens. */
   maxLength: number;
   normEpsilon: number;
+  /** The rotary embeddings that layers refer to. */
+  rotaries: RotaryConfig[];
   /** Whether the embedding is also the head. `readBaseModel` sets it to what the weights say. */
   tieWordEmbeddings: boolean;
 }
@@ -29,14 +35,46 @@ export interface ModelConfig extends RopeConfig {
 const maxLayers = 1024;
 
 /**
- * Reads the config.json of a Llama-type model, as transformers 4 or 5 writes it. A field that may change the arithmetic in a
- * way that is not implemented is refused by name; so is an unknown field, since it might.
+ * Reads config.json, as transformers 4 or 5 writes it. A field that may change the arithmetic in a way that is not
+ * implemented is refused by name; so is an unknown field, since it might.
  * Throws UNSUPPORTED_ARCHITECTURE, UNSUPPORTED_CONFIG, INVALID_MODEL.
  */
-export function parseConfig(json: unknown): ModelConfig {
-  if (!isRecord(json)) throw new PairwiseError('INVALID_MODEL', 'config.json is not a JSON object');
+export function parseConfig(file: unknown): ModelConfig {
+  const json = textConfig(file);
   const architecture = parseArchitecture(json);
-  refuseUnimplemented(json);
+  const declared: Architecture = architectures[architecture];
+  refuseUnimplemented(json, declared);
+  return readConfig(architecture, declared, { ...declared.defaults, ...json });
+}
+
+/**
+ * The config of what generates text: config.json itself, or the `text_config` of a folder for images and text, with the
+ * architecture that such a model has on its own. Throws UNSUPPORTED_CONFIG, INVALID_MODEL.
+ */
+export function textConfig(file: unknown): ConfigObject {
+  if (!isRecord(file)) throw new PairwiseError('INVALID_MODEL', 'config.json is not a JSON object');
+  const { text_config: text, ...outer } = file;
+  if (!isMultimodal(file)) return file;
+  if (!isRecord(text)) throw invalidField('text_config', 'is not an object');
+  refuseUnimplemented(outer, { reads: multimodalFields, activation: 'gelu_pytorch_tanh' });
+  return { ...text, architectures: ['Gemma3ForCausalLM'] };
+}
+
+/** Whether config.json describes a model for images and text whose text part is supported. */
+export function isMultimodal({ architectures: named }: ConfigObject): boolean {
+  return Array.isArray(named) && named[0] === 'Gemma3ForConditionalGeneration';
+}
+
+/** What a model for images and text says besides its `text_config`. */
+const multimodalFields = [
+  'vision_config',
+  'mm_tokens_per_image',
+  'boi_token_index',
+  'eoi_token_index',
+  'image_token_index',
+];
+
+function readConfig(architecture: ArchitectureName, declared: Architecture, json: ConfigObject): ModelConfig {
   const count = counter(json);
   const headCount = count('num_attention_heads');
   const hiddenSize = count('hidden_size');
@@ -48,35 +86,41 @@ export function parseConfig(json: unknown): ModelConfig {
       `is ${kvHeadCount}, which does not divide the ${headCount} attention heads`,
     );
   }
-  if (headDim % 2 !== 0) throw invalidField('head_dim', `is ${headDim}; rotary embeddings need an even number`);
-  const maxPositions = count('max_position_embeddings');
+  const layerCount = count('num_hidden_layers', undefined, maxLayers);
+  const { rotaries, maxLength } = parseRotaries(json, {
+    headDim,
+    maxPositions: count('max_position_embeddings'),
+    partial: declared.reads.includes('partial_rotary_factor'),
+  });
   return {
     architecture,
     hiddenSize,
     intermediateSize: count('intermediate_size'),
-    layerCount: count('num_hidden_layers', undefined, maxLayers),
+    layerCount,
     headCount,
     kvHeadCount,
     headDim,
     vocabularySize: count('vocab_size'),
-    maxLength: Math.min(maxPositions, windowOf(json, architecture) ?? maxPositions),
+    maxLength,
     normEpsilon: real(json, 'rms_norm_eps', 1e-6),
-    ...parseRope(json),
+    rotaries,
     tieWordEmbeddings: flag(json, 'tie_word_embeddings'),
+    biases: [],
+    layers: Array.from({ length: layerCount }, (): LayerAttention => ({ window: undefined, rotary: 0 })),
+    attentionScale: 1 / Math.sqrt(headDim),
+    embeddingScale: 1,
+    residualScale: 1,
+    logitScale: 1,
+    attentionSoftcap: undefined,
+    logitSoftcap: undefined,
+    ...declared.differences(json, { hiddenSize, layerCount, headDim }),
   };
 }
 
-function parseArchitecture({ architectures: named }: ConfigObject): Architecture {
+function parseArchitecture({ architectures: named }: ConfigObject): ArchitectureName {
   const first: unknown = Array.isArray(named) ? named[0] : undefined;
-  const known = architectures.find((architecture) => architecture === first);
+  const known = architectureNames.find((architecture) => architecture === first);
   if (known !== undefined) return known;
-  const message = `the architecture ${shown(first)} is not supported; supported are ${architectures.join(', ')}`;
+  const message = `the architecture ${shown(first)} is not supported; supported are ${architectureNames.join(', ')}`;
   throw new PairwiseError('UNSUPPORTED_ARCHITECTURE', message, { field: 'architectures' });
-}
-
-/** The number of tokens that a token sees, itself included. null means all; Mistral's window has a default. */
-function windowOf(json: ConfigObject, architecture: Architecture): number | undefined {
-  if (json['sliding_window'] === null) return undefined;
-  if (json['sliding_window'] !== undefined) return counter(json)('sliding_window');
-  return architecture === 'MistralForCausalLM' ? 4096 : undefined;
 }

@@ -1,4 +1,5 @@
 import { shown } from '@pairwise/errors';
+import type { Architecture } from './architectures.ts';
 import { unsupportedField, type ConfigObject } from './configValues.ts';
 
 /** Fields that do not change the logps of given tokens. */
@@ -105,16 +106,18 @@ const read = new Set([
   'rope_scaling',
   'rope_parameters',
   'tie_word_embeddings',
+  // Of architectures without windows, transformers does not read it either.
   'sliding_window',
 ]);
 
 /** Fields that change the arithmetic unless they have one of these values, which are implemented. */
 const fixed = new Map<string, readonly unknown[]>(
   Object.entries({
-    hidden_act: ['silu'],
     attention_bias: [false, null],
     mlp_bias: [false, null],
     attention_dropout: [0, null],
+    resid_pdrop: [0, null],
+    embd_pdrop: [0, null],
     pretraining_tp: [1, null],
     partial_rotary_factor: [1, null],
     quantization_config: [null],
@@ -136,15 +139,22 @@ const fixed = new Map<string, readonly unknown[]>(
  * Throws UNSUPPORTED_CONFIG for the first field that has a value that is not implemented, or is unknown. An unknown field
  * of null says nothing, so it is accepted.
  */
-export function refuseUnimplemented(json: ConfigObject): void {
+export function refuseUnimplemented(
+  json: ConfigObject,
+  { activation, reads }: Pick<Architecture, 'activation' | 'reads'>,
+): void {
   for (const [field, value] of Object.entries(json)) {
-    const allowed = fixed.get(field);
+    if (reads.includes(field)) continue;
+    const allowed = activationFields.includes(field) ? [activation, null] : fixed.get(field);
     if (allowed?.includes(value) === true) continue;
     const known = harmless.has(field) || generation.has(field) || read.has(field);
     if (allowed === undefined && (known || value === null)) continue;
     throw unsupportedField(field.slice(0, 100), `is ${shown(value)}${allowed ? mustBe(allowed) : unknown}`);
   }
 }
+
+/** Gemma has two names for it. */
+const activationFields = ['hidden_act', 'hidden_activation'];
 
 const unknown =
   '; Pairwise does not know this field, and it may change what the model computes. If it does not, remove it from config.json';

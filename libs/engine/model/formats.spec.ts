@@ -94,4 +94,26 @@ describe.skipIf(shared === undefined)('one model in every form', () => {
     await expectGoldenLogps(folder);
     expect((await readBaseModel(await folderAt(folder))).config.tieWordEmbeddings).toBe(true);
   });
+
+  test.each([
+    ['language_model.model.', ''],
+    ['model.language_model.', 'model.'],
+  ])('the text part of a model for images and text, with tensors named %s...', async (prefix, other) => {
+    const tensors = tensorsOf('gemma3-text').map(({ name, shape, values }) => ({
+      name: name.replace(/^model\./, prefix),
+      shape,
+      dtype: 'F32' as const,
+      data: values,
+    }));
+    const image = { shape: [1], dtype: 'F32' as const, data: Float32Array.of(1) };
+    const others = ['vision_tower.x', 'multi_modal_projector.y'].map((name) => ({ ...image, name: `${other}${name}` }));
+    write('model.safetensors', [...tensors, ...others]);
+    const text = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as unknown;
+    const config = { architectures: ['Gemma3ForConditionalGeneration'], text_config: text, vision_config: {} };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    await expectGoldenLogps(folder);
+    const { weights, isTextPart } = await readBaseModel(await folderAt(folder));
+    expect(isTextPart).toBe(true);
+    expect([...weights.keys()].filter((name) => !name.startsWith('model.'))).toEqual([]);
+  });
 });

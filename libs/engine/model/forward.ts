@@ -1,9 +1,9 @@
 /*
- * The forward pass of a Llama-type decoder:
- * - RMSNorm before attention and before the MLP, no biases
+ * The forward pass of a decoder, with what its architecture declares (architectures.ts):
+ * - RMSNorm before or after attention and the MLP, or both, and of queries and keys
  * - rotary position embeddings
- * - grouped-query attention
- * - SwiGLU MLP; the backward pass recomputes its gate and the norms (activation checkpointing)
+ * - grouped-query attention, with a sliding window in some layers
+ * - gated MLP; the backward pass recomputes its gate and the norms (activation checkpointing)
  * - tied or untied embeddings
  * - packed rows without padding outside softmax(Q K^T) V (the picture is in pack.ts)
  * - logits only for rows that predict a target
@@ -12,9 +12,11 @@
  * G key-value heads, R = H / G, D head size; a block has P trees, padded to L rows each.
  */
 import { ops, product, type GraphBuilder, type Value } from '@pairwise/onnx';
+import { architectures, type BlockNorms } from './architectures.ts';
 import type { ModelConfig } from './config.ts';
-import type { PackedInputs } from './packedInputs.ts';
-import { linearName, type LinearModule } from './tensors.ts';
+import { biasName, linearName, type LinearModule } from './linearModules.ts';
+import type { PackedInputs, RotaryInputs } from './packedInputs.ts';
+import { linearShape } from './tensors.ts';
 
 /** How the forward pass reads the model's parameters. */
 export interface ModelParameters {
@@ -33,16 +35,16 @@ export function tokenLogps(
 ): Value {
   const { gather, gatherRows } = ops(g);
   const { weight } = parameters;
-  let x = gather(weight('model.embed_tokens.weight'), inputs.tokens); // [T, E]
+  let x = scaled(g, gather(weight('model.embed_tokens.weight'), inputs.tokens), config.embeddingScale); // [T, E]
   for (let layer = 0; layer < config.layerCount; layer++) {
     x = decoderLayer(g, x, layer, config, inputs, parameters); // [T, E]
   }
   // A row at which two branches begin predicts the first token of both, so it is gathered twice.
   const inverses = inputs.predicted.map((index) => ({ index, none: true }));
   const predicting = gatherRows(x, { index: inputs.logitRows, none: false }, inverses); // [N, E]
-  const hidden = rmsNorm(g, predicting, weight('model.norm.weight'), config.normEpsilon); // [N, E]
+  const hidden = rmsNorm(g, predicting, weight('model.norm.weight'), config); // [N, E]
   const head = weight(config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'); // [V, E]
-  return targetLogps(g, hidden, head, inputs.targets); // [N]
+  return targetLogps(g, hidden, head, inputs.targets, config); // [N]
 }
 
 function decoderLayer(
@@ -51,43 +53,111 @@ function decoderLayer(
   layer: number,
   config: ModelConfig,
   inputs: PackedInputs,
+  parameters: ModelParameters,
+): Value {
+  const { add } = ops(g);
+  const { attentionNorms, mlpNorms } = architectures[config.architecture];
+  const norm = (name: string | undefined, value: Value) =>
+    name === undefined ? value : rmsNorm(g, value, parameters.weight(`model.layers.${layer}.${name}.weight`), config);
+  /** x + after(block(before(x))), where before and after are norms or nothing. */
+  const residual = (value: Value, norms: BlockNorms, block: (normed: Value) => Value) => {
+    const added = norm(norms.after, block(norm(norms.before, value))); // [T, E]
+    return add(value, scaled(g, added, config.residualScale)); // [T, E]
+  };
+  const middle = residual(x, attentionNorms, (normed) => attend(g, normed, layer, config, inputs, parameters)); // [T, E]
+  return residual(middle, mlpNorms, (normed) => feedForward(g, normed, layer, config, parameters)); // [T, E]
+}
+
+/** The attention block of a layer: x `[T, E]` to `[T, E]`. */
+function attend(
+  g: GraphBuilder,
+  x: Value,
+  layer: number,
+  config: ModelConfig,
+  inputs: PackedInputs,
   { weight, linears }: ModelParameters,
 ): Value {
-  const { add, mul, reshape, sigmoid } = ops(g);
-  const { headCount, kvHeadCount, headDim, normEpsilon } = config;
-  const norm = (name: string, value: Value) =>
-    rmsNorm(g, value, weight(`model.layers.${layer}.${name}.weight`), normEpsilon);
-  const heads = (value: Value, count: number) => reshape(value, ['T', count, headDim]);
-
-  const normed = norm('input_layernorm', x); // [T, E]
-  const [q, k, v] = linears(normed, layer, ['q_proj', 'k_proj', 'v_proj']) as [Value, Value, Value]; // [T, H D], [T, G D]
+  const { reshape } = ops(g);
+  const { headCount, kvHeadCount, headDim } = config;
+  const { queryKeyNorm } = architectures[config.architecture];
+  const { window, rotary } = config.layers[layer]!;
+  const [q, k, v] = joined(g, x, layer, config, linears, 'qkv_proj', ['q_proj', 'k_proj', 'v_proj']); // [T, H D], [T, G D]
+  const heads = (value: Value, count: number) => reshape(value, ['T', count, headDim]); // [T, heads, D]
+  const turned = (value: Value, count: number, name: 'q_norm' | 'k_norm') => {
+    const norm = (each: Value) => rmsNorm(g, each, weight(`model.layers.${layer}.self_attn.${name}.weight`), config);
+    const whole = heads(queryKeyNorm === 'token' ? norm(value) : value, count); // [T, heads, D]
+    const normed = queryKeyNorm === 'head' ? norm(whole) : whole; // [T, heads, D]
+    return rotary === undefined ? normed : rotate(g, normed, inputs.rotaries[rotary]!); // [T, heads, D]
+  };
   // Scaling the queries costs less than scaling the scores.
-  const queries = mul(rotate(g, heads(q, headCount), inputs), 1 / Math.sqrt(headDim)); // [T, H, D]
-  const keys = rotate(g, heads(k, kvHeadCount), inputs); // [T, G, D]
-  const attended = attention(g, queries, keys, heads(v, kvHeadCount), config, inputs); // [T, H, D]
-  const [o] = linears(reshape(attended, ['T', headCount * headDim]), layer, ['o_proj']) as [Value]; // [T, E]
-  const middle = add(x, o); // [T, E]
-
-  const hidden = norm('post_attention_layernorm', middle); // [T, E]
-  const [gate, up] = linears(hidden, layer, ['gate_proj', 'up_proj']) as [Value, Value]; // [T, F]
-  const gated = g.activationCheckpointing(() => mul(mul(gate, sigmoid(gate)), up)); // [T, F]
-  const [down] = linears(gated, layer, ['down_proj']) as [Value]; // [T, E]
-  return add(middle, down); // [T, E]
+  const queries = scaled(g, turned(q!, headCount, 'q_norm'), config.attentionScale); // [T, H, D]
+  const keys = turned(k!, kvHeadCount, 'k_norm'); // [T, G, D]
+  const attended = attention(g, queries, keys, heads(v!, kvHeadCount), { config, window }, inputs); // [T, H, D]
+  return linears(reshape(attended, ['T', headCount * headDim]), layer, ['o_proj'])[0]!; // [T, E]
 }
 
-/** x / sqrt(mean(x^2) + epsilon) * weight, over the last axis. */
-function rmsNorm(g: GraphBuilder, x: Value, weight: Value, epsilon: number): Value {
+/** The gated MLP of a layer: x `[T, E]` to `[T, E]`. */
+function feedForward(
+  g: GraphBuilder,
+  x: Value,
+  layer: number,
+  config: ModelConfig,
+  { linears }: ModelParameters,
+): Value {
+  const { add, mul, sigmoid } = ops(g);
+  const [gate, up] = joined(g, x, layer, config, linears, 'gate_up_proj', ['gate_proj', 'up_proj']) as [Value, Value]; // [T, F]
+  const activations = {
+    silu: (y: Value) => mul(y, sigmoid(y)),
+    // y (1 + tanh z) / 2 with z = sqrt(2 / pi) (y + 0.044715 y^3), and (1 + tanh z) / 2 = sigmoid(2 z).
+    gelu_pytorch_tanh: (y: Value) =>
+      mul(y, sigmoid(mul(mul(y, add(mul(mul(y, y), 0.044715), 1)), 2 * Math.sqrt(2 / Math.PI)))),
+  };
+  const activate = activations[architectures[config.architecture].activation];
+  const gated = g.activationCheckpointing(() => mul(activate(gate), up)); // [T, F]
+  return linears(gated, layer, ['down_proj'])[0]!; // [T, E]
+}
+
+/** Linear layers with the same input, which some architectures store as one, `fused`. */
+function joined(
+  g: GraphBuilder,
+  x: Value,
+  layer: number,
+  config: ModelConfig,
+  linears: ModelParameters['linears'],
+  fused: LinearModule,
+  modules: readonly LinearModule[],
+): readonly Value[] {
+  if (!architectures[config.architecture].modules.includes(fused)) return linears(x, layer, modules);
+  const sizes = modules.map((module) => linearShape(config, module)[0]);
+  return ops(g).split(linears(x, layer, [fused])[0]!, 1, sizes);
+}
+
+function scaled(g: GraphBuilder, x: Value, factor: number): Value {
+  return factor === 1 ? x : ops(g).mul(x, factor);
+}
+
+/** cap tanh(x / cap), or x without a cap. */
+function softcapped(g: GraphBuilder, x: Value, cap: number | undefined): Value {
+  const { mul, tanh } = ops(g);
+  return cap === undefined ? x : mul(tanh(mul(x, 1 / cap)), cap);
+}
+
+/** x / sqrt(mean(x^2) + epsilon) * (weight + offset), over the last axis. */
+function rmsNorm(g: GraphBuilder, x: Value, weight: Value, { architecture, normEpsilon }: ModelConfig): Value {
   const { add, mul, reciprocal, reduceMean, sqrt } = ops(g);
-  const inverse = reciprocal(sqrt(add(reduceMean(mul(x, x), [-1]), epsilon))); // [T, 1]
-  return g.activationCheckpointing(() => mul(mul(x, inverse), weight)); // [T, E]
+  const { normOffset } = architectures[architecture];
+  const inverse = reciprocal(sqrt(add(reduceMean(mul(x, x), [-1]), normEpsilon))); // [T, 1]
+  const factor = normOffset === 0 ? weight : add(weight, normOffset); // [E]
+  return g.activationCheckpointing(() => mul(mul(x, inverse), factor)); // [T, E]
 }
 
-/** Rotary embedding of x `[T, heads, D]`, in Hugging Face's layout: [first half | second half]. */
-function rotate(g: GraphBuilder, x: Value, { cos, sin }: PackedInputs): Value {
+/** Rotary embedding of x `[T, heads, D]`, in Hugging Face's layout: [first half | second half | dimensions that stay]. */
+function rotate(g: GraphBuilder, x: Value, { cos, sin }: RotaryInputs): Value {
   const { add, concat, mul, split, sub } = ops(g);
-  const half = (x.shape[2] as number) / 2;
-  const [a, b] = split(x, 2, [half, half]) as [Value, Value]; // [T, heads, D / 2]
-  return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin))], 2); // [T, heads, D]
+  const half = cos.shape[2] as number;
+  const rest = (x.shape[2] as number) - 2 * half;
+  const [a, b, ...stays] = split(x, 2, [half, half, ...(rest > 0 ? [rest] : [])]) as [Value, Value, ...Value[]]; // [T, heads, D / 2]
+  return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin)), ...stays], 2); // [T, heads, D]
 }
 
 /** Attention within trees: queries `[T, H, D]`, keys and values `[T, G, D]`; the result is `[T, H, D]`. */
@@ -96,9 +166,10 @@ function attention(
   queries: Value,
   keys: Value,
   values: Value,
-  { headCount, kvHeadCount, headDim }: ModelConfig,
+  { config, window }: { config: ModelConfig; window: number | undefined },
   inputs: PackedInputs,
 ): Value {
+  const { headCount, kvHeadCount, headDim, attentionSoftcap } = config;
   const { add, concat, gatherRows, matMul, reshape, reshapeBy, softmax, splitBy, transpose } = ops(g);
   const { queryRows, queryCells, queryBack, querySizes, keyRows, keyCells, keySizes } = inputs;
   const sharing = headCount / kvHeadCount; // R
@@ -110,13 +181,16 @@ function attention(
   const queryParts = intoBlocks(queries, queryRows, queryCells, querySizes, headCount);
   const keyParts = intoBlocks(keys, keyRows, keyCells, keySizes, kvHeadCount);
   const valueParts = intoBlocks(values, keyRows, keyCells, keySizes, kvHeadCount);
-  const outs = inputs.blocks.map(({ count, length, mask, queryShape, keyShape, scoreShape, weightShape }, block) => {
+  const outs = inputs.blocks.map(({ count, length, masks, queryShape, keyShape, scoreShape, weightShape }, block) => {
     const queryLength = product([sharing, length]); // the R query heads of a key-value head, one after the other
     const q = reshapeBy(queryParts[block]!, queryShape, [count, kvHeadCount, queryLength, headDim]); // [P, G, R L, D]
     const k = reshapeBy(keyParts[block]!, keyShape, [count, kvHeadCount, length, headDim]); // [P, G, L, D]
     const v = reshapeBy(valueParts[block]!, keyShape, [count, kvHeadCount, length, headDim]); // [P, G, L, D]
-    const scores = matMul(q, transpose(k, [0, 1, 3, 2])); // [P, G, R L, L]
-    const masked = add(reshapeBy(scores, scoreShape, [count, kvHeadCount, sharing, length, length]), mask); // [P, G, R, L, L]
+    const scores = softcapped(g, matMul(q, transpose(k, [0, 1, 3, 2])), attentionSoftcap); // [P, G, R L, L]
+    const masked = add(
+      reshapeBy(scores, scoreShape, [count, kvHeadCount, sharing, length, length]),
+      masks.get(window)!,
+    ); // [P, G, R, L, L]
     const weights = reshapeBy(softmax(masked), weightShape, [count, kvHeadCount, queryLength, length]); // [P, G, R L, L]
     return reshape(matMul(weights, v), [product([count, kvHeadCount, queryLength]), headDim]); // [P H L, D]
   });
@@ -129,22 +203,31 @@ function attention(
  * product of its own, so that no gradient of the logits' size is scattered. The maximum is subtracted before exp; it cancels
  * out, so no gradient flows through it.
  */
-function targetLogps(g: GraphBuilder, hidden: Value, head: Value, targets: Value): Value {
+function targetLogps(
+  g: GraphBuilder,
+  hidden: Value,
+  head: Value,
+  targets: Value,
+  { logitScale, logitSoftcap }: ModelConfig,
+): Value {
   const { add, exp, gather, gemm, log, mul, reduceMax, reduceSum, reshape, stopGradient, sub } = ops(g);
-  const logits = gemm(hidden, head, { transB: true }); // [N, V]
+  const adjusted = (x: Value) => softcapped(g, scaled(g, x, logitScale), logitSoftcap);
+  const logits = adjusted(gemm(hidden, head, { transB: true })); // [N, V]
   const max = stopGradient(reduceMax(logits, [-1])); // [N, 1]
   const logSum = add(log(reduceSum(exp(sub(logits, max)), [-1])), max); // [N, 1]
-  const targetLogit = reduceSum(mul(gather(head, targets), hidden), [-1]); // [N, 1]
+  const targetLogit = adjusted(reduceSum(mul(gather(head, targets), hidden), [-1])); // [N, 1]
   return reshape(sub(targetLogit, logSum), ['N']); // [N]
 }
 
-/** x `[T, in]` times the weight of a linear layer, transposed: what a layer without an adapter computes. */
-export function frozenLinear(
+/** Linear layers without an adapter: x `[T, in]` times each weight transposed, plus its bias if it has one. */
+export function plainLinears(
   g: GraphBuilder,
-  x: Value,
-  layer: number,
-  module: LinearModule,
+  { biases }: ModelConfig,
   weight: ModelParameters['weight'],
-): Value {
-  return ops(g).gemm(x, weight(linearName(layer, module)), { transB: true }); // [T, out]
+): ModelParameters['linears'] {
+  return (x, layer, modules) =>
+    modules.map((module) => {
+      const bias = biases.includes(module) ? { bias: weight(biasName(layer, module)) } : {};
+      return ops(g).gemm(x, weight(linearName(layer, module)), { transB: true, ...bias }); // [T, out]
+    });
 }

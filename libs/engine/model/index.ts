@@ -1,8 +1,11 @@
-export { architectures, parseConfig, type ModelConfig } from './config.ts';
+export { architectureNames, architectures, type ArchitectureName } from './architectures.ts';
+export { isMultimodal, parseConfig, textConfig, type ModelConfig } from './config.ts';
+export { type RotaryConfig } from './configRope.ts';
 export { readBaseModel, frozenWeights, trainedWeights, type BaseModel } from './baseModel.ts';
-export { frozenLinear, tokenLogps, type ModelParameters } from './forward.ts';
+export { plainLinears, tokenLogps, type ModelParameters } from './forward.ts';
 export { packedInputs } from './packedInputs.ts';
 export {
+  adaptedModules,
   initialLora,
   loraLayout,
   loraLinears,
@@ -15,13 +18,6 @@ export {
 export { type Feed } from './feed.ts';
 export { packTrees } from './pack.ts';
 export { rowCount, targetCount, type TokenTree } from './tokenTree.ts';
-export {
-  expectedTensors,
-  linearModules,
-  linearName,
-  parameterCount,
-  targetModules,
-  type LinearModule,
-  type Weight,
-} from './tensors.ts';
+export { linearModules, linearName, targetModules, type LinearModule } from './linearModules.ts';
+export { expectedTensors, parameterCount, type Weight } from './tensors.ts';
 export { storedBaseModel, storedFolder } from './storedBaseModel.ts';

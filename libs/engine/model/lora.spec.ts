@@ -1,5 +1,14 @@
 import { expect, test } from 'vitest';
-import { initialLora, loraLayout, loraScale, mergeLora, parseConfig, type LinearModule } from './index.ts';
+import {
+  adaptedModules,
+  initialLora,
+  loraLayout,
+  loraScale,
+  mergeLora,
+  parseConfig,
+  targetModules,
+  type LinearModule,
+} from './index.ts';
 
 const config = parseConfig({
   architectures: ['LlamaForCausalLM'],
@@ -68,4 +77,18 @@ test('merging adds scale B A to the whole weight or to some of its rows', () => 
   const rows = start.slice(6);
   mergeLora(rows, a, b.subarray(4), 2, 0.5);
   expect(rows).toEqual(weight.slice(6));
+});
+
+test('a model is adapted where it is named, or everywhere if all names are', () => {
+  expect(adaptedModules('LlamaForCausalLM', { targetModules })).toEqual(all);
+  expect(adaptedModules('Phi3ForCausalLM', { targetModules })).toEqual([
+    'qkv_proj',
+    'o_proj',
+    'gate_up_proj',
+    'down_proj',
+  ]);
+  expect(adaptedModules('LlamaForCausalLM', { targetModules: ['v_proj', 'q_proj'] })).toEqual(['q_proj', 'v_proj']);
+  expect(() => adaptedModules('Phi3ForCausalLM', { targetModules: ['q_proj', 'o_proj'] }, 'spec.x')).toThrow(
+    'spec.x names q_proj, which a Phi3ForCausalLM does not have; it has qkv_proj, o_proj, gate_up_proj, down_proj',
+  );
 });

@@ -1,7 +1,10 @@
+import { PairwiseError } from '@pairwise/errors';
 import { ops, type GraphBuilder, type Value } from '@pairwise/onnx';
 import type { ModelConfig } from './config.ts';
-import { frozenLinear, type ModelParameters } from './forward.ts';
-import { linearModules, linearShape, type LinearModule } from './tensors.ts';
+import { architectures, type ArchitectureName } from './architectures.ts';
+import { plainLinears, type ModelParameters } from './forward.ts';
+import { linearModules, targetModules, type LinearModule } from './linearModules.ts';
+import { linearShape } from './tensors.ts';
 
 /** The settings of a LoRA adapter, with the names of the proto's `LoraConfig` and of PEFT. */
 export interface LoraSettings {
@@ -33,8 +36,10 @@ export interface LoraLayer {
 /** Modules with the same input. Their A factors are adjacent, so that one product computes them all. */
 const inputGroups: readonly (readonly LinearModule[])[] = [
   ['q_proj', 'k_proj', 'v_proj'],
+  ['qkv_proj'],
   ['o_proj'],
   ['gate_proj', 'up_proj'],
+  ['gate_up_proj'],
   ['down_proj'],
 ];
 
@@ -60,7 +65,7 @@ export function loraLayout(config: ModelConfig, lora: LoraSettings): LoraLayer[]
       entries.push({ name, shape, offset });
       offset += shape[0] * shape[1];
     };
-    for (const modules of adaptedGroups(lora)) {
+    for (const modules of adaptedGroups(config, lora)) {
       for (const module of modules) place(loraName(layer, module, 'A'), [lora.r, linearShape(config, module)[1]]);
       for (const module of modules) place(loraName(layer, module, 'B'), [linearShape(config, module)[0], lora.r]);
     }
@@ -68,10 +73,29 @@ export function loraLayout(config: ModelConfig, lora: LoraSettings): LoraLayer[]
   });
 }
 
-function adaptedGroups({ targetModules }: LoraSettings): LinearModule[][] {
+function adaptedGroups({ architecture }: ModelConfig, lora: LoraSettings): LinearModule[][] {
+  const adapted = adaptedModules(architecture, lora);
   return inputGroups
-    .map((modules) => modules.filter((module) => targetModules.includes(module)))
+    .map((modules) => modules.filter((module) => adapted.includes(module)))
     .filter((modules) => modules.length > 0);
+}
+
+/**
+ * The layers of a model that the settings adapt: those that are named, or all of the model's if every name there is was
+ * given, as `all-linear` means. Throws INVALID_ARGUMENT if one that is named is not in the model.
+ */
+export function adaptedModules(
+  architecture: ArchitectureName,
+  lora: Pick<LoraSettings, 'targetModules'>,
+  field = 'lora.target_modules',
+): LinearModule[] {
+  const { modules } = architectures[architecture];
+  const missing = lora.targetModules.filter((module) => !modules.includes(module));
+  if (missing.length > 0 && lora.targetModules.length < targetModules.length) {
+    const message = `${field} names ${missing.join(', ')}, which a ${architecture} does not have; it has ${modules.join(', ')}`;
+    throw new PairwiseError('INVALID_ARGUMENT', message, { field });
+  }
+  return modules.filter((module) => lora.targetModules.includes(module));
 }
 
 /** Declares the adapter's inputs, one flat vector per layer, and builds linear layers with it: W x + scale B A x. */
@@ -86,23 +110,24 @@ export function loraLinears(
   const inputs = layout.map(({ feed, size }) => g.input(feed, 'float32', [size]));
   const factors = inputs.map((input) => splitFactors(g, input, config, lora));
   const scale = loraScale(lora);
+  const plain = plainLinears(g, config, weight);
   return {
     inputs,
     linears: (x, layer, modules) => {
       const adapted = modules.filter((module) => lora.targetModules.includes(module));
-      const base = (module: LinearModule) => frozenLinear(g, x, layer, module, weight);
+      const base = plain(x, layer, modules);
       const [first] = adapted;
-      if (first === undefined) return modules.map(base);
+      if (first === undefined) return base;
       const { a, b } = factors[layer]!;
       const narrow = split(
         gemm(x, a.get(first)!, { transB: true }), // [T, adapted.length r]
         1,
         adapted.map(() => lora.r),
       ); // [T, r] for each
-      return modules.map((module) => {
+      return modules.map((module, place) => {
         const index = adapted.indexOf(module);
-        if (index === -1) return base(module);
-        return gemm(narrow[index]!, b.get(module)!, { transB: true, alpha: scale, bias: base(module) }); // [T, out]
+        if (index === -1) return base[place]!;
+        return gemm(narrow[index]!, b.get(module)!, { transB: true, alpha: scale, bias: base[place]! }); // [T, out]
       });
     },
   };
@@ -111,7 +136,7 @@ export function loraLinears(
 /** The joined A factors of each group, keyed by the group's first module, and each B factor by its module. */
 function splitFactors(g: GraphBuilder, input: Value, config: ModelConfig, lora: LoraSettings) {
   const { reshape, split } = ops(g);
-  const groups = adaptedGroups(lora);
+  const groups = adaptedGroups(config, lora);
   const inputSize = (module: LinearModule) => linearShape(config, module)[1];
   const outputSize = (module: LinearModule) => linearShape(config, module)[0];
   const sizes = groups.flatMap((modules) => [

@@ -40,14 +40,14 @@ test('the last row of a prompt predicts the first token of both responses, and t
 
 test('the positions of both responses continue those of the prompt', () => {
   // sin of the highest frequency, 1, is sin(position).
-  const sin = packTrees([pair], config).feeds['sin']!;
+  const sin = packTrees([pair], config).feeds['sin_0']!;
   const half = sin.dims[2]!;
   const positions = [0, 1, 2, 3, 3, 4];
   positions.forEach((position, row) => expect(Number(sin.data[row * half])).toBeCloseTo(Math.sin(position), 6));
 });
 
 test('the prompt is causal; a response sees the prompt and its own earlier tokens', () => {
-  const mask = packTrees([pair], config).feeds['mask_0']!;
+  const mask = packTrees([pair], config).feeds['mask_0_all']!;
   expect(mask.dims).toEqual([1, 1, 1, 6, 6]);
   const seen = Array.from({ length: 6 }, (_, row) =>
     Array.from({ length: 6 }, (_, column) => (mask.data[row * 6 + column] === 0 ? 'x' : '.')).join(''),

@@ -11,7 +11,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { attentionFeeds } from './attentionBlocks.ts';
 import type { ModelConfig } from './config.ts';
 import { int32Feed, type Feed } from './feed.ts';
-import { rotaryFrequencies, rotaryTables } from './rope.ts';
+import { rotaryTables } from './rope.ts';
 import { rowCount, targetCount, type TokenTree } from './tokenTree.ts';
 
 /** The targets of one branch: those from `start` (inclusive) to `end` (exclusive). */
@@ -111,16 +111,17 @@ function layRows(trees: readonly TokenTree[]): { rows: Rows; branches: BranchTar
 }
 
 function rowFeeds({ tokens, positions, logitRows, targets, predicted }: Rows, config: ModelConfig) {
-  const { cos, sin } = rotaryTables(rotaryFrequencies(config), positions);
-  const table = (data: Float32Array): Feed => ({
-    dtype: 'float32',
-    dims: [tokens.length, 1, config.headDim / 2],
-    data,
+  const tables = config.rotaries.flatMap((rotary, index) => {
+    const { cos, sin } = rotaryTables(rotary, positions);
+    const table = (data: Float32Array): Feed => ({ dtype: 'float32', dims: [tokens.length, 1, rotary.dim / 2], data });
+    return [
+      [`cos_${index}`, table(cos)],
+      [`sin_${index}`, table(sin)],
+    ] as const;
   });
   return {
     tokens: int32Feed(tokens),
-    cos: table(cos),
-    sin: table(sin),
+    ...Object.fromEntries(tables),
     logit_rows: int32Feed(logitRows),
     targets: int32Feed(targets),
     predicted_0: int32Feed(predicted[0]),

@@ -8,18 +8,24 @@ export interface BlockInputs {
   readonly count: string;
   /** Name of the size L. */
   readonly length: string;
-  readonly mask: Value;
+  /** The mask of each window that layers have. */
+  readonly masks: ReadonlyMap<number | undefined, Value>;
   readonly queryShape: Value;
   readonly keyShape: Value;
   readonly scoreShape: Value;
   readonly weightShape: Value;
 }
 
+/** The tables of a rotary embedding: `[T, 1, dim / 2]` each. */
+export interface RotaryInputs {
+  readonly cos: Value;
+  readonly sin: Value;
+}
+
 /** The graph's inputs for a packed batch: T rows, N targets, and blocks with Q query cells and K key cells in total. */
 export interface PackedInputs {
   readonly tokens: Value;
-  readonly cos: Value;
-  readonly sin: Value;
+  readonly rotaries: readonly RotaryInputs[];
   readonly logitRows: Value;
   readonly targets: Value;
   readonly predicted: readonly [Value, Value];
@@ -34,14 +40,14 @@ export interface PackedInputs {
 }
 
 /** Declares the inputs that `packTrees` feeds. */
-export function packedInputs(g: GraphBuilder, { headCount, kvHeadCount, headDim }: ModelConfig): PackedInputs {
+export function packedInputs(g: GraphBuilder, config: ModelConfig): PackedInputs {
+  const { headCount, kvHeadCount, rotaries } = config;
   const index = (name: string, shape: (string | number)[]) => g.input(name, 'int32', shape);
   const sizes = (name: string, rank: number) => g.input(name, 'int64', [rank]);
-  const table = (name: string) => g.input(name, 'float32', ['T', 1, headDim / 2]);
+  const table = (name: string, dim: number) => g.input(name, 'float32', ['T', 1, dim / 2]);
   return {
     tokens: index('tokens', ['T']),
-    cos: table('cos'),
-    sin: table('sin'),
+    rotaries: rotaries.map(({ dim }, index) => ({ cos: table(`cos_${index}`, dim), sin: table(`sin_${index}`, dim) })),
     logitRows: index('logit_rows', ['N']),
     targets: index('targets', ['N']),
     predicted: [index('predicted_0', ['T']), index('predicted_1', ['T'])],
@@ -55,11 +61,25 @@ export function packedInputs(g: GraphBuilder, { headCount, kvHeadCount, headDim 
     blocks: Array.from({ length: groupCount }, (_, block) => ({
       count: `P${block}`,
       length: `L${block}`,
-      mask: g.input(`mask_${block}`, 'float32', [`P${block}`, 1, 1, `L${block}`, `L${block}`]),
+      masks: new Map(
+        windowsOf(config).map((window) => [
+          window,
+          g.input(maskName(block, window), 'float32', [`P${block}`, 1, 1, `L${block}`, `L${block}`]),
+        ]),
+      ),
       queryShape: sizes(`query_shape_${block}`, 4),
       keyShape: sizes(`key_shape_${block}`, 4),
       scoreShape: sizes(`score_shape_${block}`, 5),
       weightShape: sizes(`weight_shape_${block}`, 4),
     })),
   };
+}
+
+/** The different windows of a model's layers. */
+export function windowsOf({ layers }: ModelConfig): (number | undefined)[] {
+  return [...new Set(layers.map(({ window }) => window))];
+}
+
+export function maskName(block: number, window: number | undefined): string {
+  return `mask_${block}_${window ?? 'all'}`;
 }

@@ -39,16 +39,16 @@ export async function storedBaseModel<Digest>(
   files: readonly StoredFile<Digest>[],
   blobs: Blobs<Digest>,
 ): Promise<StoredBaseModel> {
-  const { config, weights } = await readBaseModel(storedFolder(files, blobs));
+  const baseModel = await readBaseModel(storedFolder(files, blobs));
   await using opened = new AsyncDisposableStack();
   const digests = digestsOf(files);
   const paths = new Map<string, string>();
-  for (const weight of weights.values()) {
+  for (const weight of baseModel.weights.values()) {
     if (!paths.has(weight.file)) {
       paths.set(weight.file, opened.use(await blobs.local(digests.get(weight.file)!)).path);
     }
     weight.file = paths.get(weight.file)!;
   }
   const kept = opened.move();
-  return { config, weights, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { ...baseModel, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

@@ -1,25 +1,13 @@
 import { PairwiseError } from '@pairwise/errors';
+import { architectures } from './architectures.ts';
 import type { ModelConfig } from './config.ts';
+import { biasName, linearName, type LinearModule } from './linearModules.ts';
 import type { TensorPlace } from '@pairwise/safetensors';
 
 /** A tensor of a base model, and the file that contains it. */
 export interface Weight extends TensorPlace {
   file: string;
 }
-
-/** The linear layers that an adapter can change, in the model's order, with their names below `model.layers.N`. */
-export const linearModules = {
-  q_proj: 'self_attn.q_proj',
-  k_proj: 'self_attn.k_proj',
-  v_proj: 'self_attn.v_proj',
-  o_proj: 'self_attn.o_proj',
-  gate_proj: 'mlp.gate_proj',
-  up_proj: 'mlp.up_proj',
-  down_proj: 'mlp.down_proj',
-} as const;
-export type LinearModule = keyof typeof linearModules;
-/** The same layers by name: what `target_modules` may list. */
-export const targetModules = Object.keys(linearModules) as LinearModule[];
 
 /** Shape `[out, in]` of a linear layer's weight. */
 export function linearShape(config: ModelConfig, module: LinearModule): [number, number] {
@@ -29,33 +17,49 @@ export function linearShape(config: ModelConfig, module: LinearModule): [number,
     q_proj: [queries, hiddenSize],
     k_proj: [keys, hiddenSize],
     v_proj: [keys, hiddenSize],
+    qkv_proj: [queries + 2 * keys, hiddenSize],
     o_proj: [hiddenSize, queries],
     gate_proj: [intermediateSize, hiddenSize],
     up_proj: [intermediateSize, hiddenSize],
+    gate_up_proj: [2 * intermediateSize, hiddenSize],
     down_proj: [hiddenSize, intermediateSize],
   };
   return shapes[module];
 }
 
-/** A linear layer's weight as Hugging Face names it. */
-export function linearName(layer: number, module: LinearModule): string {
-  return `model.layers.${layer}.${linearModules[module]}.weight`;
-}
-
 /** Every tensor that a model with this config has, with its shape, in the model's order. */
 export function expectedTensors(config: ModelConfig): Map<string, number[]> {
-  const { hiddenSize, vocabularySize } = config;
+  const { architecture, biases, hiddenSize, vocabularySize } = config;
+  const { modules } = architectures[architecture];
   const tensors = new Map<string, number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]]);
   for (let layer = 0; layer < config.layerCount; layer++) {
-    tensors.set(`model.layers.${layer}.input_layernorm.weight`, [hiddenSize]);
-    tensors.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize]);
-    for (const module of targetModules) {
-      tensors.set(linearName(layer, module), linearShape(config, module));
+    for (const [norm, size] of layerNorms(config)) tensors.set(`model.layers.${layer}.${norm}.weight`, [size]);
+    for (const module of modules) {
+      const shape = linearShape(config, module);
+      tensors.set(linearName(layer, module), shape);
+      if (biases.includes(module)) tensors.set(biasName(layer, module), [shape[0]]);
     }
   }
   tensors.set('model.norm.weight', [hiddenSize]);
   if (!config.tieWordEmbeddings) tensors.set('lm_head.weight', [vocabularySize, hiddenSize]);
   return tensors;
+}
+
+/** The norms of a layer below `model.layers.N`, with their sizes. */
+function layerNorms({ architecture, hiddenSize, headCount, kvHeadCount, headDim }: ModelConfig): [string, number][] {
+  const { attentionNorms, mlpNorms, queryKeyNorm } = architectures[architecture];
+  const blocks = [attentionNorms.before, attentionNorms.after, mlpNorms.before, mlpNorms.after];
+  const sizes = { head: [headDim, headDim], token: [headCount * headDim, kvHeadCount * headDim] };
+  const [query = 0, key = 0] = queryKeyNorm === undefined ? [] : sizes[queryKeyNorm];
+  return [
+    ...blocks.flatMap((name): [string, number][] => (name === undefined ? [] : [[name, hiddenSize]])),
+    ...(queryKeyNorm === undefined
+      ? []
+      : ([
+          ['self_attn.q_norm', query],
+          ['self_attn.k_norm', key],
+        ] as [string, number][])),
+  ];
 }
 
 /** How many parameters a model with this config has. */

@@ -4,14 +4,13 @@ import { graphBuilder } from '@pairwise/onnx';
 import { expect } from 'vitest';
 import { openSession, type Session } from '@pairwise/ort';
 import {
-  frozenLinear,
   frozenWeights,
   packedInputs,
   packTrees,
+  plainLinears,
   readBaseModel,
   tokenLogps,
   type ModelConfig,
-  type ModelParameters,
   type TokenTree,
 } from './index.ts';
 import type { ModelFolder } from '@pairwise/safetensors';
@@ -38,8 +37,7 @@ export async function openForward(path: string): Promise<{ config: ModelConfig; 
   const { config } = base;
   const g = graphBuilder('forward');
   const weight = frozenWeights(g, base);
-  const linears: ModelParameters['linears'] = (x, layer, modules) =>
-    modules.map((module) => frozenLinear(g, x, layer, module, weight));
+  const linears = plainLinears(g, config, weight);
   g.output('token_logps', tokenLogps(g, config, packedInputs(g, config), { weight, linears }));
   return { config, session: await openSession({ graph: g.finish(), folder: path, threads: 1 }) };
 }

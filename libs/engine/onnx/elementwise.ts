@@ -50,6 +50,7 @@ export const reciprocal = unary('Reciprocal');
 export const exp = unary('Exp');
 export const log = unary('Log');
 export const sigmoid = unary('Sigmoid');
+export const tanh = unary('Tanh');
 /** log(1 + exp(x)), finite for any x. */
 export const softplus = unary('Softplus');
 

@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   initialLora,
-  linearModules,
+  adaptedModules,
   linearName,
+  targetModules,
   loraLayout,
   loraName,
   loraScale,
@@ -121,7 +122,7 @@ test.each<[string, Partial<LoraSettings>]>([
   ['some layers', { targetModules: ['k_proj', 'o_proj', 'up_proj'] }],
   ['rank-stabilised', { useRslora: true, loraAlpha: 5, r: 3 }],
 ])('an adapter gives the same logps applied or merged into the weights: %s', async (name, change) => {
-  const modules = Object.keys(linearModules) as LinearModule[];
+  const modules = adaptedModules('LlamaForCausalLM', { targetModules });
   const lora: LoraSettings = { r: 4, loraAlpha: 6, targetModules: modules, useRslora: false, ...change };
   const { config } = tiny.base;
   const layout = loraLayout(config, lora);
@@ -151,7 +152,7 @@ test.each<[string, Partial<LoraSettings>]>([
   }));
   writeFileSync(join(tiny.folder, file), writeSafetensors(written));
   const { weights } = await readBaseModel(await folderAt(tiny.folder));
-  const merged = { config, weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])) };
+  const merged = { ...tiny.base, weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])) };
   const session = await tiny.open(referenceGraph(merged));
   const fused = (await treeLogps(session.run, config, trees)).flat();
   const plain = await tiny.open(referenceGraph(tiny.base));

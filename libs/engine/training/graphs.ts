@@ -1,18 +1,17 @@
 import { gradients } from '@pairwise/autodiff';
 import {
   expectedTensors,
-  frozenLinear,
   frozenWeights,
   loraLinears,
   packedInputs,
+  plainLinears,
   tokenLogps,
   trainedWeights,
   type BaseModel,
   type LoraSettings,
   type ModelConfig,
-  type ModelParameters,
 } from '@pairwise/model';
-import { graphBuilder, ops, type Graph, type GraphBuilder, type Value } from '@pairwise/onnx';
+import { graphBuilder, ops, type Graph } from '@pairwise/onnx';
 import { losses, type LossType } from './losses.ts';
 
 /** Version of the graphs and of the optimizer. It is part of the fingerprint of everything that they compute. */
@@ -23,7 +22,10 @@ export function referenceGraph(base: BaseModel): Graph {
   const g = graphBuilder('reference');
   const weight = frozenWeights(g, base);
   const { config } = base;
-  g.output('token_logps', tokenLogps(g, config, packedInputs(g, config), { weight, linears: plainLinears(g, weight) }));
+  g.output(
+    'token_logps',
+    tokenLogps(g, config, packedInputs(g, config), { weight, linears: plainLinears(g, config, weight) }),
+  );
   return g.finish();
 }
 
@@ -80,15 +82,10 @@ export function crossEntropyGraph(config: ModelConfig): Graph {
   const shapes = expectedTensors(config);
   const weight = trainedWeights(g, shapes);
   const parameters = [...shapes.keys()].map(weight);
-  const logps = tokenLogps(g, config, packedInputs(g, config), { weight, linears: plainLinears(g, weight) }); // [N]
+  const logps = tokenLogps(g, config, packedInputs(g, config), { weight, linears: plainLinears(g, config, weight) }); // [N]
   const weighted = mul(logps, g.input('token_weights', 'float32', ['N'])); // [N]
   const loss = neg(reduceSum(weighted, [0], { keepDims: false })); // []
   g.output('loss', loss);
   gradients(g, loss, parameters).forEach((gradient, i) => g.output(`gradient/${parameters[i]!.name}`, gradient));
   return g.finish();
-}
-
-/** The linear layers of a model without an adapter. */
-export function plainLinears(g: GraphBuilder, weight: (name: string) => Value): ModelParameters['linears'] {
-  return (x, layer, modules) => modules.map((module) => frozenLinear(g, x, layer, module, weight));
 }

@@ -1,3 +1,4 @@
+import { targetModules } from '@pairwise/model';
 import { expect, test } from 'vitest';
 import {
   checkStepCount,
@@ -20,7 +21,7 @@ test('the defaults are those in the documentation', () => {
     losses: [{ type: 'sigmoid', weight: 1 }],
     tuning: { $case: 'lora', value: { r: 16, loraAlpha: 32, useRslora: false } },
   });
-  expect(resolve({}).tuning.value.targetModules).toHaveLength(7);
+  expect(resolve({}).tuning.value.targetModules).toEqual(targetModules);
 });
 
 test('resolved hyperparameters resolve to themselves', () => {

@@ -4,6 +4,7 @@ import {
   loraLinears,
   packedInputs,
   packTrees,
+  plainLinears,
   tokenLogps,
   type BaseModel,
   type Feed,
@@ -14,7 +15,6 @@ import {
 } from '@pairwise/model';
 import { graphBuilder, ops, type Graph } from '@pairwise/onnx';
 import { planMicroBatches } from './batches.ts';
-import { plainLinears } from './graphs.ts';
 import type { RunGraph, StopCheck } from './logps.ts';
 
 const prefix = 'squares/';
@@ -28,7 +28,7 @@ export function importanceGraph(base: BaseModel, lora: LoraSettings | undefined)
   const { mul, reduceSum } = ops(g);
   const weight = frozenWeights(g, base);
   const { config } = base;
-  const linears = lora ? loraLinears(g, config, lora, weight).linears : plainLinears(g, weight);
+  const linears = lora ? loraLinears(g, config, lora, weight).linears : plainLinears(g, config, weight);
   const measured: ModelParameters['linears'] = (x, layer, modules) => {
     const squares = reduceSum(mul(x, x), [0], { keepDims: false }); // [in]
     for (const module of modules) g.output(`${prefix}${linearName(layer, module)}`, squares);

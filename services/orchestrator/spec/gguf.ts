@@ -9,7 +9,10 @@ export function wantsGguf({ exportTargets }: ResolvedSpec): boolean {
 }
 
 /** Throws if a GGUF file is asked for that the model cannot become: it would be known only after training. */
-export function checkGgufTargets({ exportTargets }: ResolvedSpec, { ggufObstacles }: InspectModelResponse): void {
+export function checkGgufTargets(
+  { exportTargets }: ResolvedSpec,
+  { ggufObstacles }: Pick<InspectModelResponse, 'ggufObstacles'>,
+): void {
   const index = exportTargets.findIndex(({ format }) => format.$case === 'gguf');
   if (index < 0 || ggufObstacles[0] === undefined) return;
   const { reason, message } = errorOf(ggufObstacles[0]);

@@ -1,3 +1,4 @@
+import { targetModules } from '@pairwise/model';
 import { RunSpec, TrainingSpec } from '@pairwise/api';
 import { expect, test } from 'vitest';
 import { resolveRunSpec } from './resolve.ts';
@@ -35,7 +36,8 @@ test('defaults are filled in, and resolving again changes nothing', () => {
     lora: {
       r: 16,
       loraAlpha: 32,
-      targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+      // Every name there is, until the model is known.
+      targetModules: [...targetModules],
       useRslora: false,
     },
   });

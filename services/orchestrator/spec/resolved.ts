@@ -16,7 +16,10 @@ export interface ResolvedSource extends ModelSource {
   source: NonNullable<ModelSource['source']>;
 }
 
-/** Every hyperparameter. `maxLength` is what the caller gave or 1024 until `validate` pins what the model allows. */
+/**
+ * Every hyperparameter. Until `validate` pins what the model has, `maxLength` is what the caller gave or 1024, and the target
+ * modules of `all-linear` are those of all models.
+ */
 export interface ResolvedTraining extends Hyperparameters {
   /** Never UNSPECIFIED. */
   truncationMode: TruncationMode;

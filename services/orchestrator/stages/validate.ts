@@ -3,6 +3,7 @@ import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf, setProgress } from '../run.ts';
 import { changed } from '../runs.ts';
 import { checkGgufTargets, wantsGguf } from '../spec/gguf.ts';
+import { modulesOf } from '../spec/modules.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { ResolvedSource } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
@@ -13,6 +14,7 @@ export async function validate(context: StageContext): Promise<void> {
   const { spec, change } = context;
   const model = await readyModel(context);
   checkPin(spec, 'modelDigest', model.digest);
+  const targetModules = modulesOf(spec.training, model);
   await checkExports(context, model);
   const training = await encode(context, model, 'training', spec.datasetVersion);
   checkPin(spec, 'datasetDigest', training.digest);
@@ -33,7 +35,11 @@ export async function validate(context: StageContext): Promise<void> {
     changing.resolvedSpec = {
       ...spec,
       model: pinnedSource(spec.model, model),
-      training: { ...spec.training, maxLength: encoding.maxLength },
+      training: {
+        ...spec.training,
+        tuning: { $case: 'lora', value: { ...spec.training.tuning.value, targetModules } },
+        maxLength: encoding.maxLength,
+      },
       pins: {
         modelDigest: model.digest,
         datasetDigest: training.digest,

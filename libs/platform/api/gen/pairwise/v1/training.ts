@@ -249,8 +249,9 @@ export interface LoraConfig {
     | number
     | undefined;
   /**
-   * The linear layers to adapt: `all-linear`, or any of `q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`,
-   * `down_proj`. At most 32 names. Default: `all-linear`.
+   * The linear layers to adapt: `all-linear`, or any of those that the model has: `q_proj`, `k_proj`, `v_proj`, `o_proj`,
+   * `gate_proj`, `up_proj`, `down_proj`, and for Phi 3 `qkv_proj`, `o_proj`, `gate_up_proj`, `down_proj`. At most 32 names.
+   * Default: `all-linear`.
    */
   targetModules: string[];
   /** Multiplies by lora_alpha / sqrt(r) instead. Default: false. */
