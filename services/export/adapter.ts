@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { loraLayout } from '@pairwise/model';
+import { adaptedModules, loraLayout } from '@pairwise/model';
 import { writeSafetensors } from '@pairwise/safetensors';
-import type { LoraSettings, ModelConfig } from '@pairwise/model';
+import type { BaseModel, LoraSettings, ModelConfig } from '@pairwise/model';
 import { adapterTensors } from '@pairwise/training';
 import type { BaseModelName } from './baseModelName.ts';
 import { writeFileFrom } from './files.ts';
@@ -13,19 +13,24 @@ import type { Adapter } from './weights.ts';
  */
 export async function writeAdapterArtifact(
   folder: string,
-  model: { config: ModelConfig; adapter: Adapter; base: BaseModelName },
+  model: { baseModel: Pick<BaseModel, 'config' | 'isTextPart'>; adapter: Adapter; base: BaseModelName },
 ): Promise<string[]> {
   const { lora, parameters } = model.adapter;
-  const tensors = adapterTensors(loraLayout(model.config, lora), parameters);
+  const { config, isTextPart } = model.baseModel;
+  const tensors = adapterTensors(loraLayout(config, lora), parameters).map((tensor) => ({
+    ...tensor,
+    // transformers loads a model for images and text whole, and its text part has other names there.
+    name: isTextPart ? tensor.name.replace('.model.layers.', '.model.language_model.layers.') : tensor.name,
+  }));
   // PEFT rejects files without the name of a framework.
   const weights = writeSafetensors(tensors, { format: 'pt' });
   await writeFileFrom(join(folder, 'adapter_model.safetensors'), [weights]);
-  const config = `${JSON.stringify(peftConfig(lora, model.base), null, 2)}\n`;
-  await writeFileFrom(join(folder, 'adapter_config.json'), [Buffer.from(config)]);
+  const text = `${JSON.stringify(peftConfig(config, lora, model.base), null, 2)}\n`;
+  await writeFileFrom(join(folder, 'adapter_config.json'), [Buffer.from(text)]);
   return ['adapter_config.json', 'adapter_model.safetensors'];
 }
 
-function peftConfig(lora: LoraSettings, base: BaseModelName) {
+function peftConfig({ architecture }: ModelConfig, lora: LoraSettings, base: BaseModelName) {
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -33,7 +38,7 @@ function peftConfig(lora: LoraSettings, base: BaseModelName) {
     revision: base.revision ?? null,
     r: lora.r,
     lora_alpha: lora.loraAlpha,
-    target_modules: [...lora.targetModules].sort(),
+    target_modules: adaptedModules(architecture, lora).sort(),
     use_rslora: lora.useRslora,
     lora_dropout: 0,
     bias: 'none',

@@ -90,7 +90,7 @@ async function write(
       const base = baseModelNameOf(model);
       return {
         type: 'F32',
-        files: await writeAdapterArtifact(folder, { config, adapter: adapter!, base }),
+        files: await writeAdapterArtifact(folder, { baseModel, adapter: adapter!, base }),
         caveats: [],
       };
     }

@@ -112,7 +112,7 @@ describe.skipIf(!shared)('folders of stories260K with a trained adapter (skipped
     const golden = join(shared!, 'goldens/adapter_a_final');
     const theirs = JSON.parse(await readFile(join(golden, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
     const files = await writeAdapterArtifact(target, {
-      config: baseModel.config,
+      baseModel,
       adapter,
       base: { name: 'stories260K', revision: undefined },
     });

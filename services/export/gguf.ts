@@ -1,20 +1,22 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PairwiseError } from '@pairwise/errors';
 import {
   fileTypes,
+  ggufContextLength,
+  ggufObstacle,
   ggufSize,
   ggufTokenizer,
   interleaveHeads,
   isQuantized,
-  llamaMetadata,
-  llamaTensors,
   modelfile,
+  modelMetadata,
+  modelTensors,
   ropeFactors,
-  ropeFactorsName,
   tensorTypes,
   writeGguf,
 } from '@pairwise/gguf';
-import type { GgufTokenizer, GgufType, LlamaTensor, TensorToWrite } from '@pairwise/gguf';
+import type { GgufTokenizer, GgufType, ModelTensor, TensorToWrite } from '@pairwise/gguf';
 import { quantizeGguf } from '@pairwise/llamacpp';
 import type { Importance, Quantization } from '@pairwise/llamacpp';
 import { expectedTensors } from '@pairwise/model';
@@ -46,7 +48,7 @@ export interface GgufArtifact {
 /**
  * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
  * file in the same folder, with `importance` if it is given. Throws DISK_FULL, CANCELLED, NON_FINITE, and
- * UNSUPPORTED_FORMAT for a tokenizer that llama.cpp does not support.
+ * UNSUPPORTED_FORMAT for a model or tokenizer that llama.cpp does not support.
  */
 export async function writeGgufArtifact(
   folder: string,
@@ -56,6 +58,8 @@ export async function writeGgufArtifact(
   const { baseName, type, importance, signal } = options;
   const fileName = `${baseName}-${type}.gguf`;
   const path = join(folder, fileName);
+  const obstacle = ggufObstacle(model.config);
+  if (obstacle !== undefined) throw new PairwiseError('UNSUPPORTED_FORMAT', obstacle);
   const tokenizer = ggufTokenizer({ ...model.tokenizer, vocabSize: model.config.vocabularySize });
   let quantization: Quantization | undefined;
   if (isQuantized(type)) {
@@ -76,9 +80,19 @@ export async function writeGgufArtifact(
   const caveats = [
     ...tokenizer.caveats,
     ...model.caveats,
+    ...windowCaveats(model.config),
     ...(quantization ? fallbackCaveats(type, quantization) : []),
   ];
   return { files: [fileName, 'Modelfile'], caveats, quantization };
+}
+
+/** What users see of a sliding window that llama.cpp does not have. */
+function windowCaveats(config: ModelConfig): string[] {
+  const length = ggufContextLength(config);
+  if (length === config.maxLength) return [];
+  return [
+    `llama.cpp does not implement the sliding window of this model, so the file allows ${length} tokens of context, the length of the window, instead of ${config.maxLength}`,
+  ];
 }
 
 /** What users see of rows that do not fit the type: a file that is larger or less precise than its type says. */
@@ -105,24 +119,23 @@ async function writeUnquantised(
   type: StoredType,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const metadata = new Map([...llamaMetadata(model.config, { name: model.name, type }), ...tokenizer.metadata]);
-  const tensors = llamaTensors(model.config).map((tensor) => streamed(tensor, model.weights, type, signal));
-  const factors = ropeFactors(model.config);
-  if (factors) {
+  const metadata = modelMetadata(model.config, { name: model.name, type }, tokenizer.metadata);
+  const tensors = modelTensors(model.config).map((tensor) => streamed(tensor, model.weights, type, signal));
+  for (const { name, factors } of ropeFactors(model.config)) {
     const data = () => Promise.resolve(encodeWeights(factors, 'F32'));
-    tensors.unshift({ name: ropeFactorsName, dims: [factors.length], type: 'F32', data });
+    tensors.unshift({ name, dims: [factors.length], type: 'F32', data });
   }
   await requireDiskSpace(join(path, '..'), ggufSize({ metadata, tensors }), 'the GGUF file');
   await writeFileFrom(path, writeGguf({ metadata, tensors }));
 }
 
 function streamed(
-  tensor: LlamaTensor,
+  tensor: ModelTensor,
   weights: ExportWeights,
   type: StoredType,
   signal: AbortSignal | undefined,
 ): TensorToWrite {
-  const { shape, interleavedHeads: heads } = tensor;
+  const { shape, interleavedHeads: heads, offset } = tensor;
   const stored = shape.length === 1 ? 'F32' : type;
   const headRows = heads === undefined ? 1 : shape[0]! / heads;
   return {
@@ -131,7 +144,7 @@ function streamed(
     type: stored,
     async *data() {
       for await (const { rows, count } of rowChunks(weights, { name: tensor.source, shape }, headRows, signal)) {
-        const bytes = encodeFinite(tensor.name, rows, stored);
+        const bytes = encodeFinite(tensor.name, offset === 0 ? rows : rows.map((value) => value + offset), stored);
         yield heads === undefined ? bytes : interleaveHeads(bytes, count, count / headRows);
       }
     },

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { interleaveHeads, llamaAdapterMetadata, llamaTensors, writeGguf } from '@pairwise/gguf';
+import { interleaveHeads, adapterMetadata, modelTensors, writeGguf } from '@pairwise/gguf';
 import { loraScale } from '@pairwise/model';
 import type { ModelConfig } from '@pairwise/model';
 import { writeFileFrom } from './files.ts';
@@ -17,7 +17,7 @@ export async function writeGgufAdapterArtifact(
 ): Promise<string[]> {
   const { lora } = model.adapter;
   const factorsOf = adapterFactors(model.config, model.adapter);
-  const tensors = llamaTensors(model.config).flatMap(({ name, source, shape, interleavedHeads: heads }) => {
+  const tensors = modelTensors(model.config).flatMap(({ name, source, shape, interleavedHeads: heads }) => {
     const factors = factorsOf(source);
     if (factors === undefined) return [];
     const [rows = 0, width = 0] = shape;
@@ -31,7 +31,7 @@ export async function writeGgufAdapterArtifact(
     ];
   });
   // llama.cpp divides by the rank, so this is loraAlpha unless the scale is rank-stabilised.
-  const metadata = llamaAdapterMetadata({ name: baseName, alpha: loraScale(lora) * lora.r });
+  const metadata = adapterMetadata(model.config, { name: baseName, alpha: loraScale(lora) * lora.r });
   const fileName = `${baseName}-adapter.gguf`;
   await writeFileFrom(join(folder, fileName), writeGguf({ metadata, tensors }));
   return [fileName];

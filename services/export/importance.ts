@@ -1,5 +1,5 @@
 import { parseDigest } from '@pairwise/fingerprint';
-import { llamaTensors } from '@pairwise/gguf';
+import { modelTensors } from '@pairwise/gguf';
 import type { Importance } from '@pairwise/llamacpp';
 import { loraLayout } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
@@ -28,7 +28,7 @@ export async function importanceOf(
   try {
     const found = await linearImportance(session.run, config, trees, feeds, () => signal.throwIfAborted());
     return new Map(
-      llamaTensors(config).flatMap(({ name, source }) => {
+      modelTensors(config).flatMap(({ name, source }) => {
         const importance = found.get(source);
         return importance ? [[name, importance]] : [];
       }),

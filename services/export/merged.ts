@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expectedTensors } from '@pairwise/model';
+import { expectedTensors, textConfig } from '@pairwise/model';
 import { readText, streamSafetensors, type ModelFolder, type StreamedTensor } from '@pairwise/safetensors';
 import type { ModelConfig } from '@pairwise/model';
 import { requireDiskSpace, writeFileFrom } from './files.ts';
@@ -105,7 +105,7 @@ async function* stored(
 
 /**
  * The base model's config.json with the new dtype (`dtype` since transformers 5, `torch_dtype` before), and without a tie
- * that the weights do not have. Unchanged if it already says both.
+ * that the weights do not have; of a model for images and text that of its text part. Unchanged if it already says all that.
  */
 async function configText(
   base: ModelFolder,
@@ -113,10 +113,13 @@ async function configText(
   type: StoredType | undefined,
 ): Promise<string> {
   const text = (await readText(base, 'config.json'))!;
-  const config = JSON.parse(text) as Record<string, unknown>;
+  const file: unknown = JSON.parse(text);
+  const config = textConfig(file);
   const changes = {
     ...(type !== undefined && { ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] }),
     ...(config['tie_word_embeddings'] === true && !tieWordEmbeddings && { tie_word_embeddings: false }),
   };
-  return Object.keys(changes).length === 0 ? text : `${JSON.stringify({ ...config, ...changes }, null, 2)}\n`;
+  return config === file && Object.keys(changes).length === 0
+    ? text
+    : `${JSON.stringify({ ...config, ...changes }, null, 2)}\n`;
 }

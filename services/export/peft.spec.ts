@@ -24,7 +24,7 @@ test.skipIf(!shared || python === undefined)(
     const { config } = baseModel;
     const [adapterFolder, mergedFolder] = [freshFolder(), freshFolder()];
     const name = baseModelNameOf({ repoId: '', commit: '', source: { source: { $case: 'uri', value: source } } });
-    await writeAdapterArtifact(adapterFolder, { config, adapter, base: name });
+    await writeAdapterArtifact(adapterFolder, { baseModel, adapter, base: name });
     const merged = { base, config, weights: mergedWeights(weights, config, adapter) };
     await Array.fromAsync(writeMergedArtifact(mergedFolder, merged, { type: 'F32', weightFileBytes: 200_000 }));
 

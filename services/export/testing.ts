@@ -10,7 +10,7 @@ import { startDurable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { writeGguf, type GgufValue, type TensorToWrite } from '@pairwise/gguf';
 import { headerOf } from '@pairwise/llamacpp';
-import { loraLayout, readBaseModel } from '@pairwise/model';
+import { loraLayout, readBaseModel, targetModules } from '@pairwise/model';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { readSafetensors, type ModelFolder } from '@pairwise/safetensors';
@@ -181,4 +181,28 @@ export async function editGguf(
     return { name, dims: dims.map(Number), type, data: () => Promise.resolve(bytes) };
   });
   await writeFile(path, Buffer.concat(await Array.fromAsync(writeGguf({ metadata, tensors }))));
+}
+
+/** For specs: an adapter of a folder of ../shared/archs, with B factors that are not zero. */
+export async function archAdapter(name: string) {
+  const folder = join(shared!, 'archs', name);
+  const base = await modelFolder(folder);
+  const baseModel = await readBaseModel(base);
+  const golden = JSON.parse(await readFile(join(folder, 'dpo_golden.json'), 'utf8')) as {
+    lora: { r: number; lora_alpha: number; target_modules: string[] };
+    pairs: { prompt_ids: number[]; chosen_ids: number[] }[];
+  };
+  const lora = {
+    r: golden.lora.r,
+    loraAlpha: golden.lora.lora_alpha,
+    targetModules: targetModules.filter((module) => golden.lora.target_modules.includes(module)),
+    useRslora: false,
+  };
+  const file = readSafetensors(await readFile(join(folder, 'adapter_init/adapter_model.safetensors')));
+  const adapter = { lora, parameters: adapterParameters(loraLayout(baseModel.config, lora), file) };
+  const sequences = golden.pairs.map(({ prompt_ids, chosen_ids }) => ({
+    prompt: Int32Array.from(prompt_ids),
+    response: Int32Array.from(chosen_ids),
+  }));
+  return { folder, base, baseModel, adapter, sequences };
 }

@@ -1,15 +1,7 @@
 /** For specs: base models as GGUF files. */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  ggufTokenizer,
-  interleaveHeads,
-  llamaMetadata,
-  llamaTensors,
-  ropeFactors,
-  ropeFactorsName,
-  writeGguf,
-} from '@pairwise/gguf';
+import { ggufTokenizer, interleaveHeads, modelMetadata, modelTensors, ropeFactors, writeGguf } from '@pairwise/gguf';
 import type { GgufSpecialTokens, GgufValue, TensorToWrite } from '@pairwise/gguf';
 import { expectedTensors, parseConfig } from '@pairwise/model';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToFloat16, readSafetensors } from '@pairwise/safetensors';
@@ -55,24 +47,25 @@ export async function testModel(folder: string): Promise<TestModel> {
 
 /** Writes a model as a GGUF file with matrices of the given type. */
 export async function writeTestGguf(model: TestModel, path: string, type: 'F32' | 'F16' | 'BF16'): Promise<void> {
-  const factors = ropeFactors(model.config);
-  const tensors = llamaTensors(model.config).map(({ name, source, shape, interleavedHeads }): TensorToWrite => {
+  const tensors = modelTensors(model.config).map(({ name, source, shape, interleavedHeads, offset }): TensorToWrite => {
     const stored = shape.length === 1 ? 'F32' : type;
     return {
       name,
       dims: shape.toReversed(),
       type: stored,
       data() {
-        const bytes = bytesOf(model.weights(source), stored);
+        const bytes = bytesOf(
+          model.weights(source).map((value) => value + offset),
+          stored,
+        );
         return Promise.resolve(interleavedHeads ? interleaveHeads(bytes, shape[0]!, interleavedHeads) : bytes);
       },
     };
   });
-  if (factors) {
-    const data = () => Promise.resolve(bytesOf(factors, 'F32'));
-    tensors.push({ name: ropeFactorsName, dims: [factors.length], type: 'F32', data });
+  for (const { name, factors } of ropeFactors(model.config)) {
+    tensors.push({ name, dims: [factors.length], type: 'F32', data: () => Promise.resolve(bytesOf(factors, 'F32')) });
   }
-  const metadata = new Map([...llamaMetadata(model.config, { name: 'test', type }), ...model.tokenizer]);
+  const metadata = modelMetadata(model.config, { name: 'test', type }, model.tokenizer);
   await using file = await open(path, 'w');
   for await (const chunk of writeGguf({ metadata, tensors })) await file.writeFile(chunk);
 }
@@ -90,21 +83,17 @@ export function randomModel(
   tokenizer: Map<string, GgufValue>,
   { hiddenSize, intermediateSize, layerCount } = { hiddenSize: 32, intermediateSize: 64, layerCount: 1 },
 ): TestModel {
-  const config: ModelConfig = {
-    architecture: 'LlamaForCausalLM',
-    hiddenSize,
-    intermediateSize,
-    layerCount,
-    headCount: 2,
-    kvHeadCount: 1,
-    headDim: hiddenSize / 2,
-    vocabularySize,
-    maxLength: 512,
-    normEpsilon: 1e-5,
-    ropeTheta: 10000,
-    ropeScaling: undefined,
-    tieWordEmbeddings: false,
-  };
+  const config = parseConfig({
+    architectures: ['LlamaForCausalLM'],
+    hidden_size: hiddenSize,
+    intermediate_size: intermediateSize,
+    num_hidden_layers: layerCount,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    vocab_size: vocabularySize,
+    max_position_embeddings: 512,
+    rms_norm_eps: 1e-5,
+  });
   const shapes = expectedTensors(config);
   return {
     config,

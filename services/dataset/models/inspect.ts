@@ -1,5 +1,6 @@
 import { InspectModelResponse, type Model } from '@pairwise/api';
 import { PairwiseError, type Reason } from '@pairwise/errors';
+import { ggufObstacle } from '@pairwise/gguf';
 import { parameterCount, readBaseModel, type BaseModel } from '@pairwise/model';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
 import { statusOf } from '@pairwise/rpc';
@@ -48,10 +49,21 @@ export type CheckedModel = ModelDescription & Pick<Model, 'warnings'>;
 
 /** Checks that a model can be trained. Throws the first obstacle. */
 export async function checkModel(folder: ModelFolder, signal: AbortSignal): Promise<CheckedModel> {
-  const description = describe(await readBaseModel(folder));
-  const { warnings, ggufObstacle } = await checkTokenizer(folder, signal);
-  const noGguf = ggufObstacle === undefined ? [] : [`It cannot be exported as GGUF: ${ggufObstacle.message}.`];
-  return { ...description, warnings: [...warnings, ...noGguf] };
+  const baseModel = await readBaseModel(folder);
+  const tokenizer = await checkTokenizer(folder, signal);
+  const noGguf = ggufObstacles(baseModel, tokenizer).map(({ message }) => `It cannot be exported as GGUF: ${message}.`);
+  return { ...describe(baseModel), warnings: [...tokenizer.warnings, ...noGguf] };
+}
+
+/** Why llama.cpp cannot run the model or its tokenizer. */
+function ggufObstacles({ config }: BaseModel, tokenizer: Limitations): PairwiseError[] {
+  const model = ggufObstacle(config);
+  return [
+    ...(model === undefined ? [] : [new PairwiseError('UNSUPPORTED_FORMAT', model)]),
+    ...(tokenizer.ggufObstacle === undefined
+      ? []
+      : [new PairwiseError(tokenizer.ggufObstacle.reason, tokenizer.ggufObstacle.message)]),
+  ];
 }
 
 interface TokenizerReport extends Limitations {
@@ -87,10 +99,10 @@ export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): P
     totalSizeBytes: BigInt(folder.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
   });
   if (tokenizer instanceof PairwiseError) return report;
-  const { hasChatTemplate, warnings, ggufObstacle } = tokenizer;
+  const { hasChatTemplate, warnings } = tokenizer;
   if (baseModel instanceof PairwiseError) return { ...report, hasChatTemplate };
-  const ggufErrors = ggufObstacle === undefined ? [] : [new PairwiseError(ggufObstacle.reason, ggufObstacle.message)];
-  return { ...report, supported: true, hasChatTemplate, warnings, ggufObstacles: ggufErrors.map(statusOf) };
+  const obstaclesToGguf = ggufObstacles(baseModel, tokenizer).map(statusOf);
+  return { ...report, supported: true, hasChatTemplate, warnings, ggufObstacles: obstaclesToGguf };
 }
 
 /** The report on a source that could not be opened. Throws errors that are not obstacles. */
