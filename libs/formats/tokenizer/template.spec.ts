@@ -47,6 +47,7 @@ describe('a template that cannot be used', () => {
   test.each([
     ['a filter', '{{ messages | batch(2) }}', 'batch'],
     ['a test', '{{ 1 is sameas }}', 'sameas'],
+    ['a mapping of numbers', "{{ {1: 'a'} }}", 'keys must be strings'],
     ['a statement', "{% include 'other' %}", 'include'],
   ])('%s that is not supported is named', (_, template, name) => {
     expect(render(template)).toThrow(expect.objectContaining({ reason: 'UNSUPPORTED_CONFIG', field: 'chat_template' }));

@@ -55,8 +55,11 @@ export function openTemplate(source: string, { specialTokens, date }: TemplateSe
   };
 }
 
-/** The library's messages for a filter, test, operator or statement that it does not have begin like this. */
-const unknownConstruct = /^Unknown /;
+/**
+ * The library's messages for a filter, test, operator or statement that it does not have begin like this, and those for
+ * mappings of numbers.
+ */
+const unknownConstruct = /^(Unknown |Object keys must be strings)/;
 
 function refusal(error: unknown, source: string): Error {
   const message = error instanceof Error ? error.message : String(error);

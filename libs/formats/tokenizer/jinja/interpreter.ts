@@ -1,7 +1,8 @@
 import { Scope, Interpreter, type TemplateNode, type TemplateValue } from './library.ts';
 import { binaryOperation, filters } from './operators.ts';
 import { textMethods } from './text.ts';
-import { Arguments, TemplateError, isMapping, isText, str } from './values.ts';
+import { tupleName } from './tuples.ts';
+import { Arguments, TemplateError, isMapping, isSequence, isText, str } from './values.ts';
 
 export class PythonInterpreter extends Interpreter {
   private written: string[] = [];
@@ -24,6 +25,12 @@ export class PythonInterpreter extends Interpreter {
         return toValue(this.capture(node['program'] as TemplateNode, scope));
       case 'Macro':
         return this.macro(node, scope);
+      case 'For':
+        return this.loop(node, scope);
+      case 'CallExpression':
+        return (node['callee'] as TemplateNode)['value'] === tupleName
+          ? super.evaluate({ type: 'TupleLiteral', value: node['args'] }, scope)
+          : super.evaluate(node, scope);
       case 'MemberExpression':
         return this.member(node, scope);
       case 'BinaryExpression':
@@ -58,6 +65,22 @@ export class PythonInterpreter extends Interpreter {
       return call(given, inner);
     };
     return result;
+  }
+
+  /** Loops over the characters of a text too, and over tuples to unpack. The library refuses both. */
+  private loop(node: TemplateNode, scope: Scope): TemplateValue {
+    const iterable = node['iterable'] as TemplateNode;
+    const isSelection = iterable.type === 'SelectExpression';
+    const source = this.evaluate(isSelection ? (iterable['lhs'] as TemplateNode) : iterable, new Scope(scope));
+    const unpacks = (node['loopvar'] as TemplateNode).type === 'TupleLiteral';
+    const items = evaluated(
+      isText(source)
+        ? toValue(Array.from(source.value as string))
+        : isSequence(source) && unpacks
+          ? listOf((source.value as TemplateValue[]).map(asList))
+          : source,
+    );
+    return super.evaluate({ ...node, iterable: isSelection ? { ...iterable, lhs: items } : items }, scope);
   }
 
   private member(node: TemplateNode, scope: Scope): TemplateValue {
@@ -123,6 +146,15 @@ function toFunction(call: (given: Arguments) => TemplateValue): TemplateValue {
   const made = toValue(() => null);
   (made as unknown as Callable).value = (given) => call(new Arguments(given));
   return made;
+}
+
+function listOf(items: TemplateValue[]): TemplateValue {
+  return Object.assign(toValue([]), { value: items });
+}
+
+/** A tuple as a list of the same items. */
+function asList(value: TemplateValue): TemplateValue {
+  return value.type === 'TupleValue' ? listOf(value.value as TemplateValue[]) : value;
 }
 
 function evaluated(value: TemplateValue): TemplateNode {

@@ -16,6 +16,12 @@ export interface TemplateNode extends Record<string, unknown> {
   type: string;
 }
 
+/** A token of a template. */
+export interface Token {
+  type: string;
+  value: string;
+}
+
 /** Variables, and those of the scope around them. */
 export interface Scope {
   variables: Map<string, TemplateValue>;
@@ -31,8 +37,8 @@ interface Interpreter {
 
 export const Scope = jinja.Environment as unknown as new (parent?: Scope) => Scope;
 export const Interpreter = jinja.Interpreter as unknown as new (scope: Scope) => Interpreter;
-export const parse = jinja.parse as unknown as (tokens: unknown[]) => TemplateNode;
+export const parse = jinja.parse as unknown as (tokens: readonly Token[]) => TemplateNode;
 export const tokenize = jinja.tokenize as unknown as (
   source: string,
   options: { lstrip_blocks: boolean; trim_blocks: boolean },
-) => unknown[];
+) => Token[];

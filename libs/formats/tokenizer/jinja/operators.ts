@@ -44,9 +44,20 @@ export const filters: ReadonlyMap<string, (operand: TemplateValue, given: Argume
   ['capitalize', (operand) => capitalize(str(operand))],
   ['title', (operand) => titleWords(str(operand))],
   ['trim', (operand, given) => strip(str(operand), given.get('chars', 0), true, true)],
+  // No character of a text has attributes.
+  ['selectattr', (operand) => (isText(operand) ? [] : emptyForNone(operand))],
+  ['rejectattr', (operand) => (isText(operand) ? Array.from(operand.value as string) : emptyForNone(operand))],
+  ['select', emptyForNone],
+  ['reject', emptyForNone],
+  ['map', emptyForNone],
   ['join', join],
   ['int', (operand, given) => (isText(operand) ? integerOf(operand.value as string, given) : undefined)],
 ]);
+
+/** The filters that go through items find none in `none`, and in what is undefined. */
+function emptyForNone({ type }: TemplateValue): [] | undefined {
+  return type === 'NullValue' || type === 'UndefinedValue' ? [] : undefined;
+}
 
 function join(operand: TemplateValue, given: Arguments): string {
   const separator = given.get('d', 0);

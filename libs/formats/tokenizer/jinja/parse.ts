@@ -1,6 +1,8 @@
 import { Scope, parse, tokenize } from './library.ts';
 import { PythonInterpreter } from './interpreter.ts';
+import { withoutPlusMarks } from './marks.ts';
 import { prepare } from './prepare.ts';
+import { withTupleCalls } from './tuples.ts';
 import { TemplateError } from './values.ts';
 
 /** A chat template that is parsed. Renders with the given variables. */
@@ -14,8 +16,8 @@ export type JinjaTemplate = (variables: Readonly<Record<string, unknown>>) => st
 export function parseTemplate(source: string): JinjaTemplate {
   const raw: string[] = [];
   // jinja2 reads every kind of line end as \n.
-  const tokens = tokenize(withoutRaw(source.replace(/\r\n?/g, '\n'), raw), { lstrip_blocks: true, trim_blocks: true });
-  const program = parse(tokens);
+  const readable = withoutPlusMarks(withoutRaw(source.replace(/\r\n?/g, '\n'), raw));
+  const program = parse(withTupleCalls(tokenize(readable, { lstrip_blocks: true, trim_blocks: true })));
   prepare(program);
   return (variables) => {
     const scope = new Scope();
