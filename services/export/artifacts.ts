@@ -1,4 +1,4 @@
-import { mkdir, open, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
@@ -105,10 +105,8 @@ async function write(
   }
 }
 
-/** Moves a file to the blob store at once, so that the disk never holds two copies of a whole artifact. */
+/** Moves a file to the blob store at once, so that the disk never holds two copies of it. */
 async function storeFile(blobs: BlobStore, folder: string, path: string): Promise<FileInfo> {
-  await using file = await open(join(folder, path));
-  const { digest, sizeBytes } = await blobs.put(file.createReadStream({ highWaterMark: 1 << 20, autoClose: false }));
-  await rm(join(folder, path));
+  const { digest, sizeBytes } = await blobs.putFile(join(folder, path));
   return { path, sizeBytes: BigInt(sizeBytes), digest };
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -20,6 +20,31 @@ test('storing an existing blob keeps its file, since others may have it mapped',
   const before = await inode();
   await store.put(Buffer.from('weights'));
   expect(await inode()).toBe(before);
+});
+
+test('a file is moved into the store, not copied, and read-only there', async () => {
+  const store = await openFolder(join(folder, 'store'));
+  const path = join(folder, 'large');
+  writeFileSync(path, 'weights');
+  const { ino } = statSync(path);
+  const { digest } = await store.putFile(path);
+  const stored = statSync((await store.local(digest)).path);
+  expect([stored.ino, stored.mode & 0o777]).toEqual([ino, 0o400]);
+});
+
+// A second disk: /dev/shm is memory on every Linux.
+const otherDisk = existsSync('/dev/shm') && statSync('/dev/shm').dev !== statSync(tmpdir()).dev;
+test.skipIf(!otherDisk)('a file on another disk is copied into the store and removed', async () => {
+  const store = await openFolder(folder);
+  const path = join(mkdtempSync('/dev/shm/pairwise-file-'), 'large');
+  try {
+    writeFileSync(path, 'weights');
+    const { digest } = await store.putFile(path);
+    expect((await store.get(digest)).toString()).toBe('weights');
+    expect(existsSync(path)).toBe(false);
+  } finally {
+    rmSync(join(path, '..'), { recursive: true });
+  }
 });
 
 test('files left by a killed process are removed once they are old', async () => {

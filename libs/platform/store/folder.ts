@@ -56,13 +56,44 @@ export async function openFolder(root: string): Promise<BlobStore> {
       const written = await write(file, content, options)
         .then((done) => file.sync().then(() => done))
         .finally(() => file.close());
-      const path = pathOf(written.digest);
-      // It is mapped into memory in place, so nobody may write to it.
-      await chmod(temporary, 0o400);
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await rename(temporary, path);
-      await syncFolder(dirname(path));
-      await syncFolder(dirname(dirname(path)));
+      await moveIn(temporary, written.digest);
+      return written;
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw fromDisk(error, 'the blob store');
+    }
+  }
+
+  /** Makes a complete, synced file the blob of a digest. */
+  async function moveIn(temporary: string, digest: Digest): Promise<void> {
+    const path = pathOf(digest);
+    // It is mapped into memory in place, so nobody may write to it.
+    await chmod(temporary, 0o400);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+    await syncFolder(dirname(dirname(path)));
+  }
+
+  async function putFile(path: string) {
+    const temporary = join(incoming, randomUUID());
+    try {
+      await rename(path, temporary);
+    } catch (error) {
+      if (errnoOf(error) !== 'EXDEV') throw error;
+      // The file is on another disk.
+      const content = createReadStream(path, { highWaterMark: chunkBytes });
+      return await writeBlob(content, {}).finally(() => rm(path));
+    }
+    try {
+      const hash = digestStream();
+      await using file = await open(temporary);
+      for await (const chunk of file.createReadStream({ highWaterMark: chunkBytes, autoClose: false })) {
+        hash.update(chunk as Buffer);
+      }
+      await file.sync();
+      const written = { digest: hash.digest(), sizeBytes: (await file.stat()).size };
+      await moveIn(temporary, written.digest);
       return written;
     } catch (error) {
       await rm(temporary, { force: true });
@@ -97,6 +128,7 @@ export async function openFolder(root: string): Promise<BlobStore> {
     put: async (content, options = {}) =>
       (await alreadyThere(content, options, statOf)) ??
       (await writeBlob(content instanceof Uint8Array ? streamOf(content) : content, options)),
+    putFile,
     get: async (digest) => {
       const bytes = await readFile(await existing(digest));
       const actual = digestOf(bytes);

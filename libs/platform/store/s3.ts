@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { PairwiseError } from '@pairwise/errors';
 import { type Digest, digestOf, digestOfStream, digestStream } from '@pairwise/fingerprint';
 import { type S3Place, openBucket } from './bucket.ts';
@@ -57,16 +57,31 @@ export async function openS3(url: string, place: S3Place, cacheOptions: CacheOpt
     return cache.spool(async (path) => {
       await using file = await open(path, 'wx', 0o600);
       const written = await write(file, content, options);
-      const found = await bucket.stat(written.digest);
-      const bytes = () => createReadStream(path, { highWaterMark: chunkBytes });
-      if (found === undefined) await bucket.put(written.digest, written.sizeBytes, bytes);
+      await uploadFile(path, written);
       return written;
     });
+  }
+
+  async function uploadFile(path: string, { digest, sizeBytes }: { digest: Digest; sizeBytes: number }) {
+    if ((await bucket.stat(digest)) !== undefined) return;
+    await bucket.put(digest, sizeBytes, () => createReadStream(path, { highWaterMark: chunkBytes }));
+  }
+
+  async function putFile(path: string) {
+    try {
+      const digest = await digestOfStream(createReadStream(path, { highWaterMark: chunkBytes }));
+      const written = { digest, sizeBytes: (await stat(path)).size };
+      await uploadFile(path, written);
+      return written;
+    } finally {
+      await rm(path, { force: true });
+    }
   }
 
   return {
     put: async (content, options = {}) =>
       (await alreadyThere(content, options, bucket.stat)) ?? (await upload(content, options)),
+    putFile,
     get: async (digest) => Buffer.concat(await Array.fromAsync(read(digest))),
     read,
     stat: bucket.stat,

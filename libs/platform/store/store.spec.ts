@@ -1,4 +1,13 @@
-import { chmodSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -97,6 +106,18 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
       expect(await store.put(content)).toEqual({ digest: digestOf(large), sizeBytes: large.length });
       expect((await store.get(digestOf(large))).equals(large)).toBe(true);
     }
+    expect(leftovers()).toEqual([]);
+  });
+
+  test('a file becomes a blob, and is removed', async () => {
+    const path = join(folder, 'file');
+    for (const content of [large, bytes, bytes]) {
+      writeFileSync(path, content);
+      expect(await store.putFile(path)).toEqual({ digest: digestOf(content), sizeBytes: content.length });
+      expect((await store.get(digestOf(content))).equals(content)).toBe(true);
+      expect(existsSync(path)).toBe(false);
+    }
+    await expect(store.putFile(path)).rejects.toThrow('ENOENT');
     expect(leftovers()).toEqual([]);
   });
 

@@ -29,6 +29,12 @@ export interface BlobStore {
     options?: PutOptions,
   ): Promise<{ digest: Digest; sizeBytes: number }>;
   /**
+   * Stores a file's content like `put` and removes the file, also if it fails. A store in a folder moves the file instead
+   * of copying it if both are on the same disk, so that a large file never needs twice its size. Nobody else may use the
+   * file.
+   */
+  putFile(path: string): Promise<{ digest: Digest; sizeBytes: number }>;
+  /**
    * Returns the whole blob, verified. Throws NOT_FOUND, or DIGEST_MISMATCH if the bytes are damaged: the blob is then
    * moved out of the way, so that another `put` restores it.
    */
