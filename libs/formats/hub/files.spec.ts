@@ -33,12 +33,25 @@ test.each<[string, string[], string, string]>([
     'model-Q4_K_M.gguf is a GGUF file, which can run but not be trained; import the model that it was made from',
   ],
   ['a pickle', ['config.json', 'pytorch_model.bin'], 'pytorch_model.bin', 'pytorch_model.bin is a pickle'],
-])('%s in place of a model is refused for what it is, and ignored beside one', async (_, names, field, message) => {
+])('%s in place of a model is refused for what it is', async (_, names, field, message) => {
   const read = () => Promise.resolve(Buffer.from('{"base_model_name_or_path": "org/base"}'));
   const refused = selectFiles(names, read);
   await expect(refused).rejects.toMatchObject({ reason: 'UNSUPPORTED_FORMAT', field });
   await expect(refused).rejects.toThrow(message);
-  expect((await selectFiles([...names, 'model.safetensors'], nothing)).at(-1)).toBe('model.safetensors');
+});
+
+test('a GGUF file and a pickle are ignored beside a model, and an adapter is refused', async () => {
+  const read = () => Promise.resolve(Buffer.from('{"base_model_name_or_path": "org/base"}'));
+  for (const name of ['model-Q4_K_M.gguf', 'pytorch_model.bin', 'adapter_model.safetensors']) {
+    expect(await selectFiles([name, 'model.safetensors'], nothing)).toEqual(['model.safetensors']);
+  }
+  for (const weights of ['model.safetensors', 'model.safetensors.index.json']) {
+    const refused = selectFiles([...adapterNames, weights], read);
+    await expect(refused).rejects.toMatchObject({ reason: 'UNSUPPORTED_FORMAT', field: 'adapter_config.json' });
+    await expect(refused).rejects.toThrow(
+      'contains a whole model and a PEFT adapter of "org/base"; delete adapter_config.json to import the model without',
+    );
+  }
 });
 
 test('an adapter of an unnamed model is refused as well', async () => {

@@ -19,13 +19,15 @@ export type ReadText = (name: string) => Promise<Uint8Array>;
 /**
  * The names of the files in a folder that make up a model, in order: settings first, then weights. Only safetensors count as
  * weights. Pickles run code when they are read, so they are never downloaded or opened.
- * Throws UNSUPPORTED_FORMAT for an adapter, a GGUF file or pickles in place of a model, and INVALID_MODEL without weights.
+ * Throws UNSUPPORTED_FORMAT for an adapter, alone or with a whole model, and for a GGUF file or pickles in place of a model,
+ * and INVALID_MODEL without weights.
  */
 export async function selectFiles(names: readonly string[], read: ReadText): Promise<string[]> {
   // A listing may contain a file several times.
   const plain = [...new Set(names)].filter((name) => /^[\w][\w.-]*$/.test(name));
-  if (!plain.includes('model.safetensors') && !plain.includes(indexName)) {
-    if (plain.includes(adapterConfig)) throw adapter(decodeJson(await read(adapterConfig), adapterConfig));
+  const isWhole = plain.includes('model.safetensors') || plain.includes(indexName);
+  if (plain.includes(adapterConfig)) throw adapter(decodeJson(await read(adapterConfig), adapterConfig), isWhole);
+  if (!isWhole) {
     for (const name of plain) refuseGguf(name);
     if (!plain.some((name) => name.endsWith('.safetensors'))) for (const name of plain) refusePickle(name);
   }
@@ -39,11 +41,19 @@ export async function selectFiles(names: readonly string[], read: ReadText): Pro
 
 const adapterConfig = 'adapter_config.json';
 
-function adapter(config: unknown): PairwiseError {
+/**
+ * The refusal of an adapter. With a whole model in the same folder it is unclear which model is meant: transformers loads
+ * that model with the adapter on top, the adapter on its own base model if the folder is a repository, or the model alone
+ * if PEFT is not installed.
+ */
+function adapter(config: unknown, isWithModel: boolean): PairwiseError {
   const base = isRecord(config) ? config['base_model_name_or_path'] : undefined;
   const of = typeof base === 'string' ? ` of ${shown(base)}` : '';
-  const remedy = 'merge it into that model (PEFT: merge_and_unload, then save_pretrained) and import the result';
-  return unsupported(adapterConfig, `this is a PEFT adapter${of}, not a whole model; ${remedy}`);
+  const merging = 'merge it into its base model (PEFT: merge_and_unload, then save_pretrained) and import the result';
+  const message = isWithModel
+    ? `the folder contains a whole model and a PEFT adapter${of}; delete ${adapterConfig} to import the model without the adapter, or ${merging}`
+    : `this is a PEFT adapter${of}, not a whole model; ${merging}`;
+  return unsupported(adapterConfig, message);
 }
 
 /** Throws UNSUPPORTED_FORMAT if the name is that of a GGUF file. */
