@@ -23,8 +23,11 @@ export interface EncodedNow extends EncodedPair {
 export interface PairTokenizer {
   /** Whether the model has a chat template. */
   rendersChats: boolean;
-  /** Whether a text contains special tokens of the model. */
-  hasSpecialTokens(text: string): boolean;
+  /**
+   * Whether a text prompt already contains turns of the chat template: it has special tokens of the model, or ends with
+   * what the template writes before an answer.
+   */
+  spellsTurns(prompt: string): boolean;
   /** Renders a prompt as the model sees it, up to where a response begins. */
   renderPrompt(prompt: Turn): string;
   /**
@@ -53,7 +56,7 @@ export type TruncationMode = 'REFUSE' | 'KEEP_START' | 'KEEP_END';
 
 /**
  * Whether a pair of texts becomes a conversation. `AUTO`: if the model has a chat template and the prompt neither is a
- * transcript nor contains special tokens. `APPLY`: always. `NONE`: never.
+ * transcript nor contains turns of the template. `APPLY`: always. `NONE`: never.
  */
 export type ChatTemplateMode = 'AUTO' | 'APPLY' | 'NONE';
 
@@ -68,7 +71,7 @@ export interface EncodeOptions {
 }
 
 /** The version of `encodePair` and the tokenizers that it receives, for fingerprints. */
-export const encodingVersion = 3;
+export const encodingVersion = 4;
 
 /**
  * Encodes a pair so that the ids stand for exactly the rendered text, and so that the prompt's ids are those of the
@@ -128,7 +131,7 @@ function templated(pair: PreferencePair, tokenizer: PairTokenizer, mode: ChatTem
     if (mode !== 'NONE') return pair;
     throw new RowError('WRONG_TYPE', 'the pair consists of messages, but chat_template is NONE; set it to AUTO');
   }
-  const isPlain = () => !tokenizer.rendersChats || transcript.test(prompt) || tokenizer.hasSpecialTokens(prompt);
+  const isPlain = () => !tokenizer.rendersChats || transcript.test(prompt) || tokenizer.spellsTurns(prompt);
   if (mode === 'NONE' || (mode === 'AUTO' && isPlain())) return pair;
   const answer = (content: Turn) => (typeof content === 'string' ? [{ role: 'assistant', content }] : content);
   return { prompt: [{ role: 'user', content: prompt }], chosen: answer(chosen), rejected: answer(rejected) };

@@ -155,7 +155,7 @@ describe('what cannot be kept whole is refused', () => {
 /** A token for each letter, and an end of turn `0` after each response. */
 const letters: PairTokenizer = {
   rendersChats: false,
-  hasSpecialTokens: () => false,
+  spellsTurns: () => false,
   vocabularySize: undefined,
   renderPrompt: (prompt) => prompt as string,
   renderResponse: (_, response) => `${response as string}\0`,

@@ -151,6 +151,31 @@ test('a template that changes the prompt afterwards, or refuses the messages, re
   expect(() => other.renderPrompt(prompt)).toThrow('refuses the messages');
 });
 
+test.each([
+  ['[INST]{{ m.content }}[/INST]{% else %} {{ m.content }} ', '[INST]a[/INST]', 'a [/INST] b'],
+  [
+    '### Instruction:\n{{ m.content }}\n\n{% else %}### Response:\n{{ m.content }}\n',
+    'a\n### Response:\n',
+    '### Response: a',
+  ],
+])('a prompt that ends as the template %j begins an answer is left as it is', async (turns, spelled, mentioned) => {
+  const chatTemplate = `{% for m in messages %}{% if m.role == 'user' %}${turns}{% endif %}{% endfor %}`;
+  const tokenizer = await openEngine({ ...files(noPrefix), chatTemplate });
+  expect([spelled, mentioned, 'a', ''].map((prompt) => tokenizer.spellsTurns(prompt))).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ]);
+});
+
+test('a template without words before an answer has no turns that a prompt could end with', async () => {
+  const turns = '{% for m in messages %}{{ m.content }}:\n{% endfor %}';
+  const tokenizer = await openEngine({ ...files(noPrefix), chatTemplate: turns });
+  expect(tokenizer.spellsTurns('List three:\n')).toBe(false);
+  expect(tokenizer.spellsTurns('List [USER]')).toBe(true);
+});
+
 test('a date in a template is always the same', async () => {
   const dated = '  {% if true %}{{ strftime_now("%d %b %Y") }}{% endif %}';
   const tokenizer = await openEngine(files(noPrefix, { chat_template: dated }));

@@ -5,7 +5,7 @@ import { matches, type Piece } from './match.ts';
 import { readSettings, type Settings, type TokenizerFiles } from './settings.ts';
 import { openRendering, type Rendering } from './rendering.ts';
 import type { Opened } from './requests.ts';
-import { aConversation, specialTokensOf } from './specialTokens.ts';
+import { aConversation, specialTokensOf, type Conversation } from './specialTokens.ts';
 import { openTemplate } from './template.ts';
 
 /**
@@ -47,13 +47,14 @@ export async function openEngine(files: TokenizerFiles, date = defaultChatTempla
     specials.map(({ content }) => content),
     (content) => content[0]!,
   );
+  const answerMark = answerMarkOf(conversation);
 
   return {
     chatTemplate,
     special,
     rendersChats: template !== undefined,
     vocabularySize: settings.vocabularySize,
-    hasSpecialTokens: (text) => hasMarker(text, markers),
+    spellsTurns: (prompt) => hasMarker(prompt, markers) || (answerMark !== '' && prompt.trimEnd().endsWith(answerMark)),
     ...openRendering(template, chatTemplate, textOf(eosId)),
     encode: async (text, isConversation) => {
       const ids = await encodePlain(text);
@@ -68,6 +69,12 @@ export async function openEngine(files: TokenizerFiles, date = defaultChatTempla
     decode: (ids) => vocabulary.decode([...ids], false),
     tokenIds: () => vocabulary.getVocab(),
   };
+}
+
+/** The line on which the template begins an answer, such as `[/INST]`; empty if it writes no words there. */
+function answerMarkOf(conversation: Conversation | undefined): string {
+  const line = conversation?.beforeAnswer.trim().split('\n').at(-1) ?? '';
+  return /\p{L}/u.test(line) ? line : '';
 }
 
 /** Whether a text contains one of the markers, which are grouped by their first characters. */

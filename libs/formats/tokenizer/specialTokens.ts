@@ -61,25 +61,29 @@ async function firstByProcessor(vocabulary: Vocabulary): Promise<number | undefi
   return whole.getLength() > plain.getLength() && first !== plain.getIds()[0] ? first : undefined;
 }
 
-/** The text that a chat template writes before a conversation's first answer, and after it. */
+/** What a chat template writes around the only answer of a conversation. */
 export interface Conversation {
   begin: string;
+  /** The end of `begin`, after the user's message. */
+  beforeAnswer: string;
   afterAnswer: string;
 }
 
+const question = 'pairwise-question';
 const answer = 'pairwise-answer';
 
 /** Renders a short conversation, with a system message if the template needs one. Undefined if the template refuses both. */
 export function aConversation(render: Render): Conversation | undefined {
   const turns = [
-    { role: 'user', content: 'a' },
+    { role: 'user', content: question },
     { role: 'assistant', content: answer },
   ];
   for (const messages of [turns, [{ role: 'system', content: 'a' }, ...turns]]) {
     try {
       const text = render(messages, false);
       const end = text.lastIndexOf(answer);
-      if (end >= 0) return { begin: text.slice(0, end), afterAnswer: text.slice(end + answer.length) };
+      const [begin, afterAnswer] = [text.slice(0, end), text.slice(end + answer.length)];
+      if (end >= 0) return { begin, beforeAnswer: begin.split(question).at(-1)!, afterAnswer };
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
     }

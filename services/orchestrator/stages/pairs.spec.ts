@@ -63,6 +63,7 @@ test('texts beside a chat template are reported, and warned of unless the caller
   expect(warning).toMatchObject({ type: 'pairs.plain_texts', warning: true });
   expect(warning!.message).toMatch(/^40 of 155 training pairs stay plain texts because their prompts are transcripts/);
   expect(warning!.message).toContain('chat_template: APPLY');
+  expect(warning!.message).toMatch(/If all pairs are meant to be plain texts, set NONE\.$/);
   const [asked] = eventsOf({ chatTemplate: ChatTemplateMode.NONE, conversationCount: 0 });
   expect(asked).toMatchObject({ type: 'pairs.plain_texts', warning: false });
   expect(asked!.message).toMatch(/^155 of 155 training pairs .* chat_template is NONE.* chat_template: AUTO/);

@@ -45,11 +45,12 @@ function leftOut({ use, pairs }: EncodedSet): NewEvent {
 /** Not a warning if the caller asked for plain texts. */
 function plainTexts({ use, encoding }: EncodedSet): NewEvent {
   const asked = encoding.chatTemplate === ChatTemplateMode.NONE;
-  const because = asked ? 'chat_template is NONE' : 'their prompts are transcripts or contain special tokens';
+  const because = asked ? 'chat_template is NONE' : 'their prompts are transcripts or contain turns of a chat template';
   const message =
     `${textCount(encoding)} of ${encoding.pairCount} ${use} pairs stay plain texts because ${because}. ` +
     'In a chat the model sees the turns of its chat template; prompts that do not spell these out train it on another ' +
-    `form. With chat_template: ${asked ? 'AUTO' : 'APPLY'} they become conversations.`;
+    `form. With chat_template: ${asked ? 'AUTO' : 'APPLY'} they become conversations.` +
+    (asked ? '' : ' If all pairs are meant to be plain texts, set NONE.');
   return { type: 'pairs.plain_texts', stage: 'validate', message, warning: !asked };
 }
 

@@ -227,8 +227,8 @@ export const ChatTemplateMode = {
   UNSPECIFIED: "CHAT_TEMPLATE_MODE_UNSPECIFIED",
   /**
    * AUTO - If the model has a chat template, a text prompt becomes the message of a user, and a response that of the
-   * assistant. Transcripts (`\n\nHuman: ...\n\nAssistant:`) and prompts that contain special tokens of the model stay
-   * as they are. This is the default.
+   * assistant. Transcripts (`\n\nHuman: ...\n\nAssistant:`) stay as they are. So do prompts that contain special tokens
+   * of the model, or end with what the template writes before an answer. This is the default.
    */
   AUTO: "CHAT_TEMPLATE_MODE_AUTO",
   /** APPLY - Every text prompt becomes the message of a user. */
