@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
@@ -7,6 +7,7 @@ import { formatName, ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { writeAdapterArtifact } from './adapter.ts';
 import { baseModelNameOf } from './baseModelName.ts';
+import { inFolder } from './files.ts';
 import { writeGgufArtifact } from './gguf.ts';
 import { writeGgufAdapterArtifact } from './ggufAdapter.ts';
 import { importanceOf } from './importance.ts';
@@ -41,9 +42,7 @@ export async function makeArtifact(
 ): Promise<Artifact> {
   const { blobs, scratch } = deps;
   const folder = join(scratch, ...plan.name.split('/'));
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  try {
+  return inFolder(folder, async () => {
     const { files: names, type, caveats } = await write(deps, folder, source, plan, signal);
     const files: FileInfo[] = [];
     for await (const path of names) files.push(await storeFile(blobs, folder, path));
@@ -55,9 +54,7 @@ export async function makeArtifact(
     }
     const format = formatName(plan.target.format!);
     return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 async function write(

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { rename, rm, statfs } from 'node:fs/promises';
+import { mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -29,4 +29,15 @@ export async function requireDiskSpace(folder: string, sizeBytes: number, what: 
     'DISK_FULL',
     `${what} needs ${sizeBytes} bytes in ${folder}, but only ${freeBytes} bytes are free; free some space`,
   );
+}
+
+/** Works with a folder for temporary files, which is emptied first and removed at the end. */
+export async function inFolder<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  try {
+    return await work();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

@@ -112,6 +112,13 @@ export function sourceType({ config, weights }: GgufModel): StoredType {
   return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
 }
 
+/** Writes a model as it is before quantising, as a temporary file. Returns its path. */
+export async function writeExact(folder: string, model: GgufModel, signal: AbortSignal): Promise<string> {
+  const options = { baseName: 'exact', type: sourceType(model), signal };
+  const { files } = await writeGgufArtifact(folder, model, options);
+  return join(folder, files[0]!);
+}
+
 async function writeUnquantised(
   path: string,
   model: GgufModel,

@@ -1,9 +1,9 @@
-import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QuantizationCost, QuantizedFigures } from '@pairwise/api';
 import type { QuantizedType } from '@pairwise/gguf';
 import { openJudge, quantizeGguf, type Importance } from '@pairwise/llamacpp';
-import { sourceType, writeGgufArtifact, type GgufModel } from './gguf.ts';
+import { inFolder } from './files.ts';
+import { writeExact, type GgufModel } from './gguf.ts';
 import { meanAbsDifference, pairFigures, type TokenLogps } from './pairFigures.ts';
 import { fileLogps, untilAborted, wholeSequences, type VerificationSequence } from './verify.ts';
 
@@ -67,23 +67,6 @@ export function noiseCaveat(type: QuantizedType, { policy, meanAbsLogpChange }: 
   if (meanAbsLogpChange === undefined || noise <= meanAbsLogpChange / 2) return undefined;
   const [by, of] = [noise, meanAbsLogpChange].map((nats) => nats.toPrecision(3));
   return `quantising to ${type} changes the log probability of a token by ${by} nats on average, which is more than half of the ${of} nats by which training changed it; a larger type keeps more of the training`;
-}
-
-async function inFolder<T>(folder: string, work: () => Promise<T>): Promise<T> {
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  try {
-    return await work();
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** Writes a model as it is before quantising. Returns the path of the file. */
-async function writeExact(folder: string, model: GgufModel, signal: AbortSignal): Promise<string> {
-  const options = { baseName: 'exact', type: sourceType(model), signal };
-  const { files } = await writeGgufArtifact(folder, model, options);
-  return join(folder, files[0]!);
 }
 
 /** Runs a quantised file beside the one that it was made from. */

@@ -1,6 +1,7 @@
 import { ExportState } from '@pairwise/api';
 import { retryKilled, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
+import { isGguf } from '@pairwise/rpc';
 import { count } from '@pairwise/telemetry';
 import { makeArtifact, type ArtifactDeps } from './artifacts.ts';
 import type { Exports, Fence } from './exports.ts';
@@ -17,7 +18,7 @@ interface ExportRun extends ExporterDeps {
   fence: Fence;
 }
 
-/** Makes each artifact of an export in one activity, then verifies each GGUF file with llama.cpp in another. */
+/** Makes each artifact of an export in one activity, then verifies those for llama.cpp in another. */
 export async function runExport(deps: ExporterDeps, name: string, { activity, fence }: Attempt): Promise<void> {
   const run: ExportRun = { ...deps, name, fence };
   const { exports } = deps;
@@ -26,13 +27,13 @@ export async function runExport(deps: ExporterDeps, name: string, { activity, fe
     const targets = await activity('begin', async () => {
       await enter(ExportState.RUNNING);
       const { request } = await exports.get(name);
-      return request.targets.map((target) => ({ name: target.name, isGguf: target.format?.$case === 'gguf' }));
+      return request.targets.map((target) => ({ name: target.name, isGguf: isGguf(target) }));
     });
     for (const target of targets) {
       await activity(`make ${target.name}`, (signal) => retryKilled(signal, () => make(run, target.name, signal)));
     }
     await activity('made', () => enter(ExportState.VERIFYING));
-    for (const target of targets.filter(({ isGguf }) => isGguf)) {
+    for (const target of targets.filter((each) => each.isGguf)) {
       await activity(`verify ${target.name}`, (signal) => retryKilled(signal, () => verify(run, target.name, signal)));
     }
     await activity('succeed', () => enter(ExportState.SUCCEEDED));

@@ -1,6 +1,6 @@
 import { Export, ExportState, type StartExportRequest } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
-import { inField, newId, parseName, refuseField, resolveTargets, type CallOptions } from '@pairwise/rpc';
+import { inField, isGguf, newId, parseName, refuseField, resolveTargets, type CallOptions } from '@pairwise/rpc';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
 
@@ -28,8 +28,9 @@ export async function startExport(
   const { value: name } = source;
   if (source.$case === 'checkpoint') await inField('checkpoint', peers.training.getCheckpoint({ name }, options));
   else await inField('model', peers.model.getModel({ name }, options));
-  if (named.some(({ format }) => format.$case === 'gguf')) {
-    if (request.encoding === '') refuseField('encoding', 'is not set; GGUF files are verified with its pairs');
+  if (named.some(isGguf)) {
+    if (request.encoding === '')
+      refuseField('encoding', 'is not set; GGUF files and adapters are verified with its pairs');
     await inField('encoding', peers.dataset.getEncoding({ name: request.encoding }, options));
     if (request.evalEncoding !== '')
       await inField('eval_encoding', peers.dataset.getEncoding({ name: request.evalEncoding }, options));

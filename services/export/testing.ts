@@ -3,19 +3,28 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Encoding, ExportServiceService, Model, type FileInfo } from '@pairwise/api';
+import {
+  Checkpoint,
+  Encoding,
+  ExportServiceService,
+  Model,
+  type FileInfo,
+  type StartExportRequest,
+} from '@pairwise/api';
 import { migrate, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
+import { digestOf } from '@pairwise/fingerprint';
 import { writeGguf, type GgufValue, type TensorToWrite } from '@pairwise/gguf';
 import { headerOf } from '@pairwise/llamacpp';
 import { loraLayout, readBaseModel, targetModules } from '@pairwise/model';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
+import { packPairs, type EncodedPair } from '@pairwise/preference';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { readSafetensors, type ModelFolder } from '@pairwise/safetensors';
 import type { BaseModel, LoraSettings } from '@pairwise/model';
-import { adapterParameters } from '@pairwise/training';
+import { adapterParameters, packState } from '@pairwise/training';
 import { afterAll } from 'vitest';
 import { sharedFolder, writeTinyModel } from '@pairwise/testing';
 import { openExports } from './exports.ts';
@@ -82,6 +91,8 @@ export const testProject = 'projects/default';
 export interface TestExportService {
   client: Client<typeof ExportServiceService>;
   deps: ExporterDeps;
+  /** The resources of the other services by name. */
+  resources: Map<string, unknown>;
   /** Called before each attempt of an export. */
   beforeAttempt: (() => Promise<unknown>) | undefined;
   /** If set, this is called instead of answering a request for a model. */
@@ -103,7 +114,17 @@ export async function startTestExportService(): Promise<TestExportService> {
     beforeAttempt: undefined,
     insteadOfModel: undefined,
   };
-  const peers = peersOf(hooks, await storeTinyModel(blobs, join(root, 'model')));
+  writeTinyModel(join(root, 'model'));
+  const tiny = {
+    name: `${testProject}/models/tiny`,
+    files: await storeModel(blobs, join(root, 'model')),
+    dtype: 'F32',
+  };
+  const resources = new Map<string, unknown>([
+    [tiny.name, Model.create(tiny)],
+    [`${testProject}/encodings/pairs`, Encoding.create({})],
+  ]);
+  const peers = peersOf(hooks, resources);
   const scratch = join(root, 'scratch');
   const deps: ExporterDeps = { blobs, exports, peers, scratch, threads: 1 };
   durable.execute(exportWork, async ({ export: name }, attempt) => {
@@ -127,11 +148,10 @@ export async function startTestExportService(): Promise<TestExportService> {
     await durable.stop();
     await database.close();
   };
-  return Object.assign(hooks, { client, deps, stop });
+  return Object.assign(hooks, { client, deps, resources, stop });
 }
 
-async function storeTinyModel(blobs: BlobStore, path: string): Promise<FileInfo[]> {
-  writeTinyModel(path);
+async function storeModel(blobs: BlobStore, path: string): Promise<FileInfo[]> {
   const files: FileInfo[] = [];
   for (const name of readdirSync(path)) {
     const { digest, sizeBytes } = await blobs.put(readFileSync(join(path, name)));
@@ -140,12 +160,56 @@ async function storeTinyModel(blobs: BlobStore, path: string): Promise<FileInfo[
   return files;
 }
 
+/**
+ * Adds stories260K, a checkpoint of an adapter of it and the encoding of the pairs that it was trained on to the resources
+ * of a service. Returns what a request to export the checkpoint names.
+ */
+export async function addStories({
+  deps: { blobs },
+  resources,
+}: TestExportService): Promise<Pick<StartExportRequest, 'parent' | 'source' | 'encoding'>> {
+  const { source, adapter } = await openStories();
+  const model = { name: `${testProject}/models/stories`, files: await storeModel(blobs, source), dtype: 'F32' };
+  const zeros = adapter.parameters.map(({ length }) => new Float32Array(length));
+  const parameters = [...adapter.parameters];
+  const state = await blobs.put(packState({ step: 1, parameters, firstMoments: zeros, secondMoments: zeros }));
+  const shard = await blobs.put(packPairs(await goldenPairs(8)));
+  const { r, loraAlpha, targetModules, useRslora } = adapter.lora;
+  const encoding = { name: `${testProject}/encodings/stories`, shardDigests: [shard.digest], pairCount: 8 };
+  const checkpoint = {
+    name: `${testProject}/trainings/stories/checkpoints/checkpoint-1`,
+    digest: state.digest,
+    model: model.name,
+    lora: { r, loraAlpha, targetModules: [...targetModules], useRslora },
+    encoding: encoding.name,
+  };
+  resources.set(model.name, Model.create(model));
+  resources.set(encoding.name, Encoding.create({ ...encoding, chatTemplateDate: '2024-07-26' }));
+  resources.set(checkpoint.name, Checkpoint.fromPartial(checkpoint));
+  return {
+    parent: testProject,
+    source: { $case: 'checkpoint', value: checkpoint.name },
+    encoding: encoding.name,
+  };
+}
+
+/** The first pairs of the reference material, encoded for stories260K. */
+async function goldenPairs(count: number): Promise<EncodedPair[]> {
+  const text = await readFile(join(shared!, 'goldens/ids_first64.json'), 'utf8');
+  type Golden = Record<'prompt_ids' | 'chosen_ids' | 'rejected_ids', number[]>;
+  const digest = digestOf(Buffer.from('a pair'));
+  return (JSON.parse(text) as { pairs: Golden[] }).pairs.slice(0, count).map((pair) => ({
+    prompt: Int32Array.from(pair.prompt_ids),
+    chosen: Int32Array.from(pair.chosen_ids),
+    rejected: Int32Array.from(pair.rejected_ids),
+    pairDigest: digest,
+    chosenDigest: digest,
+    rejectedDigest: digest,
+  }));
+}
+
 /** The resources of the other services, which are not part of these specs. */
-function peersOf(hooks: Pick<TestExportService, 'insteadOfModel'>, files: FileInfo[]): Peers {
-  const resources = new Map<string, unknown>([
-    [`${testProject}/models/tiny`, Model.create({ name: `${testProject}/models/tiny`, files, dtype: 'F32' })],
-    [`${testProject}/encodings/pairs`, Encoding.create({})],
-  ]);
+function peersOf(hooks: Pick<TestExportService, 'insteadOfModel'>, resources: ReadonlyMap<string, unknown>): Peers {
   const find = (name: string) => {
     const found = resources.get(name);
     if (found !== undefined) return Promise.resolve(found);
@@ -162,7 +226,13 @@ function peersOf(hooks: Pick<TestExportService, 'insteadOfModel'>, files: FileIn
         return { model: await find(name) };
       },
     },
-    dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
+    dataset: {
+      getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }),
+      // eslint-disable-next-line require-yield
+      async *readPairs({ name }: Encoding) {
+        await find(name);
+      },
+    },
     training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
   } as unknown as Peers;
 }

@@ -25,23 +25,24 @@ export interface Verified {
 }
 
 /**
- * Compares a GGUF file in llama.cpp with what was trained: first how it reads texts (see `verifyText`), then the logps of
+ * Compares a GGUF file, with the GGUF file of an adapter over it if there is one, in llama.cpp with what was trained: first how it reads texts (see `verifyText`), then the logps of
  * sequences with those of the policy. Throws VERIFICATION_FAILED with both differences in its metadata if they are above the
  * tolerance or not finite, INVALID_FILE if llama.cpp cannot open the file, INVALID_ARGUMENT if there are no sequences, and
  * INTERNAL if the process of llama.cpp dies. If the signal aborts, all work stops and the error is arbitrary.
  */
 export async function verifyGguf(options: {
   path: string;
+  adapterPath?: string;
   type: GgufType;
   text: TextExpectation;
   sequences: readonly VerificationSequence[];
   policyLogps: PolicyLogps;
   signal?: AbortSignal;
 }): Promise<Verified> {
-  const { path, type, text, sequences, signal } = options;
+  const { path, adapterPath, type, text, sequences, signal } = options;
   if (sequences.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no sequences to verify with');
   const contextTokens = Math.max(...wholeSequences(sequences).map(({ length }) => length));
-  const judge = await openJudge(path, { contextTokens });
+  const judge = await openJudge(path, { contextTokens, ...(adapterPath !== undefined && { adapterPath }) });
   return untilAborted(judge, signal, async () => {
     const caveats = await verifyText(judge, await headerOf(path), type, text);
     const logps = { file: await fileLogps(judge, sequences), policy: await options.policyLogps(sequences, signal) };

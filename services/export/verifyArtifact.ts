@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import type { Artifact, Encoding, StartExportRequest } from '@pairwise/api';
 import { parseDigest } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
-import { isQuantized, usesImportance } from '@pairwise/gguf';
+import { isQuantized, usesImportance, type GgufType } from '@pairwise/gguf';
 import { ggufTypeOf } from '@pairwise/rpc';
 import type { ArtifactDeps } from './artifacts.ts';
+import { inFolder } from './files.ts';
+import { sourceType, writeExact } from './gguf.ts';
 import { importanceOf } from './importance.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
@@ -15,8 +17,8 @@ import { encodedPairs, textsOf } from './verificationPairs.ts';
 import { verifyGguf, type Verified, type VerificationSequence } from './verify.ts';
 
 /**
- * Verifies a GGUF artifact with pairs of the encoding that the request names for it, and measures what quantising costs.
- * Throws the errors of `verifyGguf`.
+ * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, and measures what quantising
+ * costs. An adapter is loaded over a temporary file of its base model. Throws the errors of `verifyGguf`.
  */
 export async function verifyArtifact(
   deps: ArtifactDeps,
@@ -24,12 +26,37 @@ export async function verifyArtifact(
   artifact: Artifact,
   signal: AbortSignal,
 ): Promise<Omit<Verified, 'logps'>> {
-  const { blobs, peers, scratch, threads } = deps;
-  const type = ggufTypeOf(artifact.type, 'artifact.type');
-  const { digest } = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-  await using source = await openExportSource(deps, request, signal);
-  await using gguf = await blobs.local(parseDigest(digest));
-  const { path } = gguf;
+  const folder = join(deps.scratch, ...artifact.name.split('/'));
+  return inFolder(folder, async () => {
+    await using source = await openExportSource(deps, request, signal);
+    const { digest } = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
+    await using gguf = await deps.blobs.local(parseDigest(digest));
+    const { path } = gguf;
+    if (artifact.format === 'gguf') {
+      const type = ggufTypeOf(artifact.type, 'artifact.type');
+      return await verifyFile(deps, { request, source, folder, type, file: { path } }, signal);
+    }
+    const base = await ggufModel({ ...source, adapter: undefined }, 'base', signal);
+    const file = { path: await writeExact(folder, base, signal), adapterPath: path };
+    return await verifyFile(deps, { request, source, folder, type: sourceType(base), file }, signal);
+  });
+}
+
+/** A file for llama.cpp, and what it is compared with. */
+interface Comparison {
+  request: StartExportRequest;
+  source: Source;
+  /** Exists; for temporary files. */
+  folder: string;
+  type: GgufType;
+  file: { path: string; adapterPath?: string };
+}
+
+async function verifyFile(
+  { blobs, peers, threads }: ArtifactDeps,
+  { request, source, folder, type, file }: Comparison,
+  signal: AbortSignal,
+): Promise<Omit<Verified, 'logps'>> {
   const encoding = await verifiedWith(peers, source, request.evalEncoding, signal);
   const pairs = await encodedPairs(blobs, encoding);
   const texts = await textsOf(peers, encoding, pairs, signal);
@@ -38,18 +65,22 @@ export async function verifyArtifact(
   const { baseModel, adapter } = source;
   const engine = { baseModel, folder: '/', threads };
   const policyLogps = enginePolicy({ ...engine, adapter });
-  const { verification, caveats, logps } = await verifyGguf({ path, type, text, sequences, policyLogps, signal });
+  const { verification, caveats, logps } = await verifyGguf({ ...file, type, text, sequences, policyLogps, signal });
   if (texts === undefined) caveats.push('the texts of pairs were not compared, because their dataset was deleted');
   if (!isQuantized(type)) return { verification, caveats };
   const base = { ...source, adapter: undefined };
   const reference = adapter && {
     base: await ggufModel(base, 'base', signal),
-    importance: usesImportance(type) ? await importanceOf(deps, base, signal) : undefined,
+    importance: usesImportance(type) ? await importanceOf({ blobs, threads }, base, signal) : undefined,
     logps: await enginePolicy({ ...engine, adapter: undefined })(sequences, signal),
   };
   const policy = await ggufModel(source, 'policy', signal);
-  const folder = join(scratch, ...artifact.name.split('/'));
-  const cost = await quantizationCost(folder, { path, type, policy, sequences, logps, reference }, signal);
+  const { path } = file;
+  const cost = await quantizationCost(
+    join(folder, 'cost'),
+    { path, type, policy, sequences, logps, reference },
+    signal,
+  );
   const noise = noiseCaveat(type, cost);
   return {
     verification: { ...verification, quantizationCost: cost },

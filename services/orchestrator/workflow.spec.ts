@@ -153,6 +153,7 @@ describe('a model that cannot be exported as GGUF', () => {
   };
   const adapter = ExportTarget.create({ format: { $case: 'adapter', value: {} } });
   const gguf = ExportTarget.create({ format: { $case: 'gguf', value: { type: 'F16' } } });
+  const ggufAdapter = ExportTarget.create({ format: { $case: 'ggufAdapter', value: {} } });
   const refusal = {
     reason: 'UNSUPPORTED_FORMAT',
     field: 'spec.export_targets[1]',
@@ -163,6 +164,7 @@ describe('a model that cannot be exported as GGUF', () => {
 
   test.each([true, false])('is refused for a GGUF target before any work, validate_only: %s', async (validateOnly) => {
     await expect(create('ready', [adapter, gguf], validateOnly)).rejects.toMatchObject(refusal);
+    await expect(create('ready', [adapter, ggufAdapter], validateOnly)).rejects.toMatchObject(refusal);
     // Without any target there is a GGUF file as well.
     await expect(create('ready', [], validateOnly)).rejects.toMatchObject({ reason: refusal.reason });
   });

@@ -10,6 +10,7 @@ export { startHealth, type HealthOptions, type RunningHealth } from './server/he
 export {
   decidingDifference,
   formatName,
+  isGguf,
   ggufTypeOf,
   mergedTypeOf,
   resolveTargets,

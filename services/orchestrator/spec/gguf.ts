@@ -1,11 +1,11 @@
 import type { InspectModelResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { errorOf } from '@pairwise/rpc';
+import { errorOf, isGguf } from '@pairwise/rpc';
 import type { ResolvedSpec } from './resolved.ts';
 
 /** Whether the run exports a GGUF file. */
 export function wantsGguf({ exportTargets }: ResolvedSpec): boolean {
-  return exportTargets.some(({ format }) => format.$case === 'gguf');
+  return exportTargets.some(isGguf);
 }
 
 /** Throws if a GGUF file is asked for that the model cannot become: it would be known only after training. */
@@ -13,7 +13,7 @@ export function checkGgufTargets(
   { exportTargets }: ResolvedSpec,
   { ggufObstacles }: Pick<InspectModelResponse, 'ggufObstacles'>,
 ): void {
-  const index = exportTargets.findIndex(({ format }) => format.$case === 'gguf');
+  const index = exportTargets.findIndex(isGguf);
   if (index < 0 || ggufObstacles[0] === undefined) return;
   const { reason, message } = errorOf(ggufObstacles[0]);
   const field = `spec.export_targets[${index}]`;

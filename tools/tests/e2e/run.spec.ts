@@ -75,8 +75,8 @@ test('a run goes through every stage, and its metrics are plausible', async () =
   const { outputs } = first;
   expect(outputs!.referenceComputedCount).toBe(96);
   expect(outputs!.referenceReusedCount).toBe(0);
-  const verified = outputs!.artifacts.filter(({ format }) => format === 'gguf');
-  expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0', 'IQ4_NL']);
+  const verified = outputs!.artifacts.filter(({ format }) => format.startsWith('gguf'));
+  expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0', 'IQ4_NL', 'F32']);
   for (const { verification } of verified) {
     expect(verification!.tokenCount).toBeGreaterThan(100);
     // Prompts and responses of 48 pairs, and probes.

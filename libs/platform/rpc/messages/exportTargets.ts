@@ -53,6 +53,11 @@ export function formatName({ $case }: ResolvedTarget['format']): string {
   return $case.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
+/** Whether a target is made for llama.cpp, which then verifies it. */
+export function isGguf({ format }: ExportTarget): boolean {
+  return format?.$case === 'gguf' || format?.$case === 'ggufAdapter';
+}
+
 /**
  * The type of the exported numbers. Undefined for an adapter, and for a merged model that keeps the base model's
  * dtypes.

@@ -230,7 +230,10 @@ export interface Artifact {
   digest: string;
   /** The artifact's files with their sizes and digests. */
   files: FileInfo[];
-  /** How closely the artifact reproduces the policy. Set only for GGUF files that have been verified. */
+  /**
+   * How closely the artifact reproduces the policy. Set only for `gguf` and `gguf_adapter` artifacts that have been
+   * verified. An adapter is verified over a file of the base model with F16 weights, or F32 if the base model's are F32.
+   */
   verification:
     | Verification
     | undefined;
@@ -337,7 +340,7 @@ export interface StartExportRequest {
   baseName: string;
   /**
    * Resource name of the encoding that was trained on. GGUF files are made for conversations or plain texts, whichever it
-   * contains. Required for GGUF targets.
+   * contains. Required for `gguf` and `gguf_adapter` targets.
    */
   encoding: string;
   /**

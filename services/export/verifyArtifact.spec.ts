@@ -1,0 +1,84 @@
+import { copyFile, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Export, ExportState, StartExportRequest, type Artifact, type ExportTarget } from '@pairwise/api';
+import type { Attempt } from '@pairwise/durable';
+import { parseDigest } from '@pairwise/fingerprint';
+import { errorOf } from '@pairwise/rpc';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runExport } from './run.ts';
+import {
+  addStories,
+  editGguf,
+  freshFolder,
+  shared,
+  startTestExportService,
+  testProject,
+  type TestExportService,
+} from './testing.ts';
+
+describe.skipIf(!shared)('an export of a trained adapter (skipped without ../shared)', () => {
+  let service: TestExportService;
+  let trained: Awaited<ReturnType<typeof addStories>>;
+  beforeAll(async () => {
+    service = await startTestExportService();
+    trained = await addStories(service);
+  });
+  afterAll(() => service.stop());
+
+  /** Exports one target. `damage` changes the artifact between making and verifying it. */
+  async function exported(
+    id: string,
+    format: NonNullable<ExportTarget['format']>,
+    damage?: (artifact: Artifact) => Promise<void>,
+  ): Promise<Export> {
+    const { exports } = service.deps;
+    const name = `${testProject}/exports/${id}`;
+    const targets = [{ name: 'only', format }];
+    await exports.ensure(
+      Export.create({ name, state: ExportState.QUEUED, targetCount: 1 }),
+      StartExportRequest.create({ ...trained, exportId: id, baseName: 'x', targets }),
+    );
+    const attempt: Attempt = {
+      id,
+      activity: async (activity, work) => {
+        if (activity === 'made') await damage?.((await exports.get(name)).export.artifacts[0]!);
+        return work(new AbortController().signal);
+      },
+      fence: () => Promise.resolve(),
+    };
+    await runExport(service.deps, name, attempt);
+    return (await exports.get(name)).export;
+  }
+
+  /** Changes the bytes of one tensor of an artifact's file. */
+  async function damageTensor(artifact: Artifact, suffix: string, tensor: string, change: (bytes: Buffer) => void) {
+    const { blobs, exports } = service.deps;
+    const file = artifact.files.find(({ path }) => path.endsWith(suffix))!;
+    const path = join(freshFolder(), 'damaged.gguf');
+    await using stored = await blobs.local(parseDigest(file.digest));
+    await copyFile(stored.path, path);
+    await editGguf(path, { weights: (name, bytes) => name === tensor && change(bytes) });
+    const { digest } = await blobs.put(await readFile(path));
+    const files = artifact.files.map((each) => (each === file ? { ...each, digest } : each));
+    const [name = ''] = artifact.name.split('/artifacts/');
+    await exports.addArtifact(name, { ...artifact, files }, () => Promise.resolve());
+  }
+
+  test('an adapter as GGUF is verified over the base model', async () => {
+    const { state, error, artifacts } = await exported('adapter', { $case: 'ggufAdapter', value: {} });
+    expect(error).toBeUndefined();
+    expect(state).toBe(ExportState.SUCCEEDED);
+    expect(artifacts[0]!.files.map(({ path }) => path)).toEqual(['x-adapter.gguf']);
+    const { verification } = artifacts[0]!;
+    expect(verification).toMatchObject({ sequenceCount: 16, tolerance: 0.002 });
+    expect(verification!.maxAbsLogpDiff).toBeLessThan(1e-4);
+  });
+
+  test('one wrong value in an adapter fails the export', async () => {
+    const { state, error } = await exported('damaged', { $case: 'ggufAdapter', value: {} }, (artifact) =>
+      damageTensor(artifact, '-adapter.gguf', 'blk.3.ffn_up.weight.lora_b', (bytes) => bytes.writeFloatLE(1, 400)),
+    );
+    expect(state).toBe(ExportState.FAILED);
+    expect(errorOf(error).reason).toBe('VERIFICATION_FAILED');
+  });
+});
