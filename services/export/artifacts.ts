@@ -2,13 +2,13 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
-import { usesImportance } from '@pairwise/gguf';
+import { usesImportance, type GgufType } from '@pairwise/gguf';
 import { formatName, ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { writeAdapterArtifact } from './adapter.ts';
 import { baseModelNameOf } from './baseModelName.ts';
 import { inFolder } from './files.ts';
-import { writeGgufArtifact } from './gguf.ts';
+import { writeGgufArtifact, type GgufArtifact } from './gguf.ts';
 import { writeGgufAdapterArtifact } from './ggufAdapter.ts';
 import { importanceOf } from './importance.ts';
 import { lineageOf } from './lineage.ts';
@@ -70,9 +70,7 @@ async function write(
   switch (format?.$case) {
     case 'gguf': {
       const type = ggufTypeOf(format.value.type, 'gguf.type');
-      const importance = usesImportance(type) ? await importanceOf(deps, source, signal) : undefined;
-      const options = { baseName, type, signal, ...(importance && { importance }) };
-      return { type, ...(await writeGgufArtifact(folder, await ggufModel(source, baseName, signal), options)) };
+      return { type, ...(await writeGguf(deps, folder, source, { baseName, type }, signal)) };
     }
     case 'merged': {
       const type = mergedTypeOf(format.value.dtype, 'merged.dtype');
@@ -91,15 +89,31 @@ async function write(
         caveats: [],
       };
     }
-    case 'ggufAdapter':
-      return {
-        type: 'F32',
-        files: await writeGgufAdapterArtifact(folder, { config, adapter: adapter! }, { baseName }),
-        caveats: [],
-      };
+    case 'ggufAdapter': {
+      const files = await writeGgufAdapterArtifact(folder, { config, adapter: adapter! }, { baseName });
+      const { baseType } = format.value;
+      if (baseType === undefined) return { type: 'F32', files, caveats: [] };
+      const type = ggufTypeOf(baseType, 'gguf_adapter.base_type');
+      const options = { baseName: `${baseName}-base`, type, adapter: files[0] };
+      const base = await writeGguf(deps, folder, { ...source, adapter: undefined }, options, signal);
+      return { type, files: [...files, ...base.files], caveats: base.caveats };
+    }
     default:
       throw new TypeError('a target without a format was accepted');
   }
+}
+
+/** Writes a GGUF file with its Modelfile, quantised with an importance matrix if the type wants one. */
+async function writeGguf(
+  deps: ArtifactDeps,
+  folder: string,
+  source: Source,
+  options: { baseName: string; type: GgufType; adapter?: string | undefined },
+  signal: AbortSignal,
+): Promise<GgufArtifact> {
+  const importance = usesImportance(options.type) ? await importanceOf(deps, source, signal) : undefined;
+  const model = await ggufModel(source, options.baseName, signal);
+  return writeGgufArtifact(folder, model, { ...options, signal, ...(importance && { importance }) });
 }
 
 /** Moves a file to the blob store at once, so that the disk never holds two copies of it. */

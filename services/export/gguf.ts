@@ -47,15 +47,21 @@ export interface GgufArtifact {
 
 /**
  * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
- * file in the same folder, with `importance` if it is given. Throws DISK_FULL, CANCELLED, NON_FINITE, and
- * UNSUPPORTED_FORMAT for a model or tokenizer that llama.cpp does not support.
+ * file in the same folder, with `importance` if it is given. The Modelfile loads the file `adapter` over the model.
+ * Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a model or tokenizer that llama.cpp does not support.
  */
 export async function writeGgufArtifact(
   folder: string,
   model: GgufModel,
-  options: { baseName: string; type: GgufType; importance?: Importance; signal?: AbortSignal },
+  options: {
+    baseName: string;
+    type: GgufType;
+    importance?: Importance;
+    adapter?: string | undefined;
+    signal?: AbortSignal;
+  },
 ): Promise<GgufArtifact> {
-  const { baseName, type, importance, signal } = options;
+  const { baseName, type, importance, adapter, signal } = options;
   const fileName = `${baseName}-${type}.gguf`;
   const path = join(folder, fileName);
   const obstacle = ggufObstacle(model.config);
@@ -75,7 +81,8 @@ export async function writeGgufArtifact(
   } else {
     await writeUnquantised(path, model, tokenizer, type, signal);
   }
-  const text = modelfile({ gguf: fileName, chat: model.chat, bosAddedByModel: tokenizer.bosAdded, stops: model.stops });
+  const { chat, stops } = model;
+  const text = modelfile({ gguf: fileName, adapter, chat, bosAddedByModel: tokenizer.bosAdded, stops });
   await writeFile(join(folder, 'Modelfile'), text);
   const caveats = [
     ...tokenizer.caveats,

@@ -1,15 +1,21 @@
 import { join } from 'node:path';
 import { QuantizationCost, QuantizedFigures } from '@pairwise/api';
 import type { QuantizedType } from '@pairwise/gguf';
-import { openJudge, quantizeGguf, type Importance } from '@pairwise/llamacpp';
+import { quantizeGguf, type Importance } from '@pairwise/llamacpp';
 import { inFolder } from './files.ts';
 import { writeExact, type GgufModel } from './gguf.ts';
 import { meanAbsDifference, pairFigures, type TokenLogps } from './pairFigures.ts';
-import { fileLogps, untilAborted, wholeSequences, type VerificationSequence } from './verify.ts';
+import {
+  fileLogps,
+  openFor,
+  untilAborted,
+  wholeSequences,
+  type LoadedFile,
+  type VerificationSequence,
+} from './verify.ts';
 
 /** A quantised file, and what is known of it without running it again. */
-export interface QuantizedFile {
-  path: string;
+export interface QuantizedFile extends LoadedFile {
   type: QuantizedType;
   /** The policy that it was made from. */
   policy: GgufModel;
@@ -24,6 +30,8 @@ export interface QuantizedFile {
 /** The base model of an adapter. */
 interface Reference {
   base: GgufModel;
+  /** Its file of the same type, if there is one already. */
+  path: string | undefined;
   logps: TokenLogps;
   /** For types that are quantised with an importance matrix. */
   importance: Importance | undefined;
@@ -35,13 +43,13 @@ interface Reference {
  */
 export async function quantizationCost(
   folder: string,
-  { path, type, policy, sequences, logps, reference }: QuantizedFile,
+  { path, adapterPath, type, policy, sequences, logps, reference }: QuantizedFile,
   signal: AbortSignal,
 ): Promise<QuantizationCost> {
   const cost = QuantizationCost.create({
     policy: await inFolder(folder, async () => {
       const exact = await writeExact(folder, policy, signal);
-      const measured = await compared({ path, exact, sequences, signal });
+      const measured = await compared({ path, adapterPath, exact, sequences, signal });
       return figures(measured, { file: logps.file, exact: logps.policy, reference: reference?.logps });
     }),
   });
@@ -49,9 +57,10 @@ export async function quantizationCost(
   const { base, logps: unchanged, importance } = reference;
   cost.base = await inFolder(folder, async () => {
     const exact = await writeExact(folder, base, signal);
-    const yardstick = join(folder, 'yardstick.gguf');
-    await quantizeGguf({ input: exact, output: yardstick, type, signal, ...(importance && { importance }) });
-    const measured = await compared({ path: yardstick, exact, sequences, signal });
+    const quantized = join(folder, 'yardstick.gguf');
+    if (reference.path === undefined)
+      await quantizeGguf({ input: exact, output: quantized, type, signal, ...(importance && { importance }) });
+    const measured = await compared({ path: reference.path ?? quantized, exact, sequences, signal });
     return figures(measured, { file: measured.logps, exact: unchanged, reference: unchanged });
   });
   cost.meanAbsLogpChange = meanAbsDifference(logps.policy, unchanged);
@@ -70,17 +79,13 @@ export function noiseCaveat(type: QuantizedType, { policy, meanAbsLogpChange }: 
 }
 
 /** Runs a quantised file beside the one that it was made from. */
-async function compared(options: {
-  path: string;
-  exact: string;
-  sequences: readonly VerificationSequence[];
-  signal: AbortSignal;
-}) {
-  const { path, exact, sequences, signal } = options;
-  const whole = wholeSequences(sequences);
-  const judge = await openJudge(path, { contextTokens: Math.max(...whole.map(({ length }) => length)) });
+async function compared(
+  options: LoadedFile & { exact: string; sequences: readonly VerificationSequence[]; signal: AbortSignal },
+) {
+  const { exact, sequences, signal } = options;
+  const judge = await openFor(options, sequences);
   return untilAborted(judge, signal, async () => {
-    const judged = whole.map((ids, index) => ({ ids, from: sequences[index]!.prompt.length }));
+    const judged = wholeSequences(sequences).map((ids, index) => ({ ids, from: sequences[index]!.prompt.length }));
     return { ...(await judge.divergenceFrom(exact, judged)), logps: await fileLogps(judge, sequences) };
   });
 }

@@ -15,6 +15,12 @@ export interface VerificationSequence {
 /** Computes the logps of each response's tokens under the policy in our own engine, in nats. */
 export type PolicyLogps = (sequences: readonly VerificationSequence[], signal?: AbortSignal) => Promise<TokenLogps>;
 
+/** A GGUF file, and that of an adapter to load over it. */
+export interface LoadedFile {
+  path: string;
+  adapterPath?: string | undefined;
+}
+
 /** A GGUF file that does what was trained. */
 export interface Verified {
   verification: Verification;
@@ -30,19 +36,18 @@ export interface Verified {
  * tolerance or not finite, INVALID_FILE if llama.cpp cannot open the file, INVALID_ARGUMENT if there are no sequences, and
  * INTERNAL if the process of llama.cpp dies. If the signal aborts, all work stops and the error is arbitrary.
  */
-export async function verifyGguf(options: {
-  path: string;
-  adapterPath?: string;
-  type: GgufType;
-  text: TextExpectation;
-  sequences: readonly VerificationSequence[];
-  policyLogps: PolicyLogps;
-  signal?: AbortSignal;
-}): Promise<Verified> {
-  const { path, adapterPath, type, text, sequences, signal } = options;
+export async function verifyGguf(
+  options: LoadedFile & {
+    type: GgufType;
+    text: TextExpectation;
+    sequences: readonly VerificationSequence[];
+    policyLogps: PolicyLogps;
+    signal?: AbortSignal;
+  },
+): Promise<Verified> {
+  const { path, type, text, sequences, signal } = options;
   if (sequences.length === 0) throw new PairwiseError('INVALID_ARGUMENT', 'there are no sequences to verify with');
-  const contextTokens = Math.max(...wholeSequences(sequences).map(({ length }) => length));
-  const judge = await openJudge(path, { contextTokens, ...(adapterPath !== undefined && { adapterPath }) });
+  const judge = await openFor(options, sequences);
   return untilAborted(judge, signal, async () => {
     const caveats = await verifyText(judge, await headerOf(path), type, text);
     const logps = { file: await fileLogps(judge, sequences), policy: await options.policyLogps(sequences, signal) };
@@ -53,6 +58,12 @@ export async function verifyGguf(options: {
     const verification = { ...judged(differences, type), ...counts, quantizationCost: undefined };
     return { verification, caveats, logps };
   });
+}
+
+/** Opens a file in llama.cpp, with as large a context as the sequences need. */
+export function openFor({ path, adapterPath }: LoadedFile, sequences: readonly VerificationSequence[]): Promise<Judge> {
+  const contextTokens = Math.max(...wholeSequences(sequences).map(({ length }) => length));
+  return openJudge(path, { adapterPath, contextTokens });
 }
 
 /** Each prompt with its response. */

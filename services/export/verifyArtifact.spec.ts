@@ -74,6 +74,20 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
     expect(verification!.maxAbsLogpDiff).toBeLessThan(1e-4);
   });
 
+  test('an adapter with a file of the base model is verified over that file', async () => {
+    const { error, artifacts } = await exported('with-base', { $case: 'ggufAdapter', value: { baseType: 'Q8_0' } });
+    expect(error).toBeUndefined();
+    const [{ type, files, verification }] = artifacts as [Artifact];
+    expect(type).toBe('Q8_0');
+    expect(files.map(({ path }) => path)).toEqual(['x-adapter.gguf', 'x-base-Q8_0.gguf', 'Modelfile']);
+    const modelfile = Buffer.from(await service.deps.blobs.get(parseDigest(files[2]!.digest))).toString();
+    expect(modelfile.split('\n').slice(0, 2)).toEqual(['FROM ./x-base-Q8_0.gguf', 'ADAPTER ./x-adapter.gguf']);
+    const { policy, base, margin } = verification!.quantizationCost!;
+    expect(policy!.margin).toBeCloseTo(margin!, 0);
+    expect(base!.margin).toBeCloseTo(0, 0);
+    expect(policy!.klDivergence).toBeLessThan(0.01);
+  });
+
   test('one wrong value in an adapter fails the export', async () => {
     const { state, error } = await exported('damaged', { $case: 'ggufAdapter', value: {} }, (artifact) =>
       damageTensor(artifact, '-adapter.gguf', 'blk.3.ffn_up.weight.lora_b', (bytes) => bytes.writeFloatLE(1, 400)),

@@ -1,12 +1,10 @@
 import { join } from 'node:path';
 import type { Artifact, Encoding, StartExportRequest } from '@pairwise/api';
-import { parseDigest } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
-import { isQuantized, usesImportance, type GgufType } from '@pairwise/gguf';
-import { ggufTypeOf } from '@pairwise/rpc';
+import { isQuantized, usesImportance } from '@pairwise/gguf';
+import { openArtifactFiles, type ArtifactFiles } from './artifactFiles.ts';
 import type { ArtifactDeps } from './artifacts.ts';
 import { inFolder } from './files.ts';
-import { sourceType, writeExact } from './gguf.ts';
 import { importanceOf } from './importance.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
@@ -18,7 +16,7 @@ import { verifyGguf, type Verified, type VerificationSequence } from './verify.t
 
 /**
  * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, and measures what quantising
- * costs. An adapter is loaded over a temporary file of its base model. Throws the errors of `verifyGguf`.
+ * costs. An adapter is loaded over a file of its base model. Throws the errors of `verifyGguf`.
  */
 export async function verifyArtifact(
   deps: ArtifactDeps,
@@ -29,34 +27,26 @@ export async function verifyArtifact(
   const folder = join(deps.scratch, ...artifact.name.split('/'));
   return inFolder(folder, async () => {
     await using source = await openExportSource(deps, request, signal);
-    const { digest } = artifact.files.find(({ path }) => path.endsWith('.gguf'))!;
-    await using gguf = await deps.blobs.local(parseDigest(digest));
-    const { path } = gguf;
-    if (artifact.format === 'gguf') {
-      const type = ggufTypeOf(artifact.type, 'artifact.type');
-      return await verifyFile(deps, { request, source, folder, type, file: { path } }, signal);
-    }
-    const base = await ggufModel({ ...source, adapter: undefined }, 'base', signal);
-    const file = { path: await writeExact(folder, base, signal), adapterPath: path };
-    return await verifyFile(deps, { request, source, folder, type: sourceType(base), file }, signal);
+    await using files = await openArtifactFiles(artifact, { blobs: deps.blobs, source, folder }, signal);
+    return await verifyFiles(deps, { request, source, files, folder }, signal);
   });
 }
 
-/** A file for llama.cpp, and what it is compared with. */
+/** What is verified, and what it is compared with. */
 interface Comparison {
   request: StartExportRequest;
   source: Source;
-  /** Exists; for temporary files. */
+  files: ArtifactFiles;
+  /** For temporary files. */
   folder: string;
-  type: GgufType;
-  file: { path: string; adapterPath?: string };
 }
 
-async function verifyFile(
-  { blobs, peers, threads }: ArtifactDeps,
-  { request, source, folder, type, file }: Comparison,
+async function verifyFiles(
+  deps: ArtifactDeps,
+  { request, source, files: { file, type, basePath }, folder }: Comparison,
   signal: AbortSignal,
 ): Promise<Omit<Verified, 'logps'>> {
+  const { blobs, peers, threads } = deps;
   const encoding = await verifiedWith(peers, source, request.evalEncoding, signal);
   const pairs = await encodedPairs(blobs, encoding);
   const texts = await textsOf(peers, encoding, pairs, signal);
@@ -71,16 +61,13 @@ async function verifyFile(
   const base = { ...source, adapter: undefined };
   const reference = adapter && {
     base: await ggufModel(base, 'base', signal),
-    importance: usesImportance(type) ? await importanceOf({ blobs, threads }, base, signal) : undefined,
+    path: basePath,
+    importance: usesImportance(type) ? await importanceOf(deps, base, signal) : undefined,
     logps: await enginePolicy({ ...engine, adapter: undefined })(sequences, signal),
   };
   const policy = await ggufModel(source, 'policy', signal);
-  const { path } = file;
-  const cost = await quantizationCost(
-    join(folder, 'cost'),
-    { path, type, policy, sequences, logps, reference },
-    signal,
-  );
+  const quantized = { ...file, type, policy, sequences, logps, reference };
+  const cost = await quantizationCost(join(folder, 'cost'), quantized, signal);
   const noise = noiseCaveat(type, cost);
   return {
     verification: { ...verification, quantizationCost: cost },

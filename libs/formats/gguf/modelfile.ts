@@ -4,6 +4,8 @@ import type { ChatFormat } from './chatFormat.ts';
 export interface ModelfileParts {
   /** The file name of the model, in the same folder as the Modelfile. */
   gguf: string;
+  /** The file name of an adapter that is loaded over the model, in the same folder. */
+  adapter?: string | undefined;
   /** 'plain text' for a model without a chat template; undefined if its template has no such format. */
   chat: ChatFormat | 'plain text' | undefined;
   /** The text of the bos token if llama.cpp puts it before every prompt, so that the template must not. */
@@ -13,12 +15,13 @@ export interface ModelfileParts {
 }
 
 /**
- * An Ollama Modelfile: FROM, TEMPLATE (Go's template language) and a `PARAMETER stop` per end-of-turn token.
+ * An Ollama Modelfile: FROM, ADAPTER, TEMPLATE (Go's template language) and a `PARAMETER stop` per end-of-turn token.
  * Without a known chat format TEMPLATE is left out, and Ollama uses the chat template in the GGUF file.
  * Throws `UNSUPPORTED_FORMAT` for a text that a Modelfile cannot contain.
  */
-export function modelfile({ gguf, chat, bosAddedByModel = '', stops }: ModelfileParts): string {
+export function modelfile({ gguf, adapter, chat, bosAddedByModel = '', stops }: ModelfileParts): string {
   const lines = [`FROM ./${gguf}`];
+  if (adapter !== undefined) lines.push(`ADAPTER ./${adapter}`);
   if (chat === undefined)
     lines.push("# No TEMPLATE: the model's chat template cannot be expressed in Go's template language.");
   else

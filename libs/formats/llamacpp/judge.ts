@@ -31,7 +31,7 @@ export interface Judge extends JudgeInfo {
  */
 export async function openJudge(
   path: string,
-  options: { adapterPath?: string; contextTokens?: number; threads?: number } = {},
+  options: { adapterPath?: string | undefined; contextTokens?: number; threads?: number } = {},
 ): Promise<Judge> {
   await headerOf(path);
   const llama = await startLlama();

@@ -4,6 +4,7 @@ import { decidingDifference, ggufTypeOf, mergedTypeOf, resolveTargets } from './
 
 const adapter = { format: { $case: 'adapter' as const, value: {} } };
 const gguf = (type: string) => ({ format: { $case: 'gguf' as const, value: { type } } });
+const ggufAdapter = (baseType?: string) => ({ format: { $case: 'ggufAdapter' as const, value: { baseType } } });
 const merged = (dtype?: string) => ({ format: { $case: 'merged' as const, value: { dtype } } });
 const resolve = (...targets: Parameters<typeof ExportTarget.fromPartial>[0][]) =>
   resolveTargets(targets.map(ExportTarget.fromPartial), 'targets');
@@ -11,7 +12,8 @@ const resolve = (...targets: Parameters<typeof ExportTarget.fromPartial>[0][]) =
 test('a target without a name is named after its format and type', () => {
   const named = resolve(
     adapter,
-    { format: { $case: 'ggufAdapter' as const, value: {} } },
+    ggufAdapter(),
+    ggufAdapter('Q8_0'),
     gguf('Q4_K_M'),
     gguf('IQ4_NL'),
     merged('BF16'),
@@ -24,6 +26,7 @@ test('a target without a name is named after its format and type', () => {
   expect(named.map(({ name }) => name)).toEqual([
     'adapter',
     'gguf-adapter',
+    'gguf-adapter-q8-0',
     'gguf-q4-k-m',
     'gguf-iq4-nl',
     'merged-bf16',
@@ -38,6 +41,7 @@ test.each<[string, Parameters<typeof resolve>]>([
   ['targets', Array.from({ length: 33 }, (_, n) => ({ ...adapter, name: `t${n}` }))],
   ['targets[1]', [adapter, { name: 'x' }]],
   ['targets[0].gguf.type', [gguf('')]],
+  ['targets[0].gguf_adapter.base_type', [ggufAdapter('Q8')]],
   ['targets[0].merged.dtype', [merged('Q8_0')]],
   ['targets[0].name', [{ ...adapter, name: '../x' }]],
   ['targets[1].name', [adapter, adapter]],

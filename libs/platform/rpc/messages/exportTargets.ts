@@ -59,11 +59,13 @@ export function isGguf({ format }: ExportTarget): boolean {
 }
 
 /**
- * The type of the exported numbers. Undefined for an adapter, and for a merged model that keeps the base model's
- * dtypes.
+ * The type of the exported numbers. Undefined for an adapter without a file of the base model, and for a merged model that
+ * keeps the base model's dtypes.
  */
 function typeOf(format: ResolvedTarget['format'], path: string): string | undefined {
   if (format.$case === 'gguf') return ggufTypeOf(format.value.type, `${path}.gguf.type`);
+  if (format.$case === 'ggufAdapter' && format.value.baseType !== undefined)
+    return ggufTypeOf(format.value.baseType, `${path}.gguf_adapter.base_type`);
   if (format.$case === 'merged') return mergedTypeOf(format.value.dtype, `${path}.merged.dtype`);
   return undefined;
 }

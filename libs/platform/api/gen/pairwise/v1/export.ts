@@ -179,6 +179,11 @@ export interface AdapterTarget {
  * an Ollama Modelfile, over any GGUF file of the base model.
  */
 export interface GgufAdapterTarget {
+  /**
+   * Adds a GGUF file of the base model of this type, `<base_name>-base-<type>.gguf`, and a Modelfile that loads the adapter
+   * over it. The types are those of `GgufTarget.type`. Default: no such file.
+   */
+  baseType?: string | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -224,7 +229,10 @@ export interface Artifact {
   name: string;
   /** `gguf`, `adapter`, `gguf_adapter` or `merged`. */
   format: string;
-  /** GGUF type or dtype, such as `Q4_K_M` or `BF16`. */
+  /**
+   * GGUF type or dtype, such as `Q4_K_M` or `BF16`. Of a `gguf_adapter` it is the type of the base model's file, and `F32`
+   * without one.
+   */
   type: string;
   /** `sha256:<hex>` of the sorted list of files. */
   digest: string;
@@ -232,7 +240,8 @@ export interface Artifact {
   files: FileInfo[];
   /**
    * How closely the artifact reproduces the policy. Set only for `gguf` and `gguf_adapter` artifacts that have been
-   * verified. An adapter is verified over a file of the base model with F16 weights, or F32 if the base model's are F32.
+   * verified. An adapter without a file of the base model is verified over one with F16 weights, or F32 if the base
+   * model's are F32.
    */
   verification:
     | Verification
@@ -754,11 +763,14 @@ export const AdapterTarget: MessageFns<AdapterTarget> = {
 };
 
 function createBaseGgufAdapterTarget(): GgufAdapterTarget {
-  return { _unknownFields: {} };
+  return { baseType: undefined, _unknownFields: {} };
 }
 
 export const GgufAdapterTarget: MessageFns<GgufAdapterTarget> = {
   encode(message: GgufAdapterTarget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.baseType !== undefined) {
+      writer.uint32(10).string(message.baseType);
+    }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
         const tag = parseInt(key, 10);
@@ -783,6 +795,14 @@ export const GgufAdapterTarget: MessageFns<GgufAdapterTarget> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.baseType = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -803,20 +823,30 @@ export const GgufAdapterTarget: MessageFns<GgufAdapterTarget> = {
     }
   },
 
-  fromJSON(_: any): GgufAdapterTarget {
-    return {};
+  fromJSON(object: any): GgufAdapterTarget {
+    return {
+      baseType: isSet(object.baseType)
+        ? globalThis.String(object.baseType)
+        : isSet(object.base_type)
+        ? globalThis.String(object.base_type)
+        : undefined,
+    };
   },
 
-  toJSON(_: GgufAdapterTarget): unknown {
+  toJSON(message: GgufAdapterTarget): unknown {
     const obj: any = {};
+    if (message.baseType !== undefined) {
+      obj.baseType = message.baseType;
+    }
     return obj;
   },
 
   create(base?: DeepPartial<GgufAdapterTarget>): GgufAdapterTarget {
     return GgufAdapterTarget.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<GgufAdapterTarget>): GgufAdapterTarget {
+  fromPartial(object: DeepPartial<GgufAdapterTarget>): GgufAdapterTarget {
     const message = createBaseGgufAdapterTarget();
+    message.baseType = object.baseType ?? undefined;
     return message;
   },
 };
