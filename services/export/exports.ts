@@ -10,7 +10,7 @@ import {
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import { hasEnded, statusOf } from '@pairwise/rpc';
-import type { Verified } from './verify.ts';
+import type { ArtifactFindings } from './verifyArtifact.ts';
 
 /** An export and what its workflow needs to know. */
 export interface ExportRecord {
@@ -35,10 +35,10 @@ export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'>
   /** Adds a finished artifact. `fence` guards the transaction. */
   addArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
   /**
-   * Records how closely an artifact reproduces the policy, with the caveats that verification found. `fence` guards the
-   * transaction.
+   * Records how closely an artifact reproduces the policy, with the caveats and samples that verification found. `fence`
+   * guards the transaction.
    */
-  addVerification(name: string, artifactName: string, verified: Omit<Verified, 'logps'>, fence: Fence): Promise<void>;
+  addVerification(name: string, artifactName: string, findings: ArtifactFindings, fence: Fence): Promise<void>;
   /** Deletes an export that has ended. Throws NOT_FOUND, WRONG_STATE. */
   remove(name: string): Promise<void>;
 }
@@ -102,11 +102,12 @@ export function openExports(database: Database): Exports {
         exported.artifacts = [...exported.artifacts.filter((other) => other.name !== artifact.name), artifact];
         return 'changed';
       }),
-    addVerification: (name, artifactName, { verification, caveats }, fence) =>
+    addVerification: (name, artifactName, { verification, caveats, samples }, fence) =>
       changeFenced(name, fence, (exported) => {
         const artifact = exported.artifacts.find((each) => each.name === artifactName);
         if (artifact === undefined) return 'unchanged';
         artifact.verification = verification;
+        artifact.samples = samples;
         artifact.caveats = [...new Set([...artifact.caveats, ...caveats])];
         return 'changed';
       }),

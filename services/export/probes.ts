@@ -16,6 +16,14 @@ const texts: Record<string, string> = {
   digits: '0 1 12 123 1234 12345 3.14159 1,000,000 ½ ٣',
 };
 
+/** Short prompts whose answers stand on an artifact: fixed ones, because texts of pairs are never shown. */
+export const samplePrompts = [
+  'What is the capital of France?',
+  'Explain why the sky is blue.',
+  'Write a short poem about the sea.',
+  'Once upon a time, there was a little girl who',
+];
+
 const user = (content: string): Message => ({ role: 'user', content });
 const assistant = (content: string): Message => ({ role: 'assistant', content });
 

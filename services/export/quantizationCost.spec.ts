@@ -47,7 +47,13 @@ describe.skipIf(!shared)('what quantising costs (skipped without ../shared)', ()
     const engine = (trained: Adapter | undefined) =>
       enginePolicy({ baseModel, folder: source, adapter: trained, threads: 1 })(sequences);
     const logps = { file, policy: await engine(adapter) };
-    const reference = adapter && { base, path: undefined, importance: undefined, logps: await engine(undefined) };
+    const reference = adapter && {
+      base,
+      path: undefined,
+      importance: undefined,
+      visit: () => Promise.resolve(),
+      logps: await engine(undefined),
+    };
     const folder = join(target, 'temporary');
     const signal = new AbortController().signal;
     const cost = await quantizationCost(folder, { path, type, policy, sequences, logps, reference }, signal);

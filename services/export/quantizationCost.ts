@@ -28,13 +28,15 @@ export interface QuantizedFile extends LoadedFile {
 }
 
 /** The base model of an adapter. */
-interface Reference {
+export interface Reference {
   base: GgufModel;
   /** Its file of the same type, if there is one already. */
   path: string | undefined;
   logps: TokenLogps;
   /** For types that are quantised with an importance matrix. */
   importance: Importance | undefined;
+  /** Called with the base model's file of the same type while that exists. */
+  visit: (path: string) => Promise<void>;
 }
 
 /**
@@ -60,7 +62,9 @@ export async function quantizationCost(
     const quantized = join(folder, 'yardstick.gguf');
     if (reference.path === undefined)
       await quantizeGguf({ input: exact, output: quantized, type, signal, ...(importance && { importance }) });
-    const measured = await compared({ path: reference.path ?? quantized, exact, sequences, signal });
+    const yardstick = reference.path ?? quantized;
+    await reference.visit(yardstick);
+    const measured = await compared({ path: yardstick, exact, sequences, signal });
     return figures(measured, { file: measured.logps, exact: unchanged, reference: unchanged });
   });
   cost.meanAbsLogpChange = meanAbsDifference(logps.policy, unchanged);

@@ -2,13 +2,21 @@ import type { ChatTemplateMode } from '@pairwise/api';
 import { RowError, type EncodeOptions, type Message, type PreferencePair, type Turn } from '@pairwise/preference';
 import { encodeModeOf } from '@pairwise/rpc';
 import type { Tokenizer } from '@pairwise/tokenizer';
-import { probes } from './probes.ts';
+import { probes, samplePrompts } from './probes.ts';
 
 /** A text as a program gives it to llama.cpp, with the ids that it has in training. */
 export interface ServedText {
   /** What the text is, for messages: the text itself never appears in them. */
   kind: string;
   text: string;
+  ids: Int32Array;
+}
+
+type Served = Omit<ServedText, 'kind'>;
+
+/** A prompt whose answers stand on an artifact, with the ids that it is asked with. */
+export interface SamplePrompt {
+  prompt: string;
   ids: Int32Array;
 }
 
@@ -24,37 +32,59 @@ export async function servedTexts(
 ): Promise<ServedText[]> {
   const { chats, chatTemplate, addedTokens } = options;
   const served: ServedText[] = [];
-  const add = async (kind: string, pair: PreferencePair, mode: EncodeOptions['chatTemplate']): Promise<boolean> => {
-    const found = await servedText(tokenizer, pair, mode);
-    if (found?.isConversation !== chats) return false;
-    served.push({ kind, text: found.text, ids: found.ids });
-    return true;
+  const add = (kind: string, found: Served | undefined): boolean => {
+    if (found !== undefined) served.push({ kind, ...found });
+    return found !== undefined;
   };
-  const addPrompt = (kind: string, prompt: Turn) => add(kind, asked(prompt), chats ? 'APPLY' : 'NONE');
-  for (const { kind, messages } of probes(addedTokens)) {
-    if (!chats) await addPrompt(kind, messages.at(-1)!.content);
-    // Some chat templates need a system message.
-    else if (!(await addPrompt(kind, messages))) {
-      await addPrompt(kind, [{ role: 'system', content: 'Answer.' }, ...messages]);
-    }
-  }
+  for (const { kind, messages } of probes(addedTokens)) add(kind, await servedProbe(tokenizer, messages, chats));
   for (const pair of pairs) {
-    if (!(await add('the prompt of a pair', pair, encodeModeOf(chatTemplate)))) continue;
-    await addPrompt(
-      'the response of a pair',
-      chats ? followedChat(pair) : `${textOf(pair.prompt)}${textOf(pair.chosen)}`,
-    );
+    const prompt = await servedPrompt(tokenizer, pair, { chats, mode: encodeModeOf(chatTemplate) });
+    if (!add('the prompt of a pair', prompt)) continue;
+    const response = chats ? followedChat(pair) : `${textOf(pair.prompt)}${textOf(pair.chosen)}`;
+    add('the response of a pair', await servedAlone(tokenizer, response, chats));
   }
   return served;
 }
 
-/** A prompt as text and ids; undefined if the encoding leaves the pair out. */
-async function servedText(tokenizer: Tokenizer, pair: PreferencePair, chatTemplate: EncodeOptions['chatTemplate']) {
+/** The ids of the prompts whose answers stand on an artifact. Left out is a prompt that cannot be encoded. */
+export async function servedSamples(tokenizer: Tokenizer, chats: boolean): Promise<SamplePrompt[]> {
+  const samples: SamplePrompt[] = [];
+  for (const prompt of samplePrompts) {
+    const found = await servedProbe(tokenizer, [{ role: 'user', content: prompt }], chats);
+    if (found !== undefined) samples.push({ prompt, ids: found.ids });
+  }
+  return samples;
+}
+
+/** A conversation that ends with a question; plain texts are the question alone. */
+async function servedProbe(
+  tokenizer: Tokenizer,
+  messages: readonly Message[],
+  chats: boolean,
+): Promise<Served | undefined> {
+  if (!chats) return servedAlone(tokenizer, messages.at(-1)!.content, chats);
+  const found = await servedAlone(tokenizer, messages, chats);
+  // Some chat templates need a system message.
+  return found ?? servedAlone(tokenizer, [{ role: 'system', content: 'Answer.' }, ...messages], chats);
+}
+
+/** A prompt without a pair. */
+function servedAlone(tokenizer: Tokenizer, prompt: Turn, chats: boolean): Promise<Served | undefined> {
+  return servedPrompt(tokenizer, asked(prompt), { chats, mode: chats ? 'APPLY' : 'NONE' });
+}
+
+/** A pair's prompt as text and ids; undefined if the encoding leaves the pair out, or if it is of the other kind. */
+async function servedPrompt(
+  tokenizer: Tokenizer,
+  pair: PreferencePair,
+  { chats, mode }: { chats: boolean; mode: EncodeOptions['chatTemplate'] },
+): Promise<Served | undefined> {
   try {
-    const options: EncodeOptions = { maxLength: Infinity, truncationMode: 'REFUSE', chatTemplate };
+    const options: EncodeOptions = { maxLength: Infinity, truncationMode: 'REFUSE', chatTemplate: mode };
     const { isConversation, prompt: ids } = await tokenizer.encodePair(pair, options);
+    if (isConversation !== chats) return undefined;
     const text = isConversation ? await tokenizer.render(messagesOf(pair.prompt, 'user'), true) : textOf(pair.prompt);
-    return { isConversation, text, ids };
+    return { text, ids };
   } catch (error) {
     if (error instanceof RowError) return undefined;
     throw error;

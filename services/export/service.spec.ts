@@ -99,6 +99,7 @@ test('a cancelled export can be restarted and keeps its finished artifacts', asy
     digest: 'kept',
     files: [],
     caveats: [],
+    samples: [],
   };
   await service.deps.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
   expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);

@@ -1,7 +1,7 @@
 import type { Encoding } from '@pairwise/api';
 import type { PreferencePair } from '@pairwise/preference';
 import type { ModelFolder } from '@pairwise/safetensors';
-import { servedTexts } from './servedTexts.ts';
+import { servedSamples, servedTexts } from './servedTexts.ts';
 import { openServed, servingWith } from './serving.ts';
 import type { TextExpectation } from './verifyText.ts';
 
@@ -19,10 +19,7 @@ export async function textExpectationOf(
   const serving = await servingWith(tokenizer, folder, encoding);
   const { added_tokens: added = [] } = serving.tokenizer.tokenizer as { added_tokens?: { content: string }[] };
   const addedTokens = added.map(({ content }) => content);
-  const texts = await servedTexts(tokenizer, pairs, {
-    chats: serving.chat !== 'plain text',
-    chatTemplate: encoding.chatTemplate,
-    addedTokens,
-  });
-  return { serving, texts, encoding };
+  const chats = serving.chat !== 'plain text';
+  const texts = await servedTexts(tokenizer, pairs, { chats, chatTemplate: encoding.chatTemplate, addedTokens });
+  return { serving, texts, samples: await servedSamples(tokenizer, chats), encoding };
 }

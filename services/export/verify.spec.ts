@@ -41,6 +41,7 @@ async function exported(
   return {
     path: join(target, files[0]!),
     caveats,
+    samples: expectation.samples,
     verify: (path: string) => verifyGguf({ path, type: 'F16', text: expectation, sequences, policyLogps }),
   };
 }
@@ -52,7 +53,8 @@ describe.skipIf(!shared)('how llama.cpp reads texts (skipped without ../shared)'
     ['end-of-turn-not-in-gguf', chats],
     ['system-message-required', chats],
   ])('%s: all ids are those of training', async (name, encoding) => {
-    const { path, verify } = await exported(name, encoding);
+    const { path, samples, verify } = await exported(name, encoding);
+    expect(samples).toHaveLength(4);
     const { verification, caveats } = await verify(path);
     expect(caveats).toEqual([]);
     // Eight kinds of probes at least, besides prompts and responses of eight pairs.

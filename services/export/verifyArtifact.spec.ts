@@ -16,6 +16,8 @@ import {
   type TestExportService,
 } from './testing.ts';
 
+type Source = StartExportRequest['source'];
+
 describe.skipIf(!shared)('an export of a trained adapter (skipped without ../shared)', () => {
   let service: TestExportService;
   let trained: Awaited<ReturnType<typeof addStories>>;
@@ -29,14 +31,14 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
   async function exported(
     id: string,
     format: NonNullable<ExportTarget['format']>,
-    damage?: (artifact: Artifact) => Promise<void>,
+    { damage, source = trained.source }: { damage?: (artifact: Artifact) => Promise<void>; source?: Source } = {},
   ): Promise<Export> {
     const { exports } = service.deps;
     const name = `${testProject}/exports/${id}`;
     const targets = [{ name: 'only', format }];
     await exports.ensure(
       Export.create({ name, state: ExportState.QUEUED, targetCount: 1 }),
-      StartExportRequest.create({ ...trained, exportId: id, baseName: 'x', targets }),
+      StartExportRequest.create({ ...trained, source, exportId: id, baseName: 'x', targets }),
     );
     const attempt: Attempt = {
       id,
@@ -88,9 +90,36 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
     expect(policy!.klDivergence).toBeLessThan(0.01);
   });
 
+  test('the base model and the artifact answer the same prompts, however they are stored', async () => {
+    const samplesOf = async (...args: Parameters<typeof exported>) => {
+      const { error, artifacts } = await exported(...args);
+      expect(error).toBeUndefined();
+      return artifacts[0]!.samples;
+    };
+    const samples = await samplesOf('whole', { $case: 'gguf', value: { type: 'F32' } });
+    expect(samples).toHaveLength(4);
+    for (const { base, tuned } of samples) {
+      expect(base).toMatch(/[a-z]{3}/);
+      expect(tuned).not.toBe(base);
+    }
+    expect(await samplesOf('adapter-alone', { $case: 'ggufAdapter', value: {} })).toEqual(samples);
+    const quantized = await samplesOf('quantized', { $case: 'gguf', value: { type: 'Q8_0' } });
+    expect(quantized.map(({ prompt }) => prompt)).toEqual(samples.map(({ prompt }) => prompt));
+    // Greedy answers are the same until two tokens are about as likely.
+    expect(quantized.map(({ base }) => base!.slice(0, 6))).toEqual(samples.map(({ base }) => base!.slice(0, 6)));
+    const source: Source = { $case: 'model', value: `${testProject}/models/stories` };
+    const untrained = await samplesOf('untrained', { $case: 'gguf', value: { type: 'F32' } }, { source });
+    expect(untrained).toEqual(samples.map(({ prompt, base }) => ({ prompt, base: undefined, tuned: base })));
+  });
+
   test('one wrong value in an adapter fails the export', async () => {
-    const { state, error } = await exported('damaged', { $case: 'ggufAdapter', value: {} }, (artifact) =>
-      damageTensor(artifact, '-adapter.gguf', 'blk.3.ffn_up.weight.lora_b', (bytes) => bytes.writeFloatLE(1, 400)),
+    const { state, error } = await exported(
+      'damaged',
+      { $case: 'ggufAdapter', value: {} },
+      {
+        damage: (artifact) =>
+          damageTensor(artifact, '-adapter.gguf', 'blk.3.ffn_up.weight.lora_b', (bytes) => bytes.writeFloatLE(1, 400)),
+      },
     );
     expect(state).toBe(ExportState.FAILED);
     expect(errorOf(error).reason).toBe('VERIFICATION_FAILED');

@@ -1,35 +1,43 @@
 import { join } from 'node:path';
-import type { Artifact, Encoding, StartExportRequest } from '@pairwise/api';
+import { Sample, type Artifact, type Encoding, type QuantizationCost, type StartExportRequest } from '@pairwise/api';
 import type { EncodedPair } from '@pairwise/preference';
 import { isQuantized, usesImportance } from '@pairwise/gguf';
 import { openArtifactFiles, type ArtifactFiles } from './artifactFiles.ts';
 import type { ArtifactDeps } from './artifacts.ts';
 import { inFolder } from './files.ts';
+import { writeGgufArtifact } from './gguf.ts';
 import { importanceOf } from './importance.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
-import { noiseCaveat, quantizationCost } from './quantizationCost.ts';
+import { noiseCaveat, quantizationCost, type QuantizedFile, type Reference } from './quantizationCost.ts';
+import { answersOf } from './samples.ts';
 import { ggufModel, openExportSource, type Source } from './source.ts';
 import { textExpectationOf } from './textExpectation.ts';
 import { encodedPairs, textsOf } from './verificationPairs.ts';
-import { verifyGguf, type Verified, type VerificationSequence } from './verify.ts';
+import { verifyGguf, type PolicyLogps, type Verified, type VerificationSequence } from './verify.ts';
 
 /**
- * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, and measures what quantising
- * costs. An adapter is loaded over a file of its base model. Throws the errors of `verifyGguf`.
+ * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, measures what quantising
+ * costs, and has it answer the sample prompts. An adapter is loaded over a file of its base model. Throws the errors of
+ * `verifyGguf`.
  */
 export async function verifyArtifact(
   deps: ArtifactDeps,
   request: StartExportRequest,
   artifact: Artifact,
   signal: AbortSignal,
-): Promise<Omit<Verified, 'logps'>> {
+): Promise<ArtifactFindings> {
   const folder = join(deps.scratch, ...artifact.name.split('/'));
   return inFolder(folder, async () => {
     await using source = await openExportSource(deps, request, signal);
     await using files = await openArtifactFiles(artifact, { blobs: deps.blobs, source, folder }, signal);
     return await verifyFiles(deps, { request, source, files, folder }, signal);
   });
+}
+
+/** What verification finds out about an artifact. */
+export interface ArtifactFindings extends Omit<Verified, 'logps'> {
+  samples: Sample[];
 }
 
 /** What is verified, and what it is compared with. */
@@ -41,38 +49,72 @@ interface Comparison {
   folder: string;
 }
 
-async function verifyFiles(
-  deps: ArtifactDeps,
-  { request, source, files: { file, type, basePath }, folder }: Comparison,
-  signal: AbortSignal,
-): Promise<Omit<Verified, 'logps'>> {
-  const { blobs, peers, threads } = deps;
+async function verifyFiles(deps: ArtifactDeps, comparison: Comparison, signal: AbortSignal): Promise<ArtifactFindings> {
+  const { blobs, peers } = deps;
+  const { request, source, files } = comparison;
+  const { file, type } = files;
   const encoding = await verifiedWith(peers, source, request.evalEncoding, signal);
   const pairs = await encodedPairs(blobs, encoding);
   const texts = await textsOf(peers, encoding, pairs, signal);
   const text = await textExpectationOf(source.folder, source.encoding!, texts ?? [], signal);
   const sequences = responsesOf(pairs);
-  const { baseModel, adapter } = source;
-  const engine = { baseModel, folder: '/', threads };
-  const policyLogps = enginePolicy({ ...engine, adapter });
+  const policyLogps = engineOf(deps, source);
   const { verification, caveats, logps } = await verifyGguf({ ...file, type, text, sequences, policyLogps, signal });
   if (texts === undefined) caveats.push('the texts of pairs were not compared, because their dataset was deleted');
-  if (!isQuantized(type)) return { verification, caveats };
-  const base = { ...source, adapter: undefined };
-  const reference = adapter && {
-    base: await ggufModel(base, 'base', signal),
-    path: basePath,
-    importance: usesImportance(type) ? await importanceOf(deps, base, signal) : undefined,
-    logps: await enginePolicy({ ...engine, adapter: undefined })(sequences, signal),
+  const tuned = await answersOf(file, text, signal);
+  let base: string[] | undefined;
+  const visit = async (path: string) => {
+    base = await answersOf({ path }, text, signal);
   };
-  const policy = await ggufModel(source, 'policy', signal);
-  const quantized = { ...file, type, policy, sequences, logps, reference };
-  const cost = await quantizationCost(join(folder, 'cost'), quantized, signal);
+  const samples = () =>
+    text.samples.map(({ prompt }, n) => Sample.create({ prompt, base: base?.[n], tuned: tuned[n]! }));
+  if (!isQuantized(type)) {
+    await visitBase(comparison, visit, signal);
+    return { verification, caveats, samples: samples() };
+  }
+  const cost = await costOf(deps, comparison, { ...file, type, sequences, logps, visit }, signal);
   const noise = noiseCaveat(type, cost);
   return {
     verification: { ...verification, quantizationCost: cost },
     caveats: noise === undefined ? caveats : [...caveats, noise],
+    samples: samples(),
   };
+}
+
+/** Calls `visit` with a file of the base model that has the artifact's type, unless the artifact is the base model's. */
+async function visitBase(
+  { source, files: { type, basePath }, folder }: Comparison,
+  visit: (path: string) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  if (source.adapter === undefined) return;
+  if (basePath !== undefined) return visit(basePath);
+  const model = await ggufModel({ ...source, adapter: undefined }, 'base', signal);
+  const { files } = await writeGgufArtifact(folder, model, { baseName: 'base', type, signal });
+  return visit(join(folder, files[0]!));
+}
+
+/** Measures what quantising an artifact costs. */
+async function costOf(
+  deps: ArtifactDeps,
+  { source, files: { basePath }, folder }: Comparison,
+  file: Omit<QuantizedFile, 'policy' | 'reference'> & Pick<Reference, 'visit'>,
+  signal: AbortSignal,
+): Promise<QuantizationCost> {
+  const base = { ...source, adapter: undefined };
+  const reference = source.adapter && {
+    base: await ggufModel(base, 'base', signal),
+    path: basePath,
+    importance: usesImportance(file.type) ? await importanceOf(deps, base, signal) : undefined,
+    logps: await engineOf(deps, base)(file.sequences, signal),
+    visit: file.visit,
+  };
+  const policy = await ggufModel(source, 'policy', signal);
+  return quantizationCost(join(folder, 'cost'), { ...file, policy, reference }, signal);
+}
+
+function engineOf({ threads }: ArtifactDeps, { baseModel, adapter }: Source): PolicyLogps {
+  return enginePolicy({ baseModel, folder: '/', adapter, threads });
 }
 
 /** The chosen and the rejected response of each pair in turn. */

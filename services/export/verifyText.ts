@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Encoding } from '@pairwise/api';
 import { ggufTokenizer, tokenType, type GgufHeader, type GgufTokenizer, type GgufType } from '@pairwise/gguf';
 import type { Judge } from '@pairwise/llamacpp';
-import type { ServedText } from './servedTexts.ts';
+import type { SamplePrompt, ServedText } from './servedTexts.ts';
 import type { Serving } from './serving.ts';
 import { verificationFailed } from './verificationFailed.ts';
 
@@ -10,6 +10,8 @@ import { verificationFailed } from './verificationFailed.ts';
 export interface TextExpectation {
   serving: Serving;
   texts: readonly ServedText[];
+  /** Prompts whose answers stand on the artifact. */
+  samples: readonly SamplePrompt[];
   /** What was trained on. */
   encoding: Encoding;
 }

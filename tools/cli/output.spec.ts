@@ -11,6 +11,7 @@ import { barText, formatClock, rateMeter } from './progress.ts';
 import { modelUri } from './spec/sources.ts';
 import { beside, chart, shrinkSeries } from './watch/chart.ts';
 import { formatFigure } from './watch/figures.ts';
+import { artifactDetails } from './watch/artifact.ts';
 import { artifactTable } from './watch/summary.ts';
 import { retryHint } from './watch/watch.ts';
 
@@ -105,6 +106,21 @@ test('no file of an artifact is written outside its folder', () => {
   for (const path of ['../x', '/etc/passwd', 'a/../../x', '..', '', '.', 'a\0b']) {
     expect(() => placeOf('/out/a', path)).toThrow(PairwiseError);
   }
+});
+
+test('the answers of an artifact are shown without control characters', () => {
+  const shown = artifactDetails(
+    Artifact.fromPartial({
+      name: 'projects/p/exports/e/artifacts/a',
+      files: [{ path: 'a.gguf', sizeBytes: 1500n, digest: 'sha256:0' }],
+      samples: [{ prompt: 'Why?', base: ' So.\n', tuned: '\u001b[2J\u009b' }],
+    }),
+  );
+  const lines = stripVTControlCharacters(shown).split('\n');
+  expect(lines).toContain('a.gguf  1.5 kB  sha256:0');
+  expect(lines.slice(-3)).toEqual(['prompt      "Why?"', 'base model  " So.\\n"', 'tuned       "\\u001b[2J\ufffd"']);
+  const untrained = Artifact.fromPartial({ name: 'a', samples: [{ prompt: 'Why?', tuned: '' }] });
+  expect(artifactDetails(untrained)).not.toContain('base model');
 });
 
 test('artifacts are shown with the difference that decides about them, and with their caveats', () => {

@@ -7,6 +7,7 @@ import { resourceName, shortName } from '../names.ts';
 import { paint, say, sayJson, formatTable } from '../output.ts';
 import { readAll } from '../paging.ts';
 import { byteMeter } from '../progress.ts';
+import { artifactDetails } from '../watch/artifact.ts';
 import { artifactTable } from '../watch/summary.ts';
 import { downloadArtifactFile } from './download.ts';
 
@@ -16,6 +17,12 @@ export function artifactsCommand(): Command {
     'list and download what runs produced: adapters, merged models, GGUF files',
   );
   artifacts.command('list').description('list the artifacts of a run').argument('<run>').action(action(list));
+  artifacts
+    .command('get')
+    .description('show an artifact: its files, how close it is to the policy, and its answers to fixed prompts')
+    .argument('<run>')
+    .argument('<artifact>')
+    .action(action(get));
   artifacts
     .command('download')
     .description('download the artifacts of a run; an interrupted download resumes')
@@ -57,6 +64,20 @@ async function list(context: Context, text: string): Promise<undefined> {
   return undefined;
 }
 
+async function get(context: Context, text: string, wanted: string): Promise<undefined> {
+  const { run, artifacts } = await artifactsOf(context, text);
+  const artifact = artifacts.find((each) => idOf(each) === wanted);
+  if (artifact === undefined) return refuseArtifact(run, wanted, artifacts, context);
+  if (context.json) sayJson(Artifact.toJSON(artifact));
+  else say(artifactDetails(artifact));
+  return undefined;
+}
+
+function refuseArtifact(run: Run, wanted: string, artifacts: readonly Artifact[], { project }: Context): never {
+  const known = artifacts.map(idOf).join(', ') || 'none yet';
+  usage(`${shortName(run.name, project)} has no artifact '${wanted}'; it has ${known}`);
+}
+
 interface DownloadOptions {
   output?: string;
   artifact?: string[];
@@ -67,9 +88,7 @@ async function download(context: Context, text: string, { output, artifact: only
   const { run, artifacts } = await artifactsOf(context, text);
   const id = shortName(run.name, project);
   const unknown = only?.find((name) => !artifacts.some((artifact) => idOf(artifact) === name));
-  if (unknown !== undefined) {
-    usage(`${id} has no artifact '${unknown}'; it has ${artifacts.map(idOf).join(', ') || 'none yet'}`);
-  }
+  if (unknown !== undefined) refuseArtifact(run, unknown, artifacts, context);
   const chosen = artifacts.filter((artifact) => only?.includes(idOf(artifact)) ?? true);
   if (chosen.length === 0) usage(`${id} has no artifacts yet`);
   const folder = resolve(output ?? run.name.split('/').at(-1)!);

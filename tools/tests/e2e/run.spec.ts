@@ -77,10 +77,11 @@ test('a run goes through every stage, and its metrics are plausible', async () =
   expect(outputs!.referenceReusedCount).toBe(0);
   const verified = outputs!.artifacts.filter(({ format }) => format.startsWith('gguf'));
   expect(verified.map(({ type }) => type)).toEqual(['F16', 'Q8_0', 'IQ4_NL', 'F32']);
-  for (const { verification } of verified) {
+  for (const { verification, samples } of verified) {
     expect(verification!.tokenCount).toBeGreaterThan(100);
     // Prompts and responses of 48 pairs, and probes.
     expect(verification!.textCount).toBeGreaterThan(2 * 48);
+    expect(samples.map(({ base, tuned }) => [typeof base, typeof tuned])).toEqual(Array(4).fill(['string', 'string']));
   }
   expect(verified[0]!.verification!.maxAbsLogpDiff).toBeLessThan(0.02);
   const { policy, base, margin } = verified[1]!.verification!.quantizationCost!;
@@ -255,6 +256,12 @@ test('all spans of a run form one trace, from the call to the last step', () => 
     expect(parentOf(taken)?.name, `${queue} in ${service}`).toBe(`send ${queue}`);
   }
   expect(parentOf(named('send exports')[0])?.name).toBe('pairwise.v1.ExportService/StartExport');
+  // What a model is asked and answers stays out of telemetry.
+  const said = first.outputs!.artifacts.flatMap(({ samples }) =>
+    samples.flatMap(({ prompt, tuned }) => [prompt, tuned]),
+  );
+  const recorded = JSON.stringify(of);
+  expect(said.filter((text) => text.length > 5 && recorded.includes(JSON.stringify(text).slice(1, -1)))).toEqual([]);
   expect(new Set(of.map(({ attributes }) => attributes['pairwise.run.id']).filter(Boolean))).toEqual(
     new Set([first.name]),
   );

@@ -251,6 +251,24 @@ export interface Artifact {
    * of their size, in plain words. Usually empty.
    */
   caveats: string[];
+  /**
+   * Answers to a few fixed prompts, before and after training. Set only for `gguf` and `gguf_adapter` artifacts that have
+   * been verified.
+   */
+  samples: Sample[];
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** How llama.cpp answers a fixed prompt: with the most likely token each time, and at most 48 of them. */
+export interface Sample {
+  /** The prompt. It is rendered with the chat template if the artifact is made for conversations. */
+  prompt: string;
+  /** The answer of the base model, in a file of the artifact's type. Not set if no adapter was trained. */
+  base?:
+    | string
+    | undefined;
+  /** The answer of the artifact. */
+  tuned: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1149,6 +1167,7 @@ function createBaseArtifact(): Artifact {
     files: [],
     verification: undefined,
     caveats: [],
+    samples: [],
     _unknownFields: {},
   };
 }
@@ -1175,6 +1194,9 @@ export const Artifact: MessageFns<Artifact> = {
     }
     for (const v of message.caveats) {
       writer.uint32(58).string(v!);
+    }
+    for (const v of message.samples) {
+      Sample.encode(v!, writer.uint32(66).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1256,6 +1278,14 @@ export const Artifact: MessageFns<Artifact> = {
             message.caveats.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.samples.push(Sample.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1285,6 +1315,7 @@ export const Artifact: MessageFns<Artifact> = {
       files: globalThis.Array.isArray(object?.files) ? object.files.map((e: any) => FileInfo.fromJSON(e)) : [],
       verification: isSet(object.verification) ? Verification.fromJSON(object.verification) : undefined,
       caveats: globalThis.Array.isArray(object?.caveats) ? object.caveats.map((e: any) => globalThis.String(e)) : [],
+      samples: globalThis.Array.isArray(object?.samples) ? object.samples.map((e: any) => Sample.fromJSON(e)) : [],
     };
   },
 
@@ -1311,6 +1342,9 @@ export const Artifact: MessageFns<Artifact> = {
     if (message.caveats?.length) {
       obj.caveats = message.caveats;
     }
+    if (message.samples?.length) {
+      obj.samples = message.samples.map((e) => Sample.toJSON(e));
+    }
     return obj;
   },
 
@@ -1328,6 +1362,124 @@ export const Artifact: MessageFns<Artifact> = {
       ? Verification.fromPartial(object.verification)
       : undefined;
     message.caveats = object.caveats?.map((e) => e) || [];
+    message.samples = object.samples?.map((e) => Sample.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSample(): Sample {
+  return { prompt: "", base: undefined, tuned: "", _unknownFields: {} };
+}
+
+export const Sample: MessageFns<Sample> = {
+  encode(message: Sample, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.prompt !== "") {
+      writer.uint32(10).string(message.prompt);
+    }
+    if (message.base !== undefined) {
+      writer.uint32(18).string(message.base);
+    }
+    if (message.tuned !== "") {
+      writer.uint32(26).string(message.tuned);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Sample {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSample();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.prompt = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.base = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tuned = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Sample {
+    return {
+      prompt: isSet(object.prompt) ? globalThis.String(object.prompt) : "",
+      base: isSet(object.base) ? globalThis.String(object.base) : undefined,
+      tuned: isSet(object.tuned) ? globalThis.String(object.tuned) : "",
+    };
+  },
+
+  toJSON(message: Sample): unknown {
+    const obj: any = {};
+    if (message.prompt !== "") {
+      obj.prompt = message.prompt;
+    }
+    if (message.base !== undefined) {
+      obj.base = message.base;
+    }
+    if (message.tuned !== "") {
+      obj.tuned = message.tuned;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Sample>): Sample {
+    return Sample.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Sample>): Sample {
+    const message = createBaseSample();
+    message.prompt = object.prompt ?? "";
+    message.base = object.base ?? undefined;
+    message.tuned = object.tuned ?? "";
     return message;
   },
 };
