@@ -83,32 +83,31 @@ describe.skipIf(!shared)('GGUF files of stories260K with a trained adapter (skip
       sequences,
       policyLogps: () => Promise.resolve(policyLogps),
     });
-    expect(verification).toMatchObject({ sequenceCount: 16, tolerance: fileTypes[type].tolerance });
+    expect(verification.sequenceCount).toBe(16);
     expect(verification.tokenCount).toBe(policyLogps.flat().length);
     if (type === 'F16') expect(verification.maxAbsLogpDiff).toBeLessThan(0.02);
+    const worst = ['Q8_0', 'Q6_K'].includes(type) ? 0.03 : 0.3;
+    if (isQuantized(type)) expect(verification.meanAbsLogpDiff).toBeLessThan(worst);
   });
 
-  test.each(['F32', 'F16', 'Q8_0'] as const)(
-    'a tuned model as %s reproduces the policy of our own engine',
-    async (type) => {
-      const { source, baseModel, weights, adapter } = stories;
-      const target = freshFolder();
-      const tuned = { ...model, weights: mergedWeights(weights, baseModel.config, adapter) };
-      const { files } = await writeGgufArtifact(target, tuned, { baseName: 'tuned', type });
-      const verify = (trained: Adapter | undefined) =>
-        verifyGguf({
-          path: join(target, files[0]!),
-          type,
-          text,
-          sequences,
-          policyLogps: enginePolicy({ baseModel, folder: source, adapter: trained, threads: 1 }),
-        });
-      const { verification } = await verify(adapter);
-      expect(verification.maxAbsLogpDiff).toBeLessThan({ F32: 1e-4, F16: 0.02, Q8_0: 1 }[type]);
-      // The base model is a different policy.
-      await expect(verify(undefined)).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type } });
-    },
-  );
+  test.each(['F32', 'F16'] as const)('a tuned model as %s reproduces the policy of our own engine', async (type) => {
+    const { source, baseModel, weights, adapter } = stories;
+    const target = freshFolder();
+    const tuned = { ...model, weights: mergedWeights(weights, baseModel.config, adapter) };
+    const { files } = await writeGgufArtifact(target, tuned, { baseName: 'tuned', type });
+    const verify = (trained: Adapter | undefined) =>
+      verifyGguf({
+        path: join(target, files[0]!),
+        type,
+        text,
+        sequences,
+        policyLogps: enginePolicy({ baseModel, folder: source, adapter: trained, threads: 1 }),
+      });
+    const { verification } = await verify(adapter);
+    expect(verification.maxAbsLogpDiff).toBeLessThan({ F32: 1e-4, F16: 0.02 }[type]);
+    // The base model is a different policy.
+    await expect(verify(undefined)).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type } });
+  });
 
   test('missing logps and NaN fail the verification', async () => {
     const target = freshFolder();

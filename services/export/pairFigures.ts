@@ -1,14 +1,24 @@
 /** Logps of the tokens of responses, in nats. */
 export type TokenLogps = readonly ArrayLike<number>[];
 
-/** Mean absolute difference of two models' logps per token. */
-export function meanAbsDifference(left: TokenLogps, right: TokenLogps): number {
-  let [sum, count] = [0, 0];
+/** How far two models' logps are apart per token, in nats. Both are NaN if a number is missing or NaN. */
+export interface Differences {
+  maxAbsLogpDiff: number;
+  meanAbsLogpDiff: number;
+}
+
+/** Compares the logps of the same tokens. */
+export function differencesOf(left: TokenLogps, right: TokenLogps): Differences & { tokenCount: number } {
+  let [sum, most, tokenCount] = [0, 0, 0];
   for (const [index, logps] of left.entries()) {
-    for (let token = 0; token < logps.length; token++) sum += Math.abs(logps[token]! - right[index]![token]!);
-    count += logps.length;
+    for (let token = 0; token < logps.length; token++) {
+      const difference = Math.abs(logps[token]! - (right[index]?.[token] ?? NaN));
+      sum += difference;
+      most = Math.max(most, difference);
+    }
+    tokenCount += logps.length;
   }
-  return sum / count;
+  return { maxAbsLogpDiff: most, meanAbsLogpDiff: sum / tokenCount, tokenCount };
 }
 
 /**

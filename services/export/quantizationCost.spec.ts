@@ -1,15 +1,16 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openJudge } from '@pairwise/llamacpp';
+import type { QuantizedType } from '@pairwise/gguf';
+import { quantizeGguf } from '@pairwise/llamacpp';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { writeGgufArtifact, type GgufModel } from './gguf.ts';
+import { writeExact, writeGgufArtifact, type GgufModel } from './gguf.ts';
 import { pairFigures } from './pairFigures.ts';
 import { enginePolicy } from './policy.ts';
 import { noiseCaveat, quantizationCost } from './quantizationCost.ts';
 import { servingOf } from './serving.ts';
-import { freshFolder, openStories, shared, type Stories } from './testing.ts';
-import { fileLogps, type VerificationSequence } from './verify.ts';
+import { editGguf, freshFolder, openStories, padded, shared, type Stories } from './testing.ts';
+import type { VerificationSequence } from './verify.ts';
 import { mergedWeights, type Adapter } from './weights.ts';
 
 test('margins and accuracy are those of the pairs', () => {
@@ -35,30 +36,38 @@ describe.skipIf(!shared)('what quantising costs (skipped without ../shared)', ()
     });
   });
 
-  async function costOf(type: 'Q8_0' | 'Q4_K_M', adapter: Adapter | undefined) {
+  /** What `type` costs. `damage` changes the policy's file. */
+  async function costOf(
+    type: QuantizedType,
+    adapter: Adapter | undefined,
+    options: { storage?: (model: GgufModel) => Promise<GgufModel>; damage?: (path: string) => Promise<void> } = {},
+  ) {
     const { source, baseModel, weights } = stories;
-    const policy = adapter ? { ...base, weights: mergedWeights(weights, baseModel.config, adapter) } : base;
+    const storage = options.storage ?? ((model: GgufModel) => Promise.resolve(model));
+    const policy = await storage(
+      adapter ? { ...base, weights: mergedWeights(weights, baseModel.config, adapter) } : base,
+    );
     const target = freshFolder();
     const { files } = await writeGgufArtifact(target, policy, { baseName: 'x', type });
     const path = join(target, files[0]!);
-    const judge = await openJudge(path);
-    const file = await fileLogps(judge, sequences);
-    await judge.close();
-    const engine = (trained: Adapter | undefined) =>
+    await options.damage?.(path);
+    const logps = (trained: Adapter | undefined) =>
       enginePolicy({ baseModel, folder: source, adapter: trained, threads: 1 })(sequences);
-    const logps = { file, policy: await engine(adapter) };
-    const reference = adapter && {
-      base,
-      path: undefined,
-      importance: undefined,
-      visit: () => Promise.resolve(),
-      logps: await engine(undefined),
-    };
     const folder = join(target, 'temporary');
-    const signal = new AbortController().signal;
-    const cost = await quantizationCost(folder, { path, type, policy, sequences, logps, reference }, signal);
-    expect(existsSync(folder)).toBe(false);
-    return cost;
+    const unquantized = { model: await storage(base), logps: await logps(undefined) };
+    const file = {
+      path,
+      type,
+      sequences,
+      policy: { model: policy, logps: await logps(adapter) },
+      base: { ...unquantized, path: undefined, importance: undefined, visit: () => Promise.resolve() },
+      isTrained: adapter !== undefined,
+    };
+    try {
+      return await quantizationCost(folder, file, new AbortController().signal);
+    } finally {
+      expect(existsSync(folder)).toBe(false);
+    }
   }
 
   test('a trained policy keeps its margin, next to the quantised base model', async () => {
@@ -93,10 +102,55 @@ describe.skipIf(!shared)('what quantising costs (skipped without ../shared)', ()
     expect(Math.abs(cost.base!.margin!)).toBeGreaterThan(cost.margin!);
   });
 
-  test('a base model has no margin and no yardstick', async () => {
+  test('a base model has no margin, and is its own yardstick', async () => {
     const cost = await costOf('Q8_0', undefined);
     expect(cost.policy!.top1Agreement).toBeGreaterThan(0.95);
-    expect([cost.policy!.margin, cost.base, cost.margin, cost.meanAbsLogpChange]).toEqual(Array(4).fill(undefined));
+    expect(cost.base).toEqual(cost.policy);
+    expect([cost.policy!.margin, cost.margin, cost.meanAbsLogpChange]).toEqual(Array(3).fill(undefined));
     expect(noiseCaveat('Q8_0', cost)).toBeUndefined();
+  });
+
+  const replaced = (tensor: string, by: string) => async (path: string) => {
+    let bytes: Buffer;
+    await editGguf(path, { weights: (name, found) => name === by && (bytes = Buffer.from(found)) });
+    await editGguf(path, { weights: (name, found) => name === tensor && found.set(bytes) });
+  };
+
+  test.each([
+    ['Q2_K', 'ffn_down', padded],
+    ['Q4_0', 'attn_v', undefined],
+  ] as const)(
+    'one wrong tensor in a %s file is found, by a figure next to that of the base model',
+    async (type, tensor, storage) => {
+      const damage = replaced(`blk.2.${tensor}.weight`, `blk.3.${tensor}.weight`);
+      const found = costOf(type, stories.adapter, { ...(storage && { storage }), damage });
+      await expect(found).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type } });
+      await expect(found).rejects.toThrow(
+        /its KL divergence is [\d.]+ nats per token, but at most [\d.]+ is allowed, because that of the quantised base model is [\d.]+/,
+      );
+    },
+  );
+
+  test('a file that was quantised from another model is found', async () => {
+    const { adapter } = stories;
+    const other = { ...adapter, parameters: adapter.parameters.map((layer) => layer.map((value) => value * 0.9)) };
+    const exact = await writeExact(
+      freshFolder(),
+      { ...base, weights: mergedWeights(stories.weights, base.config, other) },
+      new AbortController().signal,
+    );
+    const damage = async (path: string) => {
+      await quantizeGguf({ input: exact, output: path, type: 'Q8_0' });
+    };
+    await expect(costOf('Q8_0', adapter, { damage })).rejects.toThrow('its KL divergence is');
+  });
+
+  test('a file that is not the policy of our own engine before quantising is found', async () => {
+    const storage = (model: GgufModel) =>
+      Promise.resolve({ ...model, weights: { ...model.weights, rows: stories.weights.rows } });
+    const found = costOf('Q8_0', stories.adapter, { storage });
+    await expect(found).rejects.toThrow(
+      'was quantised from a file that differs from the policy: the largest difference',
+    );
   });
 });

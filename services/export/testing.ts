@@ -18,7 +18,8 @@ import { PairwiseError } from '@pairwise/errors';
 import { digestOf } from '@pairwise/fingerprint';
 import { writeGguf, type GgufValue, type TensorToWrite } from '@pairwise/gguf';
 import { headerOf } from '@pairwise/llamacpp';
-import { loraLayout, readBaseModel, targetModules } from '@pairwise/model';
+import { paddedModel } from '@pairwise/llamacpp/testing';
+import { expectedTensors, loraLayout, readBaseModel, targetModules } from '@pairwise/model';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
 import { packPairs, type EncodedPair } from '@pairwise/preference';
 import { openFolder, type BlobStore } from '@pairwise/store';
@@ -28,6 +29,7 @@ import { adapterParameters, packState } from '@pairwise/training';
 import { afterAll } from 'vitest';
 import { sharedFolder, writeTinyModel } from '@pairwise/testing';
 import { openExports } from './exports.ts';
+import type { GgufModel } from './gguf.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';
 import { runExport, type ExporterDeps } from './run.ts';
@@ -83,6 +85,20 @@ export async function openStories(): Promise<Stories> {
   const parameters = adapterParameters(loraLayout(baseModel.config, lora), readSafetensors(file));
   const weights = baseWeights(baseModel, (...range) => base.read(...range));
   return { source, base, baseModel, weights, adapter: { lora, parameters } };
+}
+
+/** A model whose rows have 256 weights or a multiple, as llama.cpp's K types need, and whose logps are those of `model`. */
+export async function padded(model: GgufModel): Promise<GgufModel> {
+  const whole = new Map<string, Float32Array>();
+  for (const [name, [count = 0]] of expectedTensors(model.config))
+    whole.set(name, await model.weights.rows(name, 0, count));
+  const { config, weights } = paddedModel({ ...model, tokenizer: new Map(), weights: (name) => whole.get(name)! });
+  const widths = new Map([...expectedTensors(config)].map(([name, [, width = 1]]) => [name, width]));
+  const rows: ExportWeights['rows'] = (name, first, count) => {
+    const width = widths.get(name)!;
+    return Promise.resolve(weights(name).slice(first * width, (first + count) * width));
+  };
+  return { ...model, config, weights: { storedType: () => 'F32', rows } };
 }
 
 export const testProject = 'projects/default';

@@ -1,8 +1,8 @@
 import type { Verification } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { fileTypes, type GgufType } from '@pairwise/gguf';
+import { fileTypes, isQuantized, type GgufType, type QuantizedType } from '@pairwise/gguf';
 import { headerOf, openJudge, type Judge } from '@pairwise/llamacpp';
-import type { TokenLogps } from './pairFigures.ts';
+import { differencesOf, type Differences, type TokenLogps } from './pairFigures.ts';
 import { verificationFailed } from './verificationFailed.ts';
 import { verifyText, type TextExpectation } from './verifyText.ts';
 
@@ -26,14 +26,14 @@ export interface Verified {
   verification: Verification;
   /** What llama.cpp is known to do differently; usually none. */
   caveats: string[];
-  /** Logps of the responses: of the file in llama.cpp, and of the policy. */
-  logps: { file: TokenLogps; policy: TokenLogps };
+  /** Logps of the responses under the policy. */
+  policyLogps: TokenLogps;
 }
 
 /**
  * Compares a GGUF file, with the GGUF file of an adapter over it if there is one, in llama.cpp with what was trained: first how it reads texts (see `verifyText`), then the logps of
- * sequences with those of the policy. Throws VERIFICATION_FAILED with both differences in its metadata if they are above the
- * tolerance or not finite, INVALID_FILE if llama.cpp cannot open the file, INVALID_ARGUMENT if there are no sequences, and
+ * sequences with those of the policy. Throws VERIFICATION_FAILED with both differences in its metadata if the largest is above
+ * the tolerance or not finite, which for quantised types `quantizationCost` decides; INVALID_FILE if llama.cpp cannot open the file, INVALID_ARGUMENT if there are no sequences, and
  * INTERNAL if the process of llama.cpp dies. If the signal aborts, all work stops and the error is arbitrary.
  */
 export async function verifyGguf(
@@ -50,13 +50,13 @@ export async function verifyGguf(
   const judge = await openFor(options, sequences);
   return untilAborted(judge, signal, async () => {
     const caveats = await verifyText(judge, await headerOf(path), type, text);
-    const logps = { file: await fileLogps(judge, sequences), policy: await options.policyLogps(sequences, signal) };
-    const differences = logps.file.flatMap((response, index) =>
-      Array.from(response, (logp, token) => Math.abs(logp - (logps.policy[index]?.[token] ?? NaN))),
-    );
-    const counts = { sequenceCount: sequences.length, tokenCount: differences.length, textCount: text.texts.length };
-    const verification = { ...judged(differences, type), ...counts, quantizationCost: undefined };
-    return { verification, caveats, logps };
+    const logps = await fileLogps(judge, sequences);
+    const policyLogps = await options.policyLogps(sequences, signal);
+    const { tokenCount, ...differences } = differencesOf(logps, policyLogps);
+    const tolerance = isQuantized(type) ? 0 : requireSame(differences, { type, exact: type });
+    const counts = { sequenceCount: sequences.length, tokenCount, textCount: text.texts.length };
+    const verification = { ...differences, ...counts, tolerance, quantizationCost: undefined };
+    return { verification, caveats, policyLogps };
   });
 }
 
@@ -72,7 +72,7 @@ export function wholeSequences(sequences: readonly VerificationSequence[]): Int3
 }
 
 /** The logps of the responses' tokens in llama.cpp. */
-export async function fileLogps(judge: Judge, sequences: readonly VerificationSequence[]): Promise<Float64Array[]> {
+async function fileLogps(judge: Judge, sequences: readonly VerificationSequence[]): Promise<Float64Array[]> {
   const logps = await judge.tokenLogps(wholeSequences(sequences));
   return logps.map((all, index) => all.subarray(sequences[index]!.prompt.length - 1));
 }
@@ -94,17 +94,21 @@ export async function untilAborted<T>(
   }
 }
 
-function judged(differences: readonly number[], type: GgufType) {
-  // A NaN makes both differences NaN, and NaN <= tolerance is false.
-  const maxAbsLogpDiff = differences.reduce((most, difference) => Math.max(most, difference), 0);
-  const meanAbsLogpDiff = differences.reduce((sum, difference) => sum + difference, 0) / differences.length;
-  const { tolerance, quantised } = fileTypes[type];
-  const figure = quantised ? meanAbsLogpDiff : maxAbsLogpDiff;
-  if (figure <= tolerance) return { maxAbsLogpDiff, meanAbsLogpDiff, tolerance };
-  const kind = quantised ? 'mean' : 'largest';
+/**
+ * Returns the tolerance of an unquantised type. Throws VERIFICATION_FAILED if the largest difference from our own engine is
+ * above it or not finite. `exact` is the type of the file that differs: that of the artifact, or what it was quantised from.
+ */
+export function requireSame(
+  { maxAbsLogpDiff, meanAbsLogpDiff }: Differences,
+  { type, exact }: { type: GgufType; exact: Exclude<GgufType, QuantizedType> },
+): number {
+  const { tolerance } = fileTypes[exact];
+  // NaN <= tolerance is false.
+  if (maxAbsLogpDiff <= tolerance) return tolerance;
+  const file = type === exact ? '' : `was quantised from a file that `;
   throw verificationFailed(
     type,
-    `differs from the policy: the ${kind} difference per token is ${figure} nats, but at most ${tolerance} is allowed`,
+    `${file}differs from the policy: the largest difference per token is ${maxAbsLogpDiff} nats, but at most ${tolerance} is allowed`,
     { maxAbsLogpDiff: String(maxAbsLogpDiff), meanAbsLogpDiff: String(meanAbsLogpDiff) },
   );
 }

@@ -9,12 +9,19 @@ import { writeGgufArtifact } from './gguf.ts';
 import { importanceOf } from './importance.ts';
 import type { Peers } from './peers.ts';
 import { enginePolicy } from './policy.ts';
-import { noiseCaveat, quantizationCost, type QuantizedFile, type Reference } from './quantizationCost.ts';
+import type { TokenLogps } from './pairFigures.ts';
+import {
+  divergenceLimit,
+  noiseCaveat,
+  quantizationCost,
+  type QuantizedFile,
+  type Yardstick,
+} from './quantizationCost.ts';
 import { answersOf } from './samples.ts';
 import { ggufModel, openExportSource, type Source } from './source.ts';
 import { textExpectationOf } from './textExpectation.ts';
 import { encodedPairs, textsOf } from './verificationPairs.ts';
-import { verifyGguf, type PolicyLogps, type Verified, type VerificationSequence } from './verify.ts';
+import { verifyGguf, type PolicyLogps, type LoadedFile, type Verified, type VerificationSequence } from './verify.ts';
 
 /**
  * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, measures what quantising
@@ -36,7 +43,7 @@ export async function verifyArtifact(
 }
 
 /** What verification finds out about an artifact. */
-export interface ArtifactFindings extends Omit<Verified, 'logps'> {
+export interface ArtifactFindings extends Omit<Verified, 'policyLogps'> {
   samples: Sample[];
 }
 
@@ -58,13 +65,13 @@ async function verifyFiles(deps: ArtifactDeps, comparison: Comparison, signal: A
   const texts = await textsOf(peers, encoding, pairs, signal);
   const text = await textExpectationOf(source.folder, source.encoding!, texts ?? [], signal);
   const sequences = responsesOf(pairs);
-  const policyLogps = engineOf(deps, source);
-  const { verification, caveats, logps } = await verifyGguf({ ...file, type, text, sequences, policyLogps, signal });
+  const verified = await verifyGguf({ ...file, type, text, sequences, policyLogps: engineOf(deps, source), signal });
+  const { verification, caveats } = verified;
   if (texts === undefined) caveats.push('the texts of pairs were not compared, because their dataset was deleted');
   const tuned = await answersOf(file, text, signal);
   let base: string[] | undefined;
   const visit = async (path: string) => {
-    base = await answersOf({ path }, text, signal);
+    if (source.adapter) base = await answersOf({ path }, text, signal);
   };
   const samples = () =>
     text.samples.map(({ prompt }, n) => Sample.create({ prompt, base: base?.[n], tuned: tuned[n]! }));
@@ -72,16 +79,17 @@ async function verifyFiles(deps: ArtifactDeps, comparison: Comparison, signal: A
     await visitBase(comparison, visit, signal);
     return { verification, caveats, samples: samples() };
   }
+  const logps = verified.policyLogps;
   const cost = await costOf(deps, comparison, { ...file, type, sequences, logps, visit }, signal);
   const noise = noiseCaveat(type, cost);
   return {
-    verification: { ...verification, quantizationCost: cost },
+    verification: { ...verification, tolerance: divergenceLimit(cost.base!.klDivergence), quantizationCost: cost },
     caveats: noise === undefined ? caveats : [...caveats, noise],
     samples: samples(),
   };
 }
 
-/** Calls `visit` with a file of the base model that has the artifact's type, unless the artifact is the base model's. */
+/** Calls `visit` with a file of the base model that has the artifact's type, if an adapter was trained. */
 async function visitBase(
   { source, files: { type, basePath }, folder }: Comparison,
   visit: (path: string) => Promise<void>,
@@ -98,19 +106,25 @@ async function visitBase(
 async function costOf(
   deps: ArtifactDeps,
   { source, files: { basePath }, folder }: Comparison,
-  file: Omit<QuantizedFile, 'policy' | 'reference'> & Pick<Reference, 'visit'>,
+  {
+    logps,
+    visit,
+    ...file
+  }: Pick<QuantizedFile, 'type' | 'sequences'> & LoadedFile & { logps: TokenLogps; visit: Yardstick['visit'] },
   signal: AbortSignal,
 ): Promise<QuantizationCost> {
-  const base = { ...source, adapter: undefined };
-  const reference = source.adapter && {
-    base: await ggufModel(base, 'base', signal),
+  const { type, sequences } = file;
+  const isTrained = source.adapter !== undefined;
+  const untrained = { ...source, adapter: undefined };
+  const base = {
+    model: await ggufModel(untrained, 'base', signal),
+    logps: isTrained ? await engineOf(deps, untrained)(sequences, signal) : logps,
     path: basePath,
-    importance: usesImportance(file.type) ? await importanceOf(deps, base, signal) : undefined,
-    logps: await engineOf(deps, base)(file.sequences, signal),
-    visit: file.visit,
+    importance: usesImportance(type) ? await importanceOf(deps, untrained, signal) : undefined,
+    visit,
   };
-  const policy = await ggufModel(source, 'policy', signal);
-  return quantizationCost(join(folder, 'cost'), { ...file, policy, reference }, signal);
+  const policy = { model: await ggufModel(source, 'policy', signal), logps };
+  return quantizationCost(join(folder, 'cost'), { ...file, policy, base, isTrained }, signal);
 }
 
 function engineOf({ threads }: ArtifactDeps, { baseModel, adapter }: Source): PolicyLogps {

@@ -123,18 +123,22 @@ test('the answers of an artifact are shown without control characters', () => {
   expect(artifactDetails(untrained)).not.toContain('base model');
 });
 
-test('artifacts are shown with the difference that decides about them, and with their caveats', () => {
+test('artifacts are shown with the figure that decides about them, and with their caveats', () => {
   const verification = { maxAbsLogpDiff: 0.3, meanAbsLogpDiff: 0.02, tolerance: 0.1 };
+  const quantizationCost = { policy: { klDivergence: 0.004 } };
   const artifact = (name: string, type: string, rest: object) =>
     Artifact.fromPartial({ name: `projects/p/exports/e/artifacts/${name}`, format: 'gguf', type, ...rest });
   const shown = artifactTable([
-    artifact('small', 'Q8_0', { verification, caveats: ['llama.cpp keeps the spaces around "<a>"'] }),
+    artifact('small', 'Q8_0', {
+      verification: { ...verification, quantizationCost },
+      caveats: ['llama.cpp keeps the spaces around "<a>"'],
+    }),
     artifact('half', 'F16', { verification: { ...verification, tolerance: 0.5 } }),
     artifact('adapter', 'F32', {}),
   ]);
   const lines = stripVTControlCharacters(shown).split('\n');
-  expect(lines[1]).toContain('mean 0.0200 of at most 0.1 nats');
-  expect(lines[2]).toContain('largest 0.3000 of at most 0.5 nats');
+  expect(lines[1]).toContain('KL divergence 0.0040 of at most 0.1000 nats');
+  expect(lines[2]).toContain('largest difference 0.3000 of at most 0.5000 nats');
   expect(lines[3]).not.toContain('nats');
   expect(lines.at(-1)).toBe('! small: llama.cpp keeps the spaces around "<a>"');
 });

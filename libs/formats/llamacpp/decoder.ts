@@ -89,17 +89,24 @@ export function decodedLogps(decoder: Decoder, ids: Int32Array): Float64Array {
 /** Compares the distributions of two models that have the same vocabulary, after the same tokens. */
 export function divergence(decoder: Decoder, reference: Decoder, sequences: readonly JudgedSequence[]): Divergence {
   let [divergenceSum, sameCount, count] = [0, 0, 0];
+  const [logps, otherLogps]: [Float64Array[], Float64Array[]] = [[], []];
   for (const { ids, from } of sequences) {
+    const [own, others] = [new Float64Array(ids.length - from), new Float64Array(ids.length - from)];
+    logps.push(own);
+    otherLogps.push(others);
     const expected = reference.forward(ids)[Symbol.iterator]();
     for (const { start, end, logitsAfter } of decoder.forward(ids)) {
       const other = expected.next().value as Forward;
       for (let position = Math.max(start, from - 1); position < Math.min(end, ids.length - 1); position++) {
-        const { klDivergence, sameTop } = divergenceOf(other.logitsAfter(position), logitsAfter(position));
+        const [expectedLogits, logits] = [other.logitsAfter(position), logitsAfter(position)];
+        const { klDivergence, sameTop } = divergenceOf(expectedLogits, logits);
+        own[position + 1 - from] = logSoftmaxAt(logits, ids[position + 1]!);
+        others[position + 1 - from] = logSoftmaxAt(expectedLogits, ids[position + 1]!);
         divergenceSum += klDivergence;
         sameCount += sameTop ? 1 : 0;
         count += 1;
       }
     }
   }
-  return { klDivergence: divergenceSum / count, topAgreement: sameCount / count };
+  return { klDivergence: divergenceSum / count, topAgreement: sameCount / count, logps, otherLogps };
 }

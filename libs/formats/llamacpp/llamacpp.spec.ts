@@ -2,8 +2,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { copyFile, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileTypes, i32Array, isQuantized, text, textArray, u32 } from '@pairwise/gguf';
-import type { GgufType, GgufValue } from '@pairwise/gguf';
+import { fileTypes, i32Array, text, textArray, u32 } from '@pairwise/gguf';
+import type { GgufValue, QuantizedType } from '@pairwise/gguf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { headerOf, openJudge, quantizeGguf } from './index.ts';
@@ -101,8 +101,22 @@ describe.skipIf(!shared)('logps of real files equal the golden ones (skipped wit
     expect(mean(found)).toBeGreaterThan(0);
   });
 
-  const quantised = (Object.keys(fileTypes) as GgufType[]).filter(isQuantized);
-  test.each(quantised)('stories260K, padded to rows of 256, as %s', async (type) => {
+  /** The mean difference per token, in nats, which is what quantising this model costs. */
+  const measured: Record<QuantizedType, number> = {
+    Q8_0: 0.03,
+    Q6_K: 0.07,
+    Q5_K_M: 0.11,
+    Q5_K_S: 0.12,
+    Q5_0: 0.13,
+    Q4_K_M: 0.2,
+    Q4_K_S: 0.21,
+    IQ4_XS: 0.24,
+    IQ4_NL: 0.25,
+    Q4_0: 0.29,
+    Q3_K_M: 0.49,
+    Q2_K: 1.9,
+  };
+  test.each(Object.keys(measured) as QuantizedType[])('stories260K, padded to rows of 256, as %s', async (type) => {
     const [input, output] = [join(folder, 'padded.gguf'), join(folder, 'padded-quantised.gguf')];
     await writeTestGguf(paddedModel(await testModel(join(shared!, 'models/stories260K-eos1'))), input, 'F32');
     const { tensorTypes, fallbacks } = await quantizeGguf({ input, output, type });
@@ -111,7 +125,7 @@ describe.skipIf(!shared)('logps of real files equal the golden ones (skipped wit
     expect((await headerOf(output)).metadata.get('general.file_type')).toEqual(u32(fileTypes[type].id));
     const found = await differences(output, storiesGoldens());
     expect(mean(found)).toBeGreaterThan(0);
-    expect(mean(found)).toBeLessThan(fileTypes[type].tolerance / 1.7);
+    expect(mean(found)).toBeLessThan(1.2 * measured[type]);
   });
 });
 
@@ -199,7 +213,9 @@ describe('judging', () => {
   });
 
   test('a file does not diverge from itself, and its divergence from another is that of their distributions', async () => {
-    expect(await judge.divergenceFrom(path, [{ ids, from: 1 }])).toEqual({ klDivergence: 0, topAgreement: 1 });
+    const same = await judge.divergenceFrom(path, [{ ids, from: 7 }]);
+    const own = [(await judge.tokenLogps([ids]))[0]!.slice(6)];
+    expect(same).toEqual({ klDivergence: 0, topAgreement: 1, logps: own, otherLogps: own });
     const other = join(folder, 'other.gguf');
     await writeTestGguf(wide(), other, 'BF16');
     const prefix = ids.slice(0, 40);

@@ -40,6 +40,10 @@ export interface Divergence {
   klDivergence: number;
   /** Share of tokens at which both files find the same token most likely, from 0 to 1. */
   topAgreement: number;
+  /** Logps of the judged tokens of each sequence, in nats. */
+  logps: Float64Array[];
+  /** The same of the other file. */
+  otherLogps: Float64Array[];
 }
 
 export interface QuantizeRequest {

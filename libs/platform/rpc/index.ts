@@ -8,7 +8,7 @@ export { startFront, type Front, type FrontOptions } from './server/front.ts';
 export { errorOf, statusOf } from './messages/failures.ts';
 export { startHealth, type HealthOptions, type RunningHealth } from './server/health.ts';
 export {
-  decidingDifference,
+  decidingFigure,
   formatName,
   isGguf,
   ggufTypeOf,

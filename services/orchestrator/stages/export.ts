@@ -1,6 +1,6 @@
 import { ExportState, type Artifact, type Export } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { decidingDifference, hasEnded } from '@pairwise/rpc';
+import { decidingFigure, hasEnded } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
 import { idOf, outputsOf, parentOf, type StageName } from '../run.ts';
 import { changed, type RunChange } from '../runs.ts';
@@ -49,10 +49,10 @@ function eventsOf(artifact: Artifact): NewEvent[] {
 }
 
 function describe(artifact: Artifact): string {
-  const difference = decidingDifference(artifact);
-  if (difference === undefined) return `${artifact.name} is finished.`;
-  const { kind, nats, limit } = difference;
-  return `${artifact.name} is finished; the ${kind} difference of its logps is ${nats.toExponential(2)} nats (limit ${limit}).`;
+  const figure = decidingFigure(artifact);
+  if (figure === undefined) return `${artifact.name} is finished.`;
+  const { kind, nats, limit } = figure;
+  return `${artifact.name} is finished; its ${kind} is ${nats.toExponential(2)} nats per token (limit ${limit.toPrecision(2)}).`;
 }
 
 /** Follows an export until it is as `awaited`. Throws its error, and CANCELLED if it was cancelled. */

@@ -1,5 +1,5 @@
 import type { Artifact, MetricPoint, Run } from '@pairwise/api';
-import { decidingDifference } from '@pairwise/rpc';
+import { decidingFigure } from '@pairwise/rpc';
 import { fields, formatBytes, formatCount, paint, formatTable } from '../output.ts';
 import { pairsSummary } from '../refused.ts';
 import { beside, chart } from './chart.ts';
@@ -40,7 +40,7 @@ function evaluation(points: readonly MetricPoint[]): string {
 }
 
 /**
- * The artifacts of a run, with the difference between llama.cpp and the policy that decides about each, and below it the
+ * The artifacts of a run, with the figure that decides whether each is the policy in llama.cpp, and below it the
  * caveats: what llama.cpp or Ollama does differently from training.
  */
 export function artifactTable(artifacts: readonly Artifact[]): string {
@@ -49,21 +49,21 @@ export function artifactTable(artifacts: readonly Artifact[]): string {
     [artifact.format, artifact.type].filter((text) => text !== '').join(' '),
     artifact.files.length === 1 ? artifact.files[0]!.path : `${artifact.files.length} files`,
     formatBytes(artifact.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n)),
-    differenceText(artifact),
+    figureText(artifact),
   ]);
   const caveats = artifacts.flatMap((artifact) =>
     artifact.caveats.map((caveat) => `${paint('yellow', '!')} ${idOf(artifact)}: ${caveat}`),
   );
-  const table = formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'DIFFERENCE IN LLAMA.CPP'], rows);
+  const table = formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'IN LLAMA.CPP'], rows);
   return [table, ...(caveats.length === 0 ? [] : ['', ...caveats])].join('\n');
 }
 
 const idOf = ({ name }: Artifact) => name.split('/').at(-1)!;
 
-function differenceText(artifact: Artifact): string {
-  const difference = decidingDifference(artifact);
-  if (difference === undefined) return '';
-  return `${difference.kind} ${formatFigure(difference.nats)} of at most ${difference.limit} nats`;
+function figureText(artifact: Artifact): string {
+  const figure = decidingFigure(artifact);
+  if (figure === undefined) return '';
+  return `${figure.kind} ${formatFigure(figure.nats)} of at most ${formatFigure(figure.limit)} nats`;
 }
 
 /** Summary of a finished run: curves, evaluation, pairs, artifacts. Empty parts are left out. */

@@ -1,6 +1,6 @@
 import { Artifact, ExportTarget } from '@pairwise/api';
 import { expect, test } from 'vitest';
-import { decidingDifference, ggufTypeOf, mergedTypeOf, resolveTargets } from './exportTargets.ts';
+import { decidingFigure, ggufTypeOf, mergedTypeOf, resolveTargets } from './exportTargets.ts';
 
 const adapter = { format: { $case: 'adapter' as const, value: {} } };
 const gguf = (type: string) => ({ format: { $case: 'gguf' as const, value: { type } } });
@@ -58,11 +58,12 @@ test('only known types are accepted', () => {
   expect(() => ggufTypeOf('Q4_K', 'type')).toThrow("type is 'Q4_K'; it must be one of F32, F16, BF16, Q8_0, Q6_K");
 });
 
-test('the mean difference decides about quantised types, the largest about others', () => {
+test('the KL divergence decides about quantised files, the largest difference about others', () => {
   const verification = { maxAbsLogpDiff: 0.3, meanAbsLogpDiff: 0.02, tolerance: 0.1 };
-  const deciding = (type: string) => decidingDifference(Artifact.fromPartial({ type, verification }));
-  expect(deciding('Q8_0')).toEqual({ kind: 'mean', nats: 0.02, limit: 0.1 });
-  expect(deciding('a newer type')).toEqual(deciding('Q8_0'));
-  expect(deciding('BF16')).toEqual({ kind: 'largest', nats: 0.3, limit: 0.1 });
-  expect(decidingDifference(Artifact.create({ type: 'F16' }))).toBeUndefined();
+  const quantizationCost = { policy: { klDivergence: 0.004 } };
+  const quantized = Artifact.fromPartial({ verification: { ...verification, quantizationCost } });
+  expect(decidingFigure(quantized)).toEqual({ kind: 'KL divergence', nats: 0.004, limit: 0.1 });
+  const exact = Artifact.fromPartial({ verification });
+  expect(decidingFigure(exact)).toEqual({ kind: 'largest difference', nats: 0.3, limit: 0.1 });
+  expect(decidingFigure(Artifact.create({}))).toBeUndefined();
 });

@@ -70,22 +70,23 @@ function typeOf(format: ResolvedTarget['format'], path: string): string | undefi
   return undefined;
 }
 
-/** The difference that decides whether a GGUF file is good enough, in nats per token, with its limit. */
-export interface DecidingDifference {
-  kind: 'mean' | 'largest';
+/** The figure that decides whether a GGUF file is good enough, in nats per token, with its limit. */
+export interface DecidingFigure {
+  kind: 'largest difference' | 'KL divergence';
   nats: number;
   limit: number;
 }
 
 /**
- * Finds the deciding difference: the mean for quantised types, since single tokens may differ a lot, otherwise the largest.
- * Types that a newer server adds count as quantised. Undefined for an artifact that was not verified.
+ * Finds the deciding figure: the KL divergence from the file before quantising, otherwise the largest difference of a logp
+ * from the policy. Undefined for an artifact that was not verified.
  */
-export function decidingDifference({ type, verification }: Artifact): DecidingDifference | undefined {
+export function decidingFigure({ verification }: Artifact): DecidingFigure | undefined {
   if (verification === undefined) return undefined;
-  const { maxAbsLogpDiff, meanAbsLogpDiff, tolerance: limit } = verification;
-  const isExact = mergedTypes.some((exact) => exact === type);
-  return isExact ? { kind: 'largest', nats: maxAbsLogpDiff, limit } : { kind: 'mean', nats: meanAbsLogpDiff, limit };
+  const { maxAbsLogpDiff, quantizationCost, tolerance: limit } = verification;
+  const quantized = quantizationCost?.policy;
+  if (quantized !== undefined) return { kind: 'KL divergence', nats: quantized.klDivergence, limit };
+  return { kind: 'largest difference', nats: maxAbsLogpDiff, limit };
 }
 
 /** Returns `name` if it is a GGUF type. Throws INVALID_ARGUMENT. */

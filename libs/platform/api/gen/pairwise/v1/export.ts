@@ -282,7 +282,10 @@ export interface Verification {
   sequenceCount: number;
   /** Number of response tokens that were compared. */
   tokenCount: number;
-  /** Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16, of `mean_abs_logp_diff` for quantised types. */
+  /**
+   * Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16, and of `quantization_cost.policy.kl_divergence` for
+   * quantised types. That limit is 1.5 times `quantization_cost.base.kl_divergence` plus 0.001.
+   */
   tolerance: number;
   /**
    * Number of texts that llama.cpp tokenised and whose tokens were compared with those of training: conversations as the
@@ -300,7 +303,7 @@ export interface QuantizationCost {
   policy:
     | QuantizedFigures
     | undefined;
-  /** A file of the base model, quantised to the same type: the yardstick. Set only if an adapter was trained. */
+  /** A file of the base model, quantised to the same type: the yardstick. */
   base:
     | QuantizedFigures
     | undefined;
@@ -340,7 +343,14 @@ export interface QuantizedFigures {
     | number
     | undefined;
   /** Share of pairs with a positive margin, from 0 to 1. Set only if an adapter was trained. */
-  accuracy?: number | undefined;
+  accuracy?:
+    | number
+    | undefined;
+  /**
+   * Largest absolute difference for a token, in nats, between the logps of the file before quantising and those in the
+   * training engine. At most 0.05, or 0.002 if the file before quantising is F32.
+   */
+  exactMaxAbsLogpDiff: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1871,6 +1881,7 @@ function createBaseQuantizedFigures(): QuantizedFigures {
     meanAbsLogpDiff: 0,
     margin: undefined,
     accuracy: undefined,
+    exactMaxAbsLogpDiff: 0,
     _unknownFields: {},
   };
 }
@@ -1891,6 +1902,9 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
     }
     if (message.accuracy !== undefined) {
       writer.uint32(41).double(message.accuracy);
+    }
+    if (message.exactMaxAbsLogpDiff !== 0) {
+      writer.uint32(49).double(message.exactMaxAbsLogpDiff);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1956,6 +1970,14 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
             message.accuracy = reader.double();
             continue;
           }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.exactMaxAbsLogpDiff = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1995,6 +2017,11 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
         : 0,
       margin: isSet(object.margin) ? globalThis.Number(object.margin) : undefined,
       accuracy: isSet(object.accuracy) ? globalThis.Number(object.accuracy) : undefined,
+      exactMaxAbsLogpDiff: isSet(object.exactMaxAbsLogpDiff)
+        ? globalThis.Number(object.exactMaxAbsLogpDiff)
+        : isSet(object.exact_max_abs_logp_diff)
+        ? globalThis.Number(object.exact_max_abs_logp_diff)
+        : 0,
     };
   },
 
@@ -2015,6 +2042,9 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
     if (message.accuracy !== undefined) {
       obj.accuracy = floatToJson(message.accuracy);
     }
+    if (message.exactMaxAbsLogpDiff !== 0) {
+      obj.exactMaxAbsLogpDiff = floatToJson(message.exactMaxAbsLogpDiff);
+    }
     return obj;
   },
 
@@ -2028,6 +2058,7 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
     message.meanAbsLogpDiff = object.meanAbsLogpDiff ?? 0;
     message.margin = object.margin ?? undefined;
     message.accuracy = object.accuracy ?? undefined;
+    message.exactMaxAbsLogpDiff = object.exactMaxAbsLogpDiff ?? 0;
     return message;
   },
 };
