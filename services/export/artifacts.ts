@@ -1,9 +1,8 @@
-import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Artifact, type ExportTarget, type FileInfo } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
 import { usesImportance, type GgufType } from '@pairwise/gguf';
-import { formatName, ggufTypeOf, mergedTypeOf } from '@pairwise/rpc';
+import { formatName, ggufTypeOf, isGguf, mergedTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { writeAdapterArtifact } from './adapter.ts';
 import { baseModelNameOf } from './baseModelName.ts';
@@ -11,11 +10,10 @@ import { inFolder } from './files.ts';
 import { writeGgufArtifact, type GgufArtifact } from './gguf.ts';
 import { writeGgufAdapterArtifact } from './ggufAdapter.ts';
 import { importanceOf } from './importance.ts';
-import { lineageOf } from './lineage.ts';
 import { writeMergedArtifact } from './merged.ts';
-import { modelCard } from './modelCard.ts';
 import type { Peers } from './peers.ts';
 import { exportWeights, ggufModel, type Source } from './source.ts';
+import { storeCard } from './storedCard.ts';
 
 export interface ArtifactDeps {
   blobs: BlobStore;
@@ -46,13 +44,9 @@ export async function makeArtifact(
     const { files: names, type, caveats } = await write(deps, folder, source, plan, signal);
     const files: FileInfo[] = [];
     for await (const path of names) files.push(await storeFile(blobs, folder, path));
-    const { $case } = plan.target.format!;
-    if ($case === 'adapter' || $case === 'merged') {
-      const lineage = source.checkpoint && (await lineageOf(deps.peers, source.checkpoint, signal));
-      await writeFile(join(folder, 'README.md'), modelCard($case, source.model, lineage));
-      files.push(await storeFile(blobs, folder, 'README.md'));
-    }
     const format = formatName(plan.target.format!);
+    // The card of what is verified says how that went.
+    if (!isGguf(plan.target)) files.push(await storeCard(deps, source, { format }, signal));
     return Artifact.create({ name: plan.name, format, type, digest: digestOfFiles(files), files, caveats });
   });
 }

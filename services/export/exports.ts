@@ -10,7 +10,6 @@ import {
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import { hasEnded, statusOf } from '@pairwise/rpc';
-import type { ArtifactFindings } from './verifyArtifact.ts';
 
 /** An export and what its workflow needs to know. */
 export interface ExportRecord {
@@ -32,13 +31,8 @@ export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'>
   ensure(exported: Export, request: StartExportRequest): Promise<Stored<ExportRecord>>;
   /** Changes the state of an export that has not ended. `fence` guards the transaction. */
   enter(name: string, state: ExportState, error: unknown, fence: Fence): Promise<void>;
-  /** Adds a finished artifact. `fence` guards the transaction. */
-  addArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
-  /**
-   * Records how closely an artifact reproduces the policy, with the caveats and samples that verification found. `fence`
-   * guards the transaction.
-   */
-  addVerification(name: string, artifactName: string, findings: ArtifactFindings, fence: Fence): Promise<void>;
+  /** Adds a finished artifact, or replaces it once it is verified. `fence` guards the transaction. */
+  putArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
   /** Deletes an export that has ended. Throws NOT_FOUND, WRONG_STATE. */
   remove(name: string): Promise<void>;
 }
@@ -97,18 +91,10 @@ export function openExports(database: Database): Exports {
         exported.error = error === undefined ? undefined : statusOf(error);
         return 'changed';
       }),
-    addArtifact: (name, artifact, fence) =>
+    putArtifact: (name, artifact, fence) =>
       changeFenced(name, fence, (exported) => {
-        exported.artifacts = [...exported.artifacts.filter((other) => other.name !== artifact.name), artifact];
-        return 'changed';
-      }),
-    addVerification: (name, artifactName, { verification, caveats, samples }, fence) =>
-      changeFenced(name, fence, (exported) => {
-        const artifact = exported.artifacts.find((each) => each.name === artifactName);
-        if (artifact === undefined) return 'unchanged';
-        artifact.verification = verification;
-        artifact.samples = samples;
-        artifact.caveats = [...new Set([...artifact.caveats, ...caveats])];
+        const index = exported.artifacts.findIndex((other) => other.name === artifact.name);
+        exported.artifacts.splice(index < 0 ? exported.artifacts.length : index, 1, artifact);
         return 'changed';
       }),
     remove: (name) =>

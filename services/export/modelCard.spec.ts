@@ -1,4 +1,13 @@
-import { Checkpoint, DatasetVersion, Encoding, MetricPoint, Model, Training, TrainingSpec } from '@pairwise/api';
+import {
+  Artifact,
+  Checkpoint,
+  DatasetVersion,
+  Encoding,
+  MetricPoint,
+  Model,
+  Training,
+  TrainingSpec,
+} from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { expect, test } from 'vitest';
 import { lineageOf } from './lineage.ts';
@@ -56,7 +65,11 @@ function peers(isDatasetDeleted = false): Peers {
 }
 
 test('a card says what the adapter was made from, and what the training up to its checkpoint measured', async () => {
-  const card = modelCard('adapter', model, await lineageOf(peers(), checkpoint, new AbortController().signal));
+  const card = modelCard(
+    { format: 'adapter' },
+    model,
+    await lineageOf(peers(), checkpoint, new AbortController().signal),
+  );
   expect(card.split('\n').slice(0, 9)).toEqual([
     '---',
     'base_model: "org/tiny"',
@@ -85,7 +98,11 @@ test('a card says what the adapter was made from, and what the training up to it
 });
 
 test('the adapter of a deleted dataset has a card without it', async () => {
-  const card = modelCard('merged', model, await lineageOf(peers(true), checkpoint, new AbortController().signal));
+  const card = modelCard(
+    { format: 'merged' },
+    model,
+    await lineageOf(peers(true), checkpoint, new AbortController().signal),
+  );
   expect(card).toContain('library_name: transformers');
   expect(card).toContain('| loss | 0.693147 | 0.5 |');
   expect(card).not.toContain('preference pairs');
@@ -93,8 +110,50 @@ test('the adapter of a deleted dataset has a card without it', async () => {
 
 test('a local base model is named without a link, and without a training there is no section about it', () => {
   const source = { source: { $case: 'uri' as const, value: 'file:///models/my-model' } };
-  const card = modelCard('merged', Model.create({ ...model, repoId: '', commit: '', source }), undefined);
+  const card = modelCard({ format: 'merged' }, Model.create({ ...model, repoId: '', commit: '', source }), undefined);
   expect(card).not.toContain('base_model');
   expect(card).toContain('# my-model\n');
   expect(card).not.toContain('## Training');
+});
+
+test('the card of a verified artifact has the figures, the caveats and the answers', () => {
+  const verification = {
+    maxAbsLogpDiff: 0.31,
+    meanAbsLogpDiff: 0.0123456,
+    sequenceCount: 16,
+    tokenCount: 800,
+    textCount: 40,
+    tolerance: 0.0061,
+    quantizationCost: {
+      policy: { klDivergence: 0.003, top1Agreement: 0.975, meanAbsLogpDiff: 0.0123456, margin: 1.5, accuracy: 0.9 },
+      base: { klDivergence: 0.0034, top1Agreement: 0.97, meanAbsLogpDiff: 0.02, margin: -0.1, accuracy: 0.4 },
+      margin: 1.6,
+      accuracy: 1,
+    },
+  };
+  const quantized = Artifact.fromPartial({
+    format: 'gguf',
+    type: 'Q8_0',
+    verification,
+    caveats: ['llama.cpp does it so'],
+    samples: [{ prompt: 'Why?', base: '# No', tuned: '```\nyes' }],
+  });
+  const lines = modelCard(quantized, model, undefined).split('\n');
+  for (const line of [
+    'library_name: gguf',
+    '- responses: 16, with 800 tokens; texts read with the ids of training: 40',
+    "- difference of a token's log probability in nats: mean 0.0123, largest 0.31",
+    '- KL divergence from the file before quantising: 0.003 nats per token; at most 0.0061 is allowed',
+    '| this one | 0.003 | 0.975 | 0.0123 | 1.5 | 0.9 |',
+    '| base model, quantised alike | 0.0034 | 0.97 | 0.02 | -0.1 | 0.4 |',
+    '| before quantising |  |  |  | 1.6 | 1 |',
+    '- llama.cpp does it so',
+    '    base model  "# No"',
+    '    tuned       "```\\nyes"',
+  ])
+    expect(lines).toContain(line);
+  const exact = { ...verification, quantizationCost: undefined };
+  const card = modelCard(Artifact.fromPartial({ format: 'gguf', type: 'F16', verification: exact }), model, undefined);
+  expect(card).toContain('largest 0.31; at most 0.0061 is allowed');
+  expect(card).not.toContain('KL divergence');
 });

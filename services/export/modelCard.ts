@@ -1,6 +1,7 @@
 import { TrainingSpec, type DatasetReport, type Model } from '@pairwise/api';
 import { baseModelNameOf } from './baseModelName.ts';
 import type { Lineage } from './lineage.ts';
+import { section, verificationSections, type CardSubject } from './verificationCard.ts';
 
 /** The metrics of a card; those that begin with `eval_` are there if the run had an evaluation set. */
 const shownMetrics = ['loss', 'rewards/accuracies', 'rewards/margins', 'rewards/chosen', 'rewards/rejected'].flatMap(
@@ -9,11 +10,13 @@ const shownMetrics = ['loss', 'rewards/accuracies', 'rewards/margins', 'rewards/
 
 /**
  * The README.md of an artifact: a model card as the hub reads it, with front matter. It says what the artifact was made from
- * and how, and what the training measured. It has no names of this server and no times, so that equal runs give equal bytes.
+ * and how, what the training measured, and what verification did. It has no names of this server and no times, so that equal
+ * runs give equal bytes.
  */
-export function modelCard(format: 'adapter' | 'merged', model: Model, lineage: Lineage | undefined): string {
+export function modelCard(subject: CardSubject, model: Model, lineage: Lineage | undefined): string {
   const { name, revision } = baseModelNameOf(model);
-  const what = format === 'adapter' ? 'LoRA adapter' : 'merged model';
+  const { format, type = '' } = subject;
+  const what = titles[format]!.replace('{type}', type);
   return [
     ...frontMatter(format, name, revision !== undefined, lineage !== undefined),
     '',
@@ -24,16 +27,28 @@ export function modelCard(format: 'adapter' | 'merged', model: Model, lineage: L
       `- digest of its files: ${code(model.digest)}`,
     ]),
     ...(lineage ? trainingSections(lineage) : []),
+    ...verificationSections(subject),
     '',
   ].join('\n');
 }
 
+/** What each format is, in titles. */
+const titles: Record<string, string> = {
+  adapter: 'LoRA adapter',
+  merged: 'merged model',
+  gguf: 'GGUF, {type}',
+  gguf_adapter: 'LoRA adapter as GGUF',
+};
+
+/** The library that reads each format, by the hub's names. */
+const libraries: Record<string, string> = { adapter: 'peft', merged: 'transformers' };
+
 /** The hub links `base_model` if it is a repository. */
-function frontMatter(format: 'adapter' | 'merged', base: string, isOnHub: boolean, isTrained: boolean): string[] {
+function frontMatter(format: string, base: string, isOnHub: boolean, isTrained: boolean): string[] {
   return [
     '---',
     ...(isOnHub ? [`base_model: ${JSON.stringify(base)}`] : []),
-    `library_name: ${format === 'adapter' ? 'peft' : 'transformers'}`,
+    `library_name: ${libraries[format] ?? 'gguf'}`,
     'pipeline_tag: text-generation',
     ...(isTrained ? ['tags:', '- dpo', '- lora'] : []),
     '---',
@@ -69,10 +84,6 @@ function trainingSections({ checkpoint, training, encoding, version, metrics }: 
     ]),
     ...(rows.length === 0 ? [] : section('Metrics', ['| metric | first | last |', '| --- | --- | --- |', ...rows])),
   ];
-}
-
-function section(title: string, lines: readonly string[]): string[] {
-  return ['', `## ${title}`, '', ...lines];
 }
 
 /** How many rows were left out and why, such as `3 (2 TOO_LONG, 1 NOT_REVERSIBLE)`. */

@@ -53,7 +53,7 @@ async function make(run: ExportRun, targetName: string, signal: AbortSignal): Pr
   const target = request.targets.find((each) => each.name === targetName)!;
   await using source = await openExportSource(run, request, signal);
   const artifact = await makeArtifact(run, source, { name: artifactName, baseName: request.baseName, target }, signal);
-  await exports.addArtifact(name, artifact, fence);
+  await exports.putArtifact(name, artifact, fence);
   const sizeBytes = artifact.files.reduce((sum, file) => sum + Number(file.sizeBytes), 0);
   const { format, type } = artifact;
   count('pairwise.export.size', sizeBytes, { 'pairwise.artifact.format': format, 'pairwise.artifact.type': type });
@@ -64,5 +64,5 @@ async function verify(run: ExportRun, targetName: string, signal: AbortSignal): 
   const { export: exported, request } = await exports.get(name);
   const artifactName = `${name}/artifacts/${targetName}`;
   const artifact = exported.artifacts.find((each) => each.name === artifactName)!;
-  await exports.addVerification(name, artifactName, await verifyArtifact(run, request, artifact, signal), fence);
+  await exports.putArtifact(name, await verifyArtifact(run, request, artifact, signal), fence);
 }

@@ -101,7 +101,7 @@ test('a cancelled export can be restarted and keeps its finished artifacts', asy
     caveats: [],
     samples: [],
   };
-  await service.deps.exports.addArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
+  await service.deps.exports.putArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
   expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);
   await expect(client.deleteExport({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
   mayContinue.resolve(undefined);

@@ -10,6 +10,7 @@ import {
   Model,
   type FileInfo,
   type StartExportRequest,
+  Training,
 } from '@pairwise/api';
 import { migrate, openDatabase } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
@@ -192,8 +193,10 @@ export async function addStories({
   const shard = await blobs.put(packPairs(await goldenPairs(8)));
   const { r, loraAlpha, targetModules, useRslora } = adapter.lora;
   const encoding = { name: `${testProject}/encodings/stories`, shardDigests: [shard.digest], pairCount: 8 };
+  const training = { name: `${testProject}/trainings/stories`, stepCount: 1, resolvedSpec: {} };
   const checkpoint = {
-    name: `${testProject}/trainings/stories/checkpoints/checkpoint-1`,
+    name: `${training.name}/checkpoints/checkpoint-1`,
+    step: 1,
     digest: state.digest,
     model: model.name,
     lora: { r, loraAlpha, targetModules: [...targetModules], useRslora },
@@ -201,6 +204,7 @@ export async function addStories({
   };
   resources.set(model.name, Model.create(model));
   resources.set(encoding.name, Encoding.create({ ...encoding, chatTemplateDate: '2024-07-26' }));
+  resources.set(training.name, Training.fromPartial(training));
   resources.set(checkpoint.name, Checkpoint.fromPartial(checkpoint));
   return {
     parent: testProject,
@@ -244,12 +248,18 @@ function peersOf(hooks: Pick<TestExportService, 'insteadOfModel'>, resources: Re
     },
     dataset: {
       getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }),
+      getDatasetVersion: async ({ name }: Encoding) => ({ version: await find(name) }),
       // eslint-disable-next-line require-yield
       async *readPairs({ name }: Encoding) {
         await find(name);
       },
     },
-    training: { getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }) },
+    training: {
+      getCheckpoint: async ({ name }: Model) => ({ checkpoint: await find(name) }),
+      async *watchTraining({ name }: Model) {
+        yield { payload: { $case: 'training', value: await find(name) }, sequence: 0n };
+      },
+    },
   } as unknown as Peers;
 }
 

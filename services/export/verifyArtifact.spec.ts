@@ -2,7 +2,7 @@ import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Export, ExportState, StartExportRequest, type Artifact, type ExportTarget } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
-import { parseDigest } from '@pairwise/fingerprint';
+import { digestOfFiles, parseDigest } from '@pairwise/fingerprint';
 import { errorOf } from '@pairwise/rpc';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runExport } from './run.ts';
@@ -63,14 +63,14 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
     const { digest } = await blobs.put(await readFile(path));
     const files = artifact.files.map((each) => (each === file ? { ...each, digest } : each));
     const [name = ''] = artifact.name.split('/artifacts/');
-    await exports.addArtifact(name, { ...artifact, files }, () => Promise.resolve());
+    await exports.putArtifact(name, { ...artifact, files }, () => Promise.resolve());
   }
 
   test('an adapter as GGUF is verified over the base model', async () => {
     const { state, error, artifacts } = await exported('adapter', { $case: 'ggufAdapter', value: {} });
     expect(error).toBeUndefined();
     expect(state).toBe(ExportState.SUCCEEDED);
-    expect(artifacts[0]!.files.map(({ path }) => path)).toEqual(['x-adapter.gguf']);
+    expect(artifacts[0]!.files.map(({ path }) => path)).toEqual(['x-adapter.gguf', 'README.md']);
     const { verification } = artifacts[0]!;
     expect(verification).toMatchObject({ sequenceCount: 16, tolerance: 0.002 });
     expect(verification!.maxAbsLogpDiff).toBeLessThan(1e-4);
@@ -79,11 +79,15 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
   test('an adapter with a file of the base model is verified over that file', async () => {
     const { error, artifacts } = await exported('with-base', { $case: 'ggufAdapter', value: { baseType: 'Q8_0' } });
     expect(error).toBeUndefined();
-    const [{ type, files, verification }] = artifacts as [Artifact];
+    const [{ type, files, digest, verification }] = artifacts as [Artifact];
     expect(type).toBe('Q8_0');
-    expect(files.map(({ path }) => path)).toEqual(['x-adapter.gguf', 'x-base-Q8_0.gguf', 'Modelfile']);
+    expect(files.map(({ path }) => path)).toEqual(['x-adapter.gguf', 'x-base-Q8_0.gguf', 'Modelfile', 'README.md']);
     const modelfile = Buffer.from(await service.deps.blobs.get(parseDigest(files[2]!.digest))).toString();
     expect(modelfile.split('\n').slice(0, 2)).toEqual(['FROM ./x-base-Q8_0.gguf', 'ADAPTER ./x-adapter.gguf']);
+    expect(digest).toBe(digestOfFiles(files));
+    const card = Buffer.from(await service.deps.blobs.get(parseDigest(files[3]!.digest))).toString();
+    const nats = Number(verification!.quantizationCost!.policy!.klDivergence.toPrecision(3));
+    expect(card).toContain(`KL divergence from the file before quantising: ${nats} nats per token; at most `);
     const { policy, base, margin } = verification!.quantizationCost!;
     expect(policy!.margin).toBeCloseTo(margin!, 0);
     expect(base!.margin).toBeCloseTo(0, 0);

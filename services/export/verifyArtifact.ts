@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Sample, type Artifact, type Encoding, type QuantizationCost, type StartExportRequest } from '@pairwise/api';
+import { digestOfFiles } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
 import { isQuantized, usesImportance } from '@pairwise/gguf';
 import { openArtifactFiles, type ArtifactFiles } from './artifactFiles.ts';
@@ -19,31 +20,37 @@ import {
 } from './quantizationCost.ts';
 import { answersOf } from './samples.ts';
 import { ggufModel, openExportSource, type Source } from './source.ts';
+import { storeCard } from './storedCard.ts';
 import { textExpectationOf } from './textExpectation.ts';
 import { encodedPairs, textsOf } from './verificationPairs.ts';
 import { verifyGguf, type PolicyLogps, type LoadedFile, type Verified, type VerificationSequence } from './verify.ts';
 
 /**
  * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, measures what quantising
- * costs, and has it answer the sample prompts. An adapter is loaded over a file of its base model. Throws the errors of
- * `verifyGguf`.
+ * costs, and has it answer the sample prompts. An adapter is loaded over a file of its base model. Returns the artifact with
+ * what was found, and with a model card that says so. Throws the errors of `verifyGguf` and `quantizationCost`.
  */
 export async function verifyArtifact(
   deps: ArtifactDeps,
   request: StartExportRequest,
   artifact: Artifact,
   signal: AbortSignal,
-): Promise<ArtifactFindings> {
+): Promise<Artifact> {
   const folder = join(deps.scratch, ...artifact.name.split('/'));
   return inFolder(folder, async () => {
     await using source = await openExportSource(deps, request, signal);
     await using files = await openArtifactFiles(artifact, { blobs: deps.blobs, source, folder }, signal);
-    return await verifyFiles(deps, { request, source, files, folder }, signal);
+    const findings = await verifyFiles(deps, { request, source, files, folder }, signal);
+    const caveats = [...new Set([...artifact.caveats, ...findings.caveats])];
+    const verified = { ...artifact, ...findings, caveats };
+    const card = await storeCard(deps, source, verified, signal);
+    const others = artifact.files.filter(({ path }) => path !== card.path);
+    const withCard = [...others, card];
+    return { ...verified, files: withCard, digest: digestOfFiles(withCard) };
   });
 }
 
-/** What verification finds out about an artifact. */
-export interface ArtifactFindings extends Omit<Verified, 'policyLogps'> {
+interface ArtifactFindings extends Omit<Verified, 'policyLogps'> {
   samples: Sample[];
 }
 

@@ -158,7 +158,7 @@ export interface ExportTarget {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** A GGUF file with its Ollama Modelfile. */
+/** A GGUF file with its Ollama Modelfile and a model card (`README.md`). */
 export interface GgufTarget {
   /**
    * Required. One of `GetServerInfoResponse.gguf_types`: `F32`, `F16`, `BF16`, `Q8_0`, `Q6_K`, `Q5_K_M`, `Q5_K_S`,
@@ -176,7 +176,7 @@ export interface AdapterTarget {
 
 /**
  * The adapter as a GGUF file with float32 weights, `<base_name>-adapter.gguf`: for `--lora` of llama.cpp and `ADAPTER` in
- * an Ollama Modelfile, over any GGUF file of the base model.
+ * an Ollama Modelfile, over any GGUF file of the base model. It has a model card (`README.md`).
  */
 export interface GgufAdapterTarget {
   /**
