@@ -125,7 +125,12 @@ test('the answers of an artifact are shown without control characters', () => {
 
 test('artifacts are shown with the figure that decides about them, and with their caveats', () => {
   const verification = { maxAbsLogpDiff: 0.3, meanAbsLogpDiff: 0.02, tolerance: 0.1 };
-  const quantizationCost = { policy: { klDivergence: 0.004 } };
+  const quantizationCost = {
+    policy: { klDivergence: 0.004, top1Agreement: 0.975, meanAbsLogpDiff: 0.02, margin: 1.5, accuracy: 0.9 },
+    base: { klDivergence: 0.005, top1Agreement: 0.97, meanAbsLogpDiff: 0.03, margin: -0.1, accuracy: 0.4 },
+    margin: 1.6,
+    accuracy: 1,
+  };
   const artifact = (name: string, type: string, rest: object) =>
     Artifact.fromPartial({ name: `projects/p/exports/e/artifacts/${name}`, format: 'gguf', type, ...rest });
   const shown = artifactTable([
@@ -140,5 +145,12 @@ test('artifacts are shown with the figure that decides about them, and with thei
   expect(lines[1]).toContain('KL divergence 0.0040 of at most 0.1000 nats');
   expect(lines[2]).toContain('largest difference 0.3000 of at most 0.5000 nats');
   expect(lines[3]).not.toContain('nats');
+  expect(lines.slice(-5).map((line) => line.split(/ {2,}/).filter(Boolean))).toEqual([
+    ['QUANTISED', 'KL DIVERGENCE', 'TOP-1', 'MEAN DIFFERENCE', 'MARGIN', 'ACCURACY'],
+    ['small', '0.0040', '97.5%', '0.0200', '1.5000 of 1.6000', '90.0% of 100.0%'],
+    ['its base model', '0.0050', '97.0%', '0.0300', '-0.1000', '40.0%'],
+    [],
+    [expect.stringContaining('! small')],
+  ]);
   expect(lines.at(-1)).toBe('! small: llama.cpp keeps the spaces around "<a>"');
 });

@@ -1,4 +1,4 @@
-import type { Artifact, MetricPoint, Run } from '@pairwise/api';
+import type { Artifact, MetricPoint, QuantizationCost, QuantizedFigures, Run } from '@pairwise/api';
 import { decidingFigure } from '@pairwise/rpc';
 import { fields, formatBytes, formatCount, paint, formatTable } from '../output.ts';
 import { pairsSummary } from '../refused.ts';
@@ -40,8 +40,8 @@ function evaluation(points: readonly MetricPoint[]): string {
 }
 
 /**
- * The artifacts of a run, with the figure that decides whether each is the policy in llama.cpp, and below it the
- * caveats: what llama.cpp or Ollama does differently from training.
+ * The artifacts of a run, with the figure that decides whether each is the policy in llama.cpp. Below it is what quantising
+ * costs, and the caveats: what llama.cpp or Ollama does differently from training.
  */
 export function artifactTable(artifacts: readonly Artifact[]): string {
   const rows = artifacts.map((artifact) => [
@@ -55,7 +55,35 @@ export function artifactTable(artifacts: readonly Artifact[]): string {
     artifact.caveats.map((caveat) => `${paint('yellow', '!')} ${idOf(artifact)}: ${caveat}`),
   );
   const table = formatTable(['ARTIFACT', 'FORMAT', 'FILES', 'SIZE', 'IN LLAMA.CPP'], rows);
-  return [table, ...(caveats.length === 0 ? [] : ['', ...caveats])].join('\n');
+  const quantised = artifacts.flatMap(quantisedRows);
+  const costs = ['QUANTISED', 'KL DIVERGENCE', 'TOP-1', 'MEAN DIFFERENCE', 'MARGIN', 'ACCURACY'];
+  return [
+    table,
+    ...(quantised.length === 0 ? [] : ['', formatTable(costs, quantised)]),
+    ...(caveats.length === 0 ? [] : ['', ...caveats]),
+  ].join('\n');
+}
+
+/** What quantising an artifact costs, and below it what that costs the base model. */
+function quantisedRows(artifact: Artifact): string[][] {
+  const cost = artifact.verification?.quantizationCost;
+  const row = (title: string, figures: QuantizedFigures | undefined, whole?: QuantizationCost) => [
+    title,
+    formatFigure(figures?.klDivergence),
+    percent(figures?.top1Agreement),
+    formatFigure(figures?.meanAbsLogpDiff),
+    kept(formatFigure(figures?.margin), formatFigure(whole?.margin)),
+    kept(percent(figures?.accuracy), percent(whole?.accuracy)),
+  ];
+  return cost === undefined ? [] : [row(idOf(artifact), cost.policy, cost), row('  its base model', cost.base)];
+}
+
+function kept(part: string, whole: string): string {
+  return whole === '' ? part : `${part} of ${whole}`;
+}
+
+function percent(share: number | undefined): string {
+  return share === undefined ? '' : `${(100 * share).toFixed(1)}%`;
 }
 
 const idOf = ({ name }: Artifact) => name.split('/').at(-1)!;
