@@ -239,6 +239,14 @@ describe('judging', () => {
     for (let index = 0; index < 39; index++) expect(short![index]).toBeCloseTo(long![index]!, 4);
   });
 
+  test('a large context, which is computed fewer tokens at a time, gives the same logps', async () => {
+    const roomy = await openJudge(path, { contextTokens: 2 ** 16 });
+    const [wanted] = await judge.tokenLogps([ids]);
+    const [found] = await roomy.tokenLogps([ids]);
+    await roomy.close();
+    for (const [index, logp] of wanted!.entries()) expect(found![index]).toBeCloseTo(logp, 4);
+  });
+
   test('greedy generation takes the most likely token each time', async () => {
     const prompt = Int32Array.of(5, 36, 3);
     const [generation] = await judge.generate([prompt], { maxTokens: 12, temperature: 0 });

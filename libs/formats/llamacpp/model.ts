@@ -5,6 +5,12 @@ import type { Llama, Pointer } from './native.ts';
 import type { GenerateOptions, Generation, JudgeInfo, LlamaRequests, TokenizeOptions } from './requests.ts';
 
 const defaultContextTokens = 2048;
+
+/**
+ * The most attention scores per head at a time: tokens that are computed together times tokens of the context. It keeps the
+ * memory for them at 8 MiB per head, so that only the key-value cache grows with the context.
+ */
+const mostScores = 2 ** 21;
 const float32 = 0;
 const disabled = 0;
 
@@ -33,7 +39,7 @@ export function loadModel(llama: Llama, options: LlamaRequests['open']['args']):
     ...llama.llama_context_default_params(),
     n_ctx: contextTokens,
     n_batch: batchTokens,
-    n_ubatch: batchTokens,
+    n_ubatch: Math.max(1, Math.min(batchTokens, Math.floor(mostScores / contextTokens))),
     n_threads: options.threads,
     n_threads_batch: options.threads,
     flash_attn_type: disabled,

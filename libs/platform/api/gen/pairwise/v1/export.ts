@@ -278,7 +278,10 @@ export interface Verification {
   maxAbsLogpDiff: number;
   /** Mean absolute difference per token, in nats. */
   meanAbsLogpDiff: number;
-  /** Number of responses that were compared. */
+  /**
+   * Number of responses that were compared, two for each pair: those of the first 64 pairs, or of fewer once their prompts
+   * and responses have 8,192 tokens. A response is compared from its first token to its last, however long it is.
+   */
   sequenceCount: number;
   /** Number of response tokens that were compared. */
   tokenCount: number;
