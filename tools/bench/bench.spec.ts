@@ -46,6 +46,12 @@ describe.skipIf(shared === undefined)('with the reference material', () => {
   });
 });
 
+test('--layers 0 is refused before any work is done', () => {
+  const program = join(import.meta.dirname, 'main.ts');
+  const { status, stderr } = spawnSync(process.execPath, [program, 'export', '--layers=0'], { encoding: 'utf8' });
+  expect([status, stderr]).toEqual([2, '--layers is 0; it must be a whole number above 0\n']);
+});
+
 test.each(['0', '-1', '1.5', 'many'])('--pairs %s is refused before any work is done', (value) => {
   const { status, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'main.ts'), `--pairs=${value}`], {
     encoding: 'utf8',

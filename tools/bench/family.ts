@@ -60,6 +60,19 @@ export function pssMb(pids: readonly number[]): number {
   }, 0);
 }
 
+/** Memory of processes that no file backs, in MB: RssAnon and RssShmem of /proc/<pid>/status. */
+export function anonymousMb(pids: readonly number[]): number {
+  return pids.reduce((total, pid) => {
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+      const sizes = [...status.matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB$/gm)];
+      return total + sizes.reduce((sum, [, kb]) => sum + Number(kb) / 1024, 0);
+    } catch {
+      return total;
+    }
+  }, 0);
+}
+
 /** Number of Postgres processes that serve a connection. */
 export function connections(pids: readonly number[]): number {
   return pids.filter((pid) => {

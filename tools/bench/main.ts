@@ -1,11 +1,12 @@
 /**
  * `npm run bench [-- --json]` measures speed and memory of training and of the reference pass; `npm run bench -- idle`
- * measures an idle platform. docs/benchmarks.md has results.
+ * measures an idle platform, `npm run bench -- export` the exports of a large model. docs/benchmarks.md has results.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { measureExports } from './export.ts';
 import { measureIdle } from './idle.ts';
 import { benchModel } from './model.ts';
 import { benchPairs } from './pairs.ts';
@@ -20,6 +21,7 @@ const {
     json: { type: 'boolean', default: false },
     pairs: { type: 'string', default: '40' },
     threads: { type: 'string', default: String(availableParallelism()) },
+    layers: { type: 'string', default: '32' },
     seconds: { type: 'string', default: '30' },
   },
 });
@@ -65,6 +67,12 @@ if (subject === 'idle') {
   const figures = await measureIdle(wholeNumber('seconds', flags.seconds));
   if (flags.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   else console.table(figures);
+} else if (subject === 'export') {
+  const figures = await measureExports(wholeNumber('layers', flags.layers), (text) => {
+    if (!flags.json) process.stderr.write(`${text}\n`);
+  });
+  if (flags.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+  else console.table(figures.artifacts);
 } else {
   const result = await model();
   if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`);
