@@ -36,6 +36,7 @@ export const reasons = [
   'INTERNAL',
   'OUT_OF_MEMORY',
   'TOO_MANY_CALLS',
+  'UPLOAD_FAILED',
 ] as const;
 
 export type Reason = (typeof reasons)[number];

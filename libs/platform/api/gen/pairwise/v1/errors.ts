@@ -88,6 +88,8 @@ export const ErrorReason = {
   OUT_OF_MEMORY: "ERROR_REASON_OUT_OF_MEMORY",
   /** TOO_MANY_CALLS - The caller has too many open calls, for example watches, and can retry once some have ended. RESOURCE_EXHAUSTED. */
   TOO_MANY_CALLS: "ERROR_REASON_TOO_MANY_CALLS",
+  /** UPLOAD_FAILED - An upload to the hub failed or the hub rejected it. UNAVAILABLE. */
+  UPLOAD_FAILED: "ERROR_REASON_UPLOAD_FAILED",
 } as const;
 
 export type ErrorReason = typeof ErrorReason[keyof typeof ErrorReason];
@@ -127,6 +129,7 @@ export namespace ErrorReason {
   export type INTERNAL = typeof ErrorReason.INTERNAL;
   export type OUT_OF_MEMORY = typeof ErrorReason.OUT_OF_MEMORY;
   export type TOO_MANY_CALLS = typeof ErrorReason.TOO_MANY_CALLS;
+  export type UPLOAD_FAILED = typeof ErrorReason.UPLOAD_FAILED;
 }
 
 export function errorReasonFromJSON(object: any): ErrorReason {
@@ -233,6 +236,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 33:
     case "ERROR_REASON_TOO_MANY_CALLS":
       return ErrorReason.TOO_MANY_CALLS;
+    case 34:
+    case "ERROR_REASON_UPLOAD_FAILED":
+      return ErrorReason.UPLOAD_FAILED;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
@@ -308,6 +314,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_OUT_OF_MEMORY";
     case ErrorReason.TOO_MANY_CALLS:
       return "ERROR_REASON_TOO_MANY_CALLS";
+    case ErrorReason.UPLOAD_FAILED:
+      return "ERROR_REASON_UPLOAD_FAILED";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
@@ -383,6 +391,8 @@ export function errorReasonToNumber(object: ErrorReason): number {
       return 32;
     case ErrorReason.TOO_MANY_CALLS:
       return 33;
+    case ErrorReason.UPLOAD_FAILED:
+      return 34;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
