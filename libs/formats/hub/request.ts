@@ -1,12 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PairwiseError } from '@pairwise/errors';
+import { PairwiseError, type Reason } from '@pairwise/errors';
 
-/** How to reach the hub and where to store its files; services read this from `HF_*`. */
-export interface HubOptions {
+/** How to reach the hub; services read this from `HF_*`. */
+export interface HubAccess {
   /** `HF_ENDPOINT`, such as `https://huggingface.co`. */
   endpoint: string;
   /** `HF_TOKEN`; sent only to the endpoint. */
   token?: string | undefined;
+}
+
+/** How to reach the hub and where to store its files. */
+export interface HubOptions extends HubAccess {
   /** `HF_HOME`; the cache, shared with other tools, is its folder `hub`. */
   home: string;
   /** `HF_HUB_OFFLINE`: whether to use only the cache. */
@@ -32,7 +36,7 @@ const longestPauseMs = 60_000;
 const mostRedirects = 10;
 
 /** URL of a path on the hub; each part is escaped. */
-export function hubUrl({ endpoint }: HubOptions, ...parts: string[]): URL {
+export function hubUrl({ endpoint }: HubAccess, ...parts: string[]): URL {
   return new URL(`${endpoint.replace(/\/+$/, '')}/${parts.map(encodeURIComponent).join('/')}`);
 }
 
@@ -55,18 +59,17 @@ export async function send(hub: HubOptions, url: URL, request: HubRequest = {}) 
   const linked = new Headers();
   let at = url;
   for (let hop = 0; hop < mostRedirects; hop += 1) {
-    const own = at.origin === new URL(hub.endpoint).origin;
-    const headers = new Headers({ 'accept-encoding': 'identity', 'user-agent': 'pairwise' });
-    if (own && hub.token !== undefined) headers.set('authorization', `Bearer ${hub.token}`);
+    const headers = headersFor(hub, at);
     if (range) headers.set('range', `bytes=${range.start}-${range.end === undefined ? '' : range.end - 1}`);
     const response = await reach(at, { method, headers, redirect: 'manual', signal: signal ?? null });
-    if (own) for (const [name, value] of response.headers) if (name.startsWith('x-')) linked.set(name, value);
+    if (isEndpoint(hub, at))
+      for (const [name, value] of response.headers) if (name.startsWith('x-')) linked.set(name, value);
     const target = response.headers.get('location');
     if (response.status < 300 || response.status >= 400 || target === null) return { response, linked };
     const next = new URL(target, at);
     if (!leave && next.origin !== at.origin) return { response, linked };
     await response.body?.cancel();
-    if (!['http:', 'https:'].includes(next.protocol) || (at.protocol === 'https:' && next.protocol !== 'https:')) {
+    if (!isSafe(at, next)) {
       throw new PairwiseError('DOWNLOAD_FAILED', 'the hub redirects to an address that is not safe to follow');
     }
     at = next;
@@ -74,7 +77,22 @@ export async function send(hub: HubOptions, url: URL, request: HubRequest = {}) 
   throw new PairwiseError('DOWNLOAD_FAILED', `the hub redirects more than ${mostRedirects} times`);
 }
 
-async function reach(url: URL, init: RequestInit): Promise<Response> {
+const isEndpoint = ({ endpoint }: HubAccess, url: URL) => url.origin === new URL(endpoint).origin;
+
+/** The headers of every request. The token goes only to the endpoint's origin. */
+export function headersFor(hub: HubAccess, url: URL): Headers {
+  const headers = new Headers({ 'accept-encoding': 'identity', 'user-agent': 'pairwise' });
+  if (isEndpoint(hub, url) && hub.token !== undefined) headers.set('authorization', `Bearer ${hub.token}`);
+  return headers;
+}
+
+/** Whether one server may send us to another: TLS is never left for plain text. */
+export function isSafe(from: URL, to: URL): boolean {
+  return to.protocol === 'https:' || (to.protocol === 'http:' && from.protocol === 'http:');
+}
+
+/** Sends one request. Throws TransientError if there is no connection or the server is busy. */
+export async function reach(url: URL, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(url, init);
@@ -89,18 +107,28 @@ async function reach(url: URL, init: RequestInit): Promise<Response> {
   throw new TransientError(`${url.origin} responds with status ${response.status}`, seconds > 0 ? seconds * 1000 : 0);
 }
 
+export interface Patience {
+  signal?: AbortSignal | undefined;
+  /** Returns whether the work has advanced since the last failure; then the count of attempts starts again. */
+  progressed?: () => boolean;
+  /** What to throw after the last attempt. Default: DOWNLOAD_FAILED. */
+  reason?: Reason;
+  /** How long to wait for a sign of life, in milliseconds. Default: `stallMs`. */
+  patienceMs?: number | undefined;
+}
+
 /**
- * Retries `work` after a TransientError or a stall, with growing pauses. `progressed` returns whether the work has advanced
- * since the last failure; then the count of attempts starts again. Throws DOWNLOAD_FAILED after the last attempt.
+ * Retries `work` after a TransientError or a stall, with growing pauses; `work` calls `alive` for every sign of life.
+ * Throws DOWNLOAD_FAILED, or the reason that it is given, after the last attempt.
  */
 export async function patiently<T>(
   work: (signal: AbortSignal, alive: () => void) => Promise<T>,
-  { signal, progressed = () => false }: { signal?: AbortSignal | undefined; progressed?: () => boolean } = {},
+  { signal, progressed = () => false, reason = 'DOWNLOAD_FAILED', patienceMs = stallMs }: Patience = {},
 ): Promise<T> {
   for (let failures = 0; ;) {
     signal?.throwIfAborted();
     const stall = new AbortController();
-    const timer = setTimeout(() => stall.abort(), stallMs);
+    const timer = setTimeout(() => stall.abort(), patienceMs);
     try {
       return await work(AbortSignal.any([stall.signal, ...(signal ? [signal] : [])]), () => timer.refresh());
     } catch (error) {
@@ -109,7 +137,7 @@ export async function patiently<T>(
       failures = progressed() ? 1 : failures + 1;
       const problem = error instanceof TransientError ? error.message : 'the server sends no data';
       if (failures >= attempts) {
-        throw new PairwiseError('DOWNLOAD_FAILED', `${problem}; tried ${attempts} times`, { cause: error });
+        throw new PairwiseError(reason, `${problem}; tried ${attempts} times`, { cause: error });
       }
       const pauseMs = Math.max(
         firstPauseMs * 2 ** (failures - 1),

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { listen, stop } from './testing.server.ts';
+
+export { startTestPushHub, type PushFault, type TestPushHub } from './testing.push.ts';
 
 /** A request that a server received. */
 export interface SeenRequest {
@@ -101,17 +103,6 @@ export async function startTestHub(
       await Promise.all([stop(hub.server), stop(cdn.server)]);
     },
   };
-}
-
-async function listen(answer: (request: IncomingMessage, response: ServerResponse) => void) {
-  const server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-}
-
-function stop(server: Server): Promise<void> {
-  server.closeAllConnections();
-  return new Promise((resolve) => server.close(() => resolve()));
 }
 
 function note(requests: SeenRequest[], server: 'hub' | 'cdn', { method, url, headers }: IncomingMessage): void {
