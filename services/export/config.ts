@@ -13,6 +13,9 @@ export function readConfig(environment: Record<string, string | undefined>, look
       'PAIRWISE_DATASET_ADDRESS',
       'PAIRWISE_TRAINING_ADDRESS',
       'PAIRWISE_THREADS',
+      'HF_ENDPOINT',
+      'HF_TOKEN',
+      'PAIRWISE_HUB_PUSH_NAMESPACES',
     ],
     look,
   );

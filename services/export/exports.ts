@@ -33,8 +33,8 @@ export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'>
   enter(name: string, state: ExportState, error: unknown, fence: Fence): Promise<void>;
   /** Adds a finished artifact, or replaces it once it is verified. `fence` guards the transaction. */
   putArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
-  /** Deletes an export that has ended. Throws NOT_FOUND, WRONG_STATE. */
-  remove(name: string): Promise<void>;
+  /** Deletes an export that has ended. `alongside` deletes what belongs to it. Throws NOT_FOUND, WRONG_STATE. */
+  remove(name: string, alongside: (tx: Queries) => Promise<void>): Promise<void>;
 }
 
 interface RecordJson {
@@ -97,9 +97,9 @@ export function openExports(database: Database): Exports {
         exported.artifacts.splice(index < 0 ? exported.artifacts.length : index, 1, artifact);
         return 'changed';
       }),
-    remove: (name) =>
-      documents.remove(name, '', ({ export: exported }) => {
-        if (hasEnded(exported)) return Promise.resolve();
+    remove: (name, alongside) =>
+      documents.remove(name, '', ({ export: exported }, tx) => {
+        if (hasEnded(exported)) return alongside(tx);
         throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
       }),
   };

@@ -11,9 +11,11 @@ import { readConfig } from './config.ts';
 import { openExports } from './exports.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
+import { openPushes } from './pushes.ts';
 import { runExport } from './run.ts';
+import { runPush } from './runPush.ts';
 import { exportService } from './service.ts';
-import { exportWork, exportWorkId } from './work.ts';
+import { exportWork, exportWorkId, pushWork } from './work.ts';
 
 logCrashes('export');
 const { log, stop: stopTelemetry } = await startTelemetry('export');
@@ -34,8 +36,15 @@ const exporterDeps = {
   threads: config.PAIRWISE_THREADS,
 };
 durable.execute(exportWork, ({ export: name }, attempt) => runExport(exporterDeps, name, attempt));
-// One at a time, because merging and quantising use all cores.
-await durable.launch({ [exportWork.queue]: 1 }, { version, engineVersion });
+const pushes = openPushes(database);
+const hub = {
+  endpoint: config.HF_ENDPOINT,
+  token: config.HF_TOKEN,
+  namespaces: config.PAIRWISE_HUB_PUSH_NAMESPACES,
+};
+durable.execute(pushWork, ({ push }, attempt) => runPush({ blobs, exports, pushes, hub }, push, attempt));
+// One export at a time, because merging and quantising use all cores.
+await durable.launch({ [exportWork.queue]: 1, [pushWork.queue]: 1 }, { version, engineVersion });
 
 const server = await startServer({
   ...serverAccess(config, callers.export),
@@ -43,12 +52,17 @@ const server = await startServer({
   log,
   services: [
     exportService({
+      database,
       blobs,
       exports,
+      pushes,
+      hub,
       peers,
       enqueue: ({ export: { name }, attempt }) =>
         durable.enqueue(exportWork, exportWorkId(name, attempt), { export: name }),
       cancel: ({ export: { name }, attempt }, tx) => durable.cancel(exportWorkId(name, attempt), tx),
+      enqueuePush: (name, tx) => durable.enqueue(pushWork, name, { push: name }, tx),
+      cancelPush: (name, tx) => durable.cancel(name, tx),
     }),
     diagnosticsService({
       process: 'export',

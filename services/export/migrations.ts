@@ -1,4 +1,7 @@
-import { documentTable } from '@pairwise/database';
+import { documentTable, requestTable } from '@pairwise/database';
 
-/** The export service's only table: exports as documents that include their artifacts. */
-export const migrations = [{ id: '0001-exports', sql: documentTable('exports') }];
+/** The export service's tables: exports as documents that include their artifacts, and the pushes of these. */
+export const migrations = [
+  { id: '0001-exports', sql: documentTable('exports') },
+  { id: '0002-pushes', sql: `${documentTable('pushes')} ${requestTable}` },
+];

@@ -6,9 +6,11 @@ import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/
 import type { BlobStore } from '@pairwise/store';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
+import { exportOf, artifactPattern, pushPattern, type CancelPush } from './pushes.ts';
 import { startExport } from './start.ts';
+import { startPush, type StartPushDeps } from './startPush.ts';
 
-export interface ExportServiceDeps {
+export interface ExportServiceDeps extends StartPushDeps {
   blobs: BlobStore;
   exports: Exports;
   peers: Peers;
@@ -16,13 +18,14 @@ export interface ExportServiceDeps {
   enqueue: (record: ExportRecord) => Promise<void>;
   /** Cancels the work of an export's attempt when the transaction commits. */
   cancel: (record: ExportRecord, tx: Queries) => Promise<void>;
+  cancelPush: CancelPush;
 }
 
 const pattern = 'projects/{project}/exports/{export}';
 
 /** ExportService; `proto/pairwise/v1/export.proto` documents each method. */
 export function exportService(deps: ExportServiceDeps): Service {
-  const { exports } = deps;
+  const { exports, pushes, cancelPush } = deps;
   return service(ExportServiceService, {
     startExport: async (request, context) => {
       const record = await startExport(deps, request, context);
@@ -32,7 +35,7 @@ export function exportService(deps: ExportServiceDeps): Service {
     getExport: async ({ name }) => ({ export: (await exports.get(named(name))).export }),
     cancelExport: async ({ name }) => ({ export: await cancel(deps, named(name)) }),
     deleteExport: async ({ name }) => {
-      await exports.remove(named(name));
+      await exports.remove(named(name), (tx) => pushes.removeAll(name, cancelPush, tx));
       return {};
     },
     listArtifacts: async (request) => {
@@ -41,6 +44,15 @@ export function exportService(deps: ExportServiceDeps): Service {
       return { artifacts: page.items, nextPageToken: page.nextPageToken };
     },
     downloadArtifact: (request) => download(deps, request),
+    pushArtifact: async (request) => ({ push: await startPush(deps, request) }),
+    getPush: async ({ name }) => {
+      parseName(pushPattern, name, 'name');
+      return { push: await pushes.get(name) };
+    },
+    cancelPush: async ({ name }) => {
+      parseName(pushPattern, name, 'name');
+      return { push: await pushes.cancel(name, cancelPush) };
+    },
   });
 }
 
@@ -62,8 +74,8 @@ async function cancel({ exports, cancel: cancelWork }: ExportServiceDeps, name: 
 
 /** Streams one file of an artifact. The path is looked up in the artifact's list of files and never reaches the file system. */
 async function* download({ blobs, exports }: ExportServiceDeps, { name, path, offsetBytes }: DownloadArtifactRequest) {
-  parseName(`${pattern}/artifacts/{artifact}`, name, 'name');
-  const { artifacts } = (await exports.get(name.split('/').slice(0, 4).join('/'))).export;
+  parseName(artifactPattern, name, 'name');
+  const { artifacts } = (await exports.get(exportOf(name))).export;
   const artifact = artifacts.find((each) => each.name === name);
   if (artifact === undefined)
     throw new PairwiseError('NOT_FOUND', `name: there is no artifact '${name}'`, { field: 'name' });

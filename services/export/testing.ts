@@ -33,11 +33,14 @@ import { openExports } from './exports.ts';
 import type { GgufModel } from './gguf.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';
+import { openPushes } from './pushes.ts';
 import { runExport, type ExporterDeps } from './run.ts';
+import { runPush, type PusherDeps } from './runPush.ts';
 import { exportService } from './service.ts';
+import type { PushAccess } from './startPush.ts';
 import { baseWeights } from './weights.ts';
 import type { Adapter, ExportWeights } from './weights.ts';
-import { exportWork, exportWorkId } from './work.ts';
+import { exportWork, exportWorkId, pushWork } from './work.ts';
 
 /** The folder with reference material; undefined if this machine does not have it. */
 export const shared = sharedFolder();
@@ -107,20 +110,31 @@ export const testProject = 'projects/default';
 /** The service for specs, on a real Postgres and a real socket. It knows a model `tiny` and an encoding `pairs`. */
 export interface TestExportService {
   client: Client<typeof ExportServiceService>;
-  deps: ExporterDeps;
+  deps: ExporterDeps & PusherDeps;
   /** The resources of the other services by name. */
   resources: Map<string, unknown>;
   /** Called before each attempt of an export. */
   beforeAttempt: (() => Promise<unknown>) | undefined;
   /** If set, this is called instead of answering a request for a model. */
   insteadOfModel: (() => void) | undefined;
+  /** Its database and its blobs, for another process of the service to take over. */
+  place: TestPlace;
   stop(): Promise<void>;
 }
 
-export async function startTestExportService(): Promise<TestExportService> {
-  const root = freshFolder();
+interface TestPlace {
+  root: string;
+  /** Of the database. */
+  url: string;
+}
+
+/** `hub` is where it may push to; default: nowhere. */
+export async function startTestExportService(
+  hub: PushAccess = { endpoint: 'https://hub.invalid', namespaces: [] },
+  place?: TestPlace,
+): Promise<TestExportService> {
+  const { root, url } = place ?? { root: freshFolder(), url: (await testDatabase()).url };
   const blobs = await openFolder(join(root, 'blobs'));
-  const { url } = await testDatabase();
   const database = openDatabase({ url, schema: 'export' });
   await migrate(database, migrations);
   const silent = () => undefined;
@@ -143,19 +157,26 @@ export async function startTestExportService(): Promise<TestExportService> {
   ]);
   const peers = peersOf(hooks, resources);
   const scratch = join(root, 'scratch');
-  const deps: ExporterDeps = { blobs, exports, peers, scratch, threads: 1 };
+  const pushes = openPushes(database);
+  const deps = { blobs, exports, pushes, hub, peers, scratch, threads: 1 };
   durable.execute(exportWork, async ({ export: name }, attempt) => {
     await hooks.beforeAttempt?.();
     await runExport(deps, name, attempt);
   });
-  await durable.launch({ [exportWork.queue]: 1 });
+  durable.execute(pushWork, ({ push }, attempt) => runPush(deps, push, attempt));
+  await durable.launch({ [exportWork.queue]: 1, [pushWork.queue]: 1 });
   const service = exportService({
+    database,
     blobs,
     exports,
+    pushes,
+    hub,
     peers,
     enqueue: ({ export: { name }, attempt }) =>
       durable.enqueue(exportWork, exportWorkId(name, attempt), { export: name }),
     cancel: ({ export: { name }, attempt }, tx) => durable.cancel(exportWorkId(name, attempt), tx),
+    enqueuePush: (name, tx) => durable.enqueue(pushWork, name, { push: name }, tx),
+    cancelPush: (name, tx) => durable.cancel(name, tx),
   });
   const server = await startServer({ address: '127.0.0.1:0', log, services: [service] });
   const client = openClient(ExportServiceService, server);
@@ -165,7 +186,7 @@ export async function startTestExportService(): Promise<TestExportService> {
     await durable.stop();
     await database.close();
   };
-  return Object.assign(hooks, { client, deps, resources, stop });
+  return Object.assign(hooks, { client, deps, resources, place: { root, url }, stop });
 }
 
 async function storeModel(blobs: BlobStore, path: string): Promise<FileInfo[]> {

@@ -121,6 +121,15 @@ export const variables = {
   HF_TOKEN: text.optional(),
   HF_HOME: text.optional(),
   HF_HUB_OFFLINE: flag,
+  /**
+   * Owners on the hub, separated by commas, to whose repositories artifacts may be pushed, with an HF_TOKEN that has write
+   * access to them. Default: none, so that nothing can be pushed.
+   */
+  PAIRWISE_HUB_PUSH_NAMESPACES: z
+    .string()
+    .default('')
+    .transform((list) => list.split(',').map((owner) => owner.trim()))
+    .transform((owners) => owners.filter((owner) => owner !== '')),
 } as const;
 
 type Variables = typeof variables;

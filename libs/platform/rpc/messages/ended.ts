@@ -1,6 +1,6 @@
-import { CoverageState, ExportState, RunState, TrainingState } from '@pairwise/api';
+import { CoverageState, ExportState, PushState, RunState, TrainingState } from '@pairwise/api';
 
-type State = RunState | CoverageState | TrainingState | ExportState;
+type State = RunState | CoverageState | TrainingState | ExportState | PushState;
 
 const endStates: ReadonlySet<State> = new Set<State>([
   RunState.SUCCEEDED,
@@ -15,10 +15,13 @@ const endStates: ReadonlySet<State> = new Set<State>([
   ExportState.SUCCEEDED,
   ExportState.FAILED,
   ExportState.CANCELLED,
+  PushState.SUCCEEDED,
+  PushState.FAILED,
+  PushState.CANCELLED,
 ]);
 
 /**
- * Whether a run, coverage, training or export has ended, so that its state changes only if it is retried or started
+ * Whether a run, coverage, training, export or push has ended, so that its state changes only if it is retried or started
  * again. A state that this build does not know does not count as ended.
  */
 export function hasEnded({ state }: { state: State }): boolean {

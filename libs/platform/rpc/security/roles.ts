@@ -62,6 +62,9 @@ export const needs: ReadonlyMap<string, Need> = new Map([
     deleteExport: 'admin',
     listArtifacts: 'reader',
     downloadArtifact: 'reader',
+    pushArtifact: 'submitter',
+    getPush: 'reader',
+    cancelPush: 'submitter',
   }),
   ...needsOf(OrchestratorServiceService, {
     createRun: 'submitter',

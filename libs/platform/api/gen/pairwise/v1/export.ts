@@ -133,6 +133,105 @@ export function exportStateToNumber(object: ExportState): number {
   }
 }
 
+/** State of a push. */
+export const PushState = {
+  UNSPECIFIED: "PUSH_STATE_UNSPECIFIED",
+  /** QUEUED - Waiting for a worker. */
+  QUEUED: "PUSH_STATE_QUEUED",
+  /** RUNNING - The files are being uploaded. */
+  RUNNING: "PUSH_STATE_RUNNING",
+  /** CANCELLING - Cancellation was requested; the work has not stopped yet. */
+  CANCELLING: "PUSH_STATE_CANCELLING",
+  /** CANCELLED - Cancelled; the branch has not changed. */
+  CANCELLED: "PUSH_STATE_CANCELLED",
+  /** SUCCEEDED - The branch has the artifact's files. */
+  SUCCEEDED: "PUSH_STATE_SUCCEEDED",
+  /** FAILED - Failed; `error` says why. */
+  FAILED: "PUSH_STATE_FAILED",
+} as const;
+
+export type PushState = typeof PushState[keyof typeof PushState];
+
+export namespace PushState {
+  export type UNSPECIFIED = typeof PushState.UNSPECIFIED;
+  export type QUEUED = typeof PushState.QUEUED;
+  export type RUNNING = typeof PushState.RUNNING;
+  export type CANCELLING = typeof PushState.CANCELLING;
+  export type CANCELLED = typeof PushState.CANCELLED;
+  export type SUCCEEDED = typeof PushState.SUCCEEDED;
+  export type FAILED = typeof PushState.FAILED;
+}
+
+export function pushStateFromJSON(object: any): PushState {
+  switch (object) {
+    case 0:
+    case "PUSH_STATE_UNSPECIFIED":
+      return PushState.UNSPECIFIED;
+    case 1:
+    case "PUSH_STATE_QUEUED":
+      return PushState.QUEUED;
+    case 2:
+    case "PUSH_STATE_RUNNING":
+      return PushState.RUNNING;
+    case 3:
+    case "PUSH_STATE_CANCELLING":
+      return PushState.CANCELLING;
+    case 4:
+    case "PUSH_STATE_CANCELLED":
+      return PushState.CANCELLED;
+    case 5:
+    case "PUSH_STATE_SUCCEEDED":
+      return PushState.SUCCEEDED;
+    case 6:
+    case "PUSH_STATE_FAILED":
+      return PushState.FAILED;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PushState");
+  }
+}
+
+export function pushStateToJSON(object: PushState): string {
+  switch (object) {
+    case PushState.UNSPECIFIED:
+      return "PUSH_STATE_UNSPECIFIED";
+    case PushState.QUEUED:
+      return "PUSH_STATE_QUEUED";
+    case PushState.RUNNING:
+      return "PUSH_STATE_RUNNING";
+    case PushState.CANCELLING:
+      return "PUSH_STATE_CANCELLING";
+    case PushState.CANCELLED:
+      return "PUSH_STATE_CANCELLED";
+    case PushState.SUCCEEDED:
+      return "PUSH_STATE_SUCCEEDED";
+    case PushState.FAILED:
+      return "PUSH_STATE_FAILED";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PushState");
+  }
+}
+
+export function pushStateToNumber(object: PushState): number {
+  switch (object) {
+    case PushState.UNSPECIFIED:
+      return 0;
+    case PushState.QUEUED:
+      return 1;
+    case PushState.RUNNING:
+      return 2;
+    case PushState.CANCELLING:
+      return 3;
+    case PushState.CANCELLED:
+      return 4;
+    case PushState.SUCCEEDED:
+      return 5;
+    case PushState.FAILED:
+      return 6;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PushState");
+  }
+}
+
 /** One artifact to make. */
 export interface ExportTarget {
   /**
@@ -357,6 +456,41 @@ export interface QuantizedFigures {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** A push of an artifact to the Hugging Face hub. */
+export interface Push {
+  /** `projects/{project}/exports/{export}/artifacts/{artifact}/pushes/{push}`. */
+  name: string;
+  /** How far the push is. */
+  state: PushState;
+  /** Why the push failed. Set only in state `FAILED`. */
+  error:
+    | Status
+    | undefined;
+  /** The repository, `owner/name`. */
+  repoId: string;
+  /** The branch. */
+  revision: string;
+  /** Whether the repository is private. */
+  private: boolean;
+  /** First line of the commit's message. */
+  commitMessage: string;
+  /** The commit in which the branch has the artifact's files. Set only in state `SUCCEEDED`. */
+  commit: string;
+  /** The commit's page. Set only in state `SUCCEEDED`. */
+  url: string;
+  /** Bytes of the artifact's files that the hub has. */
+  pushedSizeBytes: bigint;
+  /** Size of the artifact's files, in bytes. */
+  totalSizeBytes: bigint;
+  /** When the push was requested. */
+  createTime:
+    | Date
+    | undefined;
+  /** When the push last changed. */
+  updateTime: Date | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 export interface StartExportRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -462,6 +596,62 @@ export interface DownloadArtifactRequest {
 export interface DownloadArtifactResponse {
   /** The next bytes of the file. */
   chunk: Buffer;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface PushArtifactRequest {
+  /** `projects/{project}/exports/{export}/artifacts/{artifact}`. */
+  name: string;
+  /**
+   * Repository on the hub, `owner/name`; it is created if it does not exist. The owner is one of those that the server may
+   * push to, and each part has at most 96 characters. Required.
+   */
+  repoId: string;
+  /** Whether the repository is private. A push to an existing repository that is not as this says fails. Default: true. */
+  private?:
+    | boolean
+    | undefined;
+  /** Branch, of at most 200 characters; it is created from `main` if it does not exist. Default: `main`. */
+  revision?:
+    | string
+    | undefined;
+  /** Message of the commit: one line of at most 200 characters. Default: `Add <artifact> of <export>`. */
+  commitMessage: string;
+  /**
+   * A retry with the same id returns the push of the first call. Any text of at most 64 characters, such as a UUID.
+   * Default: none.
+   */
+  requestId: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface PushArtifactResponse {
+  /** The push in its current state. */
+  push: Push | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface GetPushRequest {
+  /** `projects/{project}/exports/{export}/artifacts/{artifact}/pushes/{push}`. */
+  name: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface GetPushResponse {
+  /** The push in its current state. */
+  push: Push | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface CancelPushRequest {
+  /** `projects/{project}/exports/{export}/artifacts/{artifact}/pushes/{push}`. */
+  name: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface CancelPushResponse {
+  /** The push in its current state. */
+  push: Push | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -2066,6 +2256,334 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
   },
 };
 
+function createBasePush(): Push {
+  return {
+    name: "",
+    state: PushState.UNSPECIFIED,
+    error: undefined,
+    repoId: "",
+    revision: "",
+    private: false,
+    commitMessage: "",
+    commit: "",
+    url: "",
+    pushedSizeBytes: 0n,
+    totalSizeBytes: 0n,
+    createTime: undefined,
+    updateTime: undefined,
+    _unknownFields: {},
+  };
+}
+
+export const Push: MessageFns<Push> = {
+  encode(message: Push, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.state !== PushState.UNSPECIFIED) {
+      writer.uint32(16).int32(pushStateToNumber(message.state));
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(26).fork()).join();
+    }
+    if (message.repoId !== "") {
+      writer.uint32(34).string(message.repoId);
+    }
+    if (message.revision !== "") {
+      writer.uint32(42).string(message.revision);
+    }
+    if (message.private !== false) {
+      writer.uint32(48).bool(message.private);
+    }
+    if (message.commitMessage !== "") {
+      writer.uint32(58).string(message.commitMessage);
+    }
+    if (message.commit !== "") {
+      writer.uint32(66).string(message.commit);
+    }
+    if (message.url !== "") {
+      writer.uint32(74).string(message.url);
+    }
+    if (message.pushedSizeBytes !== 0n) {
+      if (BigInt.asIntN(64, message.pushedSizeBytes) !== message.pushedSizeBytes) {
+        throw new globalThis.Error("value provided for field message.pushedSizeBytes of type int64 too large");
+      }
+      writer.uint32(80).int64(message.pushedSizeBytes);
+    }
+    if (message.totalSizeBytes !== 0n) {
+      if (BigInt.asIntN(64, message.totalSizeBytes) !== message.totalSizeBytes) {
+        throw new globalThis.Error("value provided for field message.totalSizeBytes of type int64 too large");
+      }
+      writer.uint32(88).int64(message.totalSizeBytes);
+    }
+    if (message.createTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.createTime), writer.uint32(98).fork()).join();
+    }
+    if (message.updateTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(106).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Push {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePush();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.state = pushStateFromJSON(reader.int32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.repoId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.revision = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.private = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.commitMessage = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.commit = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.pushedSizeBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.totalSizeBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.createTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.updateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Push {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      state: isSet(object.state) ? pushStateFromJSON(object.state) : PushState.UNSPECIFIED,
+      error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
+      repoId: isSet(object.repoId)
+        ? globalThis.String(object.repoId)
+        : isSet(object.repo_id)
+        ? globalThis.String(object.repo_id)
+        : "",
+      revision: isSet(object.revision) ? globalThis.String(object.revision) : "",
+      private: isSet(object.private) ? globalThis.Boolean(object.private) : false,
+      commitMessage: isSet(object.commitMessage)
+        ? globalThis.String(object.commitMessage)
+        : isSet(object.commit_message)
+        ? globalThis.String(object.commit_message)
+        : "",
+      commit: isSet(object.commit) ? globalThis.String(object.commit) : "",
+      url: isSet(object.url) ? globalThis.String(object.url) : "",
+      pushedSizeBytes: isSet(object.pushedSizeBytes)
+        ? BigInt(object.pushedSizeBytes)
+        : isSet(object.pushed_size_bytes)
+        ? BigInt(object.pushed_size_bytes)
+        : 0n,
+      totalSizeBytes: isSet(object.totalSizeBytes)
+        ? BigInt(object.totalSizeBytes)
+        : isSet(object.total_size_bytes)
+        ? BigInt(object.total_size_bytes)
+        : 0n,
+      createTime: isSet(object.createTime)
+        ? fromJsonTimestamp(object.createTime)
+        : isSet(object.create_time)
+        ? fromJsonTimestamp(object.create_time)
+        : undefined,
+      updateTime: isSet(object.updateTime)
+        ? fromJsonTimestamp(object.updateTime)
+        : isSet(object.update_time)
+        ? fromJsonTimestamp(object.update_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: Push): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.state !== PushState.UNSPECIFIED) {
+      obj.state = pushStateToJSON(message.state);
+    }
+    if (message.error !== undefined) {
+      obj.error = Status.toJSON(message.error);
+    }
+    if (message.repoId !== "") {
+      obj.repoId = message.repoId;
+    }
+    if (message.revision !== "") {
+      obj.revision = message.revision;
+    }
+    if (message.private !== false) {
+      obj.private = message.private;
+    }
+    if (message.commitMessage !== "") {
+      obj.commitMessage = message.commitMessage;
+    }
+    if (message.commit !== "") {
+      obj.commit = message.commit;
+    }
+    if (message.url !== "") {
+      obj.url = message.url;
+    }
+    if (message.pushedSizeBytes !== 0n) {
+      obj.pushedSizeBytes = message.pushedSizeBytes.toString();
+    }
+    if (message.totalSizeBytes !== 0n) {
+      obj.totalSizeBytes = message.totalSizeBytes.toString();
+    }
+    if (message.createTime !== undefined) {
+      obj.createTime = message.createTime.toISOString();
+    }
+    if (message.updateTime !== undefined) {
+      obj.updateTime = message.updateTime.toISOString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Push>): Push {
+    return Push.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Push>): Push {
+    const message = createBasePush();
+    message.name = object.name ?? "";
+    message.state = object.state ?? PushState.UNSPECIFIED;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    message.repoId = object.repoId ?? "";
+    message.revision = object.revision ?? "";
+    message.private = object.private ?? false;
+    message.commitMessage = object.commitMessage ?? "";
+    message.commit = object.commit ?? "";
+    message.url = object.url ?? "";
+    message.pushedSizeBytes = (object.pushedSizeBytes !== undefined && object.pushedSizeBytes !== null)
+      ? BigInt(object.pushedSizeBytes)
+      : 0n;
+    message.totalSizeBytes = (object.totalSizeBytes !== undefined && object.totalSizeBytes !== null)
+      ? BigInt(object.totalSizeBytes)
+      : 0n;
+    message.createTime = object.createTime ?? undefined;
+    message.updateTime = object.updateTime ?? undefined;
+    return message;
+  },
+};
+
 function createBaseStartExportRequest(): StartExportRequest {
   return {
     parent: "",
@@ -3315,7 +3833,610 @@ export const DownloadArtifactResponse: MessageFns<DownloadArtifactResponse> = {
   },
 };
 
-/** Converts a checkpoint or a base model into files that other programs run, and verifies the GGUF files with llama.cpp. */
+function createBasePushArtifactRequest(): PushArtifactRequest {
+  return {
+    name: "",
+    repoId: "",
+    private: undefined,
+    revision: undefined,
+    commitMessage: "",
+    requestId: "",
+    _unknownFields: {},
+  };
+}
+
+export const PushArtifactRequest: MessageFns<PushArtifactRequest> = {
+  encode(message: PushArtifactRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.repoId !== "") {
+      writer.uint32(18).string(message.repoId);
+    }
+    if (message.private !== undefined) {
+      writer.uint32(24).bool(message.private);
+    }
+    if (message.revision !== undefined) {
+      writer.uint32(34).string(message.revision);
+    }
+    if (message.commitMessage !== "") {
+      writer.uint32(42).string(message.commitMessage);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(50).string(message.requestId);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PushArtifactRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePushArtifactRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.repoId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.private = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.revision = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.commitMessage = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PushArtifactRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      repoId: isSet(object.repoId)
+        ? globalThis.String(object.repoId)
+        : isSet(object.repo_id)
+        ? globalThis.String(object.repo_id)
+        : "",
+      private: isSet(object.private) ? globalThis.Boolean(object.private) : undefined,
+      revision: isSet(object.revision) ? globalThis.String(object.revision) : undefined,
+      commitMessage: isSet(object.commitMessage)
+        ? globalThis.String(object.commitMessage)
+        : isSet(object.commit_message)
+        ? globalThis.String(object.commit_message)
+        : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
+  },
+
+  toJSON(message: PushArtifactRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.repoId !== "") {
+      obj.repoId = message.repoId;
+    }
+    if (message.private !== undefined) {
+      obj.private = message.private;
+    }
+    if (message.revision !== undefined) {
+      obj.revision = message.revision;
+    }
+    if (message.commitMessage !== "") {
+      obj.commitMessage = message.commitMessage;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PushArtifactRequest>): PushArtifactRequest {
+    return PushArtifactRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PushArtifactRequest>): PushArtifactRequest {
+    const message = createBasePushArtifactRequest();
+    message.name = object.name ?? "";
+    message.repoId = object.repoId ?? "";
+    message.private = object.private ?? undefined;
+    message.revision = object.revision ?? undefined;
+    message.commitMessage = object.commitMessage ?? "";
+    message.requestId = object.requestId ?? "";
+    return message;
+  },
+};
+
+function createBasePushArtifactResponse(): PushArtifactResponse {
+  return { push: undefined, _unknownFields: {} };
+}
+
+export const PushArtifactResponse: MessageFns<PushArtifactResponse> = {
+  encode(message: PushArtifactResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.push !== undefined) {
+      Push.encode(message.push, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PushArtifactResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePushArtifactResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.push = Push.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PushArtifactResponse {
+    return { push: isSet(object.push) ? Push.fromJSON(object.push) : undefined };
+  },
+
+  toJSON(message: PushArtifactResponse): unknown {
+    const obj: any = {};
+    if (message.push !== undefined) {
+      obj.push = Push.toJSON(message.push);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PushArtifactResponse>): PushArtifactResponse {
+    return PushArtifactResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PushArtifactResponse>): PushArtifactResponse {
+    const message = createBasePushArtifactResponse();
+    message.push = (object.push !== undefined && object.push !== null) ? Push.fromPartial(object.push) : undefined;
+    return message;
+  },
+};
+
+function createBaseGetPushRequest(): GetPushRequest {
+  return { name: "", _unknownFields: {} };
+}
+
+export const GetPushRequest: MessageFns<GetPushRequest> = {
+  encode(message: GetPushRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPushRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetPushRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetPushRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: GetPushRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetPushRequest>): GetPushRequest {
+    return GetPushRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetPushRequest>): GetPushRequest {
+    const message = createBaseGetPushRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseGetPushResponse(): GetPushResponse {
+  return { push: undefined, _unknownFields: {} };
+}
+
+export const GetPushResponse: MessageFns<GetPushResponse> = {
+  encode(message: GetPushResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.push !== undefined) {
+      Push.encode(message.push, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetPushResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetPushResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.push = Push.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetPushResponse {
+    return { push: isSet(object.push) ? Push.fromJSON(object.push) : undefined };
+  },
+
+  toJSON(message: GetPushResponse): unknown {
+    const obj: any = {};
+    if (message.push !== undefined) {
+      obj.push = Push.toJSON(message.push);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<GetPushResponse>): GetPushResponse {
+    return GetPushResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetPushResponse>): GetPushResponse {
+    const message = createBaseGetPushResponse();
+    message.push = (object.push !== undefined && object.push !== null) ? Push.fromPartial(object.push) : undefined;
+    return message;
+  },
+};
+
+function createBaseCancelPushRequest(): CancelPushRequest {
+  return { name: "", _unknownFields: {} };
+}
+
+export const CancelPushRequest: MessageFns<CancelPushRequest> = {
+  encode(message: CancelPushRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelPushRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelPushRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelPushRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: CancelPushRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelPushRequest>): CancelPushRequest {
+    return CancelPushRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelPushRequest>): CancelPushRequest {
+    const message = createBaseCancelPushRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseCancelPushResponse(): CancelPushResponse {
+  return { push: undefined, _unknownFields: {} };
+}
+
+export const CancelPushResponse: MessageFns<CancelPushResponse> = {
+  encode(message: CancelPushResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.push !== undefined) {
+      Push.encode(message.push, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelPushResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelPushResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.push = Push.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CancelPushResponse {
+    return { push: isSet(object.push) ? Push.fromJSON(object.push) : undefined };
+  },
+
+  toJSON(message: CancelPushResponse): unknown {
+    const obj: any = {};
+    if (message.push !== undefined) {
+      obj.push = Push.toJSON(message.push);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CancelPushResponse>): CancelPushResponse {
+    return CancelPushResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelPushResponse>): CancelPushResponse {
+    const message = createBaseCancelPushResponse();
+    message.push = (object.push !== undefined && object.push !== null) ? Push.fromPartial(object.push) : undefined;
+    return message;
+  },
+};
+
+/**
+ * Converts a checkpoint or a base model into files that other programs run, verifies the GGUF files with llama.cpp, and
+ * pushes artifacts to the Hugging Face hub.
+ */
 export type ExportServiceService = typeof ExportServiceService;
 export const ExportServiceService = {
   /**
@@ -3358,7 +4479,10 @@ export const ExportServiceService = {
       Buffer.from(CancelExportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CancelExportResponse => CancelExportResponse.decode(value),
   },
-  /** Deletes an export that has ended, with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
+  /**
+   * Deletes an export that has ended, with its artifacts and their pushes, which are cancelled if they have not ended. What
+   * is on the hub remains there. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended).
+   */
   deleteExport: {
     path: "/pairwise.v1.ExportService/DeleteExport" as const,
     requestStream: false as const,
@@ -3395,6 +4519,49 @@ export const ExportServiceService = {
       Buffer.from(DownloadArtifactResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DownloadArtifactResponse => DownloadArtifactResponse.decode(value),
   },
+  /**
+   * Pushes the files of an artifact to a repository on the Hugging Face hub, in one commit, and returns at once; poll
+   * `GetPush` for the result. Files that the hub has are not uploaded again, so pushing again resumes a push that failed,
+   * and makes no commit if nothing differs. Other files of the branch remain, except that `model.safetensors` and
+   * `model.safetensors.index.json` replace each other. Idempotent by `request_id`; a push to the same target that has not
+   * ended is returned unchanged. Errors: `NOT_FOUND`, `WRONG_STATE` (the server has no namespaces to push to or no token,
+   * or the GGUF file has not been verified), `PERMISSION_DENIED` (the server may not push to this owner). Errors after the
+   * call has returned, such as `UPLOAD_FAILED`, `PERMISSION_DENIED` (by the hub) and `WRONG_STATE` (an existing repository
+   * is not as private as requested), are in `Push.error`.
+   */
+  pushArtifact: {
+    path: "/pairwise.v1.ExportService/PushArtifact" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PushArtifactRequest): Buffer => Buffer.from(PushArtifactRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PushArtifactRequest => PushArtifactRequest.decode(value),
+    responseSerialize: (value: PushArtifactResponse): Buffer =>
+      Buffer.from(PushArtifactResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PushArtifactResponse => PushArtifactResponse.decode(value),
+  },
+  /** Returns one push. Errors: `NOT_FOUND`. */
+  getPush: {
+    path: "/pairwise.v1.ExportService/GetPush" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetPushRequest): Buffer => Buffer.from(GetPushRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetPushRequest => GetPushRequest.decode(value),
+    responseSerialize: (value: GetPushResponse): Buffer => Buffer.from(GetPushResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetPushResponse => GetPushResponse.decode(value),
+  },
+  /**
+   * Cancels a push and returns at once, in state `CANCELLING`. Uploaded files remain on the hub, without a commit.
+   * Idempotent: a push that has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
+  cancelPush: {
+    path: "/pairwise.v1.ExportService/CancelPush" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CancelPushRequest): Buffer => Buffer.from(CancelPushRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CancelPushRequest => CancelPushRequest.decode(value),
+    responseSerialize: (value: CancelPushResponse): Buffer => Buffer.from(CancelPushResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CancelPushResponse => CancelPushResponse.decode(value),
+  },
 } as const;
 
 export interface ExportServiceServer extends UntypedServiceImplementation {
@@ -3413,7 +4580,10 @@ export interface ExportServiceServer extends UntypedServiceImplementation {
    * has ended is returned unchanged. Errors: `NOT_FOUND`.
    */
   cancelExport: handleUnaryCall<CancelExportRequest, CancelExportResponse>;
-  /** Deletes an export that has ended, with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
+  /**
+   * Deletes an export that has ended, with its artifacts and their pushes, which are cancelled if they have not ended. What
+   * is on the hub remains there. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended).
+   */
   deleteExport: handleUnaryCall<DeleteExportRequest, DeleteExportResponse>;
   /** Lists an export's finished artifacts in the order in which they were made. Errors: `NOT_FOUND`. */
   listArtifacts: handleUnaryCall<ListArtifactsRequest, ListArtifactsResponse>;
@@ -3422,6 +4592,24 @@ export interface ExportServiceServer extends UntypedServiceImplementation {
    * `NOT_FOUND`, `INVALID_ARGUMENT`.
    */
   downloadArtifact: handleServerStreamingCall<DownloadArtifactRequest, DownloadArtifactResponse>;
+  /**
+   * Pushes the files of an artifact to a repository on the Hugging Face hub, in one commit, and returns at once; poll
+   * `GetPush` for the result. Files that the hub has are not uploaded again, so pushing again resumes a push that failed,
+   * and makes no commit if nothing differs. Other files of the branch remain, except that `model.safetensors` and
+   * `model.safetensors.index.json` replace each other. Idempotent by `request_id`; a push to the same target that has not
+   * ended is returned unchanged. Errors: `NOT_FOUND`, `WRONG_STATE` (the server has no namespaces to push to or no token,
+   * or the GGUF file has not been verified), `PERMISSION_DENIED` (the server may not push to this owner). Errors after the
+   * call has returned, such as `UPLOAD_FAILED`, `PERMISSION_DENIED` (by the hub) and `WRONG_STATE` (an existing repository
+   * is not as private as requested), are in `Push.error`.
+   */
+  pushArtifact: handleUnaryCall<PushArtifactRequest, PushArtifactResponse>;
+  /** Returns one push. Errors: `NOT_FOUND`. */
+  getPush: handleUnaryCall<GetPushRequest, GetPushResponse>;
+  /**
+   * Cancels a push and returns at once, in state `CANCELLING`. Uploaded files remain on the hub, without a commit.
+   * Idempotent: a push that has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
+  cancelPush: handleUnaryCall<CancelPushRequest, CancelPushResponse>;
 }
 
 export interface ExportServiceClient extends Client {
@@ -3482,7 +4670,10 @@ export interface ExportServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CancelExportResponse) => void,
   ): ClientUnaryCall;
-  /** Deletes an export that has ended, with its artifacts. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended). */
+  /**
+   * Deletes an export that has ended, with its artifacts and their pushes, which are cancelled if they have not ended. What
+   * is on the hub remains there. Errors: `NOT_FOUND`, `WRONG_STATE` (it has not ended).
+   */
   deleteExport(
     request: DeleteExportRequest,
     callback: (error: ServiceError | null, response: DeleteExportResponse) => void,
@@ -3527,6 +4718,66 @@ export interface ExportServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<DownloadArtifactResponse>;
+  /**
+   * Pushes the files of an artifact to a repository on the Hugging Face hub, in one commit, and returns at once; poll
+   * `GetPush` for the result. Files that the hub has are not uploaded again, so pushing again resumes a push that failed,
+   * and makes no commit if nothing differs. Other files of the branch remain, except that `model.safetensors` and
+   * `model.safetensors.index.json` replace each other. Idempotent by `request_id`; a push to the same target that has not
+   * ended is returned unchanged. Errors: `NOT_FOUND`, `WRONG_STATE` (the server has no namespaces to push to or no token,
+   * or the GGUF file has not been verified), `PERMISSION_DENIED` (the server may not push to this owner). Errors after the
+   * call has returned, such as `UPLOAD_FAILED`, `PERMISSION_DENIED` (by the hub) and `WRONG_STATE` (an existing repository
+   * is not as private as requested), are in `Push.error`.
+   */
+  pushArtifact(
+    request: PushArtifactRequest,
+    callback: (error: ServiceError | null, response: PushArtifactResponse) => void,
+  ): ClientUnaryCall;
+  pushArtifact(
+    request: PushArtifactRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PushArtifactResponse) => void,
+  ): ClientUnaryCall;
+  pushArtifact(
+    request: PushArtifactRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PushArtifactResponse) => void,
+  ): ClientUnaryCall;
+  /** Returns one push. Errors: `NOT_FOUND`. */
+  getPush(
+    request: GetPushRequest,
+    callback: (error: ServiceError | null, response: GetPushResponse) => void,
+  ): ClientUnaryCall;
+  getPush(
+    request: GetPushRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetPushResponse) => void,
+  ): ClientUnaryCall;
+  getPush(
+    request: GetPushRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetPushResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Cancels a push and returns at once, in state `CANCELLING`. Uploaded files remain on the hub, without a commit.
+   * Idempotent: a push that has ended is returned unchanged. Errors: `NOT_FOUND`.
+   */
+  cancelPush(
+    request: CancelPushRequest,
+    callback: (error: ServiceError | null, response: CancelPushResponse) => void,
+  ): ClientUnaryCall;
+  cancelPush(
+    request: CancelPushRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CancelPushResponse) => void,
+  ): ClientUnaryCall;
+  cancelPush(
+    request: CancelPushRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CancelPushResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const ExportServiceClient = makeGenericClientConstructor(
