@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { callers, readEnvironment, variables } from '@pairwise/config';
 import { beforeAll, expect, test } from 'vitest';
 import { readConfig as dataset } from '@pairwise/service-dataset/config';
@@ -9,7 +10,7 @@ import { readConfig as reference, readWorkerConfig as referenceWorker } from '@p
 import { readConfig as training, readWorkerConfig as trainingWorker } from '@pairwise/service-training/config';
 import { containerEnvironment, mountsOf, secrets } from './environment.ts';
 import { type KubernetesObject, type Workload, bytes, matchesSelector, ofKind, workloads } from './objects.ts';
-import { overlays, renderOverlay } from './render.ts';
+import { overlays, render, renderOverlay } from './render.ts';
 
 // Compares the manifests with the code: each process gets the variables that it reads and may reach the processes that it calls.
 
@@ -37,6 +38,8 @@ const defaulted: Record<string, string> = {
   PAIRWISE_EXIT_WHEN_IDLE: 'without keda, workers keep running',
   HF_ENDPOINT: 'the public hub',
   HF_HUB_OFFLINE: 'no',
+  HF_TOKEN: 'without hub-push, the export process reaches no hub',
+  PAIRWISE_HUB_PUSH_NAMESPACES: 'without hub-push, nothing is pushed',
   AWS_ENDPOINT_URL: "Amazon, unless the operator's kustomization sets it",
   AWS_ENDPOINT_URL_S3: "Amazon, unless the operator's kustomization sets it",
   AWS_REGION: 'unused without s3',
@@ -230,13 +233,38 @@ test('a missing edge and an extra edge are noticed', () => {
   expect(edges(objects, 'export', 'ingress')).toEqual(['orchestrator:7414', 'reference:7414']);
 });
 
-test.each(overlays)('%s: only the dataset process reaches the internet', (overlay) => {
-  const outside = ofKind(rendered.get(overlay)!, 'NetworkPolicy').filter(({ spec }) =>
+/** Names of the policies that let a process reach the internet. */
+function policiesToInternet(objects: KubernetesObject[]): string[] {
+  const outside = ofKind(objects, 'NetworkPolicy').filter(({ spec }) =>
     spec?.egress?.some(
       ({ to }) => !to?.length || to.some(({ ipBlock }) => /^(0\.0\.0\.0|::)\/0$/.test(ipBlock?.cidr ?? '')),
     ),
   );
-  expect(outside.map(({ metadata }) => metadata.name)).toEqual(['pairwise-dataset']);
+  return outside.map(({ metadata }) => metadata.name);
+}
+
+test.each(overlays)('%s: only the dataset process reaches the internet', (overlay) => {
+  expect(policiesToInternet(rendered.get(overlay)!)).toEqual(['pairwise-dataset']);
+});
+
+test('with hub-push, the export process also reaches the hub, with a token of its own', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'pairwise-hub-push-'));
+  try {
+    const deploy = relative(folder, join(import.meta.dirname, '../../../deploy'));
+    const [resources, components] = [[`${deploy}/overlays/gpu-fleet`], [`${deploy}/components/hub-push`]];
+    const kustomization = JSON.stringify({ namespace: 'pairwise', resources, components });
+    writeFileSync(join(folder, 'kustomization.yaml'), kustomization);
+    const objects = render(folder);
+    expect(policiesToInternet(objects).sort()).toEqual(['pairwise-dataset', 'pairwise-hub-push']);
+    const policy = ofKind(objects, 'NetworkPolicy').find(({ metadata }) => metadata.name === 'pairwise-hub-push')!;
+    const reached = names.filter((name) => matchesSelector(policy.spec?.podSelector, processOf(objects, name).labels));
+    expect(reached).toEqual(['export']);
+    const given = environment(objects, 'export');
+    expect(environmentProblems('export', given)).toEqual([]);
+    expect(given).toMatchObject({ HF_TOKEN: secrets['pairwise-hub-push']!['token'], PAIRWISE_HUB_PUSH_NAMESPACES: '' });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test.each(overlays)(

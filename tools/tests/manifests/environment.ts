@@ -7,6 +7,7 @@ export const secrets: Record<string, Record<string, string>> = {
   'pairwise-queues': { url: 'postgres://pairwise_queues:password@postgres:5432/pairwise?sslmode=require' },
   'pairwise-blobs': { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'key' },
   'pairwise-hub': { token: 'hf_token' },
+  'pairwise-hub-push': { token: 'hf_write_token' },
   'pairwise-postgres': { superuser: 'password', pairwise: 'password' },
   'pairwise-access': { 'access.json': '[]' },
 };
