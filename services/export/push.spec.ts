@@ -166,7 +166,7 @@ test.each<[string, string, Partial<PushArtifactRequest>]>([
 
 test('a GGUF file that llama.cpp has not verified is not pushed', async () => {
   const name = `${testProject}/exports/source/artifacts/unverified`;
-  await service.deps.exports.addArtifact(`${testProject}/exports/source`, { ...artifact, name, format: 'gguf' }, () =>
+  await service.deps.exports.putArtifact(`${testProject}/exports/source`, { ...artifact, name, format: 'gguf' }, () =>
     Promise.resolve(),
   );
   const refused = client.pushArtifact(requestFor({ name }));

@@ -3,18 +3,19 @@ import { Artifact, type Run } from '@pairwise/api';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { usage } from '../exit.ts';
-import { resourceName, shortName } from '../names.ts';
+import { shortName } from '../names.ts';
 import { paint, say, sayJson, formatTable } from '../output.ts';
-import { readAll } from '../paging.ts';
 import { byteMeter } from '../progress.ts';
 import { artifactDetails } from '../watch/artifact.ts';
 import { artifactTable } from '../watch/summary.ts';
 import { downloadArtifactFile } from './download.ts';
+import { pushCommand } from './push.ts';
+import { artifactsOf, idOf } from './runArtifacts.ts';
 
 /** `pairwise artifacts ...`. */
 export function artifactsCommand(): Command {
   const artifacts = new Command('artifacts').description(
-    'list and download what runs produced: adapters, merged models, GGUF files',
+    'list, download and push what runs produced: adapters, merged models, GGUF files',
   );
   artifacts.command('list').description('list the artifacts of a run').argument('<run>').action(action(list));
   artifacts
@@ -40,20 +41,8 @@ Examples:
   $ cd run-1a2b3c4d/gguf-f16 && ollama create mine -f Modelfile`,
     )
     .action(action(download));
+  artifacts.addCommand(pushCommand());
   return artifacts;
-}
-
-const idOf = ({ name }: Artifact) => name.split('/').at(-1)!;
-
-async function artifactsOf({ services, project }: Context, text: string): Promise<{ run: Run; artifacts: Artifact[] }> {
-  const { run } = await services.orchestrator.getRun({ name: resourceName('runs', text, project) });
-  const parent = run!.outputs?.export ?? '';
-  if (parent === '') return { run: run!, artifacts: [] };
-  const artifacts = await readAll(1000, async (page) => {
-    const { artifacts: items, nextPageToken } = await services.export.listArtifacts({ parent, ...page });
-    return { items, nextPageToken };
-  });
-  return { run: run!, artifacts };
 }
 
 async function list(context: Context, text: string): Promise<undefined> {

@@ -1,7 +1,11 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { RunSpec, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
+import { digestOf } from '@pairwise/fingerprint';
+import { startTestPushHub, type TestPushHub } from '@pairwise/hub/testing';
 import { errorOf } from '@pairwise/rpc';
 import { registry } from '@pairwise/telemetry';
 import { startCollector, type CollectedSpan, type Collector } from '@pairwise/telemetry/testing';
@@ -13,13 +17,20 @@ import { tinyPairs, writeTinyModel } from '@pairwise/testing';
 
 const { folder, remove } = temporaryFolder();
 let collector: Collector;
+let hub: TestPushHub;
 let platform: TestPlatform;
 let spec: RunSpec;
 
 beforeAll(async () => {
   writeTinyModel(join(folder, 'model'));
   collector = await startCollector();
-  platform = await startTestPlatform(folder, collector.environment);
+  hub = await startTestPushHub({ token: 'hf_token', owner: 'my-org' });
+  platform = await startTestPlatform(folder, {
+    ...collector.environment,
+    HF_ENDPOINT: hub.endpoint,
+    HF_TOKEN: 'hf_token',
+    PAIRWISE_HUB_PUSH_NAMESPACES: 'my-org',
+  });
   const datasetVersion = await platform.importDataset('pairs', Buffer.from(tinyPairs(48)));
   spec = RunSpec.fromPartial({
     model: { source: { $case: 'uri', value: `file://${folder}/model` } },
@@ -40,6 +51,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await platform.stop();
   await collector.stop();
+  await hub.close();
   remove();
 });
 
@@ -136,6 +148,30 @@ test('artifacts download completely, with the right digests', async () => {
     offsetBytes: 0n,
   });
   await expect(escape.next()).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'path' });
+});
+
+test('the command line pushes an artifact to the hub', async () => {
+  const program = fileURLToPath(import.meta.resolve('pairwise/main'));
+  const pairwise = (...words: string[]) =>
+    new Promise<{ code: unknown; output: string }>((resolve) => {
+      const all = [program, '--address', platform.platform.address, 'artifacts', 'push', ...words];
+      execFile(process.execPath, all, (error, stdout, stderr) =>
+        resolve({ code: error?.code ?? 0, output: stdout + stderr }),
+      );
+    });
+  const { code, output } = await pairwise('first/merged-f32', '--repo', 'my-org/tiny', '--message', 'First try');
+  expect([code, output]).toEqual([0, expect.stringContaining(`${hub.endpoint}/my-org/tiny/commit/`)]);
+  const { message, files } = hub.repositories.get('my-org/tiny')!.branches.get('main')!.at(-1)!;
+  expect(message).toBe('First try');
+  const artifact = first.outputs!.artifacts.find(({ name }) => name.endsWith('/merged-f32'))!;
+  for (const { path, digest } of artifact.files)
+    expect([path, digestOf(files.get(path)!.content)]).toEqual([path, digest]);
+  const failed = await pairwise('first/merged-f32', '--repo', 'my-org/tiny', '--public');
+  expect(failed.output).toMatch(/is private, but the push says public.*WRONG_STATE/);
+  expect(failed.code).toBe(1);
+  const unknown = await pairwise('first/none', '--repo', 'my-org/tiny');
+  expect(unknown.output).toContain("first has no artifact 'none'; it has adapter");
+  expect(unknown.code).toBe(2);
 });
 
 test('a second run of the resolved spec reuses every reference logp and gives the same bytes', async () => {
@@ -302,7 +338,7 @@ test('the metrics reflect the runs', () => {
     expect(of('pairwise.tokens', { 'pairwise.activity': activity }).at(-1)!.value, activity).toBeGreaterThan(1000);
   }
   const queues = new Set(of('pairwise.queue.depth').map(({ attributes }) => attributes['messaging.destination.name']));
-  expect([...queues].sort()).toEqual(['accelerator', 'coverages', 'exports', 'models', 'runs']);
+  expect([...queues].sort()).toEqual(['accelerator', 'coverages', 'exports', 'models', 'pushes', 'runs']);
   expect(of('pairwise.runs', { 'pairwise.run.state': 'SUCCEEDED' }).at(-1)!.value).toBeGreaterThanOrEqual(4);
   const stages = of('pairwise.run.progress', run);
   expect(stages.length).toBeGreaterThan(0);
