@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { Artifact, type Run } from '@pairwise/api';
+import { Artifact } from '@pairwise/api';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { usage } from '../exit.ts';
@@ -10,7 +10,7 @@ import { artifactDetails } from '../watch/artifact.ts';
 import { artifactTable } from '../watch/summary.ts';
 import { downloadArtifactFile } from './download.ts';
 import { pushCommand } from './push.ts';
-import { artifactsOf, idOf } from './runArtifacts.ts';
+import { artifactsOf, idOf, refuseArtifact } from './runArtifacts.ts';
 
 /** `pairwise artifacts ...`. */
 export function artifactsCommand(): Command {
@@ -60,11 +60,6 @@ async function get(context: Context, text: string, wanted: string): Promise<unde
   if (context.json) sayJson(Artifact.toJSON(artifact));
   else say(artifactDetails(artifact));
   return undefined;
-}
-
-function refuseArtifact(run: Run, wanted: string, artifacts: readonly Artifact[], { project }: Context): never {
-  const known = artifacts.map(idOf).join(', ') || 'none yet';
-  usage(`${shortName(run.name, project)} has no artifact '${wanted}'; it has ${known}`);
 }
 
 interface DownloadOptions {

@@ -6,10 +6,9 @@ import { hasEnded } from '@pairwise/rpc';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { exitCodes, failureOf, usage } from '../exit.ts';
-import { shortName } from '../names.ts';
 import { fields, formatBytes, paint, say, sayJson } from '../output.ts';
 import { byteMeter } from '../progress.ts';
-import { artifactsOf, idOf } from './runArtifacts.ts';
+import { artifactsOf, idOf, refuseArtifact } from './runArtifacts.ts';
 
 const pollMs = 300;
 
@@ -71,9 +70,7 @@ async function artifactName(context: Context, text: string): Promise<string> {
   if (runText === undefined) usage(`'${text}' does not name an artifact; use <run>/<artifact>`);
   const { run, artifacts } = await artifactsOf(context, runText);
   const found = artifacts.find((artifact) => idOf(artifact) === id);
-  if (found !== undefined) return found.name;
-  const names = artifacts.map(idOf).join(', ') || 'none yet';
-  return usage(`${shortName(run.name, context.project)} has no artifact '${id}'; it has ${names}`);
+  return found === undefined ? refuseArtifact(run, id!, artifacts, context) : found.name;
 }
 
 /** Follows a push to its end. Undefined if the user interrupted. */

@@ -1,6 +1,7 @@
 import type { Artifact, Run } from '@pairwise/api';
 import type { Context } from '../context.ts';
-import { resourceName } from '../names.ts';
+import { usage } from '../exit.ts';
+import { resourceName, shortName } from '../names.ts';
 import { readAll } from '../paging.ts';
 
 /** Last part of an artifact's name. */
@@ -19,4 +20,10 @@ export async function artifactsOf(
     return { items, nextPageToken };
   });
   return { run: run!, artifacts };
+}
+
+/** Ends the command: the run has no artifact `wanted`. */
+export function refuseArtifact(run: Run, wanted: string, artifacts: readonly Artifact[], { project }: Context): never {
+  const known = artifacts.map(idOf).join(', ') || 'none yet';
+  usage(`${shortName(run.name, project)} has no artifact '${wanted}'; it has ${known}`);
 }
