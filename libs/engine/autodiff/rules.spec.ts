@@ -13,7 +13,7 @@ import { gradients, gradientRules } from './index.ts';
  */
 
 /** The named sizes in the feeds. */
-const sizes: Readonly<Record<string, number>> = { T: 3, P: 2, L: 4 };
+const sizes: Readonly<Record<string, number>> = { T: 3, P: 2, L: 4, S: 7 };
 
 interface Case {
   readonly op: string;
@@ -133,6 +133,32 @@ const cases: readonly Case[] = [
   ]),
   ...shapes.map((shape) => one('Softmax', shape, (o, x) => o.softmax(x))),
   one('Softmax', ['P', 3, 'L'], (o, x) => o.softmax(x, 1)),
+  // A tree of a prefix of 2 rows and branches of 2 and 1, then one of a prefix and a branch of 1, in four chunks of queries.
+  ...[{}, { window: 2 }, { softcap: 1.5 }, { window: 3, softcap: 2 }].map((options): Case => ({
+    op: 'PackedAttention',
+    shapes: [
+      ['S', 4, 2],
+      ['S', 2, 2],
+      ['S', 2, 2],
+    ],
+    build: (o, q, k, v, positions, branches, prefixes, chunks) =>
+      o.packedAttention(q, k, v, { positions, branches, prefixes, chunks }, options),
+    extra: [
+      ints([7], [0, 1, 2, 3, 2, 0, 1], ['S']),
+      ints([7], [0, 0, 1, 1, 2, 3, 4], ['S']),
+      ints([7], [0, 0, 0, 0, 0, 3, 3], ['S']),
+      ints([4, 4], [0, 2, 0, 2, 2, 3, 0, 3, 3, 5, 0, 5, 5, 7, 5, 7], ['M', 4], 'int64'),
+    ],
+  })),
+  ...[{}, { rows: 3 }, { softcap: 1.5 }, { rows: 3, softcap: 2 }].map((options): Case => ({
+    op: 'TargetLogps',
+    shapes: [
+      ['T', 4],
+      [7, 4],
+    ],
+    build: (o, hidden, head, targets) => o.targetLogps(hidden, head, targets, options),
+    extra: [ints([3], [6, 0, 6], ['T'])],
+  })),
   one('Reshape', [2, 6], (o, x) => o.reshape(x, [3, 4])),
   one('Reshape', ['T', 4], (o, x) => o.reshape(x, ['T', 2, 2])),
   one('Reshape', ['P', 3, 'L', 2], (o, x) => o.reshape(x, ['3*L*P', 2])),

@@ -3,6 +3,7 @@ import type { GraphBuilder, Node, Value } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 import { concatRule, gatherRowsRule, gatherRule, reshapeLike, splitRule } from './movementRules.ts';
 import { gemmRule, matMulRule } from './productRules.ts';
+import { targetLogpsRule } from './targetLogpsRule.ts';
 import { constantNumbers, fullDy, inputOf, outputOf, smallDy, sumTo } from './vjpContext.ts';
 import type { Rule, VjpContext } from './vjpContext.ts';
 
@@ -25,7 +26,8 @@ interface Binary {
 
 /** Every operator through which gradients flow. Operators with integer outputs and StopGradient need no rule. */
 export function gradientRules(g: GraphBuilder): Readonly<Record<string, Rule>> {
-  const { cast, div, mul, neg, reduceSum, sigmoid, squeeze, sub, transpose, unsqueeze } = ops(g);
+  const { cast, div, mul, neg, packedAttentionGradient, reduceSum, sigmoid, squeeze, sub, transpose, unsqueeze } =
+    ops(g);
   return {
     // y = f(a, b), element-wise with broadcasting: da and db.
     Add: binary(
@@ -59,6 +61,10 @@ export function gradientRules(g: GraphBuilder): Readonly<Record<string, Rule>> {
     // Products: dA = dY B^T, dB = A^T dY.
     MatMul: matMulRule,
     Gemm: gemmRule,
+
+    // y = softmax(q k^T) v: one operator computes dq, dk and dv.
+    PackedAttention: (context) => packedAttentionGradient(context.node, fullDy(context)),
+    TargetLogps: targetLogpsRule,
 
     // Reductions over some axes: every element that was summed has the same gradient.
     ReduceSum: (context) => [restoreAxes(context)],

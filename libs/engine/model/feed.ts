@@ -9,7 +9,7 @@ export function int32Feed(data: Int32Array, dims = [data.length]): Feed {
   return { dtype: 'int32', dims, data };
 }
 
-/** A vector of int64. */
-export function int64Feed(numbers: readonly number[]): Feed {
-  return { dtype: 'int64', dims: [numbers.length], data: BigInt64Array.from(numbers, BigInt) };
+/** int64 numbers, by default as a vector. */
+export function int64Feed(numbers: readonly number[], dims = [numbers.length]): Feed {
+  return { dtype: 'int64', dims, data: BigInt64Array.from(numbers, BigInt) };
 }

@@ -5,13 +5,13 @@
  * - grouped-query attention, with a sliding window in some layers
  * - gated MLP; the backward pass recomputes its gate and the norms (activation checkpointing)
  * - tied or untied embeddings
- * - packed rows without padding outside softmax(Q K^T) V (the picture is in pack.ts)
- * - logits only for rows that predict a target
+ * - packed rows without padding; attention in chunks of queries (the picture is in pack.ts)
+ * - logits only for rows that predict a target, and for some rows of the head at a time
  *
  * Shapes at the ends of lines: T rows, N targets, E hidden size, F intermediate size, V vocabulary, H query heads,
- * G key-value heads, R = H / G, D head size; a block has P trees, padded to L rows each.
+ * G key-value heads, D head size.
  */
-import { ops, product, type GraphBuilder, type Value } from '@pairwise/onnx';
+import { ops, type GraphBuilder, type Value } from '@pairwise/onnx';
 import { architectures, type BlockNorms } from './architectures.ts';
 import type { ModelConfig } from './config.ts';
 import { biasName, linearName, type LinearModule } from './linearModules.ts';
@@ -33,7 +33,7 @@ export function tokenLogps(
   inputs: PackedInputs,
   parameters: ModelParameters,
 ): Value {
-  const { gather, gatherRows } = ops(g);
+  const { gather, gatherRows, targetLogps } = ops(g);
   const { weight } = parameters;
   let x = scaled(g, gather(weight('model.embed_tokens.weight'), inputs.tokens), config.embeddingScale); // [T, E]
   for (let layer = 0; layer < config.layerCount; layer++) {
@@ -44,7 +44,7 @@ export function tokenLogps(
   const predicting = gatherRows(x, { index: inputs.logitRows, none: false }, inverses); // [N, E]
   const hidden = rmsNorm(g, predicting, weight('model.norm.weight'), config); // [N, E]
   const head = weight(config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'); // [V, E]
-  return targetLogps(g, hidden, head, inputs.targets, config); // [N]
+  return targetLogps(scaled(g, hidden, config.logitScale), head, inputs.targets, { softcap: config.logitSoftcap }); // [N]
 }
 
 function decoderLayer(
@@ -77,7 +77,7 @@ function attend(
   inputs: PackedInputs,
   { weight, linears }: ModelParameters,
 ): Value {
-  const { reshape } = ops(g);
+  const { packedAttention, reshape } = ops(g);
   const { headCount, kvHeadCount, headDim } = config;
   const { queryKeyNorm } = architectures[config.architecture];
   const { window, rotary } = config.layers[layer]!;
@@ -92,7 +92,8 @@ function attend(
   // Scaling the queries costs less than scaling the scores.
   const queries = scaled(g, turned(q!, headCount, 'q_norm'), config.attentionScale); // [T, H, D]
   const keys = turned(k!, kvHeadCount, 'k_norm'); // [T, G, D]
-  const attended = attention(g, queries, keys, heads(v!, kvHeadCount), { config, window }, inputs); // [T, H, D]
+  const options = { window, softcap: config.attentionSoftcap };
+  const attended = packedAttention(queries, keys, heads(v!, kvHeadCount), inputs.attention, options); // [T, H, D]
   return linears(reshape(attended, ['T', headCount * headDim]), layer, ['o_proj'])[0]!; // [T, E]
 }
 
@@ -136,12 +137,6 @@ function scaled(g: GraphBuilder, x: Value, factor: number): Value {
   return factor === 1 ? x : ops(g).mul(x, factor);
 }
 
-/** cap tanh(x / cap), or x without a cap. */
-function softcapped(g: GraphBuilder, x: Value, cap: number | undefined): Value {
-  const { mul, tanh } = ops(g);
-  return cap === undefined ? x : mul(tanh(mul(x, 1 / cap)), cap);
-}
-
 /** x / sqrt(mean(x^2) + epsilon) * (weight + offset), over the last axis. */
 function rmsNorm(g: GraphBuilder, x: Value, weight: Value, { architecture, normEpsilon }: ModelConfig): Value {
   const { add, mul, reciprocal, reduceMean, sqrt } = ops(g);
@@ -158,65 +153,6 @@ function rotate(g: GraphBuilder, x: Value, { cos, sin }: RotaryInputs): Value {
   const rest = (x.shape[2] as number) - 2 * half;
   const [a, b, ...stays] = split(x, 2, [half, half, ...(rest > 0 ? [rest] : [])]) as [Value, Value, ...Value[]]; // [T, heads, D / 2]
   return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin)), ...stays], 2); // [T, heads, D]
-}
-
-/** Attention within trees: queries `[T, H, D]`, keys and values `[T, G, D]`; the result is `[T, H, D]`. */
-function attention(
-  g: GraphBuilder,
-  queries: Value,
-  keys: Value,
-  values: Value,
-  { config, window }: { config: ModelConfig; window: number | undefined },
-  inputs: PackedInputs,
-): Value {
-  const { headCount, kvHeadCount, headDim, attentionSoftcap } = config;
-  const { add, concat, gatherRows, matMul, reshape, reshapeBy, softmax, splitBy, transpose } = ops(g);
-  const { queryRows, queryCells, queryBack, querySizes, keyRows, keyCells, keySizes } = inputs;
-  const sharing = headCount / kvHeadCount; // R
-  const intoBlocks = (x: Value, rows: Value, cells: Value, sizes: Value, heads: number) => {
-    const all = gatherRows(x, { index: rows, none: false }, [{ index: cells, none: false }]); // [Q, D] or [K, D]
-    const parts = inputs.blocks.map(({ count, length }) => product([count, heads, length]));
-    return splitBy(all, 0, sizes, parts); // [P heads L, D] for each block
-  };
-  const queryParts = intoBlocks(queries, queryRows, queryCells, querySizes, headCount);
-  const keyParts = intoBlocks(keys, keyRows, keyCells, keySizes, kvHeadCount);
-  const valueParts = intoBlocks(values, keyRows, keyCells, keySizes, kvHeadCount);
-  const outs = inputs.blocks.map(({ count, length, masks, queryShape, keyShape, scoreShape, weightShape }, block) => {
-    const queryLength = product([sharing, length]); // the R query heads of a key-value head, one after the other
-    const q = reshapeBy(queryParts[block]!, queryShape, [count, kvHeadCount, queryLength, headDim]); // [P, G, R L, D]
-    const k = reshapeBy(keyParts[block]!, keyShape, [count, kvHeadCount, length, headDim]); // [P, G, L, D]
-    const v = reshapeBy(valueParts[block]!, keyShape, [count, kvHeadCount, length, headDim]); // [P, G, L, D]
-    const scores = softcapped(g, matMul(q, transpose(k, [0, 1, 3, 2])), attentionSoftcap); // [P, G, R L, L]
-    const masked = add(
-      reshapeBy(scores, scoreShape, [count, kvHeadCount, sharing, length, length]),
-      masks.get(window)!,
-    ); // [P, G, R, L, L]
-    const weights = reshapeBy(softmax(masked), weightShape, [count, kvHeadCount, queryLength, length]); // [P, G, R L, L]
-    return reshape(matMul(weights, v), [product([count, kvHeadCount, queryLength]), headDim]); // [P H L, D]
-  });
-  const back = [{ index: queryBack, none: true }];
-  return gatherRows(concat(outs, 0, 'Q'), { index: queryCells, none: false }, back); // [T, H, D]
-}
-
-/**
- * log softmax(hidden head^T) at the targets, for hidden `[N, E]` and head `[V, E]`: `[N]`. The target's logit is a dot
- * product of its own, so that no gradient of the logits' size is scattered. The maximum is subtracted before exp; it cancels
- * out, so no gradient flows through it.
- */
-function targetLogps(
-  g: GraphBuilder,
-  hidden: Value,
-  head: Value,
-  targets: Value,
-  { logitScale, logitSoftcap }: ModelConfig,
-): Value {
-  const { add, exp, gather, gemm, log, mul, reduceMax, reduceSum, reshape, stopGradient, sub } = ops(g);
-  const adjusted = (x: Value) => softcapped(g, scaled(g, x, logitScale), logitSoftcap);
-  const logits = adjusted(gemm(hidden, head, { transB: true })); // [N, V]
-  const max = stopGradient(reduceMax(logits, [-1])); // [N, 1]
-  const logSum = add(log(reduceSum(exp(sub(logits, max)), [-1])), max); // [N, 1]
-  const targetLogit = adjusted(reduceSum(mul(gather(head, targets), hidden), [-1])); // [N, 1]
-  return reshape(sub(targetLogit, logSum), ['N']); // [N]
 }
 
 /** Linear layers without an adapter: x `[T, in]` times each weight transposed, plus its bias if it has one. */

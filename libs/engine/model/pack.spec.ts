@@ -46,35 +46,10 @@ test('the positions of both responses continue those of the prompt', () => {
   positions.forEach((position, row) => expect(Number(sin.data[row * half])).toBeCloseTo(Math.sin(position), 6));
 });
 
-test('the prompt is causal; a response sees the prompt and its own earlier tokens', () => {
-  const mask = packTrees([pair], config).feeds['mask_0_all']!;
-  expect(mask.dims).toEqual([1, 1, 1, 6, 6]);
-  const seen = Array.from({ length: 6 }, (_, row) =>
-    Array.from({ length: 6 }, (_, column) => (mask.data[row * 6 + column] === 0 ? 'x' : '.')).join(''),
-  );
-  expect(seen).toEqual([
-    'x.....', // 10
-    'xx....', // 11
-    'xxx...', // 12
-    'xxxx..', // 20, of the first response
-    'xxx.x.', // 30, of the second
-    'xxx.xx', // 31
-  ]);
-});
-
-test('each head of each row has a cell of its own; padding is never gathered back', () => {
-  const { feeds } = packTrees([pair, single, { ...single, prefix: Int32Array.of(1, 2) }], config);
-  const ints = (name: string) => feeds[name]!.data as Int32Array;
-  for (const [rows, cells] of [
-    ['query_rows', 'query_cells'],
-    ['key_rows', 'key_cells'],
-  ] as const) {
-    expect(new Set(ints(cells)).size).toBe(ints(cells).length);
-    ints(cells).forEach((cell, row) => expect(ints(rows)[cell]).toBe(row));
-  }
-  const back = ints('query_back');
-  ints('query_cells').forEach((cell, row) => expect(back[cell]).toBe(row));
-  expect(back.filter((row) => row !== -1)).toHaveLength(ints('query_cells').length);
+test('rows carry their positions, a number for their prefix or branch, and that of their prefix', () => {
+  expect(numbers([pair, single], 'positions')).toEqual([0, 1, 2, 3, 3, 4, 0]);
+  expect(numbers([pair, single, single], 'branches')).toEqual([0, 0, 0, 1, 2, 2, 3, 5]);
+  expect(numbers([pair, single, single], 'prefixes')).toEqual([0, 0, 0, 0, 0, 0, 3, 5]);
 });
 
 test.each<[string, TokenTree[]]>([

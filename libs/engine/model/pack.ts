@@ -2,15 +2,15 @@
  * The packed layout of two pairs, one with 5 + 3 rows and one with 3 + 2 (p prompt, c chosen, r rejected):
  *
  *   rows    p p p c c | r r r | p p c | r r        flat, no padding: everything linear runs here       [T, ...]
- *   blocks  [p p p c c r r r]  [p p c r r . . .]   padded per length group: only softmax(QK^T)V here   [P, H, L, D]
- *   cells   row -> cell (gather into a block); back: cell -> row, -1 = padding (gather out; also the gradient of both)
+ *   chunks  q q q q q . . .                       attention: some queries and the keys up to the last of them    [H, C, K]
+ *           k k k k k . . .                       a mask by position and branch hides p and c of others
  *
- * This file lays out the rows, attentionBlocks.ts the blocks.
+ * This file lays out the rows, queryChunks.ts the chunks.
  */
 import { PairwiseError } from '@pairwise/errors';
-import { attentionFeeds } from './attentionBlocks.ts';
 import type { ModelConfig } from './config.ts';
-import { int32Feed, type Feed } from './feed.ts';
+import { int32Feed, int64Feed, type Feed } from './feed.ts';
+import { queryChunks } from './queryChunks.ts';
 import { rotaryTables } from './rope.ts';
 import { rowCount, targetCount, type TokenTree } from './tokenTree.ts';
 
@@ -48,8 +48,9 @@ export function packTrees(trees: readonly TokenTree[], config: ModelConfig): Pac
     }
   }
   const { rows, branches } = layRows(trees);
+  const chunks = queryChunks(trees);
   return {
-    feeds: { ...rowFeeds(rows, config), ...attentionFeeds(trees, rows.starts, config) },
+    feeds: { ...rowFeeds(rows, config), chunks: int64Feed(chunks.flat(), [chunks.length, 4]) },
     tokenCount: rows.tokens.length,
     targetCount: rows.targets.length,
     branches,
@@ -59,8 +60,10 @@ export function packTrees(trees: readonly TokenTree[], config: ModelConfig): Pac
 interface Rows {
   tokens: Int32Array;
   positions: Int32Array;
-  /** The first row of each tree. */
-  starts: number[];
+  /** The prefix or branch of each row; all prefixes and branches of the batch are numbered together. */
+  branches: Int32Array;
+  /** The prefix of each row's tree. */
+  prefixes: Int32Array;
   /** The row that predicts each target. */
   logitRows: Int32Array;
   targets: Int32Array;
@@ -75,7 +78,8 @@ function layRows(trees: readonly TokenTree[]): { rows: Rows; branches: BranchTar
   const rows: Rows = {
     tokens: vector(tokenTotal),
     positions: vector(tokenTotal),
-    starts: [],
+    branches: vector(tokenTotal),
+    prefixes: vector(tokenTotal),
     logitRows: vector(targetTotal),
     targets: vector(targetTotal),
     predicted: [vector(tokenTotal).fill(-1), vector(tokenTotal).fill(-1)],
@@ -83,9 +87,13 @@ function layRows(trees: readonly TokenTree[]): { rows: Rows; branches: BranchTar
   const places: BranchTargets[] = [];
   let row = 0;
   let target = 0;
+  let prefixNumber = 0;
+  let branchNumber = 0;
   const token = (id: number, position: number) => {
     rows.tokens[row] = id;
     rows.positions[row] = position;
+    rows.branches[row] = branchNumber;
+    rows.prefixes[row] = prefixNumber;
     return row++;
   };
   const predict = (id: number, from: number) => {
@@ -95,22 +103,24 @@ function layRows(trees: readonly TokenTree[]): { rows: Rows; branches: BranchTar
     (first[from] === -1 ? first : second)[from] = target++;
   };
   trees.forEach(({ prefix, branches }, tree) => {
-    rows.starts.push(row);
+    prefixNumber = branchNumber;
     prefix.forEach(token);
     const last = row - 1;
     branches.forEach((branch, index) => {
       places.push({ tree, branch: index, start: target, end: target + branch.length });
       let from = last;
+      branchNumber++;
       branch.forEach((id, at) => {
         predict(id, from);
         if (at < branch.length - 1) from = token(id, prefix.length + at);
       });
     });
+    branchNumber++;
   });
   return { rows, branches: places };
 }
 
-function rowFeeds({ tokens, positions, logitRows, targets, predicted }: Rows, config: ModelConfig) {
+function rowFeeds({ tokens, positions, branches, prefixes, logitRows, targets, predicted }: Rows, config: ModelConfig) {
   const tables = config.rotaries.flatMap((rotary, index) => {
     const { cos, sin } = rotaryTables(rotary, positions);
     const table = (data: Float32Array): Feed => ({ dtype: 'float32', dims: [tokens.length, 1, rotary.dim / 2], data });
@@ -122,6 +132,9 @@ function rowFeeds({ tokens, positions, logitRows, targets, predicted }: Rows, co
   return {
     tokens: int32Feed(tokens),
     ...Object.fromEntries(tables),
+    positions: int32Feed(positions),
+    branches: int32Feed(branches),
+    prefixes: int32Feed(prefixes),
     logit_rows: int32Feed(logitRows),
     targets: int32Feed(targets),
     predicted_0: int32Feed(predicted[0]),

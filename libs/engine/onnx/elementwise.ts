@@ -34,6 +34,13 @@ function binary(op: string) {
   };
 }
 
+function comparison(op: string) {
+  return (g: GraphBuilder, a: Operand, b: Operand): Value => {
+    const [left, right] = operands(g, op, a, b);
+    return g.node(op, [left, right], {}, [{ dtype: 'bool', shape: broadcast(left.shape, right.shape) }])[0]!;
+  };
+}
+
 function unary(op: string) {
   return (g: GraphBuilder, x: Value): Value => g.node(op, [x], {}, [{ dtype: x.dtype, shape: x.shape }])[0]!;
 }
@@ -43,6 +50,22 @@ export const add = binary('Add');
 export const sub = binary('Sub');
 export const mul = binary('Mul');
 export const div = binary('Div');
+/** The larger of two. */
+export const max = binary('Max');
+
+export const equal = comparison('Equal');
+export const less = comparison('Less');
+export const lessOrEqual = comparison('LessOrEqual');
+/** Of booleans. */
+export const and = binary('And');
+export const or = binary('Or');
+
+/** a where the boolean `condition` holds, else b. */
+export function where(g: GraphBuilder, condition: Value, a: Operand, b: Operand): Value {
+  const [left, right] = operands(g, 'Where', a, b);
+  const shape = broadcast(condition.shape, broadcast(left.shape, right.shape));
+  return g.node('Where', [condition, left, right], {}, [{ dtype: left.dtype, shape }])[0]!;
+}
 
 export const neg = unary('Neg');
 export const sqrt = unary('Sqrt');

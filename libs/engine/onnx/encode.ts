@@ -2,6 +2,7 @@ import type { Attribute, Constant, External, Graph, Node, Value } from './graph.
 import {
   type AttributeProto,
   AttributeProto_AttributeType as AttributeType,
+  type GraphProto,
   ModelProto,
   type NodeProto,
   type TensorProto,
@@ -22,20 +23,24 @@ const irVersion = 10;
  * The same graph always gives the same bytes.
  */
 export function encodeModel(graph: Graph): Uint8Array<ArrayBuffer> {
-  const { nodes, constants, outputs } = lower(graph);
   const model: ModelProto = {
     irVersion,
     producerName: 'pairwise',
-    graph: {
-      node: nodes.map(nodeProto),
-      name: graph.name,
-      initializer: [...constants.map(constantProto), ...graph.externals.map(externalProto)],
-      input: graph.inputs.map(valueProto),
-      output: outputs.map(valueProto),
-    },
+    graph: graphProto(graph),
     opsetImport: [{ domain: '', version: opset }],
   };
   return ModelProto.encode(model).finish();
+}
+
+function graphProto(graph: Graph): GraphProto {
+  const { nodes, constants, outputs } = lower(graph);
+  return {
+    node: nodes.map(nodeProto),
+    name: graph.name,
+    initializer: [...constants.map(constantProto), ...graph.externals.map(externalProto)],
+    input: graph.inputs.map(valueProto),
+    output: outputs.map(valueProto),
+  };
 }
 
 function nodeProto({ inputs, outputs, name, op, attributes }: Node): NodeProto {
@@ -51,6 +56,7 @@ function nodeProto({ inputs, outputs, name, op, attributes }: Node): NodeProto {
 function typed(attribute: Attribute): AttributeProto {
   if (typeof attribute === 'number') return { i: attribute, type: AttributeType.INT };
   if (isList(attribute)) return { ints: attribute, type: AttributeType.INTS };
+  if ('graph' in attribute) return { g: graphProto(attribute.graph), type: AttributeType.GRAPH };
   if ('float' in attribute) return { f: attribute.float, type: AttributeType.FLOAT };
   return { s: new TextEncoder().encode(attribute.text), type: AttributeType.STRING };
 }

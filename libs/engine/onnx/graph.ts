@@ -14,7 +14,8 @@ export interface Value extends DtypeAndShape {
 }
 
 /** An attribute with its ONNX type; a bare number or list of numbers is an integer. */
-export type Attribute = number | readonly number[] | { readonly float: number } | { readonly text: string };
+export type Attribute =
+  number | readonly number[] | { readonly float: number } | { readonly text: string } | { readonly graph: Graph };
 
 export interface Node {
   readonly op: string;
@@ -74,6 +75,8 @@ export interface GraphBuilder {
    * inputs, so that their memory is free in between.
    */
   activationCheckpointing<T>(build: () => T): T;
+  /** An empty graph for an attribute of a node of this graph: it may use this graph's values, and shares none of its names. */
+  subgraph(): GraphBuilder;
   /** Makes a value an output of the graph, named `name`. */
   output(name: string, value: Value): void;
   /** The nodes so far, in order. */
@@ -86,8 +89,11 @@ export interface GraphBuilder {
   finish(): Graph;
 }
 
-/** An empty graph. Its methods throw INVALID_ARGUMENT for a name used twice and WRONG_SHAPE for sizes that do not fit. */
-export function graphBuilder(name: string): GraphBuilder {
+/**
+ * An empty graph. Its methods throw INVALID_ARGUMENT for a name used twice and WRONG_SHAPE for sizes that do not fit.
+ * Every name in it begins with `prefix`.
+ */
+export function graphBuilder(name: string, prefix = ''): GraphBuilder {
   const names = new Set<string>();
   const inputs: Value[] = [];
   const constants = new Map<string, Constant>();
@@ -98,8 +104,10 @@ export function graphBuilder(name: string): GraphBuilder {
   const producers = new Map<string, Node>();
   const outputs: { name: string; value: Value }[] = [];
   let recompute = false;
+  let subgraphs = 0;
 
-  function declare(valueName: string, { dtype, shape }: DtypeAndShape): Value {
+  function declare(ownName: string, { dtype, shape }: DtypeAndShape): Value {
+    const valueName = prefix + ownName;
     if (names.has(valueName))
       throw new PairwiseError('INVALID_ARGUMENT', `the graph has two values named ${valueName}`);
     names.add(valueName);
@@ -134,7 +142,14 @@ export function graphBuilder(name: string): GraphBuilder {
       if (known) return known;
       const nodeName = `${op}_${nodes.length}`;
       const results = types.map((type, index) => declare(index === 0 ? nodeName : `${nodeName}.${index}`, type));
-      const appended: Node = { op, name: nodeName, inputs: nodeInputs, outputs: results, attributes, recompute };
+      const appended: Node = {
+        op,
+        name: prefix + nodeName,
+        inputs: nodeInputs,
+        outputs: results,
+        attributes,
+        recompute,
+      };
       nodes.push(appended);
       for (const result of results) producers.set(result.name, appended);
       nodesByKey.set(key, results);
@@ -151,7 +166,11 @@ export function graphBuilder(name: string): GraphBuilder {
     },
     output(outputName, value) {
       declare(outputName, value);
-      outputs.push({ name: outputName, value });
+      outputs.push({ name: prefix + outputName, value });
+    },
+    subgraph: () => {
+      const own = `${prefix}${name}_${subgraphs++}/`;
+      return graphBuilder(own, own);
     },
     nodes: () => nodes,
     producer: (value) => producers.get(value.name),

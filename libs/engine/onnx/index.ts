@@ -7,4 +7,6 @@ export type { DtypeAndShape, External, Graph, GraphBuilder, Node, Value } from '
 export { ops } from './ops.ts';
 export type { Ops } from './ops.ts';
 export type { Rows } from './gather.ts';
+export type { AttentionOptions, AttentionRows } from './packedAttention.ts';
+export type { TargetLogpsOptions } from './targetLogps.ts';
 export { encodeModel } from './encode.ts';

@@ -1,4 +1,14 @@
-import type { Constant, Graph, Node, Value } from './graph.ts';
+import { attentionGradientLoop, attentionLoop } from './attentionLoops.ts';
+import type { Expansion } from './expansion.ts';
+import { targetLogpsLoop } from './targetLogpsLoop.ts';
+import { graphBuilder, type Attribute, type Constant, type Graph, type Node, type Value } from './graph.ts';
+
+/** Operators that automatic differentiation sees as one, and what they consist of. */
+const expansions: Readonly<Record<string, Expansion>> = {
+  PackedAttention: attentionLoop,
+  PackedAttentionGradient: attentionGradientLoop,
+  TargetLogps: targetLogpsLoop,
+};
 
 /** A graph ready to encode: only ONNX's own operators, the constants they need, and outputs under their public names. */
 export interface LoweredGraph {
@@ -8,8 +18,8 @@ export interface LoweredGraph {
 }
 
 /**
- * Replaces the two operators that only automatic differentiation knows (`GatherRows`, `StopGradient`) by ONNX's own, and
- * gives the outputs their public names.
+ * Replaces the operators that only automatic differentiation knows (`GatherRows`, `StopGradient` and those of `expansions`)
+ * by ONNX's own, and gives the outputs their public names.
  */
 export function lower(graph: Graph): LoweredGraph {
   const nodes: Node[] = [];
@@ -17,6 +27,9 @@ export function lower(graph: Graph): LoweredGraph {
   const zeroRows = new Map<string, Value>();
   const tables = new Map<string, Value>();
   const aliases = new Map<string, Value>();
+
+  const readers = [...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ value }) => value)];
+  const used = new Set(readers.map((value) => value?.name));
 
   function zeroRow(dtype: Value['dtype'], width: number): Value {
     const key = `${dtype}_${width}`;
@@ -48,13 +61,22 @@ export function lower(graph: Graph): LoweredGraph {
     return result;
   }
 
+  function expand(node: Node, inputs: readonly Value[]): void {
+    const g = graphBuilder(node.name, `${node.name}/`);
+    const results = expansions[node.op]!(g, inputs, node, (output) => used.has(node.outputs[output]!.name));
+    results.forEach((result, index) => aliases.set(node.outputs[index]!.name, result));
+    nodes.push(...g.nodes());
+    constants.push(...g.finish().constants);
+  }
+
   for (const node of graph.nodes) {
     const inputs = node.inputs.map((value) => value && (aliases.get(value.name) ?? value));
     if (node.op === 'StopGradient') aliases.set(node.outputs[0]!.name, inputs[0]!);
     else if (node.op === 'GatherRows') {
       const rows = table(inputs[0]!, node.attributes.none === 1);
       nodes.push(lowerNode('Gather', [rows, inputs[1]!], node.outputs[0]!, { axis: 0 }));
-    } else nodes.push({ ...node, inputs });
+    } else if (node.op in expansions) expand(node, inputs as readonly Value[]);
+    else nodes.push({ ...node, inputs });
   }
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value: aliases.get(value.name) ?? value }));
   return { ...named(nodes, outputs), constants };
@@ -72,7 +94,18 @@ function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<L
     return result;
   });
   const rename = (value: Value) => renamed.get(value.name) ?? value;
-  const renameInputs = (node: Node): Node => ({ ...node, inputs: node.inputs.map((value) => value && rename(value)) });
+  const renameInputs = (node: Node): Node => ({
+    ...node,
+    inputs: node.inputs.map((value) => value && rename(value)),
+    attributes: renameInBodies(node.attributes),
+  });
+  const renameInBodies = (attributes: Node['attributes']) =>
+    Object.fromEntries(Object.entries(attributes).map(([key, attribute]) => [key, renameInBody(attribute)]));
+  const renameInBody = (attribute: Attribute): Attribute => {
+    if (typeof attribute === 'number' || !('graph' in attribute)) return attribute;
+    const { graph } = attribute;
+    return { graph: { ...graph, nodes: graph.nodes.map(renameInputs) } };
+  };
   const own = nodes.map((node) => ({ ...renameInputs(node), outputs: node.outputs.map(rename) }));
   return { nodes: [...own, ...copies.map(renameInputs)], outputs: results };
 }

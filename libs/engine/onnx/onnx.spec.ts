@@ -99,6 +99,29 @@ test('an output may be an input, a value with two names, or a value behind stopG
   });
 });
 
+test('a loop carries state that may grow, and uses values of the graph around it, outputs included', async () => {
+  const g = graphBuilder('loop');
+  const { add, loop, mul, reshape, sub } = ops(g);
+  const input = g.input('x', 'float32', ['T', 6]);
+  const y = mul(input, 2);
+  g.output('twice', y);
+  const sum = { initial: sub(y, y) };
+  const list = { initial: g.constant('float32', [0], []), within: ['done'], after: ['M'] };
+  const [total, indexes] = loop(g.input('count', 'int64', [1]), [sum, list], (inner, index, [soFar, before]) => {
+    const o = ops(inner);
+    const next = o.concat([before!, o.reshape(o.cast(index, 'float32'), [1])], 0);
+    return [o.add(o.mul(soFar!, 1), y), next];
+  });
+  g.output('total', add(total!, 1));
+  g.output('indexes', reshape(indexes!, ['M']));
+  const count: Tensor = { dtype: 'int64', dims: [1], data: BigInt64Array.of(3n) };
+  expect(await run(g.finish(), { x, count })).toEqual({
+    twice: [...(x.data as Float32Array)].map((value) => 2 * value),
+    total: [...(x.data as Float32Array)].map((value) => 6 * value + 1),
+    indexes: [0, 1, 2],
+  });
+});
+
 test('rows are gathered over all leading axes, and -1 reads zeros', async () => {
   const g = graphBuilder('rows');
   const { gatherRows, reshape } = ops(g);

@@ -2,10 +2,22 @@ import * as elementwise from './elementwise.ts';
 import * as gather from './gather.ts';
 import type { GraphBuilder } from './graph.ts';
 import * as linear from './linear.ts';
+import * as loop from './loop.ts';
+import * as packedAttention from './packedAttention.ts';
 import * as reduce from './reduce.ts';
 import * as reshape from './reshape.ts';
+import * as targetLogps from './targetLogps.ts';
 
-const operators = { ...elementwise, ...linear, ...reduce, ...reshape, ...gather };
+const operators = {
+  ...elementwise,
+  ...linear,
+  ...reduce,
+  ...reshape,
+  ...gather,
+  ...loop,
+  ...packedAttention,
+  ...targetLogps,
+};
 
 type WithoutBuilder<Operator> = Operator extends (g: GraphBuilder, ...rest: infer Rest) => infer Result
   ? (...rest: Rest) => Result

@@ -77,6 +77,21 @@ export function splitBy(
   return g.node('Split', [x, sizes], { axis: at }, types);
 }
 
+/** x from `start` (inclusive) to `end` (exclusive; clipped to the axis), int64 `[1]`, along one axis; `size` is their difference. */
+export function slice(g: GraphBuilder, x: Value, axis: number, start: Value, end: Value, size: Dim): Value {
+  const at = axisOf(x.shape, axis);
+  const inputs = [x, start, end, g.constant('int64', [1], [at])];
+  return g.node('Slice', inputs, {}, [{ dtype: x.dtype, shape: x.shape.with(at, size) }])[0]!;
+}
+
+/** x with `count` (int64 `[1]`) rows of zeros after its rows along one axis, which then has the size `size`. */
+export function padEnd(g: GraphBuilder, x: Value, axis: number, count: Value, size: Dim): Value {
+  const at = axisOf(x.shape, axis);
+  const pads = concat(g, [g.constant('int64', [1], [0]), count], 0);
+  const inputs = [x, pads, undefined, g.constant('int64', [1], [at])];
+  return g.node('Pad', inputs, {}, [{ dtype: x.dtype, shape: x.shape.with(at, size) }])[0]!;
+}
+
 /** x repeated along its axes of size 1 to the shape `to`. Named sizes are read from `like` at run time. */
 export function expand(g: GraphBuilder, x: Value, to: Shape, like?: Value): Value {
   if (sameShape(x.shape, to)) return x;

@@ -1,4 +1,4 @@
-import { rowCount, targetCount, type ModelConfig, type TokenTree } from '@pairwise/model';
+import { rowCount, type TokenTree } from '@pairwise/model';
 import { shuffled } from './random.ts';
 
 /**
@@ -14,34 +14,23 @@ export function batchOfStep(step: number, pairCount: number, batchSize: number, 
 
 /** The most rows of a micro-batch: enough for efficient products with little memory. A longer tree gets a micro-batch of its own. */
 const defaultRowLimit = 1024;
-/** The most bytes of a matrix of logits; a few of these exist at the same time. */
-const logitBytesLimit = 64 * 1024 * 1024;
 
 /**
- * Splits a batch into micro-batches, as lists of positions in `trees`. Trees are sorted by length, so that attention needs
- * little padding, and cut by rows, since peak memory follows the largest micro-batch.
+ * Splits a batch into micro-batches, as lists of positions in `trees`. Trees are sorted by length, so that the
+ * micro-batches do not depend on their order, and cut by rows, since peak memory follows the largest micro-batch.
  */
-export function planMicroBatches(
-  trees: readonly TokenTree[],
-  { vocabularySize }: ModelConfig,
-  rowLimit = defaultRowLimit,
-): number[][] {
-  const targetLimit = logitBytesLimit / (vocabularySize * 4);
+export function planMicroBatches(trees: readonly TokenTree[], rowLimit = defaultRowLimit): number[][] {
   const rows = trees.map(rowCount);
   const order = trees.map((_, index) => index).sort((a, b) => rows[b]! - rows[a]! || a - b);
   const parts: number[][] = [];
   let rowTotal = Infinity;
-  let targetTotal = Infinity;
   for (const index of order) {
-    const targets = targetCount(trees[index]!);
-    if (rowTotal + rows[index]! > rowLimit || targetTotal + targets > targetLimit) {
+    if (rowTotal + rows[index]! > rowLimit) {
       parts.push([]);
       rowTotal = 0;
-      targetTotal = 0;
     }
     parts.at(-1)!.push(index);
     rowTotal += rows[index]!;
-    targetTotal += targets;
   }
   return parts;
 }

@@ -65,7 +65,7 @@ export async function dpoStepOn(
   const gradients = layout.map(({ size }) => new Float32Array(size));
   const logps: PairLogps[] = [];
   let loss = 0;
-  for (const part of planMicroBatches(trees, config, rowLimit)) {
+  for (const part of planMicroBatches(trees, rowLimit)) {
     await stopCheck();
     const feeds = microBatchFeeds(
       part.map((index) => batch[index]!),

@@ -152,7 +152,10 @@ test.each<[string, Partial<LoraSettings>]>([
   }));
   writeFileSync(join(tiny.folder, file), writeSafetensors(written));
   const { weights } = await readBaseModel(await folderAt(tiny.folder));
-  const merged = { ...tiny.base, weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])) };
+  const merged = {
+    ...tiny.base,
+    weights: new Map([...weights].map(([tensor, weight]) => [tensor, { ...weight, file }])),
+  };
   const session = await tiny.open(referenceGraph(merged));
   const fused = (await treeLogps(session.run, config, trees)).flat();
   const plain = await tiny.open(referenceGraph(tiny.base));

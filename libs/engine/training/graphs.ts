@@ -15,7 +15,7 @@ import { graphBuilder, ops, type Graph } from '@pairwise/onnx';
 import { losses, type LossType } from './losses.ts';
 
 /** Version of the graphs and of the optimizer. It is part of the fingerprint of everything that they compute. */
-export const engineVersion = '2';
+export const engineVersion = '3';
 
 /** Inputs: those of `packTrees`. Output: `token_logps` `[targets]` of the base model without an adapter. */
 export function referenceGraph(base: BaseModel): Graph {

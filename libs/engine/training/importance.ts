@@ -51,7 +51,7 @@ export async function linearImportance(
 ): Promise<Map<string, Float32Array>> {
   const sums = new Map<string, Float64Array>();
   let rows = 0;
-  for (const part of planMicroBatches(trees, config)) {
+  for (const part of planMicroBatches(trees)) {
     await stopCheck();
     const { feeds } = packTrees(
       part.map((index) => trees[index]!),

@@ -19,7 +19,7 @@ export async function treeLogps(
   stopCheck: StopCheck = () => undefined,
 ): Promise<Float32Array[][]> {
   const logps: Float32Array[][] = trees.map(() => []);
-  for (const part of planMicroBatches(trees, config)) {
+  for (const part of planMicroBatches(trees)) {
     await stopCheck();
     const { feeds, branches } = packTrees(
       part.map((index) => trees[index]!),

@@ -40,11 +40,12 @@ export interface AttributeProto {
   readonly f?: number | undefined;
   readonly i?: number | undefined;
   readonly s?: Uint8Array | undefined;
+  readonly g?: GraphProto | undefined;
   readonly ints?: readonly number[] | undefined;
   readonly type?: AttributeProto_AttributeType | undefined;
 }
 
-export const AttributeProto_AttributeType = { UNDEFINED: 0, FLOAT: 1, INT: 2, STRING: 3, INTS: 7 } as const;
+export const AttributeProto_AttributeType = { UNDEFINED: 0, FLOAT: 1, INT: 2, STRING: 3, GRAPH: 5, INTS: 7 } as const;
 
 export type AttributeProto_AttributeType =
   typeof AttributeProto_AttributeType[keyof typeof AttributeProto_AttributeType];
@@ -54,6 +55,7 @@ export namespace AttributeProto_AttributeType {
   export type FLOAT = typeof AttributeProto_AttributeType.FLOAT;
   export type INT = typeof AttributeProto_AttributeType.INT;
   export type STRING = typeof AttributeProto_AttributeType.STRING;
+  export type GRAPH = typeof AttributeProto_AttributeType.GRAPH;
   export type INTS = typeof AttributeProto_AttributeType.INTS;
 }
 
@@ -206,6 +208,9 @@ export const AttributeProto: MessageFns<AttributeProto> = {
     }
     if (message.s !== undefined) {
       writer.uint32(34).bytes(message.s);
+    }
+    if (message.g !== undefined) {
+      GraphProto.encode(message.g, writer.uint32(50).fork()).join();
     }
     if (message.ints !== undefined && message.ints.length !== 0) {
       for (const v of message.ints) {
