@@ -116,20 +116,14 @@ describe.skipIf(!shared)('what quantising costs (skipped without ../shared)', ()
     await editGguf(path, { weights: (name, found) => name === tensor && found.set(bytes) });
   };
 
-  test.each([
-    ['Q2_K', 'ffn_down', padded],
-    ['Q4_0', 'attn_v', undefined],
-  ] as const)(
-    'one wrong tensor in a %s file is found, by a figure next to that of the base model',
-    async (type, tensor, storage) => {
-      const damage = replaced(`blk.2.${tensor}.weight`, `blk.3.${tensor}.weight`);
-      const found = costOf(type, stories.adapter, { ...(storage && { storage }), damage });
-      await expect(found).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type } });
-      await expect(found).rejects.toThrow(
-        /its KL divergence is [\d.]+ nats per token, but at most [\d.]+ is allowed, because that of the quantised base model is [\d.]+/,
-      );
-    },
-  );
+  test('one wrong tensor in a Q2_K file is found, by a figure next to that of the base model', async () => {
+    const damage = replaced('blk.2.ffn_down.weight', 'blk.3.ffn_down.weight');
+    const found = costOf('Q2_K', stories.adapter, { storage: padded, damage });
+    await expect(found).rejects.toMatchObject({ reason: 'VERIFICATION_FAILED', metadata: { type: 'Q2_K' } });
+    await expect(found).rejects.toThrow(
+      /its KL divergence is [\d.]+ nats per token, but at most [\d.]+ is allowed, because that of the quantised base model is [\d.]+/,
+    );
+  });
 
   test('a file that was quantised from another model is found', async () => {
     const { adapter } = stories;
