@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 // This import also loads the native library in the main thread. If only threads loaded it, it would be unloaded with them.
 import { env } from 'onnxruntime-node';
 import { PairwiseError } from '@pairwise/errors';
@@ -21,12 +22,19 @@ export function executionProvider(device: Device): { name: string; deviceId?: nu
 
 /**
  * Names everything outside a graph that may change the last bits of its results, for fingerprints: the kind of device, the
- * processor's architecture, the runtime's version and the dtype of the arithmetic. The number of threads does not change
- * results (session.spec.ts), so it is not included.
+ * processor's architecture and vector instructions, the runtime's version and the dtype of the arithmetic. The number of
+ * threads does not change results (session.spec.ts), so it is not included.
  */
 export function numericsProfile(device: Device, compute: Dtype = 'float32'): string {
   const kind = device.split(':')[0]!;
-  return [kind, kind === 'cpu' ? process.arch : 'any', `onnxruntime-${env.versions.node ?? 'unknown'}`, compute].join(
-    '/',
-  );
+  const processor = kind === 'cpu' ? [process.arch, ...vectorInstructions()].join('-') : 'any';
+  return [kind, processor, `onnxruntime-${env.versions.node ?? 'unknown'}`, compute].join('/');
+}
+
+/** The vector instructions for which the runtime has matrix products of their own, as Linux reports them. */
+function vectorInstructions(): string[] {
+  if (process.arch !== 'x64' || process.platform !== 'linux') return [];
+  const [, flags = ''] = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+  const known = ['avx512f', 'avx2', 'avx'].find((name) => flags.split(' ').includes(name));
+  return known === undefined ? [] : [known];
 }

@@ -1,6 +1,6 @@
 import { rowCount, type TokenTree } from '@pairwise/model';
 import { expect, test } from 'vitest';
-import { batchOfStep, planMicroBatches } from './batches.ts';
+import { batchOrder, planMicroBatches } from './batches.ts';
 import { shuffled, uniformStream } from './random.ts';
 
 const sorted = (numbers: Iterable<number>) => [...numbers].sort((a, b) => a - b);
@@ -36,7 +36,8 @@ test.each([
   [1, 1],
 ])('each epoch takes each of %i pairs once, in batches of %i, in its own order', (pairs, size) => {
   const steps = Math.ceil(pairs / size);
-  const epoch = (number: number) => upTo(steps).map((step) => [...batchOfStep(number * steps + step, pairs, size, 5)]);
+  const order = batchOrder(pairs, size, 5);
+  const epoch = (number: number) => upTo(steps).map((step) => [...order(number * steps + step)]);
   for (const number of [0, 1, 2]) {
     expect(sorted(epoch(number).flat())).toEqual(upTo(pairs));
     expect(epoch(number).map(({ length }) => length)).toEqual(
@@ -47,10 +48,12 @@ test.each([
 });
 
 test('the seed decides the order, and the step alone decides the batch', () => {
-  const order = (seed: number) => [...batchOfStep(0, 100, 100, seed)];
+  const order = (seed: number) => [...batchOrder(100, 100, seed)(0)];
   expect(order(1)).toEqual(order(1));
   expect(order(1)).not.toEqual(order(2));
-  expect([...batchOfStep(7, 100, 10, 1)]).toEqual([...batchOfStep(7, 100, 10, 1)]);
+  const later = batchOrder(100, 10, 1);
+  later(31);
+  expect([...later(7)]).toEqual([...batchOrder(100, 10, 1)(7)]);
 });
 
 const ids = (length: number) => new Int32Array(length).fill(1);

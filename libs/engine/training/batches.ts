@@ -2,14 +2,19 @@ import { rowCount, type TokenTree } from '@pairwise/model';
 import { shuffled } from './random.ts';
 
 /**
- * The positions of the pairs of an optimizer step; steps count from 0. Each epoch takes every pair once, in an order that
- * depends on the seed and the epoch. The last batch of an epoch may be smaller.
+ * The positions of the pairs of each optimizer step; steps count from 0. Each epoch takes every pair once, in an order that
+ * depends on the seed and the epoch. The last batch of an epoch may be smaller. The order of the last epoch that was asked
+ * for is kept, so that it is made once.
  */
-export function batchOfStep(step: number, pairCount: number, batchSize: number, seed: number): Int32Array {
+export function batchOrder(pairCount: number, batchSize: number, seed: number): (step: number) => Int32Array {
   const stepsPerEpoch = Math.ceil(pairCount / batchSize);
-  const epoch = Math.floor(step / stepsPerEpoch);
-  const start = (step % stepsPerEpoch) * batchSize;
-  return shuffled(pairCount, seed, `epoch ${epoch}`).slice(start, start + batchSize);
+  let last: { epoch: number; order: Int32Array } = { epoch: -1, order: new Int32Array() };
+  return (step) => {
+    const epoch = Math.floor(step / stepsPerEpoch);
+    if (last.epoch !== epoch) last = { epoch, order: shuffled(pairCount, seed, `epoch ${epoch}`) };
+    const start = (step % stepsPerEpoch) * batchSize;
+    return last.order.slice(start, start + batchSize);
+  };
 }
 
 /** The most rows of a micro-batch: enough for efficient products with little memory. A longer tree gets a micro-batch of its own. */

@@ -3,6 +3,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Session } from '@pairwise/ort';
 import {
   dpoGraph,
+  dpoBatches,
   dpoStep,
   dpoStepOn,
   evaluateDpo,
@@ -13,6 +14,7 @@ import {
   type OptimizerState,
   type RunGraph,
 } from './index.ts';
+import { microBatchResults } from './microBatches.ts';
 import { lora, tinySetting, tinyState, type TinySetting } from './testing.ts';
 
 let tiny: TinySetting;
@@ -173,9 +175,15 @@ test('a loss that is not finite ends the training with a clear error and leaves 
   const state = tinyState(task);
   await dpoStep(training.run, task, state);
   const before = copy(state);
-  const pairs = task.pairs.map((pair) => ({ ...pair, referenceChosen: NaN }));
-  const broken = dpoStep(training.run, { ...task, pairs }, state);
-  await expect(broken).rejects.toMatchObject({ reason: 'NON_FINITE', metadata: { step: '2' } });
+  const broken = dpoBatches(task)(state.step)[2];
+  const pairs = task.pairs.map((pair) =>
+    pair === broken ? { ...pair, pairDigest: 'that', referenceChosen: NaN } : pair,
+  );
+  await expect(dpoStep(training.run, { ...task, pairs }, state)).rejects.toMatchObject({
+    reason: 'NON_FINITE',
+    message: expect.stringContaining('the first pair whose logps are not finite is that') as string,
+    metadata: { step: '2', pair_digest: 'that' },
+  });
   expect(digest(state)).toBe(digest(before));
 });
 
@@ -193,4 +201,25 @@ test('a stop between micro-batches leaves the state unchanged', async () => {
   };
   await expect(dpoStep(run, task, state, stop)).rejects.toThrow('stop');
   expect([runs, digest(state)]).toEqual([2, before]);
+});
+
+test('while a micro-batch runs, the next one is packed and the last results are used', async () => {
+  const events: string[] = [];
+  const run: RunGraph = async ({ x }) => {
+    const name = String(x!.data[0]);
+    events.push(`start ${name}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    events.push(`end ${name}`);
+    return {};
+  };
+  const pack = (part: number) => {
+    events.push(`pack ${part}`);
+    return { feeds: { x: { dtype: 'int32' as const, dims: [1], data: Int32Array.of(part) } } };
+  };
+  for await (const { part } of microBatchResults(run, [1, 2, 3], pack, {})) events.push(`use ${part}`);
+  expect(events).toEqual([
+    ...['pack 1', 'start 1', 'pack 2', 'end 1'],
+    ...['start 2', 'use 1', 'pack 3', 'end 2'],
+    ...['start 3', 'use 2', 'end 3', 'use 3'],
+  ]);
 });

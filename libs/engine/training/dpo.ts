@@ -1,15 +1,18 @@
 import { PairwiseError } from '@pairwise/errors';
 import { packTrees, rowCount, type Feed, type LoraLayer, type ModelConfig, type TokenTree } from '@pairwise/model';
-import { batchOfStep, planMicroBatches } from './batches.ts';
+import { batchOrder, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
 import { meanLoss, type PairLogps } from './losses.ts';
 import { batchMetrics, type Metrics } from './metrics.ts';
-import { treeLogps, type StopCheck, type RunGraph } from './logps.ts';
+import { treeLogps } from './logps.ts';
+import { microBatchResults, type RunGraph, type StopCheck } from './microBatches.ts';
 import { adamwStep, clipFactor, globalNorm, type OptimizerState } from './optimizer.ts';
 import { learningRateAt } from './schedule.ts';
 
 /** A pair to train on: token ids, and the reference's summed logps in nats. */
 export interface TrainingPair {
+  /** Names the pair in errors. */
+  pairDigest?: string;
   prompt: Int32Array;
   chosen: Int32Array;
   rejected: Int32Array;
@@ -43,13 +46,16 @@ export async function dpoStep(
   state: OptimizerState,
   stopCheck?: StopCheck,
 ): Promise<Metrics> {
-  return dpoStepOn(run, task, state, nextBatch(task, state), stopCheck);
+  return dpoStepOn(run, task, state, dpoBatches(task)(state.step), stopCheck);
 }
 
-/** Selects the pairs of the next optimizer step. */
-export function nextBatch({ pairs, hyperparameters }: DpoTask, { step }: OptimizerState): TrainingPair[] {
-  const { batchSize, seed } = hyperparameters;
-  return [...batchOfStep(step, pairs.length, batchSize, seed)].map((index) => pairs[index]!);
+/** Selects the pairs of each optimizer step; steps count from 0. */
+export function dpoBatches({
+  pairs,
+  hyperparameters,
+}: Pick<DpoTask, 'pairs' | 'hyperparameters'>): (step: number) => TrainingPair[] {
+  const order = batchOrder(pairs.length, hyperparameters.batchSize, hyperparameters.seed);
+  return (step) => Array.from(order(step), (index) => pairs[index]!);
 }
 
 /** Takes the next optimizer step on a given batch; otherwise like `dpoStep`. */
@@ -58,34 +64,33 @@ export async function dpoStepOn(
   { config, layout, pairs, hyperparameters, rowLimit }: DpoTask,
   state: OptimizerState,
   batch: readonly TrainingPair[],
-  stopCheck: StopCheck = () => undefined,
+  stopCheck?: StopCheck,
 ): Promise<Metrics> {
   const step = state.step + 1;
   const trees = batch.map(treeOf);
   const gradients = layout.map(({ size }) => new Float32Array(size));
   const logps: PairLogps[] = [];
   let loss = 0;
-  for (const part of planMicroBatches(trees, rowLimit)) {
-    await stopCheck();
-    const feeds = microBatchFeeds(
-      part.map((index) => batch[index]!),
-      config,
-      hyperparameters,
-      batch.length,
-    );
-    const results = await run({ ...feeds, ...adapterFeeds(layout, state.parameters) });
-    loss += (results['loss']!.data as Float32Array)[0]!;
-    gradients.forEach((sum, layer) => addTo(sum, results[`gradient_${layer}`]!.data as Float32Array));
-    const [chosen, rejected] = [
-      results['chosen_logps']!.data as Float32Array,
-      results['rejected_logps']!.data as Float32Array,
-    ];
+  const parts = planMicroBatches(trees, rowLimit);
+  const adapter = adapterFeeds(layout, state.parameters);
+  const pack = (part: readonly number[]) => {
+    const pairs = part.map((index) => batch[index]!);
+    return { feeds: microBatchFeeds(pairs, config, hyperparameters, batch.length) };
+  };
+  for await (const { part, results } of microBatchResults(run, parts, pack, adapter, stopCheck)) {
+    const values = (name: string) => results[name]!.data as Float32Array;
+    loss += values('loss')[0]!;
+    gradients.forEach((sum, layer) => addTo(sum, values(`gradient_${layer}`)));
+    const [chosen, rejected] = [values('chosen_logps'), values('rejected_logps')];
     part.forEach((index, place) => {
       logps[index] = pairLogps(batch[index]!, chosen[place]!, rejected[place]!);
     });
   }
   const gradNorm = globalNorm(gradients);
-  if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) throw nonFinite(step, loss, gradNorm);
+  if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+    const pair = batch[logps.findIndex((each) => !Object.values(each).every(Number.isFinite))];
+    throw nonFinite(step, loss, gradNorm, pair);
+  }
   const total = stepCount(pairs.length, hyperparameters);
   const learningRate = learningRateAt(step, {
     type: hyperparameters.lrSchedulerType,
@@ -168,7 +173,10 @@ export function sum(values: Float32Array): number {
   return total;
 }
 
-function nonFinite(step: number, loss: number, gradNorm: number): PairwiseError {
-  const message = `at step ${step} the loss is ${loss} and the gradient norm ${gradNorm}; lower the learning rate`;
-  return new PairwiseError('NON_FINITE', message, { metadata: { step: String(step) } });
+function nonFinite(step: number, loss: number, gradNorm: number, pair: TrainingPair | undefined): PairwiseError {
+  const { pairDigest } = pair ?? {};
+  const first = pairDigest === undefined ? '' : `, and the first pair whose logps are not finite is ${pairDigest}`;
+  const message = `at step ${step} the loss is ${loss} and the gradient norm ${gradNorm}${first}; lower the learning rate`;
+  const metadata = { step: String(step), ...(pairDigest !== undefined && { pair_digest: pairDigest }) };
+  return new PairwiseError('NON_FINITE', message, { metadata });
 }

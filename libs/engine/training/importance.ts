@@ -15,7 +15,7 @@ import {
 } from '@pairwise/model';
 import { graphBuilder, ops, type Graph } from '@pairwise/onnx';
 import { planMicroBatches } from './batches.ts';
-import type { RunGraph, StopCheck } from './logps.ts';
+import { microBatchResults, type RunGraph, type StopCheck } from './microBatches.ts';
 
 const prefix = 'squares/';
 
@@ -47,18 +47,18 @@ export async function linearImportance(
   config: ModelConfig,
   trees: readonly TokenTree[],
   constants: Record<string, Feed> = {},
-  stopCheck: StopCheck = () => undefined,
+  stopCheck?: StopCheck,
 ): Promise<Map<string, Float32Array>> {
   const sums = new Map<string, Float64Array>();
   let rows = 0;
-  for (const part of planMicroBatches(trees)) {
-    await stopCheck();
-    const { feeds } = packTrees(
+  const pack = (part: readonly number[]) =>
+    packTrees(
       part.map((index) => trees[index]!),
       config,
     );
-    rows += feeds['tokens']!.data.length;
-    for (const [name, { data }] of Object.entries(await run({ ...feeds, ...constants }))) {
+  for await (const { packed, results } of microBatchResults(run, planMicroBatches(trees), pack, constants, stopCheck)) {
+    rows += packed.tokenCount;
+    for (const [name, { data }] of Object.entries(results)) {
       const squares = data as Float32Array;
       const sum = sums.get(name) ?? new Float64Array(squares.length);
       squares.forEach((square, index) => (sum[index]! += square));

@@ -1,9 +1,9 @@
 export {
   adapterFeeds,
+  dpoBatches,
   dpoStep,
   dpoStepOn,
   evaluateDpo,
-  nextBatch,
   treeOf,
   sum,
   tokenCount,
@@ -16,7 +16,8 @@ export * from './hyperparameters.ts';
 export { importanceGraph, linearImportance } from './importance.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
 export { type Metrics } from './metrics.ts';
-export { treeLogps, type RunGraph } from './logps.ts';
+export { treeLogps } from './logps.ts';
+export { type RunGraph } from './microBatches.ts';
 export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
 export { shuffled, uniformStream } from './random.ts';
 export { learningRateAt } from './schedule.ts';

@@ -1,11 +1,6 @@
 import { packTrees, type Feed, type ModelConfig, type TokenTree } from '@pairwise/model';
 import { planMicroBatches } from './batches.ts';
-
-/** Runs a compiled graph, as the `run` of a session of libs/engine/ort does. */
-export type RunGraph = (feeds: Record<string, Feed>) => Promise<Readonly<Record<string, { data: unknown }>>>;
-
-/** Is called before every micro-batch; throws to stop. */
-export type StopCheck = () => void | Promise<void>;
+import { microBatchResults, type RunGraph, type StopCheck } from './microBatches.ts';
 
 /**
  * Per-token logps of every branch of every tree, in nats, from a graph with the output `token_logps`. `constants`, such as an
@@ -16,18 +11,20 @@ export async function treeLogps(
   config: ModelConfig,
   trees: readonly TokenTree[],
   constants: Record<string, Feed> = {},
-  stopCheck: StopCheck = () => undefined,
+  stopCheck?: StopCheck,
 ): Promise<Float32Array[][]> {
   const logps: Float32Array[][] = trees.map(() => []);
-  for (const part of planMicroBatches(trees)) {
-    await stopCheck();
-    const { feeds, branches } = packTrees(
+  const parts = planMicroBatches(trees);
+  const pack = (part: readonly number[]) =>
+    packTrees(
       part.map((index) => trees[index]!),
       config,
     );
-    const { token_logps: result } = await run({ ...feeds, ...constants });
-    const values = result!.data as Float32Array;
-    for (const { tree, branch, start, end } of branches) logps[part[tree]!]![branch] = values.slice(start, end);
+  for await (const { part, packed, results } of microBatchResults(run, parts, pack, constants, stopCheck)) {
+    const values = results['token_logps']!.data as Float32Array;
+    for (const { tree, branch, start, end } of packed.branches) {
+      logps[part[tree]!]![branch] = values.slice(start, end);
+    }
   }
   return logps;
 }

@@ -36,7 +36,7 @@ export function unpackState(bytes: Uint8Array, layout: readonly LoraLayer[]): Op
   }
   const vector = (list: string, index: number, size: number): Float32Array => {
     const data = tensors.get(`${list}.${index}`)?.data;
-    if (data instanceof Float32Array && data.length === size) return data;
+    if (data instanceof Float32Array && data.length === size) return shared(data);
     throw new PairwiseError('WRONG_SHAPE', `the checkpoint's ${list}.${index} does not fit the model and its adapter`);
   };
   const read = (list: (typeof lists)[number]) => layout.map(({ size }, index) => vector(list, index, size));
@@ -46,6 +46,13 @@ export function unpackState(bytes: Uint8Array, layout: readonly LoraLayer[]): Op
     firstMoments: read('firstMoments'),
     secondMoments: read('secondMoments'),
   };
+}
+
+/** A copy on shared memory, which is fed without another copy for each micro-batch. */
+function shared(data: Float32Array): Float32Array {
+  const copy = new Float32Array(new SharedArrayBuffer(data.byteLength));
+  copy.set(data);
+  return copy;
 }
 
 /** The adapter as PEFT's tensors, sorted by name. */

@@ -101,8 +101,9 @@ function withReference(pair: EncodedPair, reference: ReadonlyMap<Digest, number>
     if (value !== undefined) return value;
     throw new PairwiseError('MISSING_LOGPS', `the coverage has no reference logps of the response ${response}`);
   };
-  const { prompt, chosen, rejected, chosenDigest, rejectedDigest } = pair;
-  return { prompt, chosen, rejected, referenceChosen: logps(chosenDigest), referenceRejected: logps(rejectedDigest) };
+  const { pairDigest, prompt, chosen, rejected } = pair;
+  const [referenceChosen, referenceRejected] = [logps(pair.chosenDigest), logps(pair.rejectedDigest)];
+  return { pairDigest, prompt, chosen, rejected, referenceChosen, referenceRejected };
 }
 
 /** Digest by which a worker recognizes the model that it has open. */

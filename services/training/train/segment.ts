@@ -1,5 +1,5 @@
 import { count, record as measure } from '@pairwise/telemetry';
-import { dpoStepOn, evaluateDpo, nextBatch, tokenCount, type OptimizerState } from '@pairwise/training';
+import { dpoStepOn, evaluateDpo, tokenCount, type OptimizerState } from '@pairwise/training';
 import { checkFirstLoss } from './firstLoss.ts';
 import type { Reached, Task } from './task.ts';
 
@@ -35,8 +35,12 @@ function isEvaluated({ dpo, total }: Task, step: number): boolean {
 }
 
 /** One optimizer step, in place, with its metrics. Throws the signal's reason between micro-batches. */
-async function trainStep({ dpo, policy, total, recordMetrics }: Task, state: OptimizerState, signal: AbortSignal) {
-  const batch = nextBatch(dpo, state);
+async function trainStep(
+  { dpo, batchOf, policy, total, recordMetrics }: Task,
+  state: OptimizerState,
+  signal: AbortSignal,
+) {
+  const batch = batchOf(state.step);
   const startMs = performance.now();
   const metrics = await dpoStepOn(policy.training.run, dpo, state, batch, () => signal.throwIfAborted());
   measure('pairwise.training.step.duration', (performance.now() - startMs) / 1000, {});

@@ -3,6 +3,7 @@ import { digestOf, parseDigest } from '@pairwise/fingerprint';
 import { writeSafetensors } from '@pairwise/safetensors';
 import {
   adapterTensors,
+  dpoBatches,
   packState,
   stepCount,
   unpackState,
@@ -27,6 +28,8 @@ export interface Reached {
 /** A training that is ready to continue: its pairs are in memory and its policy is on the accelerator. */
 export interface Task {
   dpo: DpoTask;
+  /** The pairs of an optimizer step; steps count from 0. */
+  batchOf: (step: number) => TrainingPair[];
   policy: OpenPolicy;
   evalPairs: readonly TrainingPair[];
   /** Optimizer steps of the whole training. */
@@ -51,6 +54,7 @@ export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: Tr
   const dpo: DpoTask = { config, layout, pairs, hyperparameters };
   return {
     dpo,
+    batchOf: dpoBatches(dpo),
     policy,
     evalPairs,
     total: stepCount(pairs.length, hyperparameters),
