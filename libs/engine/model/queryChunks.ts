@@ -1,7 +1,7 @@
 import { rowCount, type TokenTree } from './tokenTree.ts';
 
 /** The most query rows of a chunk: enough for efficient products, and few enough for scores that stay in the cache. */
-const defaultChunkRows = 256;
+const defaultChunkRows = 128;
 
 /**
  * The chunks of queries in which attention runs over packed trees, as numbers of rows: first query, end of the queries, first
