@@ -10,38 +10,44 @@ import { archAdapter, freshFolder, modelFolder, shared } from './testing.ts';
 import { baseWeights, mergedWeights } from './weights.ts';
 
 describe.skipIf(!shared)('an adapter of each architecture (skipped without ../shared)', () => {
-  test.each(['qwen2-yarn', 'qwen2-sharded', 'qwen3', 'gemma2', 'gemma3-text', 'phi3', 'smollm3', 'olmo2', 'granite'])(
-    '%s',
-    async (name) => {
-      const { folder, base, baseModel, adapter, sequences } = await archAdapter(name);
-      const { config } = baseModel;
-      // As PEFT wrote it.
-      const target = freshFolder();
-      await writeAdapterArtifact(target, { baseModel, adapter, base: { name: 'x', revision: undefined } });
-      const [written, original] = await Promise.all(
-        [target, join(folder, 'adapter_init')].map((path) => readFile(join(path, 'adapter_model.safetensors'))),
-      );
-      expect(readSafetensors(written!)).toEqual(readSafetensors(original!));
-      // Merged into the weights it computes the same.
-      const merged = freshFolder();
-      const weights = mergedWeights(
-        baseWeights(baseModel, (...range) => base.read(...range)),
-        config,
-        adapter,
-      );
-      await Array.fromAsync(writeMergedArtifact(merged, { base, config, weights }, { type: undefined }));
-      const reread = await readBaseModel(await modelFolder(merged));
-      expect(reread.config).toEqual(config);
-      const applied = await enginePolicy({ baseModel, folder, threads: 1, adapter })(sequences);
-      const fused = await enginePolicy({ baseModel: reread, folder: merged, threads: 1, adapter: undefined })(
-        sequences,
-      );
-      const differences = applied.flatMap((logps, i) => Array.from(logps, (logp, j) => Math.abs(logp - fused[i]![j]!)));
-      expect(differences.length).toBeGreaterThan(100);
-      // Merging rounds the weights to float32 once more.
-      expect(Math.max(...differences)).toBeLessThan(1e-4);
-    },
-  );
+  test.each([
+    'qwen2-yarn',
+    'qwen2-sharded',
+    'qwen3',
+    'gemma2',
+    'gemma3-text',
+    'phi3',
+    'smollm3',
+    'olmo2',
+    'granite',
+    'qwen3-moe',
+  ])('%s', async (name) => {
+    const { folder, base, baseModel, adapter, sequences } = await archAdapter(name);
+    const { config } = baseModel;
+    // As PEFT wrote it.
+    const target = freshFolder();
+    await writeAdapterArtifact(target, { baseModel, adapter, base: { name: 'x', revision: undefined } });
+    const [written, original] = await Promise.all(
+      [target, join(folder, 'adapter_init')].map((path) => readFile(join(path, 'adapter_model.safetensors'))),
+    );
+    expect(readSafetensors(written!)).toEqual(readSafetensors(original!));
+    // Merged into the weights it computes the same.
+    const merged = freshFolder();
+    const weights = mergedWeights(
+      baseWeights(baseModel, (...range) => base.read(...range)),
+      config,
+      adapter,
+    );
+    await Array.fromAsync(writeMergedArtifact(merged, { base, config, weights }, { type: undefined }));
+    const reread = await readBaseModel(await modelFolder(merged));
+    expect(reread.config).toEqual(config);
+    const applied = await enginePolicy({ baseModel, folder, threads: 1, adapter })(sequences);
+    const fused = await enginePolicy({ baseModel: reread, folder: merged, threads: 1, adapter: undefined })(sequences);
+    const differences = applied.flatMap((logps, i) => Array.from(logps, (logp, j) => Math.abs(logp - fused[i]![j]!)));
+    expect(differences.length).toBeGreaterThan(100);
+    // Merging rounds the weights to float32 once more.
+    expect(Math.max(...differences)).toBeLessThan(1e-4);
+  });
 
   test('the text part of a model for images and text becomes a model for text', async () => {
     const { base, baseModel, adapter } = await archAdapter('gemma3-text');

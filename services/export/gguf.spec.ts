@@ -206,6 +206,8 @@ describe.skipIf(!shared)('every architecture that Pairwise trains (skipped witho
     ['smollm3', 'F32'],
     ['olmo2', 'F32'],
     ['granite', 'F32'],
+    ['qwen3-moe', 'F32'],
+    ['qwen3-moe', 'F16'],
   ] as const)('%s as %s', async (name, type) => {
     const source = join(shared!, 'archs', name);
     const base = await modelFolder(source);

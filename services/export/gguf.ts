@@ -8,6 +8,7 @@ import {
   ggufSize,
   ggufTokenizer,
   interleaveHeads,
+  isFloat32,
   isQuantized,
   modelfile,
   modelMetadata,
@@ -149,17 +150,19 @@ function streamed(
   type: StoredType,
   signal: AbortSignal | undefined,
 ): TensorToWrite {
-  const { shape, interleavedHeads: heads, offset } = tensor;
-  const stored = shape.length === 1 ? 'F32' : type;
+  const { name, sources, shape, dims, interleavedHeads: heads, offset } = tensor;
+  const stored = isFloat32(tensor) ? 'F32' : type;
   const headRows = heads === undefined ? 1 : shape[0]! / heads;
   return {
-    name: tensor.name,
-    dims: shape.toReversed(),
+    name,
+    dims,
     type: stored,
     async *data() {
-      for await (const { rows, count } of rowChunks(weights, { name: tensor.source, shape }, headRows, signal)) {
-        const bytes = encodeFinite(tensor.name, offset === 0 ? rows : rows.map((value) => value + offset), stored);
-        yield heads === undefined ? bytes : interleaveHeads(bytes, count, count / headRows);
+      for (const source of sources) {
+        for await (const { rows, count } of rowChunks(weights, { name: source, shape }, headRows, signal)) {
+          const bytes = encodeFinite(name, offset === 0 ? rows : rows.map((value) => value + offset), stored);
+          yield heads === undefined ? bytes : interleaveHeads(bytes, count, count / headRows);
+        }
       }
     },
   };

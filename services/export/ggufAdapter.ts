@@ -17,8 +17,8 @@ export async function writeGgufAdapterArtifact(
 ): Promise<string[]> {
   const { lora } = model.adapter;
   const factorsOf = adapterFactors(model.config, model.adapter);
-  const tensors = modelTensors(model.config).flatMap(({ name, source, shape, interleavedHeads: heads }) => {
-    const factors = factorsOf(source);
+  const tensors = modelTensors(model.config).flatMap(({ name, sources, shape, interleavedHeads: heads }) => {
+    const factors = factorsOf(sources[0]);
     if (factors === undefined) return [];
     const [rows = 0, width = 0] = shape;
     const a = encodeFinite(name, factors.a, 'F32');

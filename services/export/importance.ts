@@ -28,8 +28,8 @@ export async function importanceOf(
   try {
     const found = await linearImportance(session.run, config, trees, feeds, () => signal.throwIfAborted());
     return new Map(
-      modelTensors(config).flatMap(({ name, source }) => {
-        const importance = found.get(source);
+      modelTensors(config).flatMap(({ name, sources }) => {
+        const importance = found.get(sources[0]);
         return importance ? [[name, importance]] : [];
       }),
     );

@@ -1,4 +1,5 @@
 import { counter, flag, real, unsupportedField, invalidField, type ConfigObject } from './configValues.ts';
+import type { Experts } from './experts.ts';
 import type { LinearModule } from './linearModules.ts';
 
 /** The norms around a block of a layer, by their names below `model.layers.N`. */
@@ -42,6 +43,8 @@ export interface Differences {
   attentionSoftcap?: number | undefined;
   /** Logits x become cap tanh(x / cap). @default none */
   logitSoftcap?: number | undefined;
+  /** Set if each MLP consists of experts. @default none */
+  experts?: Experts | undefined;
 }
 
 /** What distinguishes an architecture from the others. The forward pass reads nothing else about it. */
@@ -53,7 +56,7 @@ export interface Architecture {
   /** Added to the weights of all norms. */
   normOffset: 0 | 1;
   activation: 'silu' | 'gelu_pytorch_tanh';
-  /** The linear layers, in the model's order. */
+  /** The linear layers that can be adapted, in the model's order. Experts are not among them. */
   modules: readonly LinearModule[];
   /** What the architecture's config class fills in for missing fields, where it differs from `parseConfig`. */
   defaults?: ConfigObject;
@@ -109,6 +112,17 @@ const gemma2: Architecture = {
   }),
 };
 
+const qwen3: Architecture = {
+  ...llama,
+  queryKeyNorm: 'head',
+  defaults: { head_dim: 128 },
+  reads: ['attention_bias', 'use_sliding_window', 'max_window_layers', 'layer_types'],
+  differences: (json, { layerCount }) => ({
+    biases: flag(json, 'attention_bias') ? [...projections] : [],
+    layers: qwenLayers(json, layerCount),
+  }),
+};
+
 const table = {
   LlamaForCausalLM: llama,
 
@@ -129,15 +143,22 @@ const table = {
     }),
   },
 
-  Qwen3ForCausalLM: {
-    ...llama,
-    queryKeyNorm: 'head',
-    defaults: { head_dim: 128 },
-    reads: ['attention_bias', 'use_sliding_window', 'max_window_layers', 'layer_types'],
-    differences: (json, { layerCount }) => ({
-      biases: flag(json, 'attention_bias') ? [...projections] : [],
-      layers: qwenLayers(json, layerCount),
-    }),
+  Qwen3ForCausalLM: qwen3,
+
+  // Its router and experts are not adapted.
+  Qwen3MoeForCausalLM: {
+    ...qwen3,
+    modules: projections,
+    reads: [
+      ...qwen3.reads,
+      'num_experts',
+      'num_local_experts',
+      'num_experts_per_tok',
+      'moe_intermediate_size',
+      'norm_topk_prob',
+      'mlp_only_layers',
+    ],
+    differences: (json, sizes) => ({ ...qwen3.differences(json, sizes), experts: expertsOf(json) }),
   },
 
   Gemma2ForCausalLM: gemma2,
@@ -259,6 +280,26 @@ function rotatedLayers(json: ConfigObject, layerCount: number): boolean[] {
   }
   return listed.map((each) => each === 1);
 }
+
+function expertsOf(json: ConfigObject): Experts {
+  const dense = json['mlp_only_layers'] ?? [];
+  if (!Array.isArray(dense) || dense.length > 0) {
+    throw unsupportedField('mlp_only_layers', 'is not an empty list: layers without experts are not supported');
+  }
+  const read = counter(json);
+  const count = read('num_local_experts' in json ? 'num_local_experts' : 'num_experts', undefined, mostExperts);
+  const perToken = read('num_experts_per_tok', 8);
+  if (perToken > count) throw invalidField('num_experts_per_tok', `is ${perToken}, but there are ${count} experts`);
+  return {
+    count,
+    perToken,
+    intermediateSize: read('moe_intermediate_size'),
+    normalized: flag(json, 'norm_topk_prob'),
+  };
+}
+
+/** Every expert costs nodes of the graph. */
+const mostExperts = 1024;
 
 /** A positive number, or undefined for null. */
 function optional(json: ConfigObject, field: string): number | undefined {

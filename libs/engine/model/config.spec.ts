@@ -294,6 +294,13 @@ describe('what the architectures add', () => {
     query_pre_attn_scalar: 8,
   };
 
+  const moe = {
+    architectures: ['Qwen3MoeForCausalLM'],
+    num_experts: 4,
+    num_experts_per_tok: 2,
+    moe_intermediate_size: 32,
+  };
+
   test('Gemma 3 reads the same from transformers 4 and 5', () => {
     const four = parse({
       ...gemma3,
@@ -371,6 +378,11 @@ describe('what the architectures add', () => {
     [{ architectures: ['SmolLM3ForCausalLM'], no_rope_layers: [1] }, 'INVALID_MODEL', 'no_rope_layers'],
     [{ architectures: ['SmolLM3ForCausalLM'], use_sliding_window: true }, 'UNSUPPORTED_CONFIG', 'use_sliding_window'],
     [{ architectures: ['GraniteForCausalLM'], logits_scaling: 0 }, 'INVALID_MODEL', 'logits_scaling'],
+    [{ ...moe, num_experts: 0 }, 'INVALID_MODEL', 'num_experts'],
+    [{ ...moe, num_experts_per_tok: 5 }, 'INVALID_MODEL', 'num_experts_per_tok'],
+    [{ ...moe, mlp_only_layers: [0] }, 'UNSUPPORTED_CONFIG', 'mlp_only_layers'],
+    [{ ...moe, decoder_sparse_step: 2 }, 'UNSUPPORTED_CONFIG', 'decoder_sparse_step'],
+    [{ ...moe, output_router_logits: true }, 'UNSUPPORTED_CONFIG', 'output_router_logits'],
     [{ architectures: ['Phi3ForCausalLM'], partial_rotary_factor: 2 }, 'INVALID_MODEL', 'partial_rotary_factor'],
     [{ architectures: ['Phi3ForCausalLM'], head_dim: 8, partial_rotary_factor: 0.1 }, 'INVALID_MODEL', 'head_dim'],
   ])('%j is refused', (changes, reason, field) => {

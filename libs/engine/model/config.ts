@@ -113,6 +113,7 @@ function readConfig(architecture: ArchitectureName, declared: Architecture, json
     logitScale: 1,
     attentionSoftcap: undefined,
     logitSoftcap: undefined,
+    experts: undefined,
     ...declared.differences(json, { hiddenSize, layerCount, headDim }),
   };
 }

@@ -4,6 +4,8 @@ import { unsupportedField, type ConfigObject } from './configValues.ts';
 
 /** Fields that do not change the logps of given tokens. */
 const harmless = new Set([
+  // Of a loss that is added only with output_router_logits.
+  'router_aux_loss_coef',
   'architectures',
   'model_type',
   'torch_dtype',
@@ -132,6 +134,8 @@ const fixed = new Map<string, readonly unknown[]>(
     add_cross_attention: [false, null],
     use_bidirectional_attention: [false, null],
     use_sliding_window: [false, null],
+    decoder_sparse_step: [1, null],
+    output_router_logits: [false, null],
   }),
 );
 

@@ -21,6 +21,7 @@ describe.skipIf(shared === undefined)('logps of the reference implementations', 
     'smollm3',
     'olmo2',
     'granite',
+    'qwen3-moe',
   ])('%s', async (name) => {
     await expectGoldenLogps(join(shared!, 'archs', name));
   });

@@ -3,7 +3,7 @@
  * - RMSNorm before or after attention and the MLP, or both, and of queries and keys
  * - rotary position embeddings
  * - grouped-query attention, with a sliding window in some layers
- * - gated MLP; the backward pass recomputes its gate and the norms (activation checkpointing)
+ * - gated MLP, or experts of which each token goes through some; the backward pass recomputes its gate and the norms (activation checkpointing)
  * - tied or untied embeddings
  * - packed rows without padding; attention in chunks of queries (the picture is in pack.ts)
  * - logits only for rows that predict a target, and for some rows of the head at a time
@@ -14,6 +14,7 @@
 import { ops, type GraphBuilder, type Value } from '@pairwise/onnx';
 import { architectures, type BlockNorms } from './architectures.ts';
 import type { ModelConfig } from './config.ts';
+import { expertMlp } from './experts.ts';
 import { biasName, linearName, type LinearModule } from './linearModules.ts';
 import type { PackedInputs, RotaryInputs } from './packedInputs.ts';
 import { linearShape } from './tensors.ts';
@@ -24,6 +25,11 @@ export interface ModelParameters {
   weight: (name: string) => Value;
   /** Linear layers with the same input: x `[T, in]` times each weight `[out, in]` transposed, adapters included. */
   linears: (x: Value, layer: number, modules: readonly LinearModule[]) => Value[];
+}
+
+/** The output with the number of tokens of each expert of a layer, `[experts]`, in graphs of models with experts. */
+export function expertLoadName(layer: number): string {
+  return `expert_load_${layer}`;
 }
 
 /** log p of each target given the tokens before it, in nats: `[N]`. */
@@ -97,15 +103,20 @@ function attend(
   return linears(reshape(attended, ['T', headCount * headDim]), layer, ['o_proj'])[0]!; // [T, E]
 }
 
-/** The gated MLP of a layer: x `[T, E]` to `[T, E]`. */
+/** The gated MLP of a layer, or its experts: x `[T, E]` to `[T, E]`. */
 function feedForward(
   g: GraphBuilder,
   x: Value,
   layer: number,
   config: ModelConfig,
-  { linears }: ModelParameters,
+  { weight, linears }: ModelParameters,
 ): Value {
-  const { add, mul, sigmoid } = ops(g);
+  const { add, cast, mul, sigmoid } = ops(g);
+  if (config.experts !== undefined) {
+    const { added, load } = expertMlp(g, x, layer, config, config.experts, weight); // [T, E], [experts]
+    g.output(expertLoadName(layer), cast(load, 'float32'));
+    return added; // [T, E]
+  }
   const [gate, up] = joined(g, x, layer, config, linears, 'gate_up_proj', ['gate_proj', 'up_proj']) as [Value, Value]; // [T, F]
   const activations = {
     silu: (y: Value) => mul(y, sigmoid(y)),

@@ -2,7 +2,7 @@ export { architectureNames, architectures, type ArchitectureName } from './archi
 export { isMultimodal, parseConfig, textConfig, type ModelConfig } from './config.ts';
 export { type RotaryConfig } from './configRope.ts';
 export { readBaseModel, frozenWeights, trainedWeights, type BaseModel } from './baseModel.ts';
-export { plainLinears, tokenLogps, type ModelParameters } from './forward.ts';
+export { expertLoadName, plainLinears, tokenLogps, type ModelParameters } from './forward.ts';
 export { packedInputs } from './packedInputs.ts';
 export {
   adaptedModules,
@@ -18,6 +18,13 @@ export {
 export { type Feed } from './feed.ts';
 export { packTrees } from './pack.ts';
 export { rowCount, targetCount, type TokenTree } from './tokenTree.ts';
-export { linearModules, linearName, targetModules, type LinearModule } from './linearModules.ts';
+export {
+  expertName,
+  linearModules,
+  linearName,
+  routerName,
+  targetModules,
+  type LinearModule,
+} from './linearModules.ts';
 export { expectedTensors, parameterCount, type Weight } from './tensors.ts';
 export { storedBaseModel, storedFolder } from './storedBaseModel.ts';

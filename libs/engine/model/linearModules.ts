@@ -23,3 +23,13 @@ export function linearName(layer: number, module: LinearModule): string {
 export function biasName(layer: number, module: LinearModule): string {
   return `model.layers.${layer}.${linearModules[module]}.bias`;
 }
+
+/** The weight of the router of a layer with experts, `[experts, hidden]`. */
+export function routerName(layer: number): string {
+  return `model.layers.${layer}.mlp.gate.weight`;
+}
+
+/** A weight of one expert. */
+export function expertName(layer: number, expert: number, module: 'gate_proj' | 'up_proj' | 'down_proj'): string {
+  return `model.layers.${layer}.mlp.experts.${expert}.${module}.weight`;
+}

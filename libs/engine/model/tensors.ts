@@ -1,7 +1,8 @@
 import { PairwiseError } from '@pairwise/errors';
 import { architectures } from './architectures.ts';
 import type { ModelConfig } from './config.ts';
-import { biasName, linearName, type LinearModule } from './linearModules.ts';
+import type { Experts } from './experts.ts';
+import { biasName, expertName, linearName, routerName, type LinearModule } from './linearModules.ts';
 import type { TensorPlace } from '@pairwise/safetensors';
 
 /** A tensor of a base model, and the file that contains it. */
@@ -39,10 +40,20 @@ export function expectedTensors(config: ModelConfig): Map<string, number[]> {
       tensors.set(linearName(layer, module), shape);
       if (biases.includes(module)) tensors.set(biasName(layer, module), [shape[0]]);
     }
+    if (config.experts !== undefined) setExperts(tensors, layer, hiddenSize, config.experts);
   }
   tensors.set('model.norm.weight', [hiddenSize]);
   if (!config.tieWordEmbeddings) tensors.set('lm_head.weight', [vocabularySize, hiddenSize]);
   return tensors;
+}
+
+function setExperts(tensors: Map<string, number[]>, layer: number, hiddenSize: number, experts: Experts): void {
+  tensors.set(routerName(layer), [experts.count, hiddenSize]);
+  for (let expert = 0; expert < experts.count; expert++) {
+    tensors.set(expertName(layer, expert, 'gate_proj'), [experts.intermediateSize, hiddenSize]);
+    tensors.set(expertName(layer, expert, 'up_proj'), [experts.intermediateSize, hiddenSize]);
+    tensors.set(expertName(layer, expert, 'down_proj'), [hiddenSize, experts.intermediateSize]);
+  }
 }
 
 /** The norms of a layer below `model.layers.N`, with their sizes. */

@@ -44,6 +44,7 @@ describe.skipIf(shared === undefined)('three DPO steps of each architecture', ()
     'smollm3',
     'olmo2',
     'granite',
+    'qwen3-moe',
   ])('%s', async (name) => {
     const folder = join(shared!, 'archs', name);
     const golden = JSON.parse(readFileSync(join(folder, 'dpo_golden.json'), 'utf8')) as Golden;
@@ -86,6 +87,11 @@ describe.skipIf(shared === undefined)('three DPO steps of each architecture', ()
         state,
         batch,
       );
+      if (base.config.experts) {
+        // Between an even load and one expert for everything.
+        expect(metrics['expert_load']).toBeGreaterThan(1);
+        expect(metrics['expert_load']).toBeLessThanOrEqual(base.config.experts.count);
+      }
       expect(Math.abs(metrics['loss']! - loss), `loss at step ${index + 1}`).toBeLessThan(1e-4);
       expect(Math.abs(metrics['grad_norm']! / grad_norm - 1), `grad_norm at step ${index + 1}`).toBeLessThan(1e-3);
     }

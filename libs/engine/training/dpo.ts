@@ -1,9 +1,17 @@
 import { PairwiseError } from '@pairwise/errors';
-import { packTrees, rowCount, type Feed, type LoraLayer, type ModelConfig, type TokenTree } from '@pairwise/model';
+import {
+  expertLoadName,
+  packTrees,
+  rowCount,
+  type Feed,
+  type LoraLayer,
+  type ModelConfig,
+  type TokenTree,
+} from '@pairwise/model';
 import { batchOrder, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
 import { meanLoss, type PairLogps } from './losses.ts';
-import { batchMetrics, type Metrics } from './metrics.ts';
+import { batchMetrics, expertLoad, type Metrics } from './metrics.ts';
 import { treeLogps } from './logps.ts';
 import { microBatchResults, type RunGraph, type StopCheck } from './microBatches.ts';
 import { adamwStep, clipFactor, globalNorm, type OptimizerState } from './optimizer.ts';
@@ -69,6 +77,8 @@ export async function dpoStepOn(
   const step = state.step + 1;
   const trees = batch.map(treeOf);
   const gradients = layout.map(({ size }) => new Float32Array(size));
+  const { experts, layerCount } = config;
+  const loads = experts ? Array.from({ length: layerCount }, () => new Float32Array(experts.count)) : [];
   const logps: PairLogps[] = [];
   let loss = 0;
   const parts = planMicroBatches(trees, rowLimit);
@@ -82,6 +92,7 @@ export async function dpoStepOn(
     loss += values('loss')[0]!;
     gradients.forEach((sum, layer) => addTo(sum, values(`gradient_${layer}`)));
     const [chosen, rejected] = [values('chosen_logps'), values('rejected_logps')];
+    loads.forEach((load, layer) => addTo(load, values(expertLoadName(layer))));
     part.forEach((index, place) => {
       logps[index] = pairLogps(batch[index]!, chosen[place]!, rejected[place]!);
     });
@@ -99,7 +110,13 @@ export async function dpoStepOn(
     stepCount: total,
   });
   adamwStep(state, gradients, { ...hyperparameters, learningRate }, clipFactor(gradNorm, hyperparameters.maxGradNorm));
-  return { loss, ...batchMetrics(logps, hyperparameters.beta), grad_norm: gradNorm, learning_rate: learningRate };
+  const metrics = {
+    loss,
+    ...batchMetrics(logps, hyperparameters.beta),
+    grad_norm: gradNorm,
+    learning_rate: learningRate,
+  };
+  return experts ? { ...metrics, expert_load: expertLoad(loads) } : metrics;
 }
 
 /** Metrics of the policy on held-out pairs, with the prefix `eval_`. `run` must run a `policyGraph`. */

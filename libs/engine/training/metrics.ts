@@ -20,3 +20,11 @@ export function batchMetrics(pairs: readonly PairLogps[], beta: number): Metrics
     'logps/rejected': mean(({ policyRejected }) => policyRejected),
   };
 }
+
+/**
+ * How unevenly a router distributes tokens: in the worst layer, how many times its fair share the busiest expert had. 1 is
+ * even. `loads` are the tokens of each expert, for each layer.
+ */
+export function expertLoad(loads: readonly Float32Array[]): number {
+  return Math.max(...loads.map((load) => (Math.max(...load) * load.length) / load.reduce((a, b) => a + b, 0)));
+}

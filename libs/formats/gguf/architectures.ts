@@ -48,6 +48,14 @@ export const ggufArchitectures: Readonly<Record<ArchitectureName, GgufArchitectu
   MistralForCausalLM: llama,
   Qwen2ForCausalLM: { ...neox, name: 'qwen2', biases: ['q_proj', 'k_proj', 'v_proj'] },
   Qwen3ForCausalLM: { ...neox, name: 'qwen3' },
+  Qwen3MoeForCausalLM: {
+    ...neox,
+    name: 'qwen3moe',
+    obstacle: ({ experts }) =>
+      experts?.normalized === true
+        ? undefined
+        : 'llama.cpp divides the weights of experts by their sum in every Qwen3-MoE',
+  },
   Gemma2ForCausalLM: {
     ...neox,
     name: 'gemma2',

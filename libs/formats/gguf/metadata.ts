@@ -77,7 +77,7 @@ function ropeScaling({ scaling }: RotaryConfig): [string, GgufValue][] {
 
 /** What some architectures have and others do not. */
 function differences(config: ModelConfig): [string, GgufValue][] {
-  const { architecture, layers, rotaries, attentionSoftcap, logitSoftcap } = config;
+  const { architecture, layers, rotaries, attentionSoftcap, logitSoftcap, experts } = config;
   const keys: [string, GgufValue][] = [];
   const window = layers.find((layer) => layer.window !== undefined)?.window;
   if (ggufArchitectures[architecture].windows) {
@@ -87,6 +87,13 @@ function differences(config: ModelConfig): [string, GgufValue][] {
   }
   if (attentionSoftcap !== undefined) keys.push(['attn_logit_softcapping', f32(attentionSoftcap)]);
   if (logitSoftcap !== undefined) keys.push(['final_logit_softcapping', f32(logitSoftcap)]);
+  if (experts !== undefined) {
+    keys.push(
+      ['expert_count', u32(experts.count)],
+      ['expert_used_count', u32(experts.perToken)],
+      ['expert_feed_forward_length', u32(experts.intermediateSize)],
+    );
+  }
   if (architecture === 'GraniteForCausalLM') {
     keys.push(
       ['attention.scale', f32(config.attentionScale)],

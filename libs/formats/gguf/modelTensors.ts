@@ -1,18 +1,25 @@
-import { architectures, expectedTensors, type ModelConfig } from '@pairwise/model';
+import { architectures, expectedTensors, expertName, type ModelConfig } from '@pairwise/model';
 import { ggufArchitectures } from './architectures.ts';
 
 /** Where a tensor of the GGUF file comes from. */
 export interface ModelTensor {
   /** llama.cpp's name. */
   name: string;
-  /** Hugging Face's name. */
-  source: string;
-  /** In Hugging Face's order: `[out, in]` for a linear layer, `[size]` for a norm or a bias. GGUF has the reverse order. */
+  /** Hugging Face's name; of a tensor that joins all experts of a layer the names of theirs, one after the other. */
+  sources: [string, ...string[]];
+  /** Of each source, in Hugging Face's order: `[out, in]` for a linear layer, `[size]` for a norm or a bias. */
   shape: number[];
+  /** In GGUF's order, which is the reverse one. */
+  dims: number[];
   /** The number of heads, if `interleaveHeads` must reorder the rows. */
   interleavedHeads: number | undefined;
   /** Is added to the values: llama.cpp's norms have no offset. */
   offset: 0 | 1;
+}
+
+/** Whether a tensor is stored in float32 in every file: norms, biases and routers. */
+export function isFloat32({ name, shape }: Pick<ModelTensor, 'name' | 'shape'>): boolean {
+  return shape.length === 1 || name.endsWith('.ffn_gate_inp.weight');
 }
 
 /** llama.cpp's names of a layer's tensors. */
@@ -30,6 +37,7 @@ const layerNames: Record<string, string> = {
   'mlp.up_proj': 'ffn_up',
   'mlp.gate_up_proj': 'ffn_up',
   'mlp.down_proj': 'ffn_down',
+  'mlp.gate': 'ffn_gate_inp',
 };
 const otherNames: Record<string, string> = {
   'model.embed_tokens.weight': 'token_embd.weight',
@@ -47,12 +55,39 @@ export function modelTensors(config: ModelConfig): ModelTensor[] {
     'self_attn.q_proj': config.headCount,
     'self_attn.k_proj': config.kvHeadCount,
   };
-  return [...expectedTensors(config)].map(([source, shape]) => {
+  const ofExperts = /\.experts\.\d+\./;
+  const single = [...expectedTensors(config)].filter(([source]) => !ofExperts.test(source));
+  const tensors = single.map(([source, shape]): ModelTensor => {
     const [, layer, part = '', kind = ''] = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(source) ?? [];
     const name = layer === undefined ? otherNames[source]! : `blk.${layer}.${names[part]!}.${kind}`;
     const offset = source.endsWith('norm.weight') ? normOffset : 0;
-    return { name, source, shape, interleavedHeads: interleaved ? heads[part] : undefined, offset };
+    const interleavedHeads = interleaved ? heads[part] : undefined;
+    return { name, sources: [source], shape, dims: shape.toReversed(), interleavedHeads, offset };
   });
+  return [...tensors, ...expertTensors(config)];
+}
+
+function expertTensors({ layerCount, hiddenSize, experts }: ModelConfig): ModelTensor[] {
+  if (experts === undefined) return [];
+  const { count, intermediateSize } = experts;
+  const modules = [
+    ['gate_proj', 'ffn_gate_exps', [intermediateSize, hiddenSize]],
+    ['up_proj', 'ffn_up_exps', [intermediateSize, hiddenSize]],
+    ['down_proj', 'ffn_down_exps', [hiddenSize, intermediateSize]],
+  ] as const;
+  return Array.from({ length: layerCount }).flatMap((_, layer) =>
+    modules.map(([module, name, shape]): ModelTensor => {
+      const sources = Array.from({ length: count }, (_each, expert) => expertName(layer, expert, module));
+      return {
+        name: `blk.${layer}.${name}.weight`,
+        sources: sources as [string, ...string[]],
+        shape: [...shape],
+        dims: [...shape.toReversed(), count],
+        interleavedHeads: undefined,
+        offset: 0,
+      };
+    }),
+  );
 }
 
 /**

@@ -65,6 +65,7 @@ const architectures = [
   'smollm3',
   'olmo2',
   'granite',
+  'qwen3-moe',
 ];
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;

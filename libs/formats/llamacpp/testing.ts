@@ -1,7 +1,15 @@
 /** For specs: base models as GGUF files. */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ggufTokenizer, interleaveHeads, modelMetadata, modelTensors, ropeFactors, writeGguf } from '@pairwise/gguf';
+import {
+  ggufTokenizer,
+  interleaveHeads,
+  isFloat32,
+  modelMetadata,
+  modelTensors,
+  ropeFactors,
+  writeGguf,
+} from '@pairwise/gguf';
 import type { GgufSpecialTokens, GgufValue, TensorToWrite } from '@pairwise/gguf';
 import { expectedTensors, parseConfig } from '@pairwise/model';
 import { bfloat16ToFloat32, float32ToBfloat16, float32ToFloat16, readSafetensors } from '@pairwise/safetensors';
@@ -47,15 +55,19 @@ export async function testModel(folder: string): Promise<TestModel> {
 
 /** Writes a model as a GGUF file with matrices of the given type. */
 export async function writeTestGguf(model: TestModel, path: string, type: 'F32' | 'F16' | 'BF16'): Promise<void> {
-  const tensors = modelTensors(model.config).map(({ name, source, shape, interleavedHeads, offset }): TensorToWrite => {
-    const stored = shape.length === 1 ? 'F32' : type;
+  const tensors = modelTensors(model.config).map((tensor): TensorToWrite => {
+    const { name, sources, shape, dims, interleavedHeads, offset } = tensor;
+    const stored = isFloat32(tensor) ? 'F32' : type;
     return {
       name,
-      dims: shape.toReversed(),
+      dims,
       type: stored,
       data() {
         const bytes = bytesOf(
-          model.weights(source).map((value) => value + offset),
+          Float32Array.from(
+            sources.flatMap((source) => [...model.weights(source)]),
+            (value) => value + offset,
+          ),
           stored,
         );
         return Promise.resolve(interleavedHeads ? interleaveHeads(bytes, shape[0]!, interleavedHeads) : bytes);

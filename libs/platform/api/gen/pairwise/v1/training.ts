@@ -272,7 +272,8 @@ export interface MetricPoint {
   /**
    * `loss`, `rewards/chosen`, `rewards/rejected`, `rewards/accuracies`, `rewards/margins`, `logps/chosen`,
    * `logps/rejected`, `grad_norm` and `learning_rate`. Evaluation metrics have the prefix `eval_`. Logps are sums over
-   * the response, in nats.
+   * the response, in nats. Models with experts have `expert_load` too: in the most uneven layer, how many times its fair
+   * share of tokens the busiest expert had.
    */
   values: { [key: string]: number };
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
