@@ -191,30 +191,46 @@ export async function startTestExportService(
 
 async function storeModel(blobs: BlobStore, path: string): Promise<FileInfo[]> {
   const files: FileInfo[] = [];
-  for (const name of readdirSync(path)) {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) continue;
+    const { name } = entry;
     const { digest, sizeBytes } = await blobs.put(readFileSync(join(path, name)));
     files.push({ path: name, digest, sizeBytes: BigInt(sizeBytes) });
   }
   return files;
 }
 
-/**
- * Adds stories260K, a checkpoint of an adapter of it and the encoding of the pairs that it was trained on to the resources
- * of a service. Returns what a request to export the checkpoint names.
- */
-export async function addStories({
-  deps: { blobs },
-  resources,
-}: TestExportService): Promise<Pick<StartExportRequest, 'parent' | 'source' | 'encoding'>> {
+/** Adds what `addTrained` adds for stories260K and the adapter of the reference material. */
+export async function addStories(service: TestExportService): Promise<TrainedSource> {
   const { source, adapter } = await openStories();
-  const model = { name: `${testProject}/models/stories`, files: await storeModel(blobs, source), dtype: 'F32' };
+  const text = await readFile(join(shared!, 'goldens/ids_first64.json'), 'utf8');
+  type Golden = Record<'prompt_ids' | 'chosen_ids' | 'rejected_ids', number[]>;
+  const pairs = (JSON.parse(text) as { pairs: Golden[] }).pairs
+    .slice(0, 8)
+    .map((pair) => encodedPair(pair.prompt_ids, pair.chosen_ids, pair.rejected_ids));
+  return addTrained(service, 'stories', { folder: source, adapter, pairs });
+}
+
+/** The fields of a request that exports a checkpoint. */
+export type TrainedSource = Pick<StartExportRequest, 'parent' | 'source' | 'encoding'>;
+
+/**
+ * Adds a model, a checkpoint of an adapter of it and the encoding of the pairs that it was trained on to the resources of a
+ * service. Returns what a request to export the checkpoint names.
+ */
+export async function addTrained(
+  { deps: { blobs }, resources }: TestExportService,
+  id: string,
+  { folder, adapter, pairs }: { folder: string; adapter: Adapter; pairs: readonly EncodedPair[] },
+): Promise<TrainedSource> {
+  const model = { name: `${testProject}/models/${id}`, files: await storeModel(blobs, folder), dtype: 'F32' };
   const zeros = adapter.parameters.map(({ length }) => new Float32Array(length));
   const parameters = [...adapter.parameters];
   const state = await blobs.put(packState({ step: 1, parameters, firstMoments: zeros, secondMoments: zeros }));
-  const shard = await blobs.put(packPairs(await goldenPairs(8)));
+  const shard = await blobs.put(packPairs(pairs));
   const { r, loraAlpha, targetModules, useRslora } = adapter.lora;
-  const encoding = { name: `${testProject}/encodings/stories`, shardDigests: [shard.digest], pairCount: 8 };
-  const training = { name: `${testProject}/trainings/stories`, stepCount: 1, resolvedSpec: {} };
+  const encoding = { name: `${testProject}/encodings/${id}`, shardDigests: [shard.digest], pairCount: pairs.length };
+  const training = { name: `${testProject}/trainings/${id}`, stepCount: 1, resolvedSpec: {} };
   const checkpoint = {
     name: `${training.name}/checkpoints/checkpoint-1`,
     step: 1,
@@ -234,19 +250,21 @@ export async function addStories({
   };
 }
 
-/** The first pairs of the reference material, encoded for stories260K. */
-async function goldenPairs(count: number): Promise<EncodedPair[]> {
-  const text = await readFile(join(shared!, 'goldens/ids_first64.json'), 'utf8');
-  type Golden = Record<'prompt_ids' | 'chosen_ids' | 'rejected_ids', number[]>;
+/** A pair of the given ids. Its digests are not its own. */
+export function encodedPair(
+  prompt: ArrayLike<number>,
+  chosen: ArrayLike<number>,
+  rejected: ArrayLike<number>,
+): EncodedPair {
   const digest = digestOf(Buffer.from('a pair'));
-  return (JSON.parse(text) as { pairs: Golden[] }).pairs.slice(0, count).map((pair) => ({
-    prompt: Int32Array.from(pair.prompt_ids),
-    chosen: Int32Array.from(pair.chosen_ids),
-    rejected: Int32Array.from(pair.rejected_ids),
+  return {
+    prompt: Int32Array.from(prompt),
+    chosen: Int32Array.from(chosen),
+    rejected: Int32Array.from(rejected),
     pairDigest: digest,
     chosenDigest: digest,
     rejectedDigest: digest,
-  }));
+  };
 }
 
 /** The resources of the other services, which are not part of these specs. */

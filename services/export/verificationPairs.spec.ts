@@ -6,7 +6,7 @@ import { openFolder } from '@pairwise/store';
 import { expect, test } from 'vitest';
 import type { Peers } from './peers.ts';
 import { freshFolder } from './testing.ts';
-import { encodedPairs, textsOf } from './verificationPairs.ts';
+import { textsOf, verificationPairs } from './verificationPairs.ts';
 
 const name = 'projects/p/datasets/d/versions/1/encodings/e';
 const { signal } = new AbortController();
@@ -22,10 +22,15 @@ function encoded(pair: PreferencePair, promptLength: number): EncodedPair {
   return { pairDigest: pairDigest(pair), prompt, chosen, rejected, ...digests };
 }
 
-async function stored(promptLength: number) {
+/** What an artifact is verified with if pair `n` has a prompt of `promptLength(n)` tokens, and responses of one. */
+async function chosen(promptLength: (n: number) => number, longest = Infinity) {
   const blobs = await openFolder(join(freshFolder(), 'blobs'));
-  const { digest } = await blobs.put(packPairs(texts.map((pair) => encoded(pair, promptLength))));
-  return encodedPairs(blobs, Encoding.create({ name, shardDigests: [digest] }));
+  const { digest } = await blobs.put(packPairs(texts.map((pair, n) => encoded(pair, promptLength(n)))));
+  return verificationPairs(blobs, Encoding.create({ name, shardDigests: [digest] }), longest);
+}
+
+async function stored(promptLength: number) {
+  return (await chosen(() => promptLength)).pairs;
 }
 
 /** The dataset service, as far as it streams pairs. */
@@ -38,6 +43,30 @@ test('the first 64 pairs are verified with, and fewer long ones', async () => {
   // Each pair has two sequences of 501 tokens.
   expect(await stored(500)).toHaveLength(9);
   expect(await stored(9000)).toHaveLength(1);
+});
+
+test('pairs that llama.cpp reads differently are left out and counted', async () => {
+  const { pairs, sequences, caveats } = await chosen((n) => (n % 4 === 1 ? 16 : 15), 16);
+  expect(pairs).toHaveLength(64);
+  expect(pairs.slice(0, 4).map(({ pairDigest: digest }) => digest)).toEqual(
+    [0, 2, 3, 4].map((n) => pairDigest(texts[n]!)),
+  );
+  expect(sequences.slice(0, 2)).toEqual(
+    [1, 2].map((id) => ({ prompt: new Int32Array(15), response: Int32Array.of(id) })),
+  );
+  expect(caveats).toEqual([
+    expect.stringMatching(/^the verification left out 21 pairs of more than 16 tokens, because/),
+  ]);
+  expect((await chosen((n) => (n === 0 ? 16 : 15), 16)).caveats).toEqual([expect.stringMatching(/left out 1 pair of/)]);
+  expect((await chosen((n) => (n === 99 ? 16 : 15), 16)).caveats).toEqual([]);
+});
+
+test('if all pairs are too long, their beginnings are compared', async () => {
+  const { pairs, sequences, caveats } = await chosen(() => 16, 16);
+  expect(pairs).toHaveLength(64);
+  expect(sequences).toHaveLength(128);
+  expect(sequences[1]).toEqual({ prompt: new Int32Array(1), response: new Int32Array(15) });
+  expect(caveats).toEqual([expect.stringContaining('only their first 16 tokens')]);
 });
 
 test('their texts are found, and the stream is not read further', async () => {

@@ -8,7 +8,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runExport } from './run.ts';
 import {
   addStories,
+  addTrained,
+  archAdapter,
   editGguf,
+  encodedPair,
   freshFolder,
   shared,
   startTestExportService,
@@ -31,14 +34,18 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
   async function exported(
     id: string,
     format: NonNullable<ExportTarget['format']>,
-    { damage, source = trained.source }: { damage?: (artifact: Artifact) => Promise<void>; source?: Source } = {},
+    {
+      damage,
+      source = trained.source,
+      encoding = trained.encoding,
+    }: { damage?: (artifact: Artifact) => Promise<void>; source?: Source; encoding?: string } = {},
   ): Promise<Export> {
     const { exports } = service.deps;
     const name = `${testProject}/exports/${id}`;
     const targets = [{ name: 'only', format }];
     await exports.ensure(
       Export.create({ name, state: ExportState.QUEUED, targetCount: 1 }),
-      StartExportRequest.create({ ...trained, source, exportId: id, baseName: 'x', targets }),
+      StartExportRequest.create({ ...trained, source, encoding, exportId: id, baseName: 'x', targets }),
     );
     const attempt: Attempt = {
       id,
@@ -125,5 +132,23 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
     );
     expect(state).toBe(ExportState.FAILED);
     expect(errorOf(error).reason).toBe('VERIFICATION_FAILED');
+  });
+
+  test.each([
+    ['some', 4, 8, /^the verification left out 2 pairs of more than 16 tokens, because/],
+    ['all', 0, 4, /^all pairs have more than 16 tokens; only their first 16 tokens were compared, because/],
+  ])('a sliding window that llama.cpp does not have, and %s pairs are longer', async (id, short, count, caveat) => {
+    const { folder, adapter, sequences } = await archAdapter('mistral-swa16');
+    const pairs = sequences.slice(0, short + 2).map(({ prompt, response }, n) => {
+      if (n < 2) return encodedPair(prompt, response, response.subarray(1));
+      return encodedPair(prompt.subarray(0, 8), response.subarray(0, 8), response.subarray(8, 12));
+    });
+    const windowed = await addTrained(service, `windowed-${id}`, { folder, adapter, pairs });
+    const { error, artifacts } = await exported(id, { $case: 'gguf', value: { type: 'F32' } }, windowed);
+    expect(error).toBeUndefined();
+    const { verification, caveats } = artifacts[0]!;
+    expect(verification).toMatchObject({ sequenceCount: count });
+    expect(verification!.maxAbsLogpDiff).toBeLessThan(1e-4);
+    expect(caveats).toContainEqual(expect.stringMatching(caveat));
   });
 });

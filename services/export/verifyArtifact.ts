@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { Sample, type Artifact, type Encoding, type QuantizationCost, type StartExportRequest } from '@pairwise/api';
 import { digestOfFiles } from '@pairwise/fingerprint';
-import type { EncodedPair } from '@pairwise/preference';
-import { isQuantized, usesImportance } from '@pairwise/gguf';
+import { ggufContextLength, isQuantized, usesImportance } from '@pairwise/gguf';
 import { openArtifactFiles, type ArtifactFiles } from './artifactFiles.ts';
 import type { ArtifactDeps } from './artifacts.ts';
 import { inFolder } from './files.ts';
@@ -22,8 +21,8 @@ import { answersOf } from './samples.ts';
 import { ggufModel, openExportSource, type Source } from './source.ts';
 import { storeCard } from './storedCard.ts';
 import { textExpectationOf } from './textExpectation.ts';
-import { encodedPairs, textsOf } from './verificationPairs.ts';
-import { verifyGguf, type PolicyLogps, type LoadedFile, type Verified, type VerificationSequence } from './verify.ts';
+import { textsOf, verificationPairs } from './verificationPairs.ts';
+import { verifyGguf, type PolicyLogps, type LoadedFile, type Verified } from './verify.ts';
 
 /**
  * Verifies an artifact for llama.cpp with pairs of the encoding that the request names for it, measures what quantising
@@ -68,12 +67,13 @@ async function verifyFiles(deps: ArtifactDeps, comparison: Comparison, signal: A
   const { request, source, files } = comparison;
   const { file, type } = files;
   const encoding = await verifiedWith(peers, source, request.evalEncoding, signal);
-  const pairs = await encodedPairs(blobs, encoding);
+  const longest = ggufContextLength(source.baseModel.config);
+  const { pairs, sequences, caveats: leftOut } = await verificationPairs(blobs, encoding, longest);
   const texts = await textsOf(peers, encoding, pairs, signal);
   const text = await textExpectationOf(source.folder, source.encoding!, texts ?? [], signal);
-  const sequences = responsesOf(pairs);
   const verified = await verifyGguf({ ...file, type, text, sequences, policyLogps: engineOf(deps, source), signal });
-  const { verification, caveats } = verified;
+  const { verification } = verified;
+  const caveats = [...verified.caveats, ...leftOut];
   if (texts === undefined) caveats.push('the texts of pairs were not compared, because their dataset was deleted');
   const tuned = await answersOf(file, text, signal);
   let base: string[] | undefined;
@@ -136,14 +136,6 @@ async function costOf(
 
 function engineOf({ threads }: ArtifactDeps, { baseModel, adapter }: Source): PolicyLogps {
   return enginePolicy({ baseModel, folder: '/', adapter, threads });
-}
-
-/** The chosen and the rejected response of each pair in turn. */
-function responsesOf(pairs: readonly EncodedPair[]): VerificationSequence[] {
-  return pairs.flatMap(({ prompt, chosen, rejected }) => [
-    { prompt, response: chosen },
-    { prompt, response: rejected },
-  ]);
 }
 
 async function verifiedWith(

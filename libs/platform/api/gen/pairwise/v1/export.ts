@@ -379,7 +379,8 @@ export interface Verification {
   meanAbsLogpDiff: number;
   /**
    * Number of responses that were compared, two for each pair: those of the first 64 pairs, or of fewer once their prompts
-   * and responses have 8,192 tokens. A response is compared from its first token to its last, however long it is.
+   * and responses have 8,192 tokens. A response is compared from its first token to its last, however long it is. A caveat
+   * of the artifact says if pairs were left out, because llama.cpp does not implement the sliding window of the model.
    */
   sequenceCount: number;
   /** Number of response tokens that were compared. */
