@@ -1,6 +1,6 @@
-import { copyFileSync, cpSync, readFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RunSpec, RunState } from '@pairwise/api';
+import { ExportTarget, RunSpec, RunState } from '@pairwise/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
@@ -13,11 +13,13 @@ describe.skipIf(shared === undefined)('real models and data', () => {
   const { folder, remove } = temporaryFolder();
   let platform: TestPlatform;
   let stories: string;
+  let few: string;
 
   beforeAll(async () => {
     platform = await startTestPlatform(folder, {}, [shared!]);
     const rows = readFileSync(join(shared!, 'data/concise-stories/train.jsonl'), 'utf8').split('\n').slice(0, 32);
     stories = await platform.importDataset('stories', Buffer.from(rows.join('\n')));
+    few = await platform.importDataset('few', Buffer.from(rows.slice(0, 8).join('\n')));
   });
 
   afterAll(async () => {
@@ -50,28 +52,37 @@ describe.skipIf(shared === undefined)('real models and data', () => {
   });
 
   test.each([
-    ['gemma2', 'UNSUPPORTED_ARCHITECTURE', 'Gemma2ForCausalLM'],
-    ['gemma3-text', 'UNSUPPORTED_ARCHITECTURE', 'Gemma3ForCausalLM'],
-    ['phi3', 'UNSUPPORTED_ARCHITECTURE', 'Phi3ForCausalLM'],
-    ['qwen2-sharded', 'UNSUPPORTED_ARCHITECTURE', 'Qwen2ForCausalLM'],
-    ['qwen3', 'UNSUPPORTED_ARCHITECTURE', 'Qwen3ForCausalLM'],
-  ])('%s is refused by name', async (name, reason, text) => {
-    const error = await platform
-      .createRun('', specOf(`archs/${name}`, stories, 256, 3))
-      .catch((caught: unknown) => caught);
-    expect(error).toMatchObject({ reason, field: 'spec.model' });
-    expect((error as Error).message).toContain(text);
+    'qwen2-sharded',
+    'qwen3',
+    'gemma2',
+    'gemma3-text',
+    'phi3',
+    'smollm3',
+    'olmo2',
+    'granite',
+    'mistral-swa16',
+  ])('%s trains, exports and verifies', async (name) => {
+    const spec = specOf(`archs/${name}`, few, 64, 2);
+    spec.exportTargets.push(ExportTarget.create({ format: { $case: 'merged', value: {} } }));
+    const ended = await platform.untilEnded((await platform.createRun(name, spec)).name);
+    expect(ended.error).toBeUndefined();
+    const { artifacts } = ended.outputs!;
+    expect(artifacts.map(({ format }) => format).sort()).toEqual(['adapter', 'gguf', 'merged']);
+    const { verification, caveats } = artifacts.find(({ format }) => format === 'gguf')!;
+    expect(verification!.maxAbsLogpDiff).toBeLessThan(0.05);
+    expect(caveats.some((caveat) => caveat.includes('sliding window'))).toBe(name === 'mistral-swa16');
   });
 
-  test('a model with a sliding window trains up to its length, and is refused beyond', async () => {
-    const beyond = await platform.untilEnded(
-      (await platform.createRun('swa-beyond', specOf('archs/mistral-swa16', stories, 17, 2))).name,
-    );
-    expect(beyond.error?.message).toContain('max_length');
-    const within = await platform.untilEnded(
-      (await platform.createRun('swa-within', specOf('archs/mistral-swa16', stories, 16, 2))).name,
-    );
-    expect(within.error).toBeUndefined();
+  test.each(['Qwen3MoeForCausalLM', 'InventedForCausalLM'])('%s is refused by name', async (architecture) => {
+    const model = join(folder, architecture);
+    cpSync(join(shared!, 'archs/qwen3-moe'), model, { recursive: true });
+    const file = join(model, 'config.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('Qwen3MoeForCausalLM', architecture));
+    const spec = specOf('', stories, 256, 3);
+    spec.model!.source = { $case: 'uri', value: `file://${model}` };
+    const error = await platform.createRun('', spec).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ reason: 'UNSUPPORTED_ARCHITECTURE', field: 'spec.model' });
+    expect((error as Error).message).toContain(architecture);
   });
 
   test('a run on the original hh-rlhf jsonl.gz succeeds; five rows are refused and counted', async () => {
