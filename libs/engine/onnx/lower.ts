@@ -1,4 +1,5 @@
 import { attentionGradientLoop, attentionLoop } from './attentionLoops.ts';
+import { readersOfStored, storedMatrices } from './castWeights.ts';
 import type { Expansion } from './expansion.ts';
 import { targetLogpsLoop } from './targetLogpsLoop.ts';
 import { graphBuilder, type Attribute, type Constant, type Graph, type Node, type Value } from './graph.ts';
@@ -19,14 +20,15 @@ export interface LoweredGraph {
 
 /**
  * Replaces the operators that only automatic differentiation knows (`GatherRows`, `StopGradient` and those of `expansions`)
- * by ONNX's own, and gives the outputs their public names.
+ * by ONNX's own, casts stored matrices where they are used, and gives the outputs their public names.
  */
 export function lower(graph: Graph): LoweredGraph {
   const nodes: Node[] = [];
   const constants = [...graph.constants];
   const zeroRows = new Map<string, Value>();
   const tables = new Map<string, Value>();
-  const aliases = new Map<string, Value>();
+  const stored = storedMatrices(graph);
+  const aliases = new Map(stored);
 
   const readers = [...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ value }) => value)];
   const used = new Set(readers.map((value) => value?.name));
@@ -61,9 +63,9 @@ export function lower(graph: Graph): LoweredGraph {
     return result;
   }
 
-  function expand(node: Node, inputs: readonly Value[]): void {
+  function expand(expansion: Expansion, node: Node, inputs: readonly Value[]): void {
     const g = graphBuilder(node.name, `${node.name}/`);
-    const results = expansions[node.op]!(g, inputs, node, (output) => used.has(node.outputs[output]!.name));
+    const results = expansion(g, inputs, node, (output) => used.has(node.outputs[output]!.name));
     results.forEach((result, index) => aliases.set(node.outputs[index]!.name, result));
     nodes.push(...g.nodes());
     constants.push(...g.finish().constants);
@@ -71,11 +73,14 @@ export function lower(graph: Graph): LoweredGraph {
 
   for (const node of graph.nodes) {
     const inputs = node.inputs.map((value) => value && (aliases.get(value.name) ?? value));
+    const readsStored = node.inputs.some((value) => value && stored.has(value.name));
+    const expansion = readsStored ? readersOfStored[node.op] : expansions[node.op];
+    if (stored.has(node.outputs[0]!.name)) continue;
     if (node.op === 'StopGradient') aliases.set(node.outputs[0]!.name, inputs[0]!);
     else if (node.op === 'GatherRows') {
       const rows = table(inputs[0]!, node.attributes.none === 1);
       nodes.push(lowerNode('Gather', [rows, inputs[1]!], node.outputs[0]!, { axis: 0 }));
-    } else if (node.op in expansions) expand(node, inputs as readonly Value[]);
+    } else if (expansion) expand(expansion, node, inputs as readonly Value[]);
     else nodes.push({ ...node, inputs });
   }
   const outputs = graph.outputs.map(({ name, value }) => ({ name, value: aliases.get(value.name) ?? value }));

@@ -5,12 +5,13 @@ import { ops } from './ops.ts';
 /**
  * `TargetLogps` as a loop over chunks of the head's rows (C), with a running maximum and a running sum of exp(logit - maximum);
  * both shrink by exp(old maximum - new) when the maximum rises. The target's logit is a dot product of its own, and the first
- * maximum. For d logp / d hidden = head[target] - sum(p head), the loop also keeps the weighted sum of the head's rows.
+ * maximum. For d logp / d hidden = head[target] - sum(p head), the loop also keeps the weighted sum of the head's rows. A head
+ * that is stored in fewer bits than hidden is cast chunk by chunk.
  */
 export const targetLogpsLoop: Expansion = (g, inputs, { attributes }, isUsed) => {
   const [hidden, head, targets] = inputs as [Value, Value, Value]; // [N, E], [V, E], [N]
-  const { add, div, gather, log, loop, mul, reduceSum, reshape, sub } = ops(g);
-  const targetRows = gather(head, targets); // [N, E]
+  const { add, cast, div, gather, log, loop, mul, reduceSum, reshape, sub } = ops(g);
+  const targetRows = cast(gather(head, targets), hidden.dtype); // [N, E]
   const target = capped(g, reduceSum(mul(targetRows, hidden), [-1]), attributes); // [N, 1]
   const rows = attributes.rows as number;
   const chunkCount = g.constant('int64', [1], [Math.ceil((head.shape[0] as number) / rows)]);
@@ -20,7 +21,7 @@ export const targetLogpsLoop: Expansion = (g, inputs, { attributes }, isUsed) =>
   const [max, sum, weighted] = loop(chunkCount, states, (inner, index, [oldMax, oldSum, oldWeighted]) => {
     const o = ops(inner);
     const from = o.reshape(o.mul(index, rows), [1]);
-    const chunk = o.slice(head, 0, from, o.add(from, rows), 'C'); // [C, E]
+    const chunk = o.cast(o.slice(head, 0, from, o.add(from, rows), 'C'), hidden.dtype); // [C, E]
     const { logits, slope } = capped(inner, o.gemm(hidden, chunk, { transB: true }), attributes); // [N, C]
     const newMax = o.max(oldMax!, o.reduceMax(logits, [-1])); // [N, 1]
     const shrink = o.exp(o.sub(oldMax!, newMax)); // [N, 1]

@@ -1,4 +1,13 @@
-import { linkSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -58,8 +67,10 @@ test('missing and truncated weights are refused', async () => {
   });
 });
 
-test.runIf(process.platform === 'linux')('weights stay in the mapped file', async () => {
-  const anonymousMb = () => Number(/RssAnon:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024;
+const onLinux = test.runIf(process.platform === 'linux');
+const anonymousMb = () => Number(/RssAnon:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024;
+
+onLinux('weights stay in the mapped file', async () => {
   const side = 4096;
   write('large.safetensors', 8, side * side);
   const before = anonymousMb();
@@ -68,3 +79,34 @@ test.runIf(process.platform === 'linux')('weights stay in the mapped file', asyn
   expect(anonymousMb() - before).toBeLessThan(48);
   await session.close();
 });
+
+onLinux.each(['bfloat16', 'float16'] as const)(
+  '%s weights are cast one at a time, as often as they are used',
+  async (dtype) => {
+    const [count, side] = [8, 4096];
+    const length = side * side * 2;
+    const location = `${dtype}.safetensors`;
+    writeFileSync(join(folder, location), '');
+    truncateSync(join(folder, location), count * length); // A hole, which reads as zeros.
+    const g = graphBuilder('chain');
+    const { cast, gather, gemm, targetLogps } = ops(g);
+    const weights = Array.from({ length: count }, (_, index) =>
+      cast(g.external(`w${index}`, dtype, [side, side], { location, offset: index * length, length }), 'float32'),
+    );
+    const rows = g.input('rows', 'int32', ['T']);
+    let x = gather(weights[0]!, rows);
+    for (const weight of weights) x = gemm(x, weight, { transB: true });
+    for (const weight of weights.toReversed()) x = gemm(x, weight);
+    g.output('y', targetLogps(x, weights[0]!, rows, { rows: 512 }));
+    const before = anonymousMb();
+    let most = before;
+    const timer = setInterval(() => (most = Math.max(most, anonymousMb())), 1);
+    const session = await openSession({ graph: g.finish(), folder, threads: 1 });
+    const { y } = await session.run({ rows: { dtype: 'int32', dims: [2], data: Int32Array.of(0, 1) } });
+    clearInterval(timer);
+    await session.close();
+    expect(y!.data).toEqual(new Float32Array(2).fill(Math.fround(-Math.log(side))));
+    // A cast matrix has 64 MB, and all of them 512.
+    expect(most - before).toBeLessThan(160);
+  },
+);

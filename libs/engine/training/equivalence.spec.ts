@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   initialLora,
@@ -17,20 +17,30 @@ import {
   type LoraSettings,
   type TokenTree,
 } from '@pairwise/model';
-import { readSafetensors, writeSafetensors } from '@pairwise/safetensors';
+import {
+  bfloat16ToFloat32,
+  float16ToFloat32,
+  float32ToBfloat16,
+  float32ToFloat16,
+  readSafetensors,
+  writeSafetensors,
+  type TensorData,
+} from '@pairwise/safetensors';
 import { beforeAll, expect, test } from 'vitest';
 import { folderAt } from '@pairwise/model/testing';
-import type { Session } from '@pairwise/ort';
+import { openSession, type Session } from '@pairwise/ort';
 import {
   adapterFeeds,
   crossEntropyGraph,
+  dpoGraph,
+  dpoStep,
   policyGraph,
   referenceGraph,
   treeLogps,
   treeOf,
   uniformStream,
 } from './index.ts';
-import { tinySetting, type TinySetting } from './testing.ts';
+import { lora as tinyLora, tinySetting, tinyState, type TinySetting } from './testing.ts';
 
 let tiny: TinySetting;
 let trees: TokenTree[];
@@ -163,4 +173,28 @@ test.each<[string, Partial<LoraSettings>]>([
   expect(largestDifference(untouched, applied)).toBeGreaterThan(0.05);
   // Merging rounds the weights to float32 once more: 6e-8 of each product, summed over two layers of up to 64 inputs.
   expect(largestDifference(fused, applied)).toBeLessThan(2e-5);
+});
+
+test.each([
+  ['F16', float32ToFloat16, float16ToFloat32],
+  ['BF16', float32ToBfloat16, bfloat16ToFloat32],
+] as const)('%s weights train an adapter like their float32 values, to the last bit', async (dtype, pack, unpack) => {
+  const bits = [...readSafetensors(readFileSync(join(tiny.folder, 'model.safetensors')))].map(
+    ([name, { shape, data }]) => ({ name, shape, data: pack(data as Float32Array) }),
+  );
+  const train = async (tensors: readonly TensorData[]) => {
+    const folder = join(tiny.folder, `${dtype}-${tensors[0]!.dtype}`);
+    mkdirSync(folder);
+    copyFileSync(join(tiny.folder, 'config.json'), join(folder, 'config.json'));
+    writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
+    const graph = dpoGraph(await readBaseModel(await folderAt(folder)), tinyLora, 'sigmoid');
+    const session = await openSession({ graph, folder, threads: 1 });
+    const task = tiny.task({ batchSize: 4 });
+    const state = tinyState(task, 0.2);
+    const metrics = [await dpoStep(session.run, task, state), await dpoStep(session.run, task, state)];
+    await session.close();
+    return { metrics, state };
+  };
+  const narrow = await train(bits.map((tensor) => ({ ...tensor, dtype })));
+  expect(narrow).toEqual(await train(bits.map((tensor) => ({ ...tensor, dtype: 'F32', data: unpack(tensor.data) }))));
 });
