@@ -50,3 +50,28 @@ test('if opening fails, everything opened so far is closed, and the model can be
   await holder.close();
   expect(log).toEqual(['open 1', 'close 1', 'open 1', 'close 1']);
 });
+
+test('a session on demand is compiled when it is first used, again if that failed, and closed with the model', async () => {
+  const holder = sessionHolder<() => Promise<Session>>({ threads: 1 });
+  const opened: string[] = [];
+  const onDemand = await holder.open('model', ({ sessionOnDemand }) =>
+    Promise.resolve(
+      sessionOnDemand(() => {
+        const graph = adding(1);
+        opened.push(graph.name);
+        if (opened.length > 1) return graph;
+        const location = 'none.safetensors';
+        const value = { name: 'w', dtype: 'float32', shape: [1] } as const;
+        return { ...graph, externals: [{ value, data: { location, offset: 0, length: 4 } }] };
+      }),
+    ),
+  );
+  expect(opened).toEqual([]);
+  await expect(onDemand()).rejects.toMatchObject({ reason: 'INVALID_FILE' });
+  const session = await onDemand();
+  expect(await onDemand()).toBe(session);
+  expect(opened).toHaveLength(2);
+  expect((await session.run(feeds))['sum']!.data).toEqual(Float32Array.of(2));
+  await holder.close();
+  await expect(session.run(feeds)).rejects.toMatchObject({ reason: 'WRONG_STATE' });
+});

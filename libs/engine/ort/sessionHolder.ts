@@ -7,6 +7,8 @@ export interface Opening {
   use<R extends AsyncDisposable>(resource: R): R;
   /** Compiles a graph whose external data has absolute paths. Throws the errors of `openSession`. */
   session(graph: Graph): Promise<Session>;
+  /** Returns a function that compiles the graph in its first call, and returns the same session in every call. */
+  sessionOnDemand(graph: () => Graph): () => Promise<Session>;
 }
 
 /** What a worker has open on its accelerator: the sessions of one model at a time. */
@@ -38,13 +40,19 @@ export function sessionHolder<Opened>(options: Pick<SessionSpec, 'device' | 'thr
       if (current?.key === key) return current.opened;
       await close();
       await using opening = new AsyncDisposableStack();
+      const sessionOnDemand = (graph: () => Graph) => {
+        let session: Promise<Session> | undefined;
+        opening.defer(async () => (await session)?.close());
+        const retryLater = (error: unknown) => {
+          session = undefined;
+          throw error;
+        };
+        return () => (session ??= openSession({ ...options, graph: graph(), folder: '/' }).catch(retryLater));
+      };
       const opened = await openAll({
         use: (resource) => opening.use(resource),
-        session: async (graph) => {
-          const session = await openSession({ ...options, graph, folder: '/' });
-          opening.defer(() => session.close());
-          return session;
-        },
+        session: (graph) => sessionOnDemand(() => graph)(),
+        sessionOnDemand,
       });
       current = { key, opened, resources: opening.move() };
       return opened;

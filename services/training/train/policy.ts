@@ -12,8 +12,8 @@ export interface OpenPolicy {
   layout: LoraLayer[];
   /** Forward, loss and backward, for training. */
   training: Session;
-  /** Forward only, for evaluation. */
-  evaluation: Session;
+  /** Forward only, for evaluation. It is opened in the first call: many trainings evaluate nothing. */
+  evaluation: () => Promise<Session>;
 }
 
 /** A worker has one policy open at a time. It stays open from segment to segment. */
@@ -33,7 +33,7 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
       const { value: lora } = tuning;
       const [{ type: lossType }] = losses;
       const key = `${filesKey(filesJson)} ${JSON.stringify({ lora, lossType })}`;
-      return holder.open(key, async ({ use, session }) => {
+      return holder.open(key, async ({ use, session, sessionOnDemand }) => {
         const infos = filesJson.map((file) => FileInfo.fromJSON(file));
         const files = infos.map((info) => ({ ...info, digest: parseDigest(info.digest) }));
         const model = use(await storedBaseModel(files, blobs));
@@ -41,7 +41,7 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
           config: model.config,
           layout: loraLayout(model.config, lora),
           training: await session(dpoGraph(model, lora, lossType)),
-          evaluation: await session(policyGraph(model, lora)),
+          evaluation: sessionOnDemand(() => policyGraph(model, lora)),
         };
       });
     },

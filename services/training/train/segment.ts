@@ -55,7 +55,8 @@ async function trainStep(
 async function evaluate({ dpo, policy, evalPairs, recordMetrics }: Task, state: OptimizerState, signal: AbortSignal) {
   if (evalPairs.length === 0) return;
   const stopCheck = () => signal.throwIfAborted();
-  const metrics = await evaluateDpo(policy.evaluation.run, dpo, state.parameters, evalPairs, stopCheck);
+  const { run } = await policy.evaluation();
+  const metrics = await evaluateDpo(run, dpo, state.parameters, evalPairs, stopCheck);
   count('pairwise.tokens', tokenCount(evalPairs), { 'pairwise.activity': 'evaluate' });
   await recordMetrics('eval', state.step, metrics);
 }
