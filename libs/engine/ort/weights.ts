@@ -15,7 +15,7 @@ export interface PlacedGraph {
 
 /**
  * Makes external data loadable by onnxruntime 1.30. For a model given as bytes, it was found to
- * - memory-map float32 weights in place (with prepacking off), relative to the folder in the session entry
+ * - memory-map weights in place (with prepacking off), relative to the folder in the session entry
  *   `model_external_initializers_file_folder_path`, so that no file has to be written;
  * - follow symbolic links, but refuse a file whose real path is outside that folder. The snapshot folders of the Hugging
  *   Face cache consist of such links, and so may any folder of a user;
