@@ -60,6 +60,7 @@ describe.skipIf(shared === undefined)('real models and data', () => {
     'smollm3',
     'olmo2',
     'granite',
+    'qwen3-moe',
     'mistral-swa16',
   ])('%s trains, exports and verifies', async (name) => {
     const spec = specOf(`archs/${name}`, few, 64, 2);
@@ -69,11 +70,16 @@ describe.skipIf(shared === undefined)('real models and data', () => {
     const { artifacts } = ended.outputs!;
     expect(artifacts.map(({ format }) => format).sort()).toEqual(['adapter', 'gguf', 'merged']);
     const { verification, caveats } = artifacts.find(({ format }) => format === 'gguf')!;
-    expect(verification!.maxAbsLogpDiff).toBeLessThan(0.05);
+    // F16 exchanges experts that a router finds nearly equal, which the artifact says.
+    const exchanged = caveats.some((caveat) => caveat.includes('through other experts'));
+    expect(exchanged).toBe(verification!.maxAbsLogpDiff > 0.05);
+    expect(exchanged ? verification!.meanAbsLogpDiff : verification!.maxAbsLogpDiff).toBeLessThan(0.05);
+    if (exchanged) expect(name).toBe('qwen3-moe');
     expect(caveats.some((caveat) => caveat.includes('sliding window'))).toBe(name === 'mistral-swa16');
   });
 
-  test.each(['Qwen3MoeForCausalLM', 'InventedForCausalLM'])('%s is refused by name', async (architecture) => {
+  test('an unknown architecture is refused by name', async () => {
+    const architecture = 'InventedForCausalLM';
     const model = join(folder, architecture);
     cpSync(join(shared!, 'archs/qwen3-moe'), model, { recursive: true });
     const file = join(model, 'config.json');

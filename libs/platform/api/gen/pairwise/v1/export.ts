@@ -386,8 +386,9 @@ export interface Verification {
   /** Number of response tokens that were compared. */
   tokenCount: number;
   /**
-   * Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16, and of `quantization_cost.policy.kl_divergence` for
-   * quantised types. That limit is 1.5 times `quantization_cost.base.kl_divergence` plus 0.001.
+   * Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16 (of `mean_abs_logp_diff` for models with experts, which
+   * rounding exchanges now and then), and of `quantization_cost.policy.kl_divergence` for quantised types. That limit is 1.5
+   * times `quantization_cost.base.kl_divergence` plus 0.001.
    */
   tolerance: number;
   /**
