@@ -9,4 +9,5 @@ export type { Ops } from './ops.ts';
 export type { Rows } from './gather.ts';
 export type { AttentionOptions, AttentionRows } from './packedAttention.ts';
 export type { TargetLogpsOptions } from './targetLogps.ts';
+export { nf4BlockSize, nf4Values } from './dequantize.ts';
 export { encodeModel } from './encode.ts';

@@ -1,6 +1,6 @@
 import { attentionGradientLoop, attentionLoop } from './attentionLoops.ts';
-import { readersOfStored, storedMatrices } from './castWeights.ts';
 import type { Expansion } from './expansion.ts';
+import { dequantizers, readersOf, storedMatrices } from './storedMatrices.ts';
 import { targetLogpsLoop } from './targetLogpsLoop.ts';
 import { graphBuilder, type Attribute, type Constant, type Graph, type Node, type Value } from './graph.ts';
 
@@ -9,6 +9,7 @@ const expansions: Readonly<Record<string, Expansion>> = {
   PackedAttention: attentionLoop,
   PackedAttentionGradient: attentionGradientLoop,
   TargetLogps: targetLogpsLoop,
+  ...dequantizers,
 };
 
 /** A graph ready to encode: only ONNX's own operators, the constants they need, and outputs under their public names. */
@@ -20,7 +21,7 @@ export interface LoweredGraph {
 
 /**
  * Replaces the operators that only automatic differentiation knows (`GatherRows`, `StopGradient` and those of `expansions`)
- * by ONNX's own, casts stored matrices where they are used, and gives the outputs their public names.
+ * by ONNX's own, computes stored matrices where they are used, and gives the outputs their public names.
  */
 export function lower(graph: Graph): LoweredGraph {
   const nodes: Node[] = [];
@@ -28,10 +29,11 @@ export function lower(graph: Graph): LoweredGraph {
   const zeroRows = new Map<string, Value>();
   const tables = new Map<string, Value>();
   const stored = storedMatrices(graph);
-  const aliases = new Map(stored);
+  const readers = readersOf(stored);
+  const aliases = new Map([...stored].map(([name, { inputs }]) => [name, inputs[0]!]));
 
-  const readers = [...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ value }) => value)];
-  const used = new Set(readers.map((value) => value?.name));
+  const read = [...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ value }) => value)];
+  const used = new Set(read.map((value) => value?.name));
 
   function zeroRow(dtype: Value['dtype'], width: number): Value {
     const key = `${dtype}_${width}`;
@@ -74,7 +76,7 @@ export function lower(graph: Graph): LoweredGraph {
   for (const node of graph.nodes) {
     const inputs = node.inputs.map((value) => value && (aliases.get(value.name) ?? value));
     const readsStored = node.inputs.some((value) => value && stored.has(value.name));
-    const expansion = readsStored ? readersOfStored[node.op] : expansions[node.op];
+    const expansion = readsStored ? readers[node.op] : expansions[node.op];
     if (stored.has(node.outputs[0]!.name)) continue;
     if (node.op === 'StopGradient') aliases.set(node.outputs[0]!.name, inputs[0]!);
     else if (node.op === 'GatherRows') {

@@ -1,3 +1,4 @@
+import { dequantizeInt8, dequantizeNf4 } from './dequantize.ts';
 import * as elementwise from './elementwise.ts';
 import * as gather from './gather.ts';
 import type { GraphBuilder } from './graph.ts';
@@ -17,6 +18,8 @@ const operators = {
   ...loop,
   ...packedAttention,
   ...targetLogps,
+  dequantizeInt8,
+  dequantizeNf4,
 };
 
 type WithoutBuilder<Operator> = Operator extends (g: GraphBuilder, ...rest: infer Rest) => infer Result
