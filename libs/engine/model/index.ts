@@ -26,5 +26,6 @@ export {
   targetModules,
   type LinearModule,
 } from './linearModules.ts';
+export { dequantizeInt8, dequantizeNf4, quantizeInt8, quantizeNf4, type Quantized } from './quantization.ts';
 export { expectedTensors, parameterCount, type Weight } from './tensors.ts';
 export { storedBaseModel, storedFolder } from './storedBaseModel.ts';
