@@ -171,6 +171,8 @@ describe('byte-level vocabularies', () => {
       pre_tokenizer,
     });
   const bytes = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
+  const qwen2 =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
   test('merges are written as text, and normalisation that llama.cpp does not apply is reported', () => {
     const { value, caveats } = converted(byteLevel(bytes, { type: 'NFC' }));
@@ -194,6 +196,34 @@ describe('byte-level vocabularies', () => {
       /Split, ByteLevel/,
     ],
     ['no splitting', null, /none/],
+    [
+      'an expression for bytes',
+      {
+        type: 'Sequence',
+        pretokenizers: [
+          { ...bytes, use_regex: false },
+          { type: 'Split', pattern: { Regex: qwen2 }, behavior: 'Isolated' },
+        ],
+      },
+      /ByteLevel, Split/,
+    ],
+    [
+      'removing what is not split off',
+      {
+        type: 'Sequence',
+        pretokenizers: [
+          { type: 'Split', pattern: { Regex: '[\\r\\n]' }, behavior: 'Removed', invert: true },
+          ...['\\s?\\p{L}+', '\\s?\\p{P}+', '[一-龥ࠀ-一가-퟿]+'].map((Regex) => ({
+            type: 'Split',
+            pattern: { Regex },
+            behavior: 'Isolated',
+          })),
+          { type: 'Digits', individual_digits: true },
+          { ...bytes, use_regex: false },
+        ],
+      },
+      /Split, Split, Split, Split, Digits, ByteLevel/,
+    ],
     [
       'grouped digits',
       { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: false }, bytes] },
