@@ -107,7 +107,12 @@ async function writeGguf(
 ): Promise<GgufArtifact> {
   const importance = usesImportance(options.type) ? await importanceOf(deps, source, signal) : undefined;
   const model = await ggufModel(source, options.baseName, signal);
-  return writeGgufArtifact(folder, model, { ...options, signal, ...(importance && { importance }) });
+  return writeGgufArtifact(folder, model, {
+    ...options,
+    threads: deps.threads,
+    signal,
+    ...(importance && { importance }),
+  });
 }
 
 /** Moves a file to the blob store at once, so that the disk never holds two copies of it. */

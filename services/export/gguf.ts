@@ -48,7 +48,7 @@ export interface GgufArtifact {
 
 /**
  * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
- * file in the same folder, with `importance` if it is given. The Modelfile loads the file `adapter` over the model.
+ * file in the same folder, with `importance` if it is given and `threads` (default: 1). The Modelfile loads the file `adapter` over the model.
  * Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a model or tokenizer that llama.cpp does not support.
  */
 export async function writeGgufArtifact(
@@ -58,11 +58,12 @@ export async function writeGgufArtifact(
     baseName: string;
     type: GgufType;
     importance?: Importance;
+    threads?: number;
     adapter?: string | undefined;
     signal?: AbortSignal;
   },
 ): Promise<GgufArtifact> {
-  const { baseName, type, importance, adapter, signal } = options;
+  const { baseName, type, importance, threads = 1, adapter, signal } = options;
   const fileName = `${baseName}-${type}.gguf`;
   const path = join(folder, fileName);
   const obstacle = ggufObstacle(model.config);
@@ -75,7 +76,7 @@ export async function writeGgufArtifact(
     try {
       await writeUnquantised(source, model, tokenizer, unquantised, signal);
       const given = { ...(importance && { importance }), ...(signal && { signal }) };
-      quantization = await quantizeGguf({ input: source, output: path, type, ...given });
+      quantization = await quantizeGguf({ input: source, output: path, type, threads, ...given });
     } finally {
       await rm(source, { force: true });
     }

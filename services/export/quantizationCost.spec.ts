@@ -60,7 +60,7 @@ describe.skipIf(!shared)('what quantising costs (skipped without ../shared)', ()
       type,
       sequences,
       policy: { model: policy, logps: await logps(adapter) },
-      base: { ...unquantized, path: undefined, importance: undefined, visit: () => Promise.resolve() },
+      base: { ...unquantized, path: undefined, importance: undefined, threads: 1, visit: () => Promise.resolve() },
       isTrained: adapter !== undefined,
     };
     try {

@@ -40,6 +40,7 @@ export interface Yardstick {
   path: string | undefined;
   /** For types that are quantised with an importance matrix. */
   importance: Importance | undefined;
+  threads: number;
   /** Called with the file while it exists. */
   visit: (path: string) => Promise<void>;
 }
@@ -111,8 +112,8 @@ export function noiseCaveat(type: QuantizedType, { policy, meanAbsLogpChange }: 
 /** Quantises a file to a temporary one beside it. */
 async function quantized(input: string, { type, base }: QuantizedFile, signal: AbortSignal): Promise<string> {
   const output = join(input, '../yardstick.gguf');
-  const { importance } = base;
-  await quantizeGguf({ input, output, type, signal, ...(importance && { importance }) });
+  const { importance, threads } = base;
+  await quantizeGguf({ input, output, type, threads, signal, ...(importance && { importance }) });
   return output;
 }
 

@@ -128,6 +128,7 @@ async function costOf(
     logps: isTrained ? await engineOf(deps, untrained)(sequences, signal) : logps,
     path: basePath,
     importance: usesImportance(type) ? await importanceOf(deps, untrained, signal) : undefined,
+    threads: deps.threads,
     visit,
   };
   const policy = { model: await ggufModel(source, 'policy', signal), logps };
