@@ -1,31 +1,45 @@
-import { isReal, ops } from '@pairwise/onnx';
-import type { GraphBuilder, Value } from '@pairwise/onnx';
+import { isReal, ops, product } from '@pairwise/onnx';
+import type { GraphBuilder, Node, Value } from '@pairwise/onnx';
+
+/** What the backward pass recomputes: only what is cheap to compute, or all that is between the ends of the layers. */
+export type ActivationCheckpointing = 'cheap' | 'layers';
 
 /**
- * Returns the function by which the backward pass reads values of the forward pass. It recomputes the outputs of nodes
- * marked `recompute` from values that are kept, and returns any other value as it is.
+ * Returns the function by which the backward pass reads values of the forward pass. It recomputes the outputs of marked nodes
+ * from values that are kept, and returns any other value as it is. `dy` is a gradient at the place of the backward pass
+ * that reads the value.
  *
- * A runtime would merge the two computations. So one input of the second, the smallest, is multiplied by a factor of 1 that
- * the runtime cannot foresee: 0 * loss + 1. This also keeps the second computation from running before the loss is known.
+ * A runtime would merge the two computations. So where the second one begins, its smallest input is multiplied by a factor
+ * of 1 that the runtime cannot foresee: 0 * dy + 1, with one element of dy. This also keeps a layer from being recomputed
+ * before the backward pass has reached it.
  */
-export function activationCheckpointing(g: GraphBuilder, loss: Value): (value: Value) => Value {
-  const { add, cast, mul, reshape } = ops(g);
+export function activationCheckpointing(
+  g: GraphBuilder,
+  level: ActivationCheckpointing,
+): (value: Value, dy: Value) => Value {
+  const { add, cast, gather, mul, reshape, scalar } = ops(g);
   const recomputed = new Map<string, Value>();
 
-  function afterLoss(value: Value): Value {
-    const one = add(mul(reshape(loss, []), 0), 1);
-    return mul(value, cast(one, value.dtype));
+  function afterGradient(value: Value, dy: Value): Value {
+    const element = gather(reshape(dy, [product(dy.shape)]), scalar('int32', 0)); // []
+    return mul(value, cast(add(mul(element, 0), 1), value.dtype));
   }
 
-  return function forBackward(value) {
+  /** What is computed from weights or feeds alone is kept, such as a cast weight: a barrier would copy the whole weight. */
+  const isKept = ({ inputs, recompute }: Node) =>
+    recompute === 'never' ||
+    (recompute === 'layers' && level === 'cheap') ||
+    !inputs.some((input) => input && g.producer(input));
+
+  return function forBackward(value, dy) {
     const node = g.producer(value);
-    if (!node?.recompute) return value;
+    if (!node || isKept(node)) return value;
     const known = recomputed.get(value.name);
     if (known) return known;
-    const inputs = node.inputs.map((input) => input && forBackward(input));
+    const inputs = node.inputs.map((input) => input && forBackward(input, dy));
     if (inputs.every((input, index) => input === node.inputs[index])) {
-      const smallest = inputs.filter((input) => input && isReal(input.dtype)).sort((a, b) => size(a!) - size(b!))[0]!;
-      inputs[inputs.indexOf(smallest)] = afterLoss(smallest);
+      const smallest = inputs.filter((input) => input && isReal(input.dtype)).sort((a, b) => cost(a!) - cost(b!))[0]!;
+      inputs[inputs.indexOf(smallest)] = afterGradient(smallest, dy);
     }
     const outputs = g.node(node.op, inputs, node.attributes, node.outputs);
     node.outputs.forEach((output, index) => recomputed.set(output.name, outputs[index]!));
@@ -33,7 +47,8 @@ export function activationCheckpointing(g: GraphBuilder, loss: Value): (value: V
   };
 }
 
-/** The number of elements, with a guess of 1000 for each named size. */
-function size({ shape }: Value): number {
-  return shape.reduce<number>((product, dim) => product * (typeof dim === 'number' ? dim : 1000), 1);
+/** The number of elements, with a guess of 1000 for each named size; weights, which have none, cost more than anything else. */
+function cost({ shape }: Value): number {
+  const elements = shape.reduce<number>((total, dim) => total * (typeof dim === 'number' ? dim : 1000), 1);
+  return shape.some((dim) => typeof dim === 'string') ? elements : elements * 1e12;
 }

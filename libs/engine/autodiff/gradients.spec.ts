@@ -40,30 +40,65 @@ test('no gradient flows through stopGradient or through integers', async () => {
   expect(await evaluate(g, { x: x1 }, dx!)).toEqual([1, 2, 3]);
 });
 
-test('activation checkpointing recomputes marked nodes after the loss, from values that were kept', async () => {
-  const build = (marked: boolean) => {
+test('activation checkpointing recomputes marked nodes after the gradient that needs them, from values that were kept', async () => {
+  const build = (mark: 'always' | 'layers' | 'never', level: 'cheap' | 'layers') => {
     const { g, x, w } = setting();
     const { exp, matMul, mul } = ops(g);
     const h = matMul(x, w);
-    const cheap = () => mul(exp(h), x);
-    const y = matMul(marked ? g.activationCheckpointing(cheap) : cheap(), w);
-    const [dw] = gradients(g, total(g, mul(y, y)), [w]);
+    const y = matMul(
+      g.activationCheckpointing(mark, () => mul(exp(h), x)),
+      w,
+    );
+    const [dw] = gradients(g, total(g, mul(y, y)), [w], level);
     return { g, dw: dw! };
   };
-  const feeds = {
+  const feeds: Record<string, Tensor> = {
     x: x1,
     w: { dtype: 'float32', dims: [3, 3], data: Float32Array.from([1, -2, 3, 0, 1, 2, -1, 1, 0]) },
   };
-  const [kept, recomputed] = [build(false), build(true)];
-  expect(await evaluate(recomputed.g, feeds as Record<string, Tensor>, recomputed.dw)).toEqual(
-    await evaluate(kept.g, feeds as Record<string, Tensor>, kept.dw),
-  );
-  const count = (g: GraphBuilder) => g.finish().nodes.filter(({ op }) => op === 'Exp').length;
-  expect([count(kept.g), count(recomputed.g)]).toEqual([1, 2]);
-  // The second Exp reads h times a factor that depends on the loss.
-  const [, second] = recomputed.g.finish().nodes.filter(({ op }) => op === 'Exp');
-  expect(recomputed.g.producer(second!.inputs[0]!)?.op).toBe('Mul');
+  const exps = (g: GraphBuilder) => g.finish().nodes.filter(({ op }) => op === 'Exp');
+  const kept = build('never', 'layers');
+  const expected = await evaluate(kept.g, feeds, kept.dw);
+  expect(exps(kept.g)).toHaveLength(1);
+  for (const [mark, level, count] of [
+    ['layers', 'cheap', 1],
+    ['layers', 'layers', 2],
+    ['always', 'cheap', 2],
+  ] as const) {
+    const { g, dw } = build(mark, level);
+    expect(await evaluate(g, feeds, dw)).toEqual(expected);
+    expect(exps(g)).toHaveLength(count);
+    if (count === 1) continue;
+    // The second Exp reads h times a factor that depends on the gradient of y, so on y itself.
+    const barrier = g.producer(exps(g)[1]!.inputs[0]!);
+    expect(barrier?.op).toBe('Mul');
+    expect(ancestors(g, barrier!.inputs[1]!)).toContain(exps(g)[0]!.name);
+  }
 });
+
+test('a barrier is put on the smallest value of a batch, never on a weight, and a cast weight is kept', () => {
+  const g = graphBuilder('barrier');
+  const { cast, matMul, mul } = ops(g);
+  const x = g.input('x', 'float32', ['T', 300]);
+  const w = g.input('w', 'float32', [300, 300]);
+  const stored = g.external('stored', 'float16', [300, 3], { location: 'w', offset: 0, length: 1800 });
+  const h = matMul(x, w);
+  const y = g.activationCheckpointing('layers', () => matMul(h, cast(stored, 'float32')));
+  const loss = total(g, mul(y, y));
+  g.output('loss', loss);
+  g.output('dw', gradients(g, loss, [w], 'layers')[0]!);
+  const { nodes } = g.finish();
+  expect(nodes.filter(({ op }) => op === 'Cast')).toHaveLength(1);
+  const products = nodes.filter(({ op, inputs }) => op === 'MatMul' && inputs[1]!.name.startsWith('Cast'));
+  expect(products).toHaveLength(2);
+  expect(g.producer(products[1]!.inputs[0]!)?.inputs[0]).toEqual(h);
+});
+
+/** The names of all nodes that a value depends on. */
+function ancestors(g: GraphBuilder, value: Value): string[] {
+  const node = g.producer(value);
+  return node ? [node.name, ...node.inputs.flatMap((input) => (input ? ancestors(g, input) : []))] : [];
+}
 
 test('the gradient of an intermediate value adds no node for what comes before it', () => {
   const { g, x, w } = setting();

@@ -1,16 +1,21 @@
 import { isReal, ops, product } from '@pairwise/onnx';
 import type { GraphBuilder, Node, Value } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
-import { activationCheckpointing } from './activationCheckpointing.ts';
+import { activationCheckpointing, type ActivationCheckpointing } from './activationCheckpointing.ts';
 import { gradientRules } from './rules.ts';
 
 /**
  * Appends the gradients of `loss` (one element) with respect to the values `wrt`, in their order and shapes.
  * Reverse mode: one walk back over the nodes between `wrt` and the loss; no other node costs anything.
- * Sums are taken in the order of the nodes, so the same graph gives the same bits.
+ * Sums are taken in the order of the nodes, so the same graph gives the same bits, at any `level` of recomputation.
  * Throws INVALID_ARGUMENT for an operator without a rule, by name, and for a value that does not influence the loss.
  */
-export function gradients(g: GraphBuilder, loss: Value, wrt: readonly Value[]): readonly Value[] {
+export function gradients(
+  g: GraphBuilder,
+  loss: Value,
+  wrt: readonly Value[],
+  level: ActivationCheckpointing = 'cheap',
+): readonly Value[] {
   if (!isReal(loss.dtype) || product(loss.shape) !== 1) {
     throw new PairwiseError(
       'WRONG_SHAPE',
@@ -22,14 +27,15 @@ export function gradients(g: GraphBuilder, loss: Value, wrt: readonly Value[]): 
   const nodes = [...g.nodes()];
   const reached = reachedFrom(nodes, wrt);
   const found = new Map([[loss.name, g.constant(loss.dtype, loss.shape as number[], [1])]]);
-  const forBackward = activationCheckpointing(g, loss);
+  const forBackward = activationCheckpointing(g, level);
   for (const node of nodes.reverse()) {
     const dy = node.outputs.map((output) => found.get(output.name));
     const wants = (index: number) => reached.has(node.inputs[index]?.name ?? '');
     const between = node.op !== 'StopGradient' && node.inputs.some((_, index) => wants(index));
-    if (!between || dy.every((gradient) => gradient === undefined)) continue;
-    const inputs = node.inputs.map((input) => input && forBackward(input));
-    const outputs = node.outputs.map(forBackward);
+    const known = dy.find((gradient) => gradient !== undefined);
+    if (!between || known === undefined) continue;
+    const inputs = node.inputs.map((input) => input && forBackward(input, known));
+    const outputs = node.outputs.map((output) => forBackward(output, known));
     const rule = table[node.op];
     if (!rule) throw withoutRule(node);
     const results = rule({ g, node: { ...node, inputs, outputs }, dy, wants });

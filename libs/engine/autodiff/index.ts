@@ -1,2 +1,3 @@
+export type { ActivationCheckpointing } from './activationCheckpointing.ts';
 export { gradients } from './gradients.ts';
 export { gradientRules } from './rules.ts';

@@ -3,10 +3,12 @@
  * - RMSNorm before or after attention and the MLP, or both, and of queries and keys
  * - rotary position embeddings
  * - grouped-query attention, with a sliding window in some layers
- * - gated MLP, or experts of which each token goes through some; the backward pass recomputes its gate and the norms (activation checkpointing)
+ * - gated MLP, or experts of which each token goes through some
  * - tied or untied embeddings
  * - packed rows without padding; attention in chunks of queries (the picture is in pack.ts)
  * - logits only for rows that predict a target, and for some rows of the head at a time
+ * - activation checkpointing: the backward pass recomputes the norms and the MLP's gate, or everything but the ends of the
+ *   layers and the norms' denominators `[T, 1]`
  *
  * Shapes at the ends of lines: T rows, N targets, E hidden size, F intermediate size, V vocabulary, H query heads,
  * G key-value heads, D head size.
@@ -67,10 +69,14 @@ function decoderLayer(
     name === undefined ? value : rmsNorm(g, value, parameters.weight(`model.layers.${layer}.${name}.weight`), config);
   /** x + after(block(before(x))), where before and after are norms or nothing. */
   const residual = (value: Value, norms: BlockNorms, block: (normed: Value) => Value) => {
-    const added = norm(norms.after, block(norm(norms.before, value))); // [T, E]
-    return add(value, scaled(g, added, config.residualScale)); // [T, E]
+    const added = g.activationCheckpointing('layers', () =>
+      scaled(g, norm(norms.after, block(norm(norms.before, value))), config.residualScale),
+    ); // [T, E]
+    return add(value, added); // [T, E]
   };
-  const middle = residual(x, attentionNorms, (normed) => attend(g, normed, layer, config, inputs, parameters)); // [T, E]
+  const middle = g.activationCheckpointing('layers', () =>
+    residual(x, attentionNorms, (normed) => attend(g, normed, layer, config, inputs, parameters)),
+  ); // [T, E]
   return residual(middle, mlpNorms, (normed) => feedForward(g, normed, layer, config, parameters)); // [T, E]
 }
 
@@ -125,7 +131,7 @@ function feedForward(
       mul(y, sigmoid(mul(mul(y, add(mul(mul(y, y), 0.044715), 1)), 2 * Math.sqrt(2 / Math.PI)))),
   };
   const activate = activations[architectures[config.architecture].activation];
-  const gated = g.activationCheckpointing(() => mul(activate(gate), up)); // [T, F]
+  const gated = g.activationCheckpointing('always', () => mul(activate(gate), up)); // [T, F]
   return linears(gated, layer, ['down_proj'])[0]!; // [T, E]
 }
 
@@ -152,9 +158,11 @@ function scaled(g: GraphBuilder, x: Value, factor: number): Value {
 function rmsNorm(g: GraphBuilder, x: Value, weight: Value, { architecture, normEpsilon }: ModelConfig): Value {
   const { add, mul, reciprocal, reduceMean, sqrt } = ops(g);
   const { normOffset } = architectures[architecture];
-  const inverse = reciprocal(sqrt(add(reduceMean(mul(x, x), [-1]), normEpsilon))); // [T, 1]
+  const inverse = g.activationCheckpointing('never', () =>
+    reciprocal(sqrt(add(reduceMean(mul(x, x), [-1]), normEpsilon))),
+  ); // [T, 1]
   const factor = normOffset === 0 ? weight : add(weight, normOffset); // [E]
-  return g.activationCheckpointing(() => mul(mul(x, inverse), factor)); // [T, E]
+  return g.activationCheckpointing('always', () => mul(mul(x, inverse), factor)); // [T, E]
 }
 
 /** Rotary embedding of x `[T, heads, D]`, in Hugging Face's layout: [first half | second half | dimensions that stay]. */

@@ -23,9 +23,14 @@ export interface Node {
   readonly inputs: readonly (Value | undefined)[];
   readonly outputs: readonly Value[];
   readonly attributes: Readonly<Record<string, Attribute>>;
-  /** Whether the backward pass recomputes the outputs instead of keeping them in memory (activation checkpointing). */
-  readonly recompute: boolean;
+  readonly recompute: Recompute;
 }
+
+/**
+ * When the backward pass recomputes a node's outputs instead of keeping them in memory: always, only where activations are
+ * checkpointed per layer, or never.
+ */
+export type Recompute = 'always' | 'layers' | 'never';
 
 /** A small tensor inside the model file. */
 export interface Constant {
@@ -71,10 +76,10 @@ export interface GraphBuilder {
     outputs: readonly DtypeAndShape[],
   ): readonly Value[];
   /**
-   * Marks the nodes that `build` appends as cheap to compute and large to keep. The backward pass recomputes them from their
-   * inputs, so that their memory is free in between.
+   * Marks the nodes that `build` appends. The backward pass recomputes their outputs from values that it keeps, so that their
+   * memory is free in between. Outside of such a call, outputs are kept; of nested calls the innermost counts.
    */
-  activationCheckpointing<T>(build: () => T): T;
+  activationCheckpointing<T>(recompute: Recompute, build: () => T): T;
   /** An empty graph for an attribute of a node of this graph: it may use this graph's values, and shares none of its names. */
   subgraph(): GraphBuilder;
   /** Makes a value an output of the graph, named `name`. */
@@ -103,7 +108,7 @@ export function graphBuilder(name: string, prefix = ''): GraphBuilder {
   const nodesByKey = new Map<string, readonly Value[]>();
   const producers = new Map<string, Node>();
   const outputs: { name: string; value: Value }[] = [];
-  let recompute = false;
+  let recompute: Recompute = 'never';
   let subgraphs = 0;
 
   function declare(ownName: string, { dtype, shape }: DtypeAndShape): Value {
@@ -155,9 +160,9 @@ export function graphBuilder(name: string, prefix = ''): GraphBuilder {
       nodesByKey.set(key, results);
       return results;
     },
-    activationCheckpointing(build) {
+    activationCheckpointing(mark, build) {
       const before = recompute;
-      recompute = true;
+      recompute = mark;
       try {
         return build();
       } finally {

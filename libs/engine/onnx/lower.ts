@@ -118,5 +118,5 @@ function named(nodes: Node[], outputs: { name: string; value: Value }[]): Pick<L
 }
 
 function lowerNode(op: string, inputs: readonly Value[], output: Value, attributes: Node['attributes'] = {}): Node {
-  return { op, name: output.name, inputs, outputs: [output], attributes, recompute: false };
+  return { op, name: output.name, inputs, outputs: [output], attributes, recompute: 'never' };
 }

@@ -77,16 +77,15 @@ describe.skipIf(shared === undefined)('three DPO steps of each architecture', ()
       'spec',
     );
     const adapter = readFileSync(join(folder, 'adapter_init/adapter_model.safetensors'));
-    const state = initialState(adapterParameters(layout, readSafetensors(adapter)));
-    const session = await openSession({ graph: dpoGraph(base, lora, 'sigmoid'), folder, threads: 1 });
+    const initial = () => initialState(adapterParameters(layout, readSafetensors(adapter)));
+    const [state, same] = [initial(), initial()];
+    const open = (activationCheckpointing: 'cheap' | 'layers') =>
+      openSession({ graph: dpoGraph(base, lora, 'sigmoid', { activationCheckpointing }), folder, threads: 1 });
+    const [session, checkpointed] = [await open('cheap'), await open('layers')];
+    const task = { config: base.config, layout, pairs, hyperparameters };
     for (const [index, { loss, grad_norm }] of golden.steps.entries()) {
       const batch = pairs.slice(index * 4, index * 4 + 4);
-      const metrics = await dpoStepOn(
-        session.run,
-        { config: base.config, layout, pairs, hyperparameters },
-        state,
-        batch,
-      );
+      const metrics = await dpoStepOn(session.run, task, state, batch);
       if (base.config.experts) {
         // Between an even load and one expert for everything.
         expect(metrics['expert_load']).toBeGreaterThan(1);
@@ -94,7 +93,11 @@ describe.skipIf(shared === undefined)('three DPO steps of each architecture', ()
       }
       expect(Math.abs(metrics['loss']! - loss), `loss at step ${index + 1}`).toBeLessThan(1e-4);
       expect(Math.abs(metrics['grad_norm']! / grad_norm - 1), `grad_norm at step ${index + 1}`).toBeLessThan(1e-3);
+      // Recomputed values are the same bits.
+      expect(await dpoStepOn(checkpointed.run, task, same, batch)).toEqual(metrics);
+      expect(same.parameters).toEqual(state.parameters);
     }
     await session.close();
+    await checkpointed.close();
   });
 });

@@ -198,3 +198,42 @@ test.each([
   const narrow = await train(bits.map((tensor) => ({ ...tensor, dtype })));
   expect(narrow).toEqual(await train(bits.map((tensor) => ({ ...tensor, dtype: 'F32', data: unpack(tensor.data) }))));
 });
+
+test('activation checkpointing per layer gives the same bits', async () => {
+  const lora: LoraSettings = { r: 4, loraAlpha: 8, targetModules, useRslora: false };
+  const task = { ...tiny.task({ batchSize: 11 }), layout: loraLayout(tiny.base.config, lora) };
+  const step = async (activationCheckpointing: 'cheap' | 'layers') => {
+    const session = await tiny.open(dpoGraph(tiny.base, lora, 'sigmoid', { activationCheckpointing }));
+    const state = tinyState(task, 0.2);
+    return { metrics: await dpoStep(session.run, task, state), parameters: state.parameters };
+  };
+  expect(await step('layers')).toEqual(await step('cheap'));
+});
+
+test('a layer is recomputed only after the gradient of the layers above it', () => {
+  const graph = dpoGraph(tiny.base, tinyLora, 'sigmoid', { activationCheckpointing: 'layers' });
+  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map(({ name }) => [name, node])));
+  const before = new Map<string, Set<string>>();
+  for (const { name, inputs } of graph.nodes) {
+    const direct = inputs.flatMap((input) => producers.get(input?.name ?? '')?.name ?? []);
+    before.set(name, new Set(direct.flatMap((each) => [each, ...before.get(each)!])));
+  }
+  const products = (weight: string, transB: number) =>
+    graph.nodes
+      .filter(({ op, inputs, attributes }) => {
+        return op === 'Gemm' && inputs[1]!.name === weight && attributes.transB === transB;
+      })
+      .map(({ name }) => name);
+  const { layerCount } = tiny.base.config;
+  expect(layerCount).toBeGreaterThan(1);
+  for (let layer = 0; layer < layerCount; layer++) {
+    for (const module of ['q_proj', 'o_proj', 'gate_proj', 'up_proj'] as const) {
+      const [, again, ...more] = products(linearName(layer, module), 1);
+      expect(more).toEqual([]);
+      if (layer === layerCount - 1) expect([...before.get(again!)!].join()).toMatch(/TargetLogps/);
+      else for (const name of products(linearName(layer + 1, 'q_proj'), 0)) expect(before.get(again!)).toContain(name);
+    }
+    // The end of a layer is kept, so its last product is needed once.
+    expect(products(linearName(layer, 'down_proj'), 1)).toHaveLength(1);
+  }
+});

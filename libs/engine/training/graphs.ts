@@ -1,4 +1,4 @@
-import { gradients } from '@pairwise/autodiff';
+import { gradients, type ActivationCheckpointing } from '@pairwise/autodiff';
 import {
   expectedTensors,
   frozenWeights,
@@ -47,8 +47,16 @@ export function policyGraph(base: BaseModel, lora: LoraSettings): Graph {
  * - `pair_weight`: a scalar that multiplies the sum of the pairs' losses
  *
  * Outputs: `loss`, `chosen_logps` and `rejected_logps` `[P, 1]`, and `gradient_<layer>` for each layer.
+ *
+ * `activationCheckpointing` says what the backward pass recomputes. Both give the same bits: `cheap` the norms and the MLP's
+ * gate, `layers` all of a layer from its input, which takes less memory and about a fifth more time. @default 'cheap'
  */
-export function dpoGraph(base: BaseModel, lora: LoraSettings, lossType: LossType): Graph {
+export function dpoGraph(
+  base: BaseModel,
+  lora: LoraSettings,
+  lossType: LossType,
+  { activationCheckpointing }: { activationCheckpointing?: ActivationCheckpointing } = {},
+): Graph {
   const g = graphBuilder('dpo');
   const { matMul, mul, reduceSum, reshape, sub } = ops(g);
   const weight = frozenWeights(g, base);
@@ -67,7 +75,9 @@ export function dpoGraph(base: BaseModel, lora: LoraSettings, lossType: LossType
   g.output('loss', loss);
   g.output('chosen_logps', chosen);
   g.output('rejected_logps', rejected);
-  gradients(g, loss, inputs).forEach((gradient, layer) => g.output(`gradient_${layer}`, gradient));
+  gradients(g, loss, inputs, activationCheckpointing).forEach((gradient, layer) =>
+    g.output(`gradient_${layer}`, gradient),
+  );
   return g.finish();
 }
 
