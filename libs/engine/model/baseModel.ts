@@ -10,6 +10,7 @@ import {
   type ModelFolder,
 } from '@pairwise/safetensors';
 import { isMultimodal, parseConfig, type ModelConfig } from './config.ts';
+import { absmaxName, codesName } from './quantizedLinears.ts';
 import { checkTensors, type Weight } from './tensors.ts';
 
 /** What a graph needs of a model folder: the config, and where the bytes of each tensor are. */
@@ -17,6 +18,8 @@ export interface BaseModel {
   config: ModelConfig;
   /** By the names that the tensors have in a model for text only. */
   weights: Map<string, Weight>;
+  /** Tensors with which graphs replace the weights of linear layers, by the names of quantizedLinears.ts. @default none */
+  quantized?: Map<string, Weight>;
   /** Whether the folder's model is for images and text: this is the part that generates text. */
   isTextPart: boolean;
 }
@@ -81,17 +84,35 @@ async function hasOwnHead({ read }: ModelFolder, weights: ReadonlyMap<string, We
   return false;
 }
 
-const graphDtypes: Record<string, Dtype> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+const graphDtypes: Record<string, Dtype> = {
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+  U8: 'uint8',
+  I8: 'int8',
+};
 
-/** The model's tensors as frozen values of a graph: external data, each declared on first use and cast to float32. */
-export function frozenWeights(g: GraphBuilder, { weights }: Pick<BaseModel, 'weights'>): (name: string) => Value {
+/** The model's tensors as frozen values of a graph, in float32: external data, each declared on first use. */
+export function frozenWeights(
+  g: GraphBuilder,
+  { weights, quantized = new Map() }: Pick<BaseModel, 'weights' | 'quantized'>,
+): (name: string) => Value {
+  const { cast, dequantizeInt8, dequantizeNf4 } = ops(g);
   const declared = new Map<string, Value>();
+  const external = ({ name, dtype, shape, file, offset, length }: Weight) =>
+    g.external(name, graphDtypes[dtype]!, shape, { location: file, offset, length });
+  const float32 = (name: string) => {
+    const weight = weights.get(name)!;
+    const codes = quantized.get(codesName(name));
+    if (codes === undefined) return cast(external(weight), 'float32');
+    const absmax = external(quantized.get(absmaxName(name))!);
+    if (codes.dtype === 'I8') return dequantizeInt8(external(codes), absmax);
+    return dequantizeNf4(external(codes), absmax, graphDtypes[weight.dtype]!);
+  };
   return (name) => {
     const known = declared.get(name);
     if (known !== undefined) return known;
-    const { dtype, shape, file, offset, length } = weights.get(name)!;
-    const stored = g.external(name, graphDtypes[dtype]!, shape, { location: file, offset, length });
-    const value = ops(g).cast(stored, 'float32');
+    const value = float32(name);
     declared.set(name, value);
     return value;
   };

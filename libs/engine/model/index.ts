@@ -27,5 +27,6 @@ export {
   type LinearModule,
 } from './linearModules.ts';
 export { dequantizeInt8, dequantizeNf4, quantizeInt8, quantizeNf4, type Quantized } from './quantization.ts';
+export { quantizedLinears, readQuantizedLinears, type BaseQuantization } from './quantizedLinears.ts';
 export { expectedTensors, parameterCount, type Weight } from './tensors.ts';
 export { storedBaseModel, storedFolder } from './storedBaseModel.ts';

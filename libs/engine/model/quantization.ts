@@ -26,13 +26,13 @@ const nf4Thresholds = [
 export function quantizeNf4(weights: Float32Array): Quantized<Uint8Array> {
   const codes = new Uint8Array(Math.ceil(weights.length / 2));
   const absmax = new Float32Array(Math.ceil(weights.length / nf4BlockSize));
-  for (const [block] of absmax.entries()) {
+  for (let block = 0; block < absmax.length; block++) {
     const start = block * nf4BlockSize;
-    const values = weights.subarray(start, start + nf4BlockSize);
-    const largest = largestMagnitude(values);
+    const end = Math.min(start + nf4BlockSize, weights.length);
+    const largest = largestMagnitude(weights, start, end);
     absmax[block] = largest;
     const factor = largest === 0 ? 0 : Math.fround(1 / largest);
-    values.forEach((value, i) => (codes[(start + i) >> 1]! |= nf4Code(Math.fround(value * factor)) << lowBits(i)));
+    for (let i = start; i < end; i++) codes[i >> 1]! |= nf4Code(Math.fround(weights[i]! * factor)) << lowBits(i);
   }
   return { codes, absmax };
 }
@@ -51,9 +51,10 @@ export function dequantizeNf4({ codes, absmax }: Quantized<Uint8Array>, count: n
 const lowBits = (i: number) => (i % 2 === 0 ? 4 : 0);
 
 function nf4Code(x: number): number {
-  let code = 0;
-  for (const step of [8, 4, 2, 1]) if (x > nf4Thresholds[code + step - 1]!) code += step;
-  return code;
+  let code = x > nf4Thresholds[7]! ? 8 : 0;
+  if (x > nf4Thresholds[code + 3]!) code += 4;
+  if (x > nf4Thresholds[code + 1]!) code += 2;
+  return x > nf4Thresholds[code]! ? code + 1 : code;
 }
 
 /**
@@ -67,12 +68,12 @@ export function quantizeInt8(weights: Float32Array, columns: number): Quantized<
   const rounded = float16ToFloat32(float32ToFloat16(weights));
   const codes = new Int8Array(weights.length);
   const absmax = new Float32Array(weights.length / columns);
-  for (const [row] of absmax.entries()) {
-    const values = rounded.subarray(row * columns, (row + 1) * columns);
-    const largest = largestMagnitude(values);
+  for (let row = 0; row < absmax.length; row++) {
+    const [start, end] = [row * columns, (row + 1) * columns];
+    const largest = largestMagnitude(rounded, start, end);
     absmax[row] = largest;
     const factor = largest === 0 ? 0 : Math.fround(127 / largest);
-    values.forEach((value, i) => (codes[row * columns + i] = roundHalfToEven(Math.fround(value * factor))));
+    for (let i = start; i < end; i++) codes[i] = roundHalfToEven(Math.fround(rounded[i]! * factor));
   }
   return { codes, absmax };
 }
@@ -88,6 +89,8 @@ function roundHalfToEven(x: number): number {
   return Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x);
 }
 
-function largestMagnitude(values: Float32Array): number {
-  return values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+function largestMagnitude(values: Float32Array, start: number, end: number): number {
+  let largest = 0;
+  for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(values[i]!));
+  return largest;
 }
