@@ -14,9 +14,13 @@ const byteToken = /^<0x[0-9A-F]{2}>$/;
  * So the score of a token is minus the rank of the first merge that makes it.
  */
 export function byteFallbackVocabulary(
-  tokenizer: BpeTokenizer,
+  source: BpeTokenizer,
   { vocabSize, chatTemplate }: { vocabSize: number; chatTemplate?: string | undefined },
 ): Vocabulary {
+  // A token of spaces that is searched in the raw text is never found there, because its spaces are those of the normalizer:
+  // merges make it, as in Gemma.
+  const found = [...source.addedTokens].filter(([, { content, normalized }]) => normalized || !content.includes(meta));
+  const tokenizer = { ...source, addedTokens: new Map(found) };
   const ranks = new Map<string, number>();
   for (const [rank, [left, right]] of tokenizer.merges.entries()) {
     if (!ranks.has(left + right)) ranks.set(left + right, rank);
@@ -63,6 +67,8 @@ function spacePrefix(tokenizer: BpeTokenizer, isChat: boolean): { prefix: boolea
     } else if (!writesSpaces(part)) throw unsupported('normalizer', part);
   }
   for (const part of tokenizer.preTokenizers) {
+    // Gemma splits at spaces, but its normalizer has replaced them all.
+    if (splitsAtSpaces(part) && tokenizer.normalizers.some(writesSpaces)) continue;
     if (part['type'] !== 'Metaspace') throw unsupported('pre_tokenizer', part);
     const scheme = part['prepend_scheme'] ?? (part['add_prefix_space'] === false ? 'never' : 'always');
     if (scheme === 'first')
@@ -77,6 +83,11 @@ function spacePrefix(tokenizer: BpeTokenizer, isChat: boolean): { prefix: boolea
 function writesSpaces(part: PipelinePart): boolean {
   const pattern = part['pattern'] as { String?: unknown } | undefined;
   return part['type'] === 'Replace' && pattern?.String === ' ' && part['content'] === meta;
+}
+
+function splitsAtSpaces(part: PipelinePart): boolean {
+  const pattern = part['pattern'] as { String?: unknown } | undefined;
+  return part['type'] === 'Split' && pattern?.String === ' ';
 }
 
 function unsupported(kind: string, part: PipelinePart): PairwiseError {

@@ -4,6 +4,8 @@ export interface GgufAddedToken {
   id: number;
   content: string;
   special: boolean;
+  /** Whether it is searched in the text that the normalizer made, instead of the raw text. */
+  normalized: boolean;
   lstrip: boolean;
   rstrip: boolean;
 }
@@ -84,7 +86,8 @@ function addedToken(value: unknown, index: number): [number, GgufAddedToken] {
     throw broken(`added_tokens[${index}].content is not a string, or it is empty`);
   const id = natural(token['id'], `tokenizer.json: added_tokens[${index}].id`);
   const flag = (name: string) => token[name] === true;
-  return [id, { id, content, special: flag('special'), lstrip: flag('lstrip'), rstrip: flag('rstrip') }];
+  const normalized = token['normalized'] !== false;
+  return [id, { id, content, special: flag('special'), normalized, lstrip: flag('lstrip'), rstrip: flag('rstrip') }];
 }
 
 /** The deepest nesting of sequences; the `tokenizers` library does not read deeper JSON. */

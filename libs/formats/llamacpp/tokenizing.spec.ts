@@ -112,6 +112,65 @@ describe('a byte-fallback tokenizer', () => {
   });
 });
 
+describe('a tokenizer like that of Gemma', () => {
+  // Published files have the first; the conversion in transformers makes the second.
+  test.each([false, true])('has the same ids in llama.cpp, with normalized spaces: %s', async (normalized) => {
+    const json = gemmaTokenizer(normalized);
+    const path = join(folder, `gemma-${normalized}.gguf`);
+    const vocabSize = Object.keys(json.model.vocab).length;
+    const special = testSpecialTokens({ bosId: 2, eosId: 1, unknownId: 3, addsBos: true });
+    const { metadata, caveats } = ggufTokenizer({ tokenizer: json, special, vocabSize });
+    expect(caveats).toEqual([]);
+    expect(metadata.get('tokenizer.ggml.add_space_prefix')?.value).toBe(false);
+    await writeTestGguf(randomModel(vocabSize, metadata), path, 'F16');
+    for (const { text, own, theirs } of await bothIds(Tokenizer.fromString(JSON.stringify(json)), path))
+      expect(theirs, JSON.stringify(text)).toEqual(own);
+  });
+});
+
+/**
+ * A byte-fallback BPE tokenizer with the pipeline of Gemma, with 300 pieces learned from the texts above. As in transformers,
+ * every way to cut a piece into two others is a merge, in the order of the pieces.
+ */
+function gemmaTokenizer(normalized: boolean) {
+  const meta = '\u2581';
+  const special = ['<pad>', '<eos>', '<bos>', '<unk>', '<start_of_turn>', '<end_of_turn>', '<|end|>'];
+  const found = ['\n', '\n\n', '\n\n\n', ...[2, 3, 4].map((count) => meta.repeat(count))];
+  // llama.cpp takes </s> for a special token in any vocabulary.
+  const lines = texts.flatMap((text) => text.split('\n')).filter((line) => !line.includes('</s>'));
+  const words = lines.map((line) => Array.from(line.replaceAll(' ', meta)));
+  const learned = learnedMerges(words, 300).map((pair) => pair.join(''));
+  const pieces = [...new Set([...found, ...learned])];
+  const bytes = Array.from({ length: 256 }, (_, n) => `<0x${n.toString(16).toUpperCase().padStart(2, '0')}>`);
+  // Other characters are bytes.
+  const letters = learned.flatMap((piece) => Array.from(piece));
+  const tokens = [...new Set([...special, ...bytes, ...pieces, ...letters])];
+  const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+  const merges = pieces.flatMap((piece) => {
+    const parts = Array.from(piece);
+    const cuts = parts.map((_, cut) => [parts.slice(0, cut).join(''), parts.slice(cut).join('')] as const);
+    return cuts.filter(([left, right]) => left in vocab && right in vocab);
+  });
+  const added = [...special, ...found].map((content) => ({
+    id: vocab[content]!,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: normalized && found.includes(content),
+    special: special.includes(content),
+  }));
+  const { model, ...parts } = byteLevelTokenizer([], []);
+  return {
+    ...parts,
+    added_tokens: added,
+    normalizer: { type: 'Replace', pattern: { String: ' ' }, content: meta },
+    pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false },
+    decoder: null,
+    model: { ...model, unk_token: '<unk>', fuse_unk: true, byte_fallback: true, vocab, merges },
+  };
+}
+
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const rest = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 const upper = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]';
@@ -211,8 +270,13 @@ function trainedTokenizer(preTokenizer: object, ignoreMerges: boolean) {
   };
   const cutter = Tokenizer.fromString(JSON.stringify(tokenizerOf([]))).getPreTokenizer() as PreTokenizer;
   const words = texts.flatMap((text) => cutter.preTokenizeString(text).map(([word]) => Array.from(word)));
+  return tokenizerOf(learnedMerges(words, 300));
+}
+
+/** The merges of BPE, learned in the simplest way. Merges in `words`. */
+function learnedMerges(words: readonly string[][], count: number): [string, string][] {
   const merges: [string, string][] = [];
-  while (merges.length < 300) {
+  while (merges.length < count) {
     const counts = new Map<string, number>();
     for (const word of words) {
       for (let index = 1; index < word.length; index++) {
@@ -229,5 +293,5 @@ function trainedTokenizer(preTokenizer: object, ignoreMerges: boolean) {
       }
     }
   }
-  return tokenizerOf(merges);
+  return merges;
 }
