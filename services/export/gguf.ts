@@ -135,7 +135,8 @@ async function writeUnquantised(
   type: StoredType,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const metadata = modelMetadata(model.config, { name: model.name, type }, tokenizer.metadata);
+  const { stripsSpaces } = tokenizer;
+  const metadata = modelMetadata(model.config, { name: model.name, type, stripsSpaces }, tokenizer.metadata);
   const tensors = modelTensors(model.config).map((tensor) => streamed(tensor, model.weights, type, signal));
   for (const { name, factors } of ropeFactors(model.config)) {
     const data = () => Promise.resolve(encodeWeights(factors, 'F32'));

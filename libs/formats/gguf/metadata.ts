@@ -5,11 +5,11 @@ import { f32, text, u32, type GgufValue } from './values.ts';
 
 /**
  * The metadata of a model's file: `general.*`, the keys of its architecture, and those of its tokenizer, which are given.
- * `name` is any text to show to users.
+ * `name` is any text to show to users. `stripsSpaces` is that of the tokenizer.
  */
 export function modelMetadata(
   config: ModelConfig,
-  file: { name: string; type: GgufType },
+  file: { name: string; type: GgufType; stripsSpaces: boolean },
   tokenizer: ReadonlyMap<string, GgufValue>,
 ): Map<string, GgufValue> {
   const { name } = ggufArchitectures[config.architecture];
@@ -17,7 +17,7 @@ export function modelMetadata(
   return new Map<string, GgufValue>([
     ['general.architecture', text(name)],
     ['general.type', text('model')],
-    ['general.name', text(openableName(file.name, tokenizer))],
+    ['general.name', text(nameOf(file))],
     ['general.file_type', u32(fileTypes[file.type].id)],
     ['general.quantization_version', u32(2)],
     [`${name}.block_count`, u32(config.layerCount)],
@@ -38,15 +38,12 @@ export function modelMetadata(
 }
 
 /**
- * llama.cpp looks for tokens of Phi 3 in every model whose name contains `phi3` or `phi-3`, and cannot open the file if one is
- * missing. So the name of a model without them is written with a space.
+ * In every model whose name contains `phi3` or `phi-3`, llama.cpp removes the spaces after special tokens, and it cannot open
+ * the file if a token of Phi 3 is missing. So the name decides how texts are read.
  */
-function openableName(name: string, tokenizer: ReadonlyMap<string, GgufValue>): string {
-  const tokens: unknown = tokenizer.get('tokenizer.ggml.tokens')?.value;
-  const complete = ['<unk>', '<s>', '</s>', '<|endoftext|>'].every(
-    (token) => Array.isArray(tokens) && tokens.includes(token),
-  );
-  return complete ? name : name.replaceAll(/(phi)-?(?=3)/gi, '$1 ');
+function nameOf({ name, stripsSpaces }: { name: string; stripsSpaces: boolean }): string {
+  if (!stripsSpaces) return name.replaceAll(/(phi)-?(?=3)/gi, '$1 ');
+  return /phi-?3/i.test(name) ? name : `${name} (phi-3)`;
 }
 
 function ropeScaling({ scaling }: RotaryConfig): [string, GgufValue][] {

@@ -52,19 +52,24 @@ export function ggufTokenizer({
   refuseDuplicates(metadata.get('tokenizer.ggml.tokens')!.value as readonly string[]);
   for (const [key, value] of specialTokens(special, vocabSize)) metadata.set(key, value);
   if (chatTemplate !== undefined) metadata.set('tokenizer.chat_template', text(chatTemplate));
+  const stripsSpaces = stripsLikePhi3(tokenizer);
   const stripping = [...tokenizer.addedTokens.values()].filter(({ lstrip, rstrip }) => lstrip || rstrip);
   const unstopped = stopsBesidesEos(special, vocabSize)
     .slice(2)
     .map((id) => ({ content: tokenizer.tokens.get(id) ?? String(id) }));
   const differences = [
     ...vocabulary.caveats,
-    ...(stripping.length === 0
+    ...(stripsSpaces
+      ? ['llama.cpp removes only the spaces of ASCII after special tokens, but the tokenizer removes all']
+      : []),
+    ...(stripping.length === 0 || stripsSpaces
       ? []
       : [`llama.cpp keeps the spaces around ${names(stripping)}, but the tokenizer removes them`]),
   ];
   return {
     metadata,
     differences,
+    stripsSpaces,
     bosAdded: special.addsBos ? tokenizer.tokens.get(special.bosId!) : undefined,
     caveats: [
       ...fitted.caveats,
@@ -72,6 +77,15 @@ export function ggufTokenizer({
       ...(unstopped.length === 0 ? [] : [`llama.cpp may not stop at ${names(unstopped)}`]),
     ],
   };
+}
+
+/** Whether the spaces after added tokens are removed as llama.cpp does for a Phi 3: after all but three of them. */
+function stripsLikePhi3({ addedTokens }: BpeTokenizer): boolean {
+  const keeping = ['<unk>', '<s>', '<|endoftext|>'];
+  const tokens = [...addedTokens.values()];
+  const has = (text: string) => tokens.some(({ content }) => content === text);
+  const strips = tokens.every(({ content, lstrip, rstrip }) => !lstrip && rstrip !== keeping.includes(content));
+  return strips && [...keeping, '</s>'].every(has);
 }
 
 /** Drops added tokens without a row in the embedding, which the model cannot use; for other tokens this is an error. */

@@ -15,4 +15,6 @@ export interface GgufTokenizer extends Vocabulary {
   differences: string[];
   /** The text of the bos token if llama.cpp puts it before every prompt; otherwise undefined. */
   bosAdded: string | undefined;
+  /** Whether llama.cpp is to remove the spaces after special tokens, as for a Phi 3. */
+  stripsSpaces: boolean;
 }

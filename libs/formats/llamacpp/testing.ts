@@ -32,6 +32,8 @@ export interface TestModel {
   config: ModelConfig;
   tokenizer: Map<string, GgufValue>;
   weights: (name: string) => Float32Array;
+  /** Whether spaces after special tokens are removed. Default: false. */
+  stripsSpaces?: boolean;
 }
 
 /** Reads a small base model with float32 or bfloat16 weights in one weight file. */
@@ -77,7 +79,8 @@ export async function writeTestGguf(model: TestModel, path: string, type: 'F32' 
   for (const { name, factors } of ropeFactors(model.config)) {
     tensors.push({ name, dims: [factors.length], type: 'F32', data: () => Promise.resolve(bytesOf(factors, 'F32')) });
   }
-  const metadata = modelMetadata(model.config, { name: 'test', type }, model.tokenizer);
+  const { stripsSpaces = false } = model;
+  const metadata = modelMetadata(model.config, { name: 'test', type, stripsSpaces }, model.tokenizer);
   await using file = await open(path, 'w');
   for await (const chunk of writeGguf({ metadata, tensors })) await file.writeFile(chunk);
 }

@@ -41,6 +41,7 @@ const texts = [
   'null \u0000 and control \u0001\u001f characters \u007f',
   'turns<|end|>and<|end|> turns <|end|>',
   'hello</s>world <s> x</s>',
+  '<|user|>\nWho?<|end|> \n <|assistant|>\n  I am.\n<|end|>\n',
   'unpaired \ufffd replacement, private \ue000, astral \u{1f9ff}\u{20000}',
 ];
 
@@ -109,6 +110,35 @@ describe('a byte-fallback tokenizer', () => {
     const tokenizer = Tokenizer.fromString(await readFile(join(source, 'tokenizer.json'), 'utf8'));
     for (const { text, own, theirs } of await bothIds(tokenizer, path))
       expect(theirs, JSON.stringify(text)).toEqual(own);
+  });
+});
+
+describe('a tokenizer like that of Phi 3', () => {
+  const addedToken = (id: number, content: string) => ({
+    id,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: !['<unk>', '<s>', '<|endoftext|>'].includes(content),
+    normalized: false,
+    special: content !== '</s>',
+  });
+
+  test.skipIf(!shared)('has the same ids in llama.cpp (skipped without ../shared)', async () => {
+    const text = await readFile(join(shared!, 'models/stories260K/tokenizer.json'), 'utf8');
+    const json = JSON.parse(text) as { added_tokens: object[] };
+    const more = ['<|endoftext|>', '<|user|>', '<|assistant|>', '<|end|>'].map((each, n) => addedToken(512 + n, each));
+    json.added_tokens = [...['<unk>', '<s>', '</s>'].map((each, id) => addedToken(id, each)), ...more];
+    const path = join(folder, 'phi.gguf');
+    const special = testSpecialTokens({ bosId: 1, eosId: 2, unknownId: 0, addsBos: true });
+    const { metadata, stripsSpaces, caveats } = ggufTokenizer({ tokenizer: json, special, vocabSize: 516 });
+    expect(caveats).toEqual([expect.stringContaining('only the spaces of ASCII')]);
+    await writeTestGguf({ ...randomModel(516, metadata), stripsSpaces }, path, 'F16');
+    // What the caveat names.
+    const otherSpace = /[|s]>\s*[^\S\t-\r ]/;
+    for (const { text, own, theirs } of await bothIds(Tokenizer.fromString(JSON.stringify(json)), path)) {
+      if (!otherSpace.test(text)) expect(theirs, JSON.stringify(text)).toEqual(own);
+    }
   });
 });
 
