@@ -6,22 +6,11 @@ import { describe, expect, test } from 'vitest';
 import { writeAdapterArtifact } from './adapter.ts';
 import { writeMergedArtifact } from './merged.ts';
 import { enginePolicy } from './policy.ts';
-import { archAdapter, freshFolder, modelFolder, shared } from './testing.ts';
+import { archAdapter, freshFolder, modelFolder, shared, trainedArchs } from './testing.ts';
 import { baseWeights, mergedWeights } from './weights.ts';
 
 describe.skipIf(!shared)('an adapter of each architecture (skipped without ../shared)', () => {
-  test.each([
-    'qwen2-yarn',
-    'qwen2-sharded',
-    'qwen3',
-    'gemma2',
-    'gemma3-text',
-    'phi3',
-    'smollm3',
-    'olmo2',
-    'granite',
-    'qwen3-moe',
-  ])('%s', async (name) => {
+  test.each(trainedArchs)('%s', async (name) => {
     const { folder, base, baseModel, adapter, sequences } = await archAdapter(name);
     const { config } = baseModel;
     // As PEFT wrote it.
@@ -38,7 +27,10 @@ describe.skipIf(!shared)('an adapter of each architecture (skipped without ../sh
       config,
       adapter,
     );
-    await Array.fromAsync(writeMergedArtifact(merged, { base, config, weights }, { type: undefined }));
+    await Array.fromAsync(writeMergedArtifact(merged, { base, config, weights }, { type: 'F32' }));
+    const numbers = async (path: string) =>
+      (await readFile(join(path, 'config.json'), 'utf8')).match(/-?\d[\d.e+-]*(?=,?$)/gm);
+    expect(await numbers(merged)).toEqual(await numbers(folder));
     const reread = await readBaseModel(await modelFolder(merged));
     expect(reread.config).toEqual(config);
     const applied = await enginePolicy({ baseModel, folder, threads: 1, adapter })(sequences);

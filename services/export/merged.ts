@@ -113,7 +113,7 @@ async function configText(
   type: StoredType | undefined,
 ): Promise<string> {
   const text = (await readText(base, 'config.json'))!;
-  const file: unknown = JSON.parse(text);
+  const file = parseAsWritten(text);
   const config = textConfig(file);
   const changes = {
     ...(type !== undefined && { ['dtype' in config ? 'dtype' : 'torch_dtype']: torchNames[type] }),
@@ -122,4 +122,17 @@ async function configText(
   return config === file && Object.keys(changes).length === 0
     ? text
     : `${JSON.stringify({ ...config, ...changes }, null, 2)}\n`;
+}
+
+/** TypeScript's library does not have these yet. */
+const { parse, rawJSON } = JSON as unknown as {
+  parse: (text: string, reviver: (key: string, value: unknown, context: { source?: string }) => unknown) => unknown;
+  rawJSON: (text: string) => unknown;
+};
+
+/** Parses JSON such that numbers are written again as they were: transformers refuses 30 where a Gemma 2 has 30.0. */
+function parseAsWritten(text: string): unknown {
+  return parse(text, (_, value, { source }) =>
+    typeof value === 'number' && String(value) !== source ? rawJSON(source!) : value,
+  );
 }

@@ -318,6 +318,24 @@ export async function editGguf(
   await writeFile(path, Buffer.concat(await Array.fromAsync(writeGguf({ metadata, tensors }))));
 }
 
+/** The folders of ../shared/archs with architectures that Pairwise trains. */
+export const trainedArchs = [
+  'llama3',
+  'llama3-tied-bf16',
+  'mistral',
+  'mistral-swa16',
+  'qwen2-yarn',
+  'qwen2-sharded',
+  'qwen3',
+  'gemma2',
+  'gemma3-text',
+  'phi3',
+  'smollm3',
+  'olmo2',
+  'granite',
+  'qwen3-moe',
+] as const;
+
 /** For specs: an adapter of a folder of ../shared/archs, with B factors that are not zero. */
 export async function archAdapter(name: string) {
   const folder = join(shared!, 'archs', name);
