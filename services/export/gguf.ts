@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { PairwiseError } from '@pairwise/errors';
 import {
   fileTypes,
-  ggufContextLength,
   ggufObstacle,
   ggufSize,
   ggufTokenizer,
@@ -15,6 +14,7 @@ import {
   modelTensors,
   ropeFactors,
   tensorTypes,
+  windowCaveat,
   writeGguf,
 } from '@pairwise/gguf';
 import type { GgufTokenizer, GgufType, ModelTensor, TensorToWrite } from '@pairwise/gguf';
@@ -86,22 +86,14 @@ export async function writeGgufArtifact(
   const { chat, stops } = model;
   const text = modelfile({ gguf: fileName, adapter, chat, bosAddedByModel: tokenizer.bosAdded, stops });
   await writeFile(join(folder, 'Modelfile'), text);
+  const window = windowCaveat(model.config);
   const caveats = [
     ...tokenizer.caveats,
     ...model.caveats,
-    ...windowCaveats(model.config),
+    ...(window === undefined ? [] : [window]),
     ...(quantization ? fallbackCaveats(type, quantization) : []),
   ];
   return { files: [fileName, 'Modelfile'], caveats, quantization };
-}
-
-/** What users see of a sliding window that llama.cpp does not have. */
-function windowCaveats(config: ModelConfig): string[] {
-  const length = ggufContextLength(config);
-  if (length === config.maxLength) return [];
-  return [
-    `llama.cpp does not implement the sliding window of this model, so the file allows ${length} tokens of context, the length of the window, instead of ${config.maxLength}`,
-  ];
 }
 
 /** What users see of rows that do not fit the type: a file that is larger or less precise than its type says. */

@@ -150,3 +150,10 @@ export function ggufContextLength(config: ModelConfig): number {
   const windows = config.layers.flatMap(({ window }) => (window === undefined ? [] : [window]));
   return ggufArchitectures[config.architecture].windows ? config.maxLength : Math.min(config.maxLength, ...windows);
 }
+
+/** What llama.cpp makes of windows that it does not implement, in words for a user; undefined if it implements all. */
+export function windowCaveat(config: ModelConfig): string | undefined {
+  const length = ggufContextLength(config);
+  if (length === config.maxLength) return undefined;
+  return `llama.cpp does not implement the sliding window of this model, so the file allows ${length} tokens of context, the length of the window, instead of ${config.maxLength}`;
+}

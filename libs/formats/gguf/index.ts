@@ -8,7 +8,7 @@ export type { GgufSpecialTokens, GgufTokenizerSource } from './tokenizer.ts';
 export * from './vocabulary.ts';
 export * from './metadata.ts';
 export * from './modelTensors.ts';
-export { ggufContextLength, ggufObstacle } from './architectures.ts';
+export { ggufContextLength, ggufObstacle, windowCaveat } from './architectures.ts';
 export * from './chatFormat.ts';
 export { modelfile } from './modelfile.ts';
 export type { ModelfileParts } from './modelfile.ts';

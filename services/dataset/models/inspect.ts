@@ -1,6 +1,6 @@
 import { InspectModelResponse, type Model } from '@pairwise/api';
 import { PairwiseError, type Reason } from '@pairwise/errors';
-import { ggufObstacle } from '@pairwise/gguf';
+import { ggufObstacle, windowCaveat } from '@pairwise/gguf';
 import { parameterCount, readBaseModel, type BaseModel } from '@pairwise/model';
 import { readJson, type ModelFolder } from '@pairwise/safetensors';
 import { statusOf } from '@pairwise/rpc';
@@ -52,7 +52,18 @@ export async function checkModel(folder: ModelFolder, signal: AbortSignal): Prom
   const baseModel = await readBaseModel(folder);
   const tokenizer = await checkTokenizer(folder, signal);
   const noGguf = ggufObstacles(baseModel, tokenizer).map(({ message }) => `It cannot be exported as GGUF: ${message}.`);
-  return { ...describe(baseModel), warnings: [...tokenizer.warnings, ...noGguf] };
+  return { ...describe(baseModel), warnings: [...modelWarnings(baseModel), ...tokenizer.warnings, ...noGguf] };
+}
+
+/** What the model cannot do, whatever its tokenizer is. */
+function modelWarnings({ config, isTextPart }: BaseModel): string[] {
+  const window = ggufObstacle(config) === undefined ? windowCaveat(config) : undefined;
+  return [
+    ...(isTextPart
+      ? ['Only the text part of the model is trained and exported. What comes out cannot read images.']
+      : []),
+    ...(window === undefined ? [] : [`GGUF: ${window}.`]),
+  ];
 }
 
 /** Why llama.cpp cannot run the model or its tokenizer. */
@@ -99,8 +110,9 @@ export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): P
     totalSizeBytes: BigInt(folder.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
   });
   if (tokenizer instanceof PairwiseError) return report;
-  const { hasChatTemplate, warnings } = tokenizer;
+  const { hasChatTemplate } = tokenizer;
   if (baseModel instanceof PairwiseError) return { ...report, hasChatTemplate };
+  const warnings = [...modelWarnings(baseModel), ...tokenizer.warnings];
   const obstaclesToGguf = ggufObstacles(baseModel, tokenizer).map(statusOf);
   return { ...report, supported: true, hasChatTemplate, warnings, ggufObstacles: obstaclesToGguf };
 }

@@ -1,13 +1,14 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ModelState, type ModelSource } from '@pairwise/api';
 import { readSafetensors, writeSafetensors, type TensorData } from '@pairwise/safetensors';
 import { parseDigest } from '@pairwise/fingerprint';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestHub, type TestHub } from '@pairwise/hub/testing';
-import { writeTinyModel } from '@pairwise/testing';
+import { sharedFolder, writeTinyModel } from '@pairwise/testing';
 import { parent, startTestService, type TestService } from '../testing.ts';
 
+const shared = sharedFolder();
 let service: TestService;
 let hub: TestHub;
 
@@ -155,7 +156,7 @@ test.each<[string, string, string, (folder: string) => void]>([
     },
   ],
   ['qwen', 'UNSUPPORTED_ARCHITECTURE', 'Qwen9', (f) => editConfig(f, { architectures: ['Qwen9ForCausalLM'] })],
-  ['biased', 'UNSUPPORTED_CONFIG', 'attention_bias', (f) => editConfig(f, { attention_bias: true })],
+  ['relu', 'UNSUPPORTED_CONFIG', 'hidden_act', (f) => editConfig(f, { hidden_act: 'relu' })],
   ['no-config', 'INVALID_MODEL', 'config.json', (f) => rmSync(join(f, 'config.json'))],
   ['null-config', 'INVALID_MODEL', 'config.json', (f) => writeFileSync(join(f, 'config.json'), 'null')],
   ['no-tokenizer', 'INVALID_MODEL', 'tokenizer.json', (f) => rmSync(join(f, 'tokenizer.json'))],
@@ -213,6 +214,38 @@ test('what a trainable model cannot do is known from inspecting and importing it
   expect(model).toMatchObject({ state: ModelState.READY });
   expect(model.warnings).toEqual([warning, obstacle]);
 });
+
+test('a sliding window that llama.cpp does not have is a warning', async () => {
+  const folder = tiny('windowed');
+  const path = join(folder, 'config.json');
+  const config = JSON.parse(readFileSync(path, 'utf8')) as object;
+  writeFileSync(path, JSON.stringify({ ...config, architectures: ['MistralForCausalLM'], sliding_window: 16 }));
+  const found = await service.model.inspectModel({ parent, source: uri(folder) });
+  expect(found.warnings).toEqual([expect.stringContaining('the file allows 16 tokens of context')]);
+});
+
+test.skipIf(!shared)(
+  'of a model for images and text only the text part is taken (skipped without ../shared)',
+  async () => {
+    const [source, folder] = [join(shared!, 'archs/gemma3-text'), join(service.folder, 'multimodal')];
+    cpSync(source, folder, { recursive: true });
+    const text = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as object;
+    const outer = { architectures: ['Gemma3ForConditionalGeneration'], text_config: text, vision_config: {} };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(outer));
+    const weights = readSafetensors(readFileSync(join(folder, 'model.safetensors')));
+    const renamed = [...weights].map(([name, tensor]) => ({
+      ...tensor,
+      dtype: 'F32' as const,
+      name: `language_model.${name}`,
+    }));
+    writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(renamed));
+    const found = await service.model.inspectModel({ parent, source: uri(folder) });
+    expect(found).toMatchObject({ supported: true, architecture: 'Gemma3ForCausalLM', ggufObstacles: [] });
+    expect(found.warnings).toEqual([expect.stringContaining('Only the text part')]);
+    const model = await service.imported((await service.importModel(uri(folder))).name);
+    expect(model.warnings).toEqual(found.warnings);
+  },
+);
 
 test('an adapter in place of a model is refused for what it is', async () => {
   const folder = join(service.folder, 'adapter');

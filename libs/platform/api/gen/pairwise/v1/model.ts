@@ -137,7 +137,7 @@ export interface Model {
   commit: string;
   /** `sha256:<hex>` of the sorted list of files. Empty until the model is `READY`. */
   digest: string;
-  /** Class named in config.json, such as `LlamaForCausalLM`. */
+  /** Class named in config.json, such as `LlamaForCausalLM`. For a model for images and text, that of its text part. */
   architecture: string;
   /** Number of weights. */
   parameterCount: bigint;
@@ -210,7 +210,7 @@ export interface InspectModelRequest {
 }
 
 export interface InspectModelResponse {
-  /** Class named in config.json. Empty if that cannot be read. */
+  /** Class named in config.json. For a model for images and text, that of its text part. Empty if that cannot be read. */
   architecture: string;
   /** Whether this server can train the model. */
   supported: boolean;
