@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { smolConfig } from './model.ts';
-import { benchPairs } from './pairs.ts';
+import { rowCount } from '@pairwise/model';
+import { treeOf } from '@pairwise/training';
+import { benchPairs, longPair } from './pairs.ts';
 
 const shared = sharedFolder();
 afterEach(() => {
@@ -44,6 +46,16 @@ describe.skipIf(shared === undefined)('with the reference material', () => {
     expect(Math.abs((lengths.prompt + lengths.chosen + lengths.rejected - 2) / 163 - 1)).toBeLessThan(0.05);
     expect(Math.abs((lengths.chosen + lengths.rejected) / 74.5 - 1)).toBeLessThan(0.05);
   });
+});
+
+test('the long pair has 8,192 rows', () => {
+  expect(rowCount(treeOf(longPair()))).toBe(8192);
+});
+
+test('--checkpoint all is refused before any work is done', () => {
+  const program = join(import.meta.dirname, 'main.ts');
+  const { status, stderr } = spawnSync(process.execPath, [program, '--checkpoint=all'], { encoding: 'utf8' });
+  expect([status, stderr]).toEqual([2, '--checkpoint is all; it must be cheap or layers\n']);
 });
 
 test('--layers 0 is refused before any work is done', () => {

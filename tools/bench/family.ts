@@ -73,6 +73,13 @@ export function anonymousMb(pids: readonly number[]): number {
   }, 0);
 }
 
+/** Memory of this process in MB: what no file backs (RssAnon and RssShmem), and what is mapped from files (RssFile). */
+export function rssMb(): { anonymous: number; mapped: number } {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  const mapped = Number(/^RssFile:\s+(\d+) kB$/m.exec(status)![1]) / 1024;
+  return { anonymous: anonymousMb([process.pid]), mapped };
+}
+
 /** Number of Postgres processes that serve a connection. */
 export function connections(pids: readonly number[]): number {
   return pids.filter((pid) => {

@@ -54,6 +54,13 @@ function syntheticPairs(count: number): TrainingPair[] {
   return Array.from({ length: count }, () => pairOf(tokens(90), tokens(37), tokens(39)));
 }
 
+/** A pair of 8,192 rows: a prompt of 4,096 random tokens and two responses of 2,048 and their end of turn. */
+export function longPair(): TrainingPair {
+  const uniform = uniformStream(0, 'long');
+  const tokens = (length: number) => Array.from({ length }, () => Math.floor(uniform() * smolConfig.vocab_size));
+  return pairOf(tokens(4096), tokens(2048), tokens(2048));
+}
+
 function pairOf(prompt: number[], chosen: number[], rejected: number[]): TrainingPair {
   const endOfTurn = 2;
   return {

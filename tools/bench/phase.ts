@@ -1,4 +1,4 @@
-/** `phase.ts training|reference <pairs> <threads>`: one phase in its own process, so that its peak memory is measured alone. */
+/** One phase in its own process, so that its peak memory is measured alone. The only argument is a `PhaseSpec` as JSON. */
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -22,18 +22,32 @@ import {
   uniformStream,
   type TrainingPair,
 } from '@pairwise/training';
+import { rssMb } from './family.ts';
 import { benchModel } from './model.ts';
-import { benchPairs } from './pairs.ts';
+import { benchPairs, longPair } from './pairs.ts';
 
-/** Cost of a phase, without opening the session. */
+export interface PhaseSpec {
+  name: 'training' | 'reference';
+  /** How many pairs, or one of 8,192 rows. */
+  pairs: number | 'long';
+  threads: number;
+  checkpoint: 'cheap' | 'layers';
+}
+
+/** Cost of a phase, without opening the session, which `openSeconds` is about. */
 export interface PhaseFigures {
+  openSeconds: number;
   cpuSecondsPerPair: number;
   wallSecondsPerPair: number;
   pairsPerSecond: number;
   /** Tokens that go through the model; each prompt counts once. */
   tokensPerSecond: number;
-  peakRssMb: number;
+  /** Anonymous and mapped memory when the anonymous memory was largest, of 100 samples a second. */
+  peakAnonymousMb: number;
+  mappedMb: number;
 }
+
+const sampleMs = 10;
 
 const lora: LoraSettings = { r: 16, loraAlpha: 32, targetModules, useRslora: false };
 
@@ -52,10 +66,13 @@ async function baseModelAt(folder: string): Promise<BaseModel> {
   });
 }
 
+type Work = () => Promise<void>;
+
 /** One epoch in batches of 8 pairs, otherwise with the defaults of a run. */
-async function training(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
+async function training(folder: string, pairs: TrainingPair[], { threads, checkpoint }: PhaseSpec): Promise<Work> {
   const model = await baseModelAt(folder);
-  const session = await openSession({ graph: dpoGraph(model, lora, 'sigmoid'), folder, threads });
+  const graph = dpoGraph(model, lora, 'sigmoid', { activationCheckpointing: checkpoint });
+  const session = await openSession({ graph, folder, threads });
   const layout = loraLayout(model.config, lora);
   const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'bench');
   const state = initialState(initialLora(layout, uniformStream(0, 'lora')));
@@ -67,7 +84,7 @@ async function training(folder: string, pairs: TrainingPair[], threads: number):
   };
 }
 
-async function reference(folder: string, pairs: TrainingPair[], threads: number): Promise<() => Promise<void>> {
+async function reference(folder: string, pairs: TrainingPair[], { threads }: PhaseSpec): Promise<Work> {
   const model = await baseModelAt(folder);
   const session = await openSession({ graph: referenceGraph(model), folder, threads });
   return async () => {
@@ -76,26 +93,32 @@ async function reference(folder: string, pairs: TrainingPair[], threads: number)
   };
 }
 
-async function measure(name: string, count: number, threads: number): Promise<PhaseFigures> {
+async function measure(spec: PhaseSpec): Promise<PhaseFigures> {
   const folder = await benchModel();
-  const { pairs } = await benchPairs(count);
-  const work = await (name === 'training' ? training : reference)(folder, pairs, threads);
+  const pairs = spec.pairs === 'long' ? [longPair()] : (await benchPairs(spec.pairs)).pairs;
+  const opening = performance.now();
+  const work = await (spec.name === 'training' ? training : reference)(folder, pairs, spec);
   const cpu = process.cpuUsage();
   const start = performance.now();
+  let peak = rssMb();
+  const sampling = setInterval(() => {
+    const now = rssMb();
+    if (now.anonymous > peak.anonymous) peak = now;
+  }, sampleMs);
   await work();
+  clearInterval(sampling);
   const seconds = (performance.now() - start) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   const tokens = pairs.reduce((sum, pair) => sum + rowCount(treeOf(pair)), 0);
   return {
+    openSeconds: (start - opening) / 1000,
     cpuSecondsPerPair: (user + system) / 1e6 / pairs.length,
     wallSecondsPerPair: seconds / pairs.length,
     pairsPerSecond: pairs.length / seconds,
     tokensPerSecond: tokens / seconds,
-    peakRssMb: process.resourceUsage().maxRSS / 1024,
+    peakAnonymousMb: peak.anonymous,
+    mappedMb: peak.mapped,
   };
 }
 
-if (process.send) {
-  const [name, count, threads] = process.argv.slice(2);
-  process.send(await measure(name!, Number(count), Number(threads)));
-}
+if (process.send) process.send(await measure(JSON.parse(process.argv[2]!) as PhaseSpec));
