@@ -1,5 +1,4 @@
 import { ops, product, type GraphBuilder, type Value } from '@pairwise/onnx';
-import type { ModelConfig } from './config.ts';
 import { expertName, routerName } from './linearModules.ts';
 
 /** A mixture of experts: which MLPs a token goes through is decided by a router. */
@@ -25,7 +24,6 @@ export function expertMlp(
   g: GraphBuilder,
   x: Value,
   layer: number,
-  { hiddenSize }: ModelConfig,
   { count, perToken, normalized }: Experts,
   weight: (name: string) => Value,
 ): { added: Value; load: Value } {
@@ -62,5 +60,5 @@ export function expertMlp(
   const joined = concat(outs, 0, total); // [T K, E]
   const back = gatherRows(joined, { index: place, none: false }, [{ index: order, none: false }]); // [T, K, E]
   const added = reduceSum(mul(back, unsqueeze(shares, [2])), [1], { keepDims: false }); // [T, E]
-  return { added: reshape(added, ['T', hiddenSize]), load };
+  return { added, load };
 }

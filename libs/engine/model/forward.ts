@@ -119,7 +119,7 @@ function feedForward(
 ): Value {
   const { add, cast, mul, sigmoid } = ops(g);
   if (config.experts !== undefined) {
-    const { added, load } = expertMlp(g, x, layer, config, config.experts, weight); // [T, E], [experts]
+    const { added, load } = expertMlp(g, x, layer, config.experts, weight); // [T, E], [experts]
     g.output(expertLoadName(layer), cast(load, 'float32'));
     return added; // [T, E]
   }
