@@ -25,20 +25,18 @@ export function activationCheckpointing(
     return mul(value, cast(add(mul(element, 0), 1), value.dtype));
   }
 
-  /** What is computed from weights or feeds alone is kept, such as a cast weight: a barrier would copy the whole weight. */
-  const isKept = ({ inputs, recompute }: Node) =>
-    recompute === 'never' ||
-    (recompute === 'layers' && level === 'cheap') ||
-    !inputs.some((input) => input && g.producer(input));
+  const isKept = ({ recompute }: Node) => recompute === 'never' || (recompute === 'layers' && level === 'cheap');
 
   return function forBackward(value, dy) {
     const node = g.producer(value);
     if (!node || isKept(node)) return value;
     const known = recomputed.get(value.name);
     if (known) return known;
+    const [smallest] = node.inputs.filter(isOfBatch).sort((a, b) => size(a) - size(b));
+    // Without any, the value comes from weights alone, such as one that was cast; a barrier would copy the weight.
+    if (!smallest) return value;
     const inputs = node.inputs.map((input) => input && forBackward(input, dy));
     if (inputs.every((input, index) => input === node.inputs[index])) {
-      const smallest = inputs.filter((input) => input && isReal(input.dtype)).sort((a, b) => cost(a!) - cost(b!))[0]!;
       inputs[inputs.indexOf(smallest)] = afterGradient(smallest, dy);
     }
     const outputs = g.node(node.op, inputs, node.attributes, node.outputs);
@@ -47,8 +45,12 @@ export function activationCheckpointing(
   };
 }
 
-/** The number of elements, with a guess of 1000 for each named size; weights, which have none, cost more than anything else. */
-function cost({ shape }: Value): number {
-  const elements = shape.reduce<number>((total, dim) => total * (typeof dim === 'number' ? dim : 1000), 1);
-  return shape.some((dim) => typeof dim === 'string') ? elements : elements * 1e12;
+/** Whether it is a real value whose size a batch decides, unlike that of a weight. */
+function isOfBatch(value: Value | undefined): value is Value {
+  return value !== undefined && isReal(value.dtype) && value.shape.some((dim) => typeof dim === 'string');
+}
+
+/** The number of elements, with a guess of 1000 for each named size. */
+function size({ shape }: Value): number {
+  return shape.reduce<number>((total, dim) => total * (typeof dim === 'number' ? dim : 1000), 1);
 }
