@@ -108,6 +108,7 @@ test('fields that do not change the arithmetic are accepted', () => {
     eos_token_id: [2, 3],
     pad_token_id: null,
     _name_or_path: 'anything',
+    _model_name_or_path: 'what transformers writes for a model that it read from a GGUF file',
     transformers_version: '4.0.0',
     unsloth_version: '1',
   };

@@ -18,6 +18,7 @@ const harmless = new Set([
   'pad_token_id',
   'unk_token_id',
   '_name_or_path',
+  '_model_name_or_path',
   '_attn_implementation_autoset',
   'is_llama_config',
   'rope_interleaved',
