@@ -10,7 +10,7 @@ import { writeGgufArtifact } from './gguf.ts';
 import { enginePolicy } from './policy.ts';
 import { editGguf, freshFolder, modelFolder, shared } from './testing.ts';
 import { textExpectationOf } from './textExpectation.ts';
-import { verifyGguf } from './verify.ts';
+import { requireSame, verifyGguf } from './verify.ts';
 import { baseWeights } from './weights.ts';
 
 const chats = Encoding.create({ pairCount: 8, conversationCount: 8, chatTemplateDate: '2024-07-26' });
@@ -157,4 +157,17 @@ describe.skipIf(!shared)('a damaged file is found (skipped without ../shared)', 
     await editGguf(path, { metadata: { 'tokenizer.ggml.add_bos_token': bool(false) } });
     await expect(verify(path)).rejects.toThrow("of the kind 'code', position 0 has token ");
   });
+});
+
+test.each([
+  ['F32', false, { maxAbsLogpDiff: 0.003, meanAbsLogpDiff: 0.0001 }, false],
+  ['F32', true, { maxAbsLogpDiff: 0.003, meanAbsLogpDiff: 0.0001 }, false],
+  ['F16', false, { maxAbsLogpDiff: 0.2, meanAbsLogpDiff: 0.01 }, false],
+  ['F16', true, { maxAbsLogpDiff: 0.2, meanAbsLogpDiff: 0.01 }, true],
+  ['F16', true, { maxAbsLogpDiff: 0.2, meanAbsLogpDiff: 0.06 }, false],
+  ['F16', true, { maxAbsLogpDiff: NaN, meanAbsLogpDiff: NaN }, false],
+] as const)('%s with a router: %s, differences %j: accepted %s', (type, routed, differences, accepted) => {
+  const check = () => requireSame(differences, { type, exact: type, routed });
+  if (accepted) expect(check()).toBe(0.05);
+  else expect(check).toThrow(expect.objectContaining({ reason: 'VERIFICATION_FAILED' }) as Error);
 });

@@ -105,16 +105,16 @@ export function isRouted({ metadata }: GgufHeader): boolean {
 
 /**
  * Returns the tolerance of an unquantised type. Throws VERIFICATION_FAILED if the largest difference from our own engine is
- * above it or not finite. In a model with experts the mean counts: llama.cpp rounds activations to the file's type, which
- * sends a token whose experts are nearly equal through others. `exact` is the type of the file that differs: that of the
- * artifact, or what it was quantised from.
+ * above it or not finite. In a 16-bit model with experts the mean counts: llama.cpp rounds activations to the file's type,
+ * which sends a token whose experts are nearly equal through others. `exact` is the type of the file that differs: that of
+ * the artifact, or what it was quantised from.
  */
 export function requireSame(
   { maxAbsLogpDiff, meanAbsLogpDiff }: Differences,
   { type, exact, routed }: { type: GgufType; exact: Exclude<GgufType, QuantizedType>; routed: boolean },
 ): number {
   const { tolerance } = fileTypes[exact];
-  const [kind, figure] = routed ? ['mean', meanAbsLogpDiff] : ['largest', maxAbsLogpDiff];
+  const [kind, figure] = routed && exact !== 'F32' ? ['mean', meanAbsLogpDiff] : ['largest', maxAbsLogpDiff];
   // NaN <= tolerance is false.
   if (figure <= tolerance) return tolerance;
   const file = type === exact ? '' : `was quantised from a file that `;

@@ -27,11 +27,8 @@ export interface ModelParameters {
   weight: (name: string) => Value;
   /** Linear layers with the same input: x `[T, in]` times each weight `[out, in]` transposed, adapters included. */
   linears: (x: Value, layer: number, modules: readonly LinearModule[]) => Value[];
-}
-
-/** The output with the number of tokens of each expert of a layer, `[experts]`, in graphs of models with experts. */
-export function expertLoadName(layer: number): string {
-  return `expert_load_${layer}`;
+  /** Called with how many tokens each expert of a layer had, int64 `[experts]`, in models with experts. @default nothing */
+  expertLoad?: (layer: number, load: Value) => void;
 }
 
 /** log p of each target given the tokens before it, in nats: `[N]`. */
@@ -115,12 +112,12 @@ function feedForward(
   x: Value,
   layer: number,
   config: ModelConfig,
-  { weight, linears }: ModelParameters,
+  { weight, linears, expertLoad }: ModelParameters,
 ): Value {
-  const { add, cast, mul, sigmoid } = ops(g);
+  const { add, mul, sigmoid } = ops(g);
   if (config.experts !== undefined) {
     const { added, load } = expertMlp(g, x, layer, config.experts, weight); // [T, E], [experts]
-    g.output(expertLoadName(layer), cast(load, 'float32'));
+    expertLoad?.(layer, load);
     return added; // [T, E]
   }
   const [gate, up] = joined(g, x, layer, config, linears, 'gate_up_proj', ['gate_proj', 'up_proj']) as [Value, Value]; // [T, F]

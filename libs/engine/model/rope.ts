@@ -25,7 +25,7 @@ export function rotaryFrequencies({ theta, dim, scaling }: RotaryConfig): Float3
       });
     case 'yarn': {
       const { factor, betaFast, betaSlow, truncate, originalMaxPositionEmbeddings: original } = scaling;
-      // The dimension whose frequency turns so many times within the original length.
+      // The dimension that completes this number of turns within the original length.
       const dimensionOf = (turns: number) => (dim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
       const [fast, slow] = [dimensionOf(betaFast), dimensionOf(betaSlow)];
       const low = Math.max(truncate ? Math.floor(fast) : fast, 0);

@@ -1,13 +1,6 @@
 import { PairwiseError } from '@pairwise/errors';
-import {
-  expertLoadName,
-  packTrees,
-  rowCount,
-  type Feed,
-  type LoraLayer,
-  type ModelConfig,
-  type TokenTree,
-} from '@pairwise/model';
+import { packTrees, rowCount, type Feed, type LoraLayer, type ModelConfig, type TokenTree } from '@pairwise/model';
+import { expertLoadName } from './graphs.ts';
 import { batchOrder, planMicroBatches } from './batches.ts';
 import { stepCount, warmupStepCount, type Hyperparameters } from './hyperparameters.ts';
 import { meanLoss, type PairLogps } from './losses.ts';

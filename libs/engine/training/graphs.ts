@@ -11,7 +11,7 @@ import {
   type LoraSettings,
   type ModelConfig,
 } from '@pairwise/model';
-import { graphBuilder, ops, type Graph } from '@pairwise/onnx';
+import { graphBuilder, ops, type Graph, type Value } from '@pairwise/onnx';
 import { losses, type LossType } from './losses.ts';
 
 /** Version of the graphs and of the optimizer. It is part of the fingerprint of everything that they compute. */
@@ -39,6 +39,11 @@ export function policyGraph(base: BaseModel, lora: LoraSettings): Graph {
   return g.finish();
 }
 
+/** The output of `dpoGraph` with the number of tokens of each expert of a layer, `[experts]`. */
+export function expertLoadName(layer: number): string {
+  return `expert_load_${layer}`;
+}
+
 /**
  * Forward pass, loss and backward pass of a micro-batch of P pairs. Inputs, besides those of `policyGraph`:
  * - `chosen_sum`, `rejected_sum` `[P, targets]`: 1 where a target belongs to the pair's response, else 0
@@ -46,7 +51,8 @@ export function policyGraph(base: BaseModel, lora: LoraSettings): Graph {
  * - `beta`, `label_smoothing`: scalars
  * - `pair_weight`: a scalar that multiplies the sum of the pairs' losses
  *
- * Outputs: `loss`, `chosen_logps` and `rejected_logps` `[P, 1]`, and `gradient_<layer>` for each layer.
+ * Outputs: `loss`, `chosen_logps` and `rejected_logps` `[P, 1]`, and for each layer `gradient_<layer>` and, in models with
+ * experts, `expert_load_<layer>`.
  *
  * `activationCheckpointing` says what the backward pass recomputes. Both give the same bits: `cheap` the norms and the MLP's
  * gate, `layers` all of a layer from its input, which takes less memory and about a quarter more time. @default 'cheap'
@@ -58,12 +64,15 @@ export function dpoGraph(
   { activationCheckpointing }: { activationCheckpointing?: ActivationCheckpointing } = {},
 ): Graph {
   const g = graphBuilder('dpo');
-  const { matMul, mul, reduceSum, reshape, sub } = ops(g);
+  const { cast, matMul, mul, reduceSum, reshape, sub } = ops(g);
   const weight = frozenWeights(g, base);
   const { config } = base;
   const { inputs, linears } = loraLinears(g, config, lora, weight);
   const scalar = (name: string) => g.input(name, 'float32', []);
-  const tokens = tokenLogps(g, config, packedInputs(g, config), { weight, linears }); // [N]
+  const expertLoad = (layer: number, load: Value) => {
+    g.output(expertLoadName(layer), cast(load, 'float32'));
+  };
+  const tokens = tokenLogps(g, config, packedInputs(g, config), { weight, linears, expertLoad }); // [N]
   const logps = reshape(tokens, ['N', 1]);
   const chosen = matMul(g.input('chosen_sum', 'float32', ['P', 'N']), logps); // [P, 1]
   const rejected = matMul(g.input('rejected_sum', 'float32', ['P', 'N']), logps); // [P, 1]
