@@ -11,6 +11,9 @@ export interface Experts {
   normalized: boolean;
 }
 
+/** How the names of sizes begin that are the rows of one expert. */
+export const expertRows = 'expert_rows/';
+
 /**
  * The MLP block of a layer with experts: x `[T, E]` to `[T, E]`, and how many tokens each expert had, `[experts]`.
  *
@@ -50,7 +53,7 @@ export function expertMlp(
     none: false,
   }));
   const sorted = gatherRows(x, { index: div(order, perToken), none: false }, inverses); // [T K, E]
-  const sizes = Array.from({ length: count }, (_, expert) => `${x.name}/${expert}`);
+  const sizes = Array.from({ length: count }, (_, expert) => `${expertRows}${x.name}/${expert}`);
   const outs = splitBy(sorted, 0, load, sizes).map((rows, expert) => {
     const of = (module: 'gate_proj' | 'up_proj' | 'down_proj') => weight(expertName(layer, expert, module));
     const gate = gemm(rows, of('gate_proj'), { transB: true }); // [rows, F]

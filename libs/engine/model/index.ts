@@ -15,7 +15,9 @@ export {
   type LoraLayer,
   type LoraSettings,
 } from './lora.ts';
+export { expertRows } from './experts.ts';
 export { type Feed } from './feed.ts';
+export { queryChunkRows } from './queryChunks.ts';
 export { packTrees } from './pack.ts';
 export { rowCount, targetCount, type TokenTree } from './tokenTree.ts';
 export {

@@ -27,6 +27,13 @@ export function addDims(a: Dim, b: Dim): Dim {
 
 function factors(dim: Dim): Dim[] {
   if (typeof dim === 'number') return [dim];
+  return split(dim, '*').map(asDim);
+}
+
+const asDim = (text: string): Dim => (/^\d+$/.test(text) ? Number(text) : text);
+
+/** The parts between the separators that are not in brackets. */
+function split(dim: string, separator: '*' | '+'): string[] {
   const parts: string[] = [];
   let depth = 0;
   let from = 0;
@@ -34,12 +41,28 @@ function factors(dim: Dim): Dim[] {
     const letter = dim[at];
     if (letter === '(') depth++;
     else if (letter === ')') depth--;
-    else if ((letter === '*' && depth === 0) || letter === undefined) {
+    else if ((letter === separator && depth === 0) || letter === undefined) {
       parts.push(dim.slice(from, at));
       from = at + 1;
     }
   }
-  return parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+  return parts;
+}
+
+/** The number for a name in shapes; undefined if it is unknown. */
+export type Sizes = (name: string) => number | undefined;
+
+/** A size as a number. Throws WRONG_SHAPE for an unknown name. */
+export function evaluate(dim: Dim, sizes: Sizes): number {
+  if (typeof dim === 'number') return dim;
+  const all = factors(dim);
+  if (all.length > 1) return all.reduce<number>((total, factor) => total * evaluate(factor, sizes), 1);
+  if (dim.startsWith('(')) {
+    return split(dim.slice(1, -1), '+').reduce((total, part) => total + evaluate(asDim(part), sizes), 0);
+  }
+  const size = sizes(dim);
+  if (size === undefined) throw wrongShape(`the size ${dim} is unknown`);
+  return size;
 }
 
 /** Whether two shapes are the same, names included. */

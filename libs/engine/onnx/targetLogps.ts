@@ -1,10 +1,11 @@
 import type { GraphBuilder, Value } from './graph.ts';
 import { describe, wrongShape } from './dims.ts';
+import { headChunkRows } from './targetLogpsLoop.ts';
 
 export interface TargetLogpsOptions {
   /** Logits become softcap tanh(logit / softcap). @default unchanged logits */
   readonly softcap?: number | undefined;
-  /** How many rows of the head are multiplied at a time. @default 8192 */
+  /** How many rows of the head are multiplied at a time. @default `headChunkRows` */
   readonly rows?: number;
 }
 
@@ -18,7 +19,7 @@ export function targetLogps(
   hidden: Value,
   head: Value,
   targets: Value,
-  { softcap, rows = 8192 }: TargetLogpsOptions = {},
+  { softcap, rows = headChunkRows }: TargetLogpsOptions = {},
 ): Value {
   const [count, width] = hidden.shape;
   if (hidden.shape.length !== 2 || head.shape.length !== 2 || head.shape[1] !== width || targets.shape[0] !== count) {

@@ -2,8 +2,11 @@ import type { Expansion } from './expansion.ts';
 import type { GraphBuilder, Node, Value } from './graph.ts';
 import { ops } from './ops.ts';
 
+/** How many rows of the head are multiplied at a time, if nothing else is asked for. */
+export const headChunkRows = 8192;
+
 /**
- * `TargetLogps` as a loop over chunks of the head's rows (C), with a running maximum and a running sum of exp(logit - maximum);
+ * `TargetLogps` as a loop over chunks of the head's rows (R), with a running maximum and a running sum of exp(logit - maximum);
  * both shrink by exp(old maximum - new) when the maximum rises. The target's logit is a dot product of its own, and the first
  * maximum. For d logp / d hidden = head[target] - sum(p head), the loop also keeps the weighted sum of the head's rows. A head
  * that is stored in fewer bits than hidden is cast chunk by chunk.
@@ -21,14 +24,14 @@ export const targetLogpsLoop: Expansion = (g, inputs, { attributes }, isUsed) =>
   const [max, sum, weighted] = loop(chunkCount, states, (inner, index, [oldMax, oldSum, oldWeighted]) => {
     const o = ops(inner);
     const from = o.reshape(o.mul(index, rows), [1]);
-    const chunk = o.cast(o.slice(head, 0, from, o.add(from, rows), 'C'), hidden.dtype); // [C, E]
-    const { logits, slope } = capped(inner, o.gemm(hidden, chunk, { transB: true }), attributes); // [N, C]
+    const chunk = o.cast(o.slice(head, 0, from, o.add(from, rows), 'R'), hidden.dtype); // [R, E]
+    const { logits, slope } = capped(inner, o.gemm(hidden, chunk, { transB: true }), attributes); // [N, R]
     const newMax = o.max(oldMax!, o.reduceMax(logits, [-1])); // [N, 1]
     const shrink = o.exp(o.sub(oldMax!, newMax)); // [N, 1]
-    const exps = o.exp(o.sub(logits, newMax)); // [N, C]
+    const exps = o.exp(o.sub(logits, newMax)); // [N, R]
     const next = [newMax, o.add(o.mul(oldSum!, shrink), o.reduceSum(exps, [-1]))];
     if (!oldWeighted) return next;
-    const weights = slope ? o.mul(exps, slope) : exps; // [N, C]
+    const weights = slope ? o.mul(exps, slope) : exps; // [N, R]
     return [...next, o.gemm(weights, chunk, { bias: o.mul(oldWeighted, shrink) })]; // [N, E]
   });
   const logps = reshape(sub(target.logits, add(log(sum!), max!)), [hidden.shape[0]!]); // [N]

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { InferenceSession } from 'onnxruntime-node';
-import { encodeModel } from '@pairwise/onnx';
+import { encodeModel, endsLast } from '@pairwise/onnx';
 import type { Graph } from '@pairwise/onnx';
 import { PairwiseError } from '@pairwise/errors';
 import type { Reply, Request, ThreadData } from './protocol.ts';
@@ -9,7 +9,6 @@ import type { Device } from './devices.ts';
 import type { Tensor } from './tensors.ts';
 import { executionProvider } from './devices.ts';
 import { checkFeeds } from './tensors.ts';
-import { endsLast } from './order.ts';
 import { placeWeights } from './weights.ts';
 
 export interface SessionSpec {

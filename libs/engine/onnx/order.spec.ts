@@ -1,4 +1,4 @@
-import { graphBuilder, ops } from '@pairwise/onnx';
+import { graphBuilder, ops } from './index.ts';
 import { expect, test } from 'vitest';
 import { endsLast } from './order.ts';
 

@@ -1,0 +1,93 @@
+import type { ActivationCheckpointing } from '@pairwise/autodiff';
+import { expertRows, loraLayout, queryChunkRows, type BaseModel, type LoraSettings } from '@pairwise/model';
+import { headChunkRows, peakBytes, type Graph, type Sizes } from '@pairwise/onnx';
+import { dpoGraph, referenceGraph } from './graphs.ts';
+import type { LossType } from './losses.ts';
+
+/** The memory that a worker needs at its peak, in bytes. */
+export interface Memory {
+  /** Pages of the weight files, which the runtime maps. */
+  weightBytes: number;
+  /** What exists only while a micro-batch runs: activations, a layer's matrices in float32, part of the logits. */
+  activationBytes: number;
+  /** The adapter, its gradients and AdamW's moments; 0 for the reference. */
+  adapterBytes: number;
+  /** The process itself, with the compiled graph. */
+  processBytes: number;
+}
+
+/** The largest micro-batch of some work. */
+export interface MicroBatchShape {
+  /** The most rows. */
+  rows: number;
+  /** The most targets. */
+  targets: number;
+  /** The rows of the longest pair. */
+  longestRows: number;
+}
+
+/** The memory of a worker that trains. */
+export function trainingMemory(
+  base: BaseModel,
+  { lora, lossType }: { lora: LoraSettings; lossType: LossType },
+  activationCheckpointing: ActivationCheckpointing,
+  shape: MicroBatchShape,
+): Memory {
+  const graph = dpoGraph(base, lora, lossType, { activationCheckpointing });
+  const parameters = loraLayout(base.config, lora).reduce((sum, { size }) => sum + size, 0);
+  // The parameters, two moments, the sum of the gradients, and the gradients of the last micro-batch, which are added to it
+  // while the next one runs. The gradients of that one are part of what the graph needs.
+  return { ...graphMemory(base, graph, shape), adapterBytes: 5 * 4 * parameters };
+}
+
+/** The memory of a worker that computes reference logps. */
+export function referenceMemory(base: BaseModel, shape: MicroBatchShape): Memory {
+  return { ...graphMemory(base, referenceGraph(base), shape), adapterBytes: 0 };
+}
+
+/** The sum of all parts, in bytes. */
+export function totalBytes({ weightBytes, activationBytes, adapterBytes, processBytes }: Memory): number {
+  return weightBytes + activationBytes + adapterBytes + processBytes;
+}
+
+/**
+ * How much memory the runtime's pool takes for each byte that is in use: what is free in it is often too small for the next
+ * value. Measured: 1.1 to 1.4.
+ */
+const poolFactor = 1.2;
+
+/** Node, the libraries of a worker, its threads and the buffers of their products. */
+const processBytes = 260e6;
+
+/** The runtime's objects for a node of a graph. */
+const nodeBytes = 7500;
+
+function graphMemory({ config }: BaseModel, graph: Graph, shape: MicroBatchShape): Omit<Memory, 'adapterBytes'> {
+  const weightBytes = graph.externals.reduce((sum, { data }) => sum + data.length, 0);
+  return {
+    weightBytes,
+    activationBytes: Math.round(poolFactor * peakBytes(graph, sizesOf(config, shape))),
+    processBytes: processBytes + nodeBytes * graph.nodes.length,
+  };
+}
+
+/** Numbers for the names of sizes in graphs; see `packedInputs`, attentionLoops.ts and targetLogpsLoop.ts. */
+function sizesOf({ experts }: BaseModel['config'], { rows, targets, longestRows }: MicroBatchShape): Sizes {
+  const sizes: Record<string, number> = {
+    T: rows,
+    N: targets,
+    // A pair has at least three rows.
+    P: Math.ceil(rows / 3),
+    // Chunks of queries.
+    M: Math.ceil(rows / queryChunkRows) * 2,
+    C: Math.min(rows, queryChunkRows),
+    K: longestRows,
+    R: headChunkRows,
+    done: rows,
+    before: rows,
+    changed: longestRows,
+    rows: rows + 1,
+  };
+  const rowsOfExpert = experts === undefined ? 0 : (rows * experts.perToken) / experts.count;
+  return (name) => (name.startsWith(expertRows) ? rowsOfExpert : sizes[name]);
+}
