@@ -1,6 +1,15 @@
 import type { ActivationCheckpointing } from '@pairwise/autodiff';
-import { expertRows, loraLayout, queryChunkRows, type BaseModel, type LoraSettings } from '@pairwise/model';
+import {
+  expertRows,
+  loraLayout,
+  queryChunkRows,
+  rowCount,
+  targetCount,
+  type BaseModel,
+  type LoraSettings,
+} from '@pairwise/model';
 import { headChunkRows, peakBytes, type Graph, type Sizes } from '@pairwise/onnx';
+import { treeOf, type TrainingPair } from './dpo.ts';
 import { dpoGraph, referenceGraph } from './graphs.ts';
 import type { LossType } from './losses.ts';
 
@@ -24,6 +33,29 @@ export interface MicroBatchShape {
   targets: number;
   /** The rows of the longest pair. */
   longestRows: number;
+}
+
+/**
+ * A bound on the micro-batches of `rowLimit` rows that any order of these pairs can give. A pair that is longer has one of its
+ * own.
+ */
+export function microBatchShape(
+  pairs: readonly Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>[],
+  rowLimit: number,
+): MicroBatchShape {
+  const shape = { rows: 0, targets: 0, longestRows: 0 };
+  let all = 0;
+  for (const tree of pairs.map(treeOf)) {
+    const rows = rowCount(tree);
+    shape.longestRows = Math.max(shape.longestRows, rows);
+    shape.targets = Math.max(shape.targets, targetCount(tree));
+    all += rows;
+  }
+  const together = Math.min(all, rowLimit);
+  shape.rows = Math.max(shape.longestRows, together);
+  // Pairs that are almost all response have about a target for each row.
+  shape.targets = Math.max(shape.targets, together);
+  return shape;
 }
 
 /** The memory of a worker that trains. */
@@ -72,7 +104,10 @@ function graphMemory({ config }: BaseModel, graph: Graph, shape: MicroBatchShape
 }
 
 /** Numbers for the names of sizes in graphs; see `packedInputs`, attentionLoops.ts and targetLogpsLoop.ts. */
-function sizesOf({ experts }: BaseModel['config'], { rows, targets, longestRows }: MicroBatchShape): Sizes {
+function sizesOf(
+  { experts, vocabularySize }: BaseModel['config'],
+  { rows, targets, longestRows }: MicroBatchShape,
+): Sizes {
   const sizes: Record<string, number> = {
     T: rows,
     N: targets,
@@ -82,7 +117,7 @@ function sizesOf({ experts }: BaseModel['config'], { rows, targets, longestRows 
     M: Math.ceil(rows / queryChunkRows) * 2,
     C: Math.min(rows, queryChunkRows),
     K: longestRows,
-    R: headChunkRows,
+    R: Math.min(headChunkRows, vocabularySize),
     done: rows,
     before: rows,
     changed: longestRows,

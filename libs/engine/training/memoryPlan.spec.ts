@@ -1,0 +1,122 @@
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  expectedTensors,
+  initialLora,
+  loraLayout,
+  parseConfig,
+  targetModules,
+  type BaseModel,
+  type Weight,
+} from '@pairwise/model';
+import { openSession } from '@pairwise/ort';
+import { afterAll, describe, expect, test } from 'vitest';
+import { dpoStep, treeOf, type TrainingPair } from './dpo.ts';
+import { dpoGraph, referenceGraph } from './graphs.ts';
+import { resolveHyperparameters } from './hyperparameters.ts';
+import { treeLogps } from './logps.ts';
+import { microBatchShape, referenceMemory, totalBytes, trainingMemory, type Memory } from './memoryPlan.ts';
+import { initialState } from './optimizer.ts';
+import { uniformStream } from './random.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pairwise-memory-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A model whose weights are a hole in a file: zeros that take no disk. */
+function modelOfZeros(): BaseModel {
+  const config = parseConfig({
+    architectures: ['LlamaForCausalLM'],
+    hidden_act: 'silu',
+    hidden_size: 512,
+    intermediate_size: 2048,
+    num_hidden_layers: 4,
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+    vocab_size: 20_000,
+    max_position_embeddings: 8192,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10_000,
+    tie_word_embeddings: true,
+  });
+  const weights = new Map<string, Weight>();
+  let offset = 0;
+  for (const [name, shape] of expectedTensors(config)) {
+    const length = 2 * shape.reduce((product, size) => product * size, 1);
+    weights.set(name, { name, dtype: 'BF16', shape, file: 'zeros', offset, length });
+    offset += length;
+  }
+  const file = openSync(join(folder, 'zeros'), 'w');
+  ftruncateSync(file, offset);
+  closeSync(file);
+  return { config, weights, isTextPart: false };
+}
+
+const tokens = (length: number) => Int32Array.from({ length }, (_, index) => index % 1000);
+const pair = (prompt: number, response: number): TrainingPair => ({
+  prompt: tokens(prompt),
+  chosen: tokens(response),
+  rejected: tokens(response),
+  referenceChosen: 0,
+  referenceRejected: 0,
+});
+const packed = Array.from({ length: 4 }, () => pair(96, 80));
+const long = [pair(1000, 750)];
+
+const base = modelOfZeros();
+const lora = { r: 16, loraAlpha: 32, targetModules: [...targetModules], useRslora: false };
+
+/** How much anonymous memory work takes at its peak, in bytes, besides what the process had before. */
+async function anonymousBytes(work: () => Promise<unknown>): Promise<number> {
+  const now = () => 1024 * Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]);
+  const before = now();
+  let peak = before;
+  const sampling = setInterval(() => (peak = Math.max(peak, now())), 5);
+  await work();
+  clearInterval(sampling);
+  return peak - before;
+}
+
+function expectSimilar(measured: number, { activationBytes, adapterBytes }: Memory): void {
+  const planned = activationBytes + adapterBytes;
+  // Beside it there are 20 to 50 MB of buffers of threads and of this process, which the plan counts with the process.
+  expect(measured / planned).toBeGreaterThan(0.75);
+  expect(measured / planned).toBeLessThan(1.3);
+}
+
+describe.runIf(process.platform === 'linux')('the plan is what the runtime takes', () => {
+  test.each([
+    ['cheap', packed],
+    ['layers', packed],
+    ['layers', long],
+  ] as const)('for training with activation checkpointing %s', async (activationCheckpointing, pairs) => {
+    const graph = dpoGraph(base, lora, 'sigmoid', { activationCheckpointing });
+    const layout = loraLayout(base.config, lora);
+    const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'spec');
+    const session = await openSession({ graph, folder, threads: 2 });
+    const state = initialState(initialLora(layout, uniformStream(0, 'lora')));
+    const task = { config: base.config, layout, pairs, hyperparameters };
+    const measured = await anonymousBytes(() => dpoStep(session.run, task, state));
+    await session.close();
+    const shape = microBatchShape(pairs, 1024);
+    expectSimilar(measured, trainingMemory(base, { lora, lossType: 'sigmoid' }, activationCheckpointing, shape));
+  });
+
+  test('for the reference', async () => {
+    const session = await openSession({ graph: referenceGraph(base), folder, threads: 2 });
+    const measured = await anonymousBytes(() => treeLogps(session.run, base.config, long.map(treeOf)));
+    await session.close();
+    expectSimilar(measured, referenceMemory(base, microBatchShape(long, 1024)));
+  });
+});
+
+test('recomputing layers, shorter micro-batches and a smaller adapter take less', () => {
+  const memory = (level: 'cheap' | 'layers', rows: number, r = 16) =>
+    totalBytes(
+      trainingMemory(base, { lora: { ...lora, r }, lossType: 'sigmoid' }, level, { ...microBatchShape(packed, rows) }),
+    );
+  const plain = memory('cheap', 1024);
+  for (const less of [memory('layers', 1024), memory('cheap', 512), memory('cheap', 1024, 4)]) {
+    expect(less).toBeLessThan(plain);
+  }
+});
