@@ -30,5 +30,5 @@ export {
 } from './linearModules.ts';
 export { dequantizeInt8, dequantizeNf4, quantizeInt8, quantizeNf4, type Quantized } from './quantization.ts';
 export { quantizedLinears, readQuantizedLinears, type BaseQuantization } from './quantizedLinears.ts';
-export { expectedTensors, parameterCount, type Weight } from './tensors.ts';
+export { expectedTensors, linearShape, parameterCount, type Weight } from './tensors.ts';
 export { storedBaseModel, storedFolder } from './storedBaseModel.ts';

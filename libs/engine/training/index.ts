@@ -18,6 +18,7 @@ export { lossTypes, startLoss, type Objective } from './losses.ts';
 export { type Metrics } from './metrics.ts';
 export { treeLogps } from './logps.ts';
 export { type RunGraph } from './microBatches.ts';
+export { forwardOperations, trainingOperations, workSize, type WorkSize } from './operations.ts';
 export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
 export { shuffled, uniformStream } from './random.ts';
 export { learningRateAt } from './schedule.ts';
