@@ -21,5 +21,6 @@ export { type RunGraph } from './microBatches.ts';
 export { forwardOperations, trainingOperations, workSize, type WorkSize } from './operations.ts';
 export { adamwStep, clipFactor, globalNorm, initialState, type AdamW, type OptimizerState } from './optimizer.ts';
 export { shuffled, uniformStream } from './random.ts';
+export { rateMeter, type RateMeter } from './rateMeter.ts';
 export { learningRateAt } from './schedule.ts';
 export { adapterParameters, adapterTensors, packState, unpackState } from './state.ts';

@@ -6,4 +6,5 @@ export { startEmbeddedPostgres, type EmbeddedPostgres, type EmbeddedPostgresOpti
 export { documentTable, openDocuments, type Change, type Codec, type Documents, type Stored } from './documents.ts';
 export { takePidLock } from './pidLock.ts';
 export { openPool } from './pool.ts';
+export { openRates, rateTable, type Rates } from './rates.ts';
 export { callOf, repeated, requestTable, runOnce, type OnceCall } from './requests.ts';
