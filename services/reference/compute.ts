@@ -1,4 +1,5 @@
 import { CoverageState } from '@pairwise/api';
+import type { Rates } from '@pairwise/database';
 import type { Attempt } from '@pairwise/durable';
 import type { BlobStore } from '@pairwise/store';
 import { count, record, type Log } from '@pairwise/telemetry';
@@ -15,6 +16,9 @@ export interface ComputeDeps {
   coverages: Coverages;
   logps: Logps;
   reference: ReferenceModel;
+  rates: Rates;
+  /** The numerics profile of this worker. */
+  numericsProfile: string;
   log: Log;
 }
 
@@ -24,7 +28,7 @@ export interface ComputeDeps {
  * writes nothing.
  */
 export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: Attempt): Promise<void> {
-  const { blobs, coverages, logps, reference, log } = deps;
+  const { blobs, coverages, logps, reference, rates, numericsProfile, log } = deps;
   const { coverage: name, referenceFingerprint: fingerprint } = input;
   await attempt.activity('compute', async (signal) => {
     if ((await coverages.get(name)).coverage.state !== CoverageState.COMPUTING) return;
@@ -33,13 +37,14 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: A
     const missing = missingPairs(pairs, present);
     if (missing.length === 0) return;
     const startMs = performance.now();
-    const computed = await reference.logps(input.files, missing, signal);
+    const { logps: computed, rate } = await reference.logps(input.files, missing, signal);
     const entries = distinct(computed).filter(({ response }) => !present.has(response));
     const shard = await logps.put(entries);
     await coverages.change(name, async ({ coverage }, tx) => {
       await attempt.fence(tx);
       // Fewer than `entries` if another coverage has stored some of them meanwhile.
       const added = await logps.index(tx, fingerprint, shard, entries);
+      if (rate !== undefined) await rates.add(tx, numericsProfile, rate);
       coverage.computedCount += added.length;
       coverage.computedTokenCount += BigInt(added.reduce((sum, tokens) => sum + tokens, 0));
       coverage.updateTime = new Date();

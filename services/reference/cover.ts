@@ -1,13 +1,15 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
 import type { Attempt, Durable } from '@pairwise/durable';
 import { parseDigest, type Digest } from '@pairwise/fingerprint';
+import { parseConfig, storedFolder, type ModelConfig } from '@pairwise/model';
 import { unpackPairs } from '@pairwise/preference';
+import { readJson } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
 import type { CoverageRecord, Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
-import { planUnits, responsesOf, type Unit } from './plan.ts';
+import { planUnits, responsesOf, unitOperations, type Unit } from './plan.ts';
 import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
 
 export interface CoverDeps {
@@ -16,6 +18,8 @@ export interface CoverDeps {
   logps: Logps;
   peers: Peers;
   durable: Durable;
+  /** The numerics profile that computes the units. */
+  numericsProfile: string;
 }
 
 /** Takes a coverage to its end: plans its units, waits until the workers have computed them, and ends it. */
@@ -43,20 +47,24 @@ export async function cover(deps: CoverDeps, input: CoverInput, { activity }: At
 
 /** Counts the responses that are in the store, and enqueues units for the rest. Returns the ids of the units' work. */
 async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[]> {
-  const { coverages, peers, durable } = deps;
-  const { coverage: name, attempt } = input;
+  const { blobs, coverages, peers, durable, numericsProfile } = deps;
+  const { coverage: name, attempt, rate } = input;
   const record = await coverages.get(name);
   const { model } = await peers.model.getModel({ name: record.coverage.model });
-  const { units, responseCount, presentCount } = await plan(deps, record, Number(model!.parameterCount));
+  const files = model!.files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
+  const config = parseConfig(await readJson(storedFolder(files, blobs), 'config.json'));
+  const mostOperations = unitOperations(numericsProfile, rate);
+  const { units, responseCount, presentCount } = await plan(deps, record, config, mostOperations);
   // If this activity is repeated after a crash, the store also has what this attempt's own units have computed.
   const isCounted = record.coverage.responseCount > 0;
   if (!isCounted) await storeCounts(coverages, input, responseCount, presentCount);
-  const files = model!.files.map((file) => FileInfo.toJSON(file));
+  const filesJson = files.map((file) => FileInfo.toJSON(file));
   const referenceFingerprint = parseDigest(record.coverage.referenceFingerprint);
   return Promise.all(
     units.map(async (unit) => {
-      const id = `${name}/${attempt}/${unit.shard}/${unit.start}`;
-      const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files, unit };
+      // The bounds are in the id, so that the unit of another version's plan is never taken for this one.
+      const id = `${name}/${attempt}/${unit.shard}/${unit.start}-${unit.end}`;
+      const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files: filesJson, unit };
       await durable.enqueue(computeWork, id, unitInput);
       return id;
     }),
@@ -83,7 +91,12 @@ async function storeCounts(
   count('pairwise.reference.misses', responseCount - presentCount, {});
 }
 
-async function plan({ blobs, logps }: CoverDeps, { coverage, shards }: CoverageRecord, parameterCount: number) {
+async function plan(
+  { blobs, logps }: CoverDeps,
+  { coverage, shards }: CoverageRecord,
+  config: ModelConfig,
+  mostOperations: number,
+) {
   const fingerprint = parseDigest(coverage.referenceFingerprint);
   const responses = new Set<Digest>();
   const present = new Set<Digest>();
@@ -93,7 +106,7 @@ async function plan({ blobs, logps }: CoverDeps, { coverage, shards }: CoverageR
     const own = responsesOf(pairs);
     for (const response of own) responses.add(response);
     for (const response of await logps.present(fingerprint, own)) present.add(response);
-    units.push(...planUnits(shard, pairs, present, parameterCount));
+    units.push(...planUnits(shard, pairs, present, config, mostOperations));
   }
   return { units, responseCount: responses.size, presentCount: present.size };
 }

@@ -1,5 +1,5 @@
 import { callers } from '@pairwise/config';
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
@@ -27,8 +27,10 @@ const blobs = await openBlobStore(config);
 const durable = await startDurable({ url: config.DATABASE_URL, schema: database.schema, log });
 const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
+const rates = openRates(database);
 const peers = openPeers(config, log);
-durable.execute(coverWork, (input, attempt) => cover({ blobs, coverages, logps, peers, durable }, input, attempt));
+const coverDeps = { blobs, coverages, logps, peers, durable, numericsProfile: profile };
+durable.execute(coverWork, (input, attempt) => cover(coverDeps, input, attempt));
 // A coverage mostly waits for its units, so one process executes many.
 await durable.launch({ [coverWork.queue]: 20 }, { version, engineVersion });
 
@@ -43,8 +45,10 @@ const server = await startServer({
       logps,
       peers,
       numericsProfile: profile,
-      enqueue: ({ coverage: { name }, attempt }) =>
-        durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt }),
+      enqueue: async ({ coverage: { name }, attempt }) => {
+        const rate = await rates.of(profile);
+        await durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt, rate });
+      },
     }),
     diagnosticsService({
       process: 'reference',

@@ -1,6 +1,6 @@
-import { documentTable } from '@pairwise/database';
+import { documentTable, rateTable } from '@pairwise/database';
 
-/** The reference service's tables: coverages as documents, and the index from responses to places in shard blobs. */
+/** The reference service's tables: coverages as documents, the index from responses to places in shard blobs, and rates. */
 export const migrations = [
   {
     id: '0001-logps',
@@ -19,4 +19,5 @@ export const migrations = [
         primary key (reference_model, response)
       );`,
   },
+  { id: '0002-rates', sql: rateTable },
 ];

@@ -1,6 +1,8 @@
 import type { Digest } from '@pairwise/fingerprint';
+import type { ModelConfig } from '@pairwise/model';
 import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
+import { forwardOperations, workSize } from '@pairwise/training';
 
 /** A unit of work: the pairs from `start` to `end` (exclusive) of one shard of an encoding. */
 export interface Unit {
@@ -9,10 +11,20 @@ export interface Unit {
   end: number;
 }
 
-/** Multiply-adds of one unit: about ten seconds on two cores. */
-const unitOperations = 1e12;
-/** The most pairs of a unit, so that progress is visible and a lost worker costs little. */
+/** How long a unit should take: long enough that its overhead does not matter, short enough that a lost worker costs little. */
+const unitSeconds = 15;
+/** The most pairs of a unit, so that progress is visible with a small model or a fast device, too. */
 const mostPairs = 256;
+
+/**
+ * The most multiply-adds of a unit: 15 seconds at the rate that was measured on a numerics profile. Where nothing was measured,
+ * the first guess is 5e12 per second on CUDA, which a small card reaches in float32, and otherwise 1e11, as two cores with
+ * AVX-512 do.
+ */
+export function unitOperations(numericsProfile: string, rate?: number): number {
+  const firstGuess = numericsProfile.startsWith('cuda/') ? 5e12 : 1e11;
+  return unitSeconds * (rate ?? firstGuess);
+}
 
 /** The digests of the pairs' responses, in order: chosen, rejected, chosen, ... */
 export function responsesOf(pairs: readonly EncodedPair[]): Digest[] {
@@ -25,27 +37,27 @@ export function missingPairs(pairs: readonly EncodedPair[], present: ReadonlySet
 }
 
 /**
- * Cuts a shard into units of similar work, and returns those with a response that is not present. The bounds depend only
- * on the pairs and the model, so a repeated plan names the same units.
+ * Cuts a shard into units of similar work, at most `mostOperations` multiply-adds unless a pair alone has more, and returns
+ * those with a response that is not present. The bounds depend on nothing else than the pairs, the model and that limit.
  */
 export function planUnits(
   shard: Digest,
   pairs: readonly EncodedPair[],
   present: ReadonlySet<Digest>,
-  parameterCount: number,
+  config: ModelConfig,
+  mostOperations: number,
 ): Unit[] {
-  const tokenLimit = unitOperations / Math.max(1, parameterCount);
   const units: Unit[] = [];
   let start = 0;
-  let tokens = 0;
-  pairs.forEach(({ prompt, chosen, rejected }, index) => {
-    const own = prompt.length + chosen.length + rejected.length;
-    if (index > start && (tokens + own > tokenLimit || index - start === mostPairs)) {
+  let operations = 0;
+  pairs.forEach((pair, index) => {
+    const own = forwardOperations(config, workSize([pair]));
+    if (index > start && (operations + own > mostOperations || index - start === mostPairs)) {
       units.push({ shard, start, end: index });
       start = index;
-      tokens = 0;
+      operations = 0;
     }
-    tokens += own;
+    operations += own;
   });
   if (start < pairs.length) units.push({ shard, start, end: pairs.length });
   return units.filter((unit) => missingPairs(pairs.slice(unit.start, unit.end), present).length > 0);

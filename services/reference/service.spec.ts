@@ -14,7 +14,7 @@ import type { Client } from '@pairwise/rpc';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { compute } from './compute.ts';
 import { responsesOf } from './plan.ts';
-import { logpsOf, someEncoding, someModel, somePairs } from './testing.pairs.ts';
+import { logpsOf, pairOperations, someEncoding, someModel, somePairs } from './testing.pairs.ts';
 import { startTestReference, type TestReference } from './testing.ts';
 
 const parent = 'projects/default';
@@ -28,6 +28,8 @@ beforeAll(async () => {
 beforeEach(() => {
   service.asked = [];
   service.beforeAnswer = () => Promise.resolve();
+  service.aroundPlan = (plan) => plan();
+  service.measuredRate = undefined;
 });
 afterAll(() => service.stop());
 
@@ -87,19 +89,49 @@ test('a response that several pairs share is computed once', async () => {
 });
 
 test('a plan that is repeated does not count as reused what its own units have computed', async () => {
-  const request = await requestFor('repeated', [somePairs(0, 300)]);
-  const record = await service.deps.coverages.ensure({
-    parent,
-    model: service.resources.get(request.model) as Model,
-    encoding: service.resources.get(request.encoding) as Encoding,
-    numericsProfile: 'test',
-  });
-  service.dyingAttempts.add(`${record.coverage.name}/1`);
-  const { coverage } = await client.ensureLogps(request);
+  let planned: string[] = [];
+  service.aroundPlan = async (plan) => {
+    planned = await plan();
+    await service.untilComputed(planned);
+    return plan();
+  };
+  const { coverage } = await client.ensureLogps(await requestFor('repeated', [somePairs(0, 300)]));
   const complete = await untilEnded(coverage!);
   expect(complete).toMatchObject({ state: CoverageState.COMPLETE, responseCount: 600 });
   expect(complete).toMatchObject({ computedCount: 600, reusedCount: 0, computedTokenCount: 300n * 5n });
-  expect(service.dyingAttempts.size).toBe(0);
+  expect(planned).toHaveLength(2);
+});
+
+test('units follow the measured rate, and a plan that is repeated names the same ones whatever is measured meanwhile', async () => {
+  const { rates } = service.deps;
+  // In 15 seconds a little more than a hundred pairs.
+  await rates.add(service.database, 'test', (100.5 * pairOperations) / 15);
+  const planned = Promise.withResolvers<undefined>();
+  service.beforeAnswer = () => planned.promise;
+  const plans: string[][] = [];
+  service.aroundPlan = async (plan) => {
+    plans.push(await plan());
+    await rates.add(service.database, 'test', 1e12);
+    plans.push(await plan());
+    planned.resolve(undefined);
+    return plans[1]!;
+  };
+  const request = await requestFor('measured', [somePairs(0, 300)]);
+  const complete = await untilEnded((await client.ensureLogps(request)).coverage!);
+  expect(complete).toMatchObject({ state: CoverageState.COMPLETE, computedCount: 600 });
+  expect(plans[1]).toEqual(plans[0]);
+  const bounds = plans[0]!.map((id) => id.slice(id.lastIndexOf('/') + 1));
+  expect(bounds).toEqual(['0-100', '100-200', '200-300']);
+  expect(service.asked).toHaveLength(300);
+});
+
+test('a worker takes the rate of each unit into account', async () => {
+  const { rates } = service.deps;
+  await rates.add(service.database, 'test', 1e12);
+  const before = (await rates.of('test'))!;
+  service.measuredRate = 3e12;
+  await untilEnded((await client.ensureLogps(await requestFor('rated', [somePairs(0, 10)]))).coverage!);
+  expect(await rates.of('test')).toBeCloseTo(0.7 * before + 0.3 * 3e12, 0);
 });
 
 test('a cancelled coverage keeps what is computed, reports what is missing, and starts again on demand', async () => {
@@ -149,9 +181,12 @@ test('a worker whose work was given to another one writes nothing', async () => 
     activity: (_name, work) => work(new AbortController().signal),
     fence: () => Promise.reject(new PairwiseError('STALE_ATTEMPT', 'the work belongs to another process')),
   };
+  service.measuredRate = 5e12;
+  const rate = await service.deps.rates.of('test');
   await expect(compute(service.deps, input, attempt)).rejects.toMatchObject({ reason: 'STALE_ATTEMPT' });
   expect(service.asked).toHaveLength(3);
   expect(await service.deps.coverages.get(name)).toEqual(coverage);
+  expect(await service.deps.rates.of('test')).toBe(rate);
   expect(await service.deps.logps.present(input.referenceFingerprint, responsesOf(pairs))).toEqual(new Set());
 });
 

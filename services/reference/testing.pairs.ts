@@ -1,7 +1,9 @@
 import { Encoding, Model, ModelState } from '@pairwise/api';
 import { digestOf, hexOf, type Digest } from '@pairwise/fingerprint';
+import { parseConfig } from '@pairwise/model';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
+import { forwardOperations, workSize } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
 
 /** Encoded pairs number `from` to `to`, of six tokens each; the same number is the same pair. */
@@ -22,11 +24,33 @@ export function logpsOf({ prompt: [n], chosenDigest, rejectedDigest }: EncodedPa
   ];
 }
 
-/** A model as the model service returns it. */
+/** The config.json of every model. */
+export const configJson = Buffer.from(
+  JSON.stringify({
+    architectures: ['LlamaForCausalLM'],
+    hidden_size: 8,
+    intermediate_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    max_position_embeddings: 64,
+    vocab_size: 32,
+  }),
+);
+
+/** A model as the model service returns it. Its config.json is in the store of the test's service. */
 export function someModel(id: string, state: ModelState = ModelState.READY): Model {
-  const files = [{ path: 'model.safetensors', digest: digestOf(Buffer.from(id)), sizeBytes: 1n }];
-  return Model.create({ name: `projects/default/models/${id}`, state, files, parameterCount: 1n });
+  const files = [
+    { path: 'config.json', digest: digestOf(configJson), sizeBytes: BigInt(configJson.length) },
+    { path: 'model.safetensors', digest: digestOf(Buffer.from(id)), sizeBytes: 1n },
+  ];
+  return Model.create({ name: `projects/default/models/${id}`, state, files });
 }
+
+/** The multiply-adds of each of `somePairs` under such a model. */
+export const pairOperations = forwardOperations(
+  parseConfig(JSON.parse(configJson.toString())),
+  workSize(somePairs(0, 1)),
+);
 
 /** An encoding as the dataset service returns it, with its shards in the store. */
 export async function someEncoding(blobs: BlobStore, shards: readonly EncodedPair[][]): Promise<Encoding> {

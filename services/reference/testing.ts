@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ReferenceServiceService, type Encoding, type Model } from '@pairwise/api';
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, openRates, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
@@ -16,13 +16,14 @@ import { openLogps } from './logps.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';
 import { referenceService, type ReferenceDeps } from './service.ts';
-import { logpsOf } from './testing.pairs.ts';
+import { configJson, logpsOf } from './testing.pairs.ts';
 import { computeWork, coverWork } from './work.ts';
 
 /** The service with its workflow and a worker on a real Postgres, over a socket; only the model is a stand-in. */
 export interface TestReference {
   client: Client<typeof ReferenceServiceService>;
   deps: ComputeDeps;
+  database: Database;
   blobs: BlobStore;
   /** The models and encodings that its peers know, by name. */
   resources: Map<string, Model | Encoding>;
@@ -30,8 +31,15 @@ export interface TestReference {
   asked: EncodedPair[];
   /** Called before the stand-in for the model answers. */
   beforeAnswer: () => Promise<void>;
-  /** Attempts whose plan is repeated after all units are computed, as if the process had died before storing its outcome. */
-  dyingAttempts: Set<string>;
+  /** The rate that the stand-in reports to have measured. */
+  measuredRate: number | undefined;
+  /**
+   * Wraps the body of the next plans, given what it does: it returns the ids of the units' work. To run it twice is as if the
+   * process had died before storing its outcome.
+   */
+  aroundPlan: (plan: () => Promise<string[]>) => Promise<string[]>;
+  /** Waits until the units with these ids are computed. */
+  untilComputed(ids: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -40,39 +48,47 @@ const silent = { debug: () => undefined, info: () => undefined, warn: () => unde
 export async function startTestReference(): Promise<TestReference> {
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-reference-'));
   const blobs = await openFolder(folder);
+  await blobs.put(configJson);
   const { url } = await testDatabase();
   const database = openDatabase({ url, schema: 'reference' });
   await migrate(database, migrations);
   const durable = await startDurable({ url, schema: 'reference', log: silent });
   const [coverages, logps] = [openCoverages(database), openLogps(database, blobs)];
-  const hooks: Pick<TestReference, 'asked' | 'beforeAnswer'> = { asked: [], beforeAnswer: () => Promise.resolve() };
+  const rates = openRates(database);
+  const hooks: Pick<TestReference, 'asked' | 'beforeAnswer' | 'measuredRate' | 'aroundPlan'> = {
+    asked: [],
+    beforeAnswer: () => Promise.resolve(),
+    measuredRate: undefined,
+    aroundPlan: (plan) => plan(),
+  };
   const resources: TestReference['resources'] = new Map();
-  const dyingAttempts = new Set<string>();
   const peers = peersOf(resources);
   const reference = {
     logps: async (_files: unknown, pairs: readonly EncodedPair[]) => {
       hooks.asked.push(...pairs);
       await hooks.beforeAnswer();
-      return pairs.flatMap(logpsOf);
+      return { logps: pairs.flatMap(logpsOf), rate: hooks.measuredRate };
     },
     close: () => Promise.resolve(),
   };
-  const deps: ComputeDeps = { blobs, coverages, logps, reference, log: silent as unknown as ComputeDeps['log'] };
+  const numericsProfile = 'test';
+  const log = silent as unknown as ComputeDeps['log'];
+  const deps: ComputeDeps = { blobs, coverages, logps, reference, rates, numericsProfile, log };
   durable.execute(coverWork, (input, attempt) => {
-    const activity: Attempt['activity'] = async (name, work, options) => {
-      if (name === 'plan' && dyingAttempts.delete(attempt.id)) {
-        const ids = (await work(new AbortController().signal)) as string[];
-        for (const id of ids) await durable.result(computeWork, id);
-      }
-      return attempt.activity(name, work, options);
+    const activity: Attempt['activity'] = (name, work, options) => {
+      if (name !== 'plan') return attempt.activity(name, work, options);
+      const plan: typeof work = (signal) => hooks.aroundPlan(() => work(signal) as Promise<string[]>) as never;
+      return attempt.activity(name, plan, options);
     };
-    return cover({ blobs, coverages, logps, peers, durable }, input, { ...attempt, activity });
+    return cover({ blobs, coverages, logps, peers, durable, numericsProfile }, input, { ...attempt, activity });
   });
   durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
   await durable.launch({ [coverWork.queue]: 20, [computeWork.queue]: 2 });
-  const enqueue: ReferenceDeps['enqueue'] = ({ coverage: { name }, attempt }) =>
-    durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt });
-  const services = [referenceService({ blobs, coverages, logps, peers, numericsProfile: 'test', enqueue })];
+  const enqueue: ReferenceDeps['enqueue'] = async ({ coverage: { name }, attempt }) => {
+    const rate = await rates.of(numericsProfile);
+    await durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt, rate });
+  };
+  const services = [referenceService({ blobs, coverages, logps, peers, numericsProfile, enqueue })];
   const server = await startServer({ address: '127.0.0.1:0', log: silent, services });
   const client = openClient(ReferenceServiceService, server);
   const stop = async () => {
@@ -82,7 +98,10 @@ export async function startTestReference(): Promise<TestReference> {
     await database.close();
     rmSync(folder, { recursive: true });
   };
-  return Object.assign(hooks, { client, deps, blobs, resources, dyingAttempts, stop });
+  const untilComputed = async (ids: readonly string[]) => {
+    for (const id of ids) await durable.result(computeWork, id);
+  };
+  return Object.assign(hooks, { client, deps, database, blobs, resources, untilComputed, stop });
 }
 
 function peersOf(resources: TestReference['resources']): Peers {

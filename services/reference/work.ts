@@ -16,6 +16,11 @@ export interface CoverInput {
   coverage: string;
   /** `CoverageRecord.attempt`. */
   attempt: number;
+  /**
+   * The rate that was measured before the attempt, in multiply-adds per second; undefined if none was. Part of the input, so
+   * that a plan that is repeated after a crash makes the same units, whatever was measured meanwhile.
+   */
+  rate?: number | undefined;
 }
 
 /** Plans a coverage and waits for its units. The service executes it. */

@@ -1,4 +1,4 @@
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { startHealth, versionIn } from '@pairwise/rpc';
@@ -25,7 +25,10 @@ const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const device = parseDevice(config.PAIRWISE_DEVICE);
 const reference = openReferenceModel(blobs, { device, threads: config.PAIRWISE_THREADS });
-durable.execute(computeWork, (input, attempt) => compute({ blobs, coverages, logps, reference, log }, input, attempt));
+const profile = numericsProfile(device, 'float32');
+const rates = openRates(database);
+const deps = { blobs, coverages, logps, reference, rates, numericsProfile: profile, log };
+durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
 // One unit at a time: each uses the whole accelerator.
 await durable.launch(
   { [computeWork.queue]: 1 },
@@ -33,7 +36,7 @@ await durable.launch(
     version: versionIn(new URL('package.json', import.meta.url)),
     engineVersion,
     device,
-    numericsProfile: numericsProfile(device, 'float32'),
+    numericsProfile: profile,
   },
 );
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });
