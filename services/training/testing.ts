@@ -21,6 +21,7 @@ import { trainingService, type TrainingDeps } from './service.ts';
 import { newTraining, resolveTrainingSpec } from './start.ts';
 import { tinyPeers } from './testing.peers.ts';
 import type { TrainDeps } from './train/deps.ts';
+import { openTrainingPairs } from './train/inputs.ts';
 import { openPolicies } from './train/policy.ts';
 import { runTraining } from './train/train.ts';
 import type { TrainingRecord } from './trainings/record.ts';
@@ -55,7 +56,7 @@ export async function startTestTraining(): Promise<TestTraining> {
   const durable = await startDurable({ url, schema: 'training', log: silent });
   const trainings = openTrainings(database);
   const policies = openPolicies(blobs, { device: parseDevice('cpu'), threads: 1 });
-  const deps: TrainDeps = { blobs, trainings, peers, policies };
+  const deps: TrainDeps = { blobs, trainings, peers, policies, openPairs: openTrainingPairs(blobs) };
   const hooks = { held: '' };
   durable.execute(trainWork, ({ training }, attempt) => {
     const activity: Attempt['activity'] = (name, work, options) =>

@@ -9,6 +9,7 @@ import { engineVersion } from '@pairwise/training';
 import { readWorkerConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
+import { openTrainingPairs } from './train/inputs.ts';
 import { openPolicies } from './train/policy.ts';
 import { runTraining } from './train/train.ts';
 import { openTrainings } from './trainings/trainings.ts';
@@ -25,9 +26,8 @@ const trainings = openTrainings(database);
 const peers = openPeers(config, log);
 const device = parseDevice(config.PAIRWISE_DEVICE);
 const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
-durable.execute(trainWork, ({ training }, attempt) =>
-  runTraining({ blobs, trainings, peers, policies }, training, attempt),
-);
+const deps = { blobs, trainings, peers, policies, openPairs: openTrainingPairs(blobs) };
+durable.execute(trainWork, ({ training }, attempt) => runTraining(deps, training, attempt));
 // One training at a time: it uses the whole accelerator.
 await durable.launch(
   { [trainWork.queue]: 1 },

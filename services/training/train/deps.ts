@@ -1,6 +1,7 @@
 import type { BlobStore } from '@pairwise/store';
 import type { Peers } from '../peers.ts';
 import type { Trainings } from '../trainings/trainings.ts';
+import type { OpenPairs } from './inputs.ts';
 import type { Policies } from './policy.ts';
 
 export interface TrainDeps {
@@ -8,4 +9,5 @@ export interface TrainDeps {
   trainings: Trainings;
   peers: Peers;
   policies: Policies;
+  openPairs: OpenPairs;
 }

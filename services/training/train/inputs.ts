@@ -1,6 +1,6 @@
 import { FileInfo, type Encoding, type StartTrainingRequest } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { digestOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
+import { digestOf, fingerprintOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
 import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
 import { sum, type TrainingPair } from '@pairwise/training';
@@ -65,12 +65,38 @@ async function readLogps(
   return logps;
 }
 
-/** The pairs to train on and to evaluate on, with their reference logps. Throws MISSING_LOGPS. */
+/** The pairs of a training. */
+export interface TrainingPairs {
+  pairs: TrainingPair[];
+  /** The pairs to evaluate on. */
+  evalPairs: TrainingPair[];
+}
+
+/** What says which pairs a training has. */
+type PairInputs = Pick<TrainingInputs, 'shards' | 'evalShards' | 'reference'>;
+
+/** Reads the pairs of a training like `readTrainingPairs`, unless they are in memory. */
+export type OpenPairs = (inputs: PairInputs, evalFraction: number) => Promise<TrainingPairs>;
+
+/** A worker has the pairs of one training in memory at a time. They stay there from segment to segment. */
+export function openTrainingPairs(blobs: BlobStore): OpenPairs {
+  let current: { key: Digest; pairs: TrainingPairs } | undefined;
+  return async ({ shards, evalShards, reference }, evalFraction) => {
+    const key = fingerprintOf({ shards, evalShards, reference, evalFraction });
+    if (current?.key !== key) {
+      current = undefined; // There may not be memory for the pairs of two trainings.
+      current = { key, pairs: await readTrainingPairs(blobs, { shards, evalShards, reference }, evalFraction) };
+    }
+    return current.pairs;
+  };
+}
+
+/** The pairs of a training with their reference logps. Throws MISSING_LOGPS. */
 export async function readTrainingPairs(
   blobs: BlobStore,
-  { shards, evalShards, reference }: Pick<TrainingInputs, 'shards' | 'evalShards' | 'reference'>,
+  { shards, evalShards, reference }: PairInputs,
   evalFraction: number,
-): Promise<{ pairs: TrainingPair[]; evalPairs: TrainingPair[] }> {
+): Promise<TrainingPairs> {
   const logps = unpackReference(await blobs.get(reference));
   const read = async (digests: readonly Digest[]) => {
     const pairs = await Promise.all(digests.map(async (shard) => unpackPairs(await blobs.get(shard))));

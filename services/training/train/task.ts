@@ -15,7 +15,7 @@ import {
 import type { Split } from '../trainings/points.ts';
 import { heldOutFraction, resolvedTrainingSpec } from '../trainings/record.ts';
 import type { TrainDeps } from './deps.ts';
-import { readTrainingPairs, type TrainingInputs } from './inputs.ts';
+import type { TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
 import type { OpenPolicy } from './policy.ts';
@@ -49,7 +49,7 @@ export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: Tr
   const { request, training } = await owned.read();
   const hyperparameters = resolvedTrainingSpec(training);
   const policy = await deps.policies.open(inputs.files, hyperparameters);
-  const { pairs, evalPairs } = await readTrainingPairs(deps.blobs, inputs, heldOutFraction(request));
+  const { pairs, evalPairs } = await deps.openPairs(inputs, heldOutFraction(request));
   const { config, layout } = policy;
   const dpo: DpoTask = { config, layout, pairs, hyperparameters };
   return {

@@ -2,9 +2,11 @@ import { TrainingState, type MetricPoint, type TrainingServiceService } from '@p
 import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Client } from '@pairwise/rpc';
+import type { BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { requestFor } from '../testing.peers.ts';
+import { names, requestFor } from '../testing.peers.ts';
 import { startTestTraining, type TestTraining } from '../testing.ts';
+import { openTrainingPairs } from './inputs.ts';
 import { runTraining } from './train.ts';
 
 let service: TestTraining;
@@ -107,4 +109,38 @@ test('a worker whose work was given to another one writes nothing', async () => 
   expect([before.training.state, state, step]).toEqual([TrainingState.QUEUED, TrainingState.RUNNING, 0]);
   expect(latestCheckpoint).toBe(`${name}/checkpoints/checkpoint-0`);
   expect((await service.deps.trainings.points(name, 0n, 10)).map(({ point }) => point.step)).toEqual([0]);
+});
+
+test('the pairs are read from the store once, not in every segment, until another training is opened', async () => {
+  const { encoding } = await service.deps.peers.dataset.getEncoding({ name: names.encoding });
+  const shards: readonly string[] = encoding!.shardDigests;
+  let reads = 0;
+  const get: BlobStore['get'] = (digest) => {
+    if (shards.includes(digest)) reads += 1;
+    return service.deps.blobs.get(digest);
+  };
+  const blobs = { ...service.deps.blobs, get };
+  const deps = { ...service.deps, blobs, openPairs: openTrainingPairs(blobs) };
+  /** Trains for three segments. Returns the activities that read a shard. */
+  const train = async (trainingId: string, evalFraction: number) => {
+    const evaluation = { $case: 'evalFraction' as const, value: evalFraction };
+    const steps = { duration: { $case: 'maxSteps' as const, value: 3 }, saveSteps: 1 };
+    const { name } = (await service.queue({ ...requestFor(trainingId, { ...spec, ...steps }), evaluation })).training;
+    const reading: string[] = [];
+    const activities: string[] = [];
+    const activity: Attempt['activity'] = async (activityName, work) => {
+      const before = reads;
+      const result = await work(new AbortController().signal);
+      activities.push(activityName);
+      if (reads > before) reading.push(activityName);
+      return result;
+    };
+    await runTraining(deps, name, { id: trainingId, activity, fence: () => Promise.resolve() });
+    expect(activities).toEqual(['prepare', 'begin', 'segment 1', 'segment 2', 'segment 3', 'succeed']);
+    return reading;
+  };
+  // Preparing counts the pairs; the worker that begins may be another one.
+  expect(await train('read-once', 0)).toEqual(['prepare', 'begin']);
+  expect(await train('read-again', 0.5)).toEqual(['prepare', 'begin']);
+  expect(await train('read-back', 0)).toEqual(['prepare', 'begin']);
 });
