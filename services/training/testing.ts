@@ -43,6 +43,7 @@ export interface TestTraining {
   stop(): Promise<void>;
 }
 
+const numericsProfile = 'test/any/onnxruntime/float32';
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 
 export async function startTestTraining(): Promise<TestTraining> {
@@ -74,7 +75,7 @@ export async function startTestTraining(): Promise<TestTraining> {
   const serviceDeps: TrainingDeps = {
     trainings,
     peers,
-    numericsProfile: 'test',
+    numericsProfile,
     enqueue: ({ training: { name }, attempt }) =>
       durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
     cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),
@@ -86,7 +87,7 @@ export async function startTestTraining(): Promise<TestTraining> {
     deps,
     ...readersOf(client),
     queue: (request: StartTrainingRequest) =>
-      trainings.ensure(newTraining(request, resolveTrainingSpec(request.spec), 'test'), request),
+      trainings.ensure(newTraining(request, resolveTrainingSpec(request.spec), numericsProfile), request),
     stop: async () => {
       client.close();
       await server.drain();

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { numericsProfile, parseDevice } from './index.ts';
+import { computeDtype, numericsProfile, parseDevice } from './index.ts';
 
 test('devices are parsed by name; anything else is refused', () => {
   expect(['cpu', 'webgpu', 'cuda', 'cuda:3'].map(parseDevice)).toEqual(['cpu', 'webgpu', 'cuda:0', 'cuda:3']);
@@ -17,6 +17,7 @@ test('the numerics profile differs exactly where the last bits may differ', () =
     numericsProfile('cuda:0'),
   ];
   expect(new Set(profiles).size).toBe(profiles.length);
+  expect(profiles.map(computeDtype)).toEqual(['float32', 'float16', 'float32', 'float32']);
   // It does not matter which card of a machine it was.
   expect(numericsProfile('cuda:1')).toBe(numericsProfile('cuda:0'));
   expect(numericsProfile('cpu')).toMatch(

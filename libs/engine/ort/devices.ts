@@ -31,6 +31,11 @@ export function numericsProfile(device: Device, compute: Dtype = 'float32'): str
   return [kind, processor, `onnxruntime-${env.versions.node ?? 'unknown'}`, compute].join('/');
 }
 
+/** The dtype of the arithmetic of a numerics profile. */
+export function computeDtype(numericsProfile: string): string {
+  return numericsProfile.split('/').at(-1)!;
+}
+
 /** The vector instructions for which the runtime has matrix products of their own, as Linux reports them. */
 function vectorInstructions(): string[] {
   if (process.arch !== 'x64' || process.platform !== 'linux') return [];

@@ -36,7 +36,7 @@ function isEvaluated({ dpo, total }: Task, step: number): boolean {
 
 /** One optimizer step, in place, with its metrics. Throws the signal's reason between micro-batches. */
 async function trainStep(
-  { dpo, batchOf, policy, total, recordMetrics }: Task,
+  { dpo, batchOf, policy, total, numericsProfile, recordMetrics }: Task,
   state: OptimizerState,
   signal: AbortSignal,
 ) {
@@ -45,7 +45,7 @@ async function trainStep(
   const metrics = await dpoStepOn(policy.training.run, dpo, state, batch, () => signal.throwIfAborted());
   measure('pairwise.training.step.duration', (performance.now() - startMs) / 1000, {});
   count('pairwise.tokens', tokenCount(batch), { 'pairwise.activity': 'train' });
-  if (state.step === 1) checkFirstLoss(metrics, dpo.hyperparameters);
+  if (state.step === 1) checkFirstLoss(metrics, dpo.hyperparameters, numericsProfile);
   if (state.step % dpo.hyperparameters.loggingSteps === 0 || state.step === total) {
     await recordMetrics('train', state.step, metrics);
   }

@@ -31,6 +31,8 @@ export interface Task {
   /** The pairs of an optimizer step; steps count from 0. */
   batchOf: (step: number) => TrainingPair[];
   policy: OpenPolicy;
+  /** The training's, which is that of its reference logps. */
+  numericsProfile: string;
   evalPairs: readonly TrainingPair[];
   /** Optimizer steps of the whole training. */
   total: number;
@@ -56,6 +58,7 @@ export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: Tr
     dpo,
     batchOf: dpoBatches(dpo),
     policy,
+    numericsProfile: training.numericsProfile,
     evalPairs,
     total: stepCount(pairs.length, hyperparameters),
     load: async () => {
