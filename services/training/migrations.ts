@@ -1,6 +1,6 @@
-import { documentTable } from '@pairwise/database';
+import { documentTable, rateTable } from '@pairwise/database';
 
-/** The training service's tables: trainings as documents, their checkpoints, and their metric points in order. */
+/** The training service's tables: trainings as documents, their checkpoints, their metric points in order, and rates. */
 export const migrations = [
   {
     id: '0001-trainings',
@@ -25,4 +25,5 @@ export const migrations = [
         unique (training, kind, step)
       );`,
   },
+  { id: '0002-rates', sql: rateTable },
 ];

@@ -9,7 +9,7 @@ import {
   type StartTrainingRequest,
   type Training,
 } from '@pairwise/api';
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
@@ -57,7 +57,9 @@ export async function startTestTraining(): Promise<TestTraining> {
   const durable = await startDurable({ url, schema: 'training', log: silent });
   const trainings = openTrainings(database);
   const policies = openPolicies(blobs, { device: parseDevice('cpu'), threads: 1 });
-  const deps: TrainDeps = { blobs, trainings, peers, policies, openPairs: openTrainingPairs(blobs) };
+  const openPairs = openTrainingPairs(blobs);
+  const rates = openRates(database);
+  const deps: TrainDeps = { blobs, trainings, peers, policies, openPairs, rates, numericsProfile };
   const hooks = { held: '' };
   durable.execute(trainWork, ({ training }, attempt) => {
     const activity: Attempt['activity'] = (name, work, options) =>

@@ -1,4 +1,4 @@
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { startHealth, versionIn } from '@pairwise/rpc';
@@ -26,7 +26,9 @@ const trainings = openTrainings(database);
 const peers = openPeers(config, log);
 const device = parseDevice(config.PAIRWISE_DEVICE);
 const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
-const deps = { blobs, trainings, peers, policies, openPairs: openTrainingPairs(blobs) };
+const profile = numericsProfile(device, 'float32');
+const openPairs = openTrainingPairs(blobs);
+const deps = { blobs, trainings, peers, policies, openPairs, rates: openRates(database), numericsProfile: profile };
 durable.execute(trainWork, ({ training }, attempt) => runTraining(deps, training, attempt));
 // One training at a time: it uses the whole accelerator.
 await durable.launch(
@@ -35,7 +37,7 @@ await durable.launch(
     version: versionIn(new URL('package.json', import.meta.url)),
     engineVersion,
     device,
-    numericsProfile: numericsProfile(device, 'float32'),
+    numericsProfile: profile,
   },
 );
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });

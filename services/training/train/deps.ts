@@ -1,3 +1,4 @@
+import type { Rates } from '@pairwise/database';
 import type { BlobStore } from '@pairwise/store';
 import type { Peers } from '../peers.ts';
 import type { Trainings } from '../trainings/trainings.ts';
@@ -10,4 +11,7 @@ export interface TrainDeps {
   peers: Peers;
   policies: Policies;
   openPairs: OpenPairs;
+  rates: Rates;
+  /** The numerics profile of this worker. */
+  numericsProfile: string;
 }

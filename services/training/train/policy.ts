@@ -3,7 +3,7 @@ import { parseDigest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, type LoraLayer, type ModelConfig } from '@pairwise/model';
 import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
-import { dpoGraph, policyGraph, type Hyperparameters } from '@pairwise/training';
+import { dpoGraph, policyGraph, rateMeter, type Hyperparameters, type RateMeter } from '@pairwise/training';
 import { filesKey } from './inputs.ts';
 
 /** A policy that is open on the accelerator. */
@@ -12,6 +12,8 @@ export interface OpenPolicy {
   layout: LoraLayer[];
   /** Forward, loss and backward, for training. */
   training: Session;
+  /** Measures the rate of `training`. */
+  meter: RateMeter;
   /** Forward only, for evaluation. It is opened in the first call: many trainings evaluate nothing. */
   evaluation: () => Promise<Session>;
 }
@@ -41,6 +43,7 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
           config: model.config,
           layout: loraLayout(model.config, lora),
           training: await session(dpoGraph(model, lora, lossType)),
+          meter: rateMeter(),
           evaluation: sessionOnDemand(() => policyGraph(model, lora)),
         };
       });

@@ -1,5 +1,12 @@
 import { count, record as measure } from '@pairwise/telemetry';
-import { dpoStepOn, evaluateDpo, tokenCount, type OptimizerState } from '@pairwise/training';
+import {
+  dpoStepOn,
+  evaluateDpo,
+  tokenCount,
+  trainingOperations,
+  workSize,
+  type OptimizerState,
+} from '@pairwise/training';
 import { checkFirstLoss } from './firstLoss.ts';
 import type { Reached, Task } from './task.ts';
 
@@ -43,7 +50,9 @@ async function trainStep(
   const batch = batchOf(state.step);
   const startMs = performance.now();
   const metrics = await dpoStepOn(policy.training.run, dpo, state, batch, () => signal.throwIfAborted());
-  measure('pairwise.training.step.duration', (performance.now() - startMs) / 1000, {});
+  const seconds = (performance.now() - startMs) / 1000;
+  policy.meter.add(trainingOperations(dpo.config, dpo.hyperparameters.tuning.value, workSize(batch)), seconds);
+  measure('pairwise.training.step.duration', seconds, {});
   count('pairwise.tokens', tokenCount(batch), { 'pairwise.activity': 'train' });
   if (state.step === 1) checkFirstLoss(metrics, dpo.hyperparameters, numericsProfile);
   if (state.step % dpo.hyperparameters.loggingSteps === 0 || state.step === total) {

@@ -38,7 +38,7 @@ export interface Task {
   total: number;
   /** The state of the last checkpoint. */
   load(): Promise<OptimizerState>;
-  /** Saves a state as a checkpoint. */
+  /** Saves a state as a checkpoint, and the rate that the policy has been trained at since the last one. */
   save(state: OptimizerState): Promise<Reached>;
   /** Whether a step has metrics of a split. */
   hasMetrics(split: Split, step: number): Promise<boolean>;
@@ -66,17 +66,17 @@ export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: Tr
       const { digest } = await owned.checkpoint(latestCheckpoint);
       return unpackState(await deps.blobs.get(parseDigest(digest)), layout);
     },
-    save: (state) => saveCheckpoint(deps, owned, dpo, state),
+    save: (state) => saveCheckpoint(deps, owned, dpo, { state, rate: policy.meter.take() }),
     hasMetrics: (split, step) => deps.trainings.hasPoint(owned.name, split, step),
     recordMetrics: (split, step, values) => recordMetrics(deps, owned, dpo, { split, step, values }),
   };
 }
 
 async function saveCheckpoint(
-  { blobs, trainings }: TrainDeps,
+  { blobs, trainings, rates, numericsProfile }: TrainDeps,
   { name, change }: OwnedTraining,
   { layout, hyperparameters }: DpoTask,
-  state: OptimizerState,
+  { state, rate }: { state: OptimizerState; rate: number | undefined },
 ): Promise<Reached> {
   const { digest, sizeBytes } = await blobs.put(packState(state));
   const adapterDigest = digestOf(writeSafetensors(adapterTensors(layout, state.parameters)));
@@ -93,6 +93,7 @@ async function saveCheckpoint(
       createTime: new Date(),
     });
     await trainings.addCheckpoint(tx, name, checkpoint, hyperparameters.saveTotalLimit);
+    if (rate !== undefined) await rates.add(tx, numericsProfile, rate);
     training.latestCheckpoint = checkpoint.name;
     return 'changed' as const;
   });

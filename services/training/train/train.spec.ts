@@ -1,12 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TrainingState, type MetricPoint, type TrainingServiceService } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
+import type { Session } from '@pairwise/ort';
 import type { Client } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
+import { trainingOperations } from '@pairwise/training';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { names, requestFor } from '../testing.peers.ts';
 import { startTestTraining, type TestTraining } from '../testing.ts';
 import { openTrainingPairs } from './inputs.ts';
+import type { Policies } from './policy.ts';
 import { runTraining } from './train.ts';
 
 let service: TestTraining;
@@ -143,4 +147,41 @@ test('the pairs are read from the store once, not in every segment, until anothe
   expect(await train('read-once', 0)).toEqual(['prepare', 'begin']);
   expect(await train('read-again', 0.5)).toEqual(['prepare', 'begin']);
   expect(await train('read-back', 0)).toEqual(['prepare', 'begin']);
+});
+
+test('each checkpoint takes the rate of its steps into account, without the first step after the policy was opened', async () => {
+  let operations = 0;
+  let seconds = 0;
+  const open: Policies['open'] = async (files, settings) => {
+    const policy = await service.deps.policies.open(files, settings);
+    const run: Session['run'] = async (feeds) => {
+      const startMs = performance.now();
+      const size = { rows: feeds['tokens']!.dims[0]!, targets: feeds['targets']!.dims[0]! };
+      operations = trainingOperations(policy.config, settings.tuning.value, size);
+      // Shorter work is not measured.
+      await sleep(1050);
+      const results = await policy.training.run(feeds);
+      seconds = (performance.now() - startMs) / 1000;
+      return results;
+    };
+    return { ...policy, training: { ...policy.training, run } };
+  };
+  const numericsProfile = 'slow/any/onnxruntime/float32';
+  const deps = { ...service.deps, policies: { ...service.deps.policies, open }, numericsProfile };
+  const rates: (number | undefined)[] = [];
+  const activity: Attempt['activity'] = async (_name, work) => {
+    const result = await work(new AbortController().signal);
+    rates.push(await deps.rates.of(numericsProfile));
+    return result;
+  };
+  const steps = { duration: { $case: 'maxSteps' as const, value: 2 }, saveSteps: 1 };
+  const tuning = { $case: 'lora' as const, value: { r: 3 } };
+  const { name } = (await service.queue(requestFor('measured', { ...spec, ...steps, tuning }))).training;
+  const startMs = performance.now();
+  await runTraining(deps, name, { id: 'measured', activity, fence: () => Promise.resolve() });
+  const [prepared, begun, first, second] = rates;
+  expect([prepared, begun, first]).toEqual([undefined, undefined, undefined]);
+  // A batch of four pairs is one micro-batch. Its step took at least as long as its run, and at most as long as everything.
+  expect(second).toBeLessThanOrEqual(operations / seconds);
+  expect(second).toBeGreaterThan(operations / ((performance.now() - startMs) / 1000));
 });
