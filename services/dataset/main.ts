@@ -15,6 +15,8 @@ import { openImports } from './pairs/imports.ts';
 import { migrations } from './migrations.ts';
 import { openModels } from './models/models.ts';
 import { modelService } from './models/modelService.ts';
+import { quantizeModel } from './models/quantizeModel.ts';
+import { quantizeModelWork, quantizeWorkId } from './models/quantizeWork.ts';
 import { datasetService } from './service.ts';
 import { openStaging } from './pairs/staging.ts';
 import { openVersions } from './pairs/versions.ts';
@@ -42,6 +44,7 @@ const sources = {
   roots: config.PAIRWISE_MODEL_ROOTS,
 };
 durable.execute(importModelWork, (input, attempt) => importModel({ blobs, models, sources }, input, attempt));
+durable.execute(quantizeModelWork, (input, attempt) => quantizeModel({ blobs, models }, input, attempt));
 // Two at a time, so that a local folder does not have to wait for a download.
 await durable.launch({ [importModelWork.queue]: 2 }, { version });
 
@@ -57,7 +60,8 @@ const server = await startServer({
       models,
       sources,
       enqueue: (name, { location }, tx) => durable.enqueue(importModelWork, name, { name, location }, tx),
-      cancel: (name, tx) => durable.cancel(name, tx),
+      enqueueQuantization: (input, tx) => durable.enqueue(quantizeModelWork, quantizeWorkId(input), input, tx),
+      cancel: (id, tx) => durable.cancel(id, tx),
     }),
     diagnosticsService({ process: 'dataset', version, database, blobs, queues: () => durable.queues(), log }),
   ],

@@ -27,6 +27,8 @@ import { openImports } from './pairs/imports.ts';
 import { migrations } from './migrations.ts';
 import { openModels } from './models/models.ts';
 import { modelService } from './models/modelService.ts';
+import { quantizeModel } from './models/quantizeModel.ts';
+import { quantizeModelWork, quantizeWorkId } from './models/quantizeWork.ts';
 import type { SourceOptions } from './models/modelSource.ts';
 import { datasetService } from './service.ts';
 import { openStaging } from './pairs/staging.ts';
@@ -79,6 +81,7 @@ export async function startTestService(hub: Partial<SourceOptions['hub']> = {}, 
   const defaults = { endpoint: 'http://127.0.0.1:1', home: join(folder, 'hub'), offline: false };
   const sources: SourceOptions = { hub: { ...defaults, ...hub }, roots: [folder] };
   durable.execute(importModelWork, (input, attempt) => importModel({ blobs, models, sources }, input, attempt));
+  durable.execute(quantizeModelWork, (input, attempt) => quantizeModel({ blobs, models }, input, attempt));
   const launch = () => durable.launch({ [importModelWork.queue]: 2 });
   if (launched) await launch();
   const server = await startServer({
@@ -92,7 +95,8 @@ export async function startTestService(hub: Partial<SourceOptions['hub']> = {}, 
         models,
         sources,
         enqueue: (name, { location }, tx) => durable.enqueue(importModelWork, name, { name, location }, tx),
-        cancel: (name, tx) => durable.cancel(name, tx),
+        enqueueQuantization: (input, tx) => durable.enqueue(quantizeModelWork, quantizeWorkId(input), input, tx),
+        cancel: (id, tx) => durable.cancel(id, tx),
       }),
     ],
   });

@@ -44,7 +44,7 @@ function quantized({ read }: ModelFolder, weight: Weight, quantization: BaseQuan
   const [rows, columns] = weight.shape as [number, number];
   const blocks = (rows * columns) / nf4BlockSize;
   if (quantization === 'NF4' && (columns % 2 !== 0 || !Number.isInteger(blocks))) {
-    const message = `${name} is [${rows}, ${columns}]; NF4 needs even columns and a multiple of ${nf4BlockSize} weights`;
+    const message = `${name} is [${rows}, ${columns}]; NF4 needs even columns and a multiple of ${nf4BlockSize} weights; use INT8`;
     throw new PairwiseError('UNSUPPORTED_CONFIG', message);
   }
   const bytesPerRow = length / rows;

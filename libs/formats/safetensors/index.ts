@@ -10,4 +10,4 @@ export {
 } from './header.ts';
 export { readMetadata, readSafetensors } from './read.ts';
 export { indexName, weightFiles } from './weightFiles.ts';
-export { streamSafetensors, writeSafetensors, type StreamedTensor, type TensorData } from './write.ts';
+export { streamedSize, streamSafetensors, writeSafetensors, type StreamedTensor, type TensorData } from './write.ts';

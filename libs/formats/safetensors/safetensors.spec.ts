@@ -6,6 +6,7 @@ import {
   parseHeader,
   readMetadata,
   readSafetensors,
+  streamedSize,
   streamSafetensors,
   writeSafetensors,
   type TensorData,
@@ -67,7 +68,9 @@ describe('what is written', () => {
       },
     }));
     const chunks = await Array.fromAsync(streamSafetensors(streamed, { format: 'pt' }));
-    expect(new Uint8Array(Buffer.concat(chunks))).toEqual(writeSafetensors(tensors, { format: 'pt' }));
+    const whole = writeSafetensors(tensors, { format: 'pt' });
+    expect(new Uint8Array(Buffer.concat(chunks))).toEqual(whole);
+    expect(streamedSize(streamed, { format: 'pt' })).toBe(whole.length);
   });
 
   test('has the length that the shape says', async () => {

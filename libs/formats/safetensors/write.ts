@@ -47,6 +47,12 @@ export async function* streamSafetensors(
   }
 }
 
+/** The size in bytes of what `streamSafetensors` writes. */
+export function streamedSize(tensors: readonly StreamedTensor[], metadata: Record<string, string> = {}): number {
+  const header = encodeHeader(tensors, metadata).length;
+  return tensors.reduce((size, { dtype, shape }) => size + byteLength(dtype, shape), header);
+}
+
 /** The header with its length before it, padded so that the tensors begin at a multiple of 8 bytes. */
 function encodeHeader(
   tensors: readonly { name: string; dtype: SafetensorsDtype; shape: readonly number[] }[],

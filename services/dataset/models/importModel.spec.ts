@@ -1,6 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ModelState, type ModelSource } from '@pairwise/api';
+import { BaseQuantization, ModelState, type ModelSource } from '@pairwise/api';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeTinyModel } from '@pairwise/testing';
 import { startTestService, type TestService } from '../testing.ts';
@@ -17,6 +17,8 @@ test('an import fails if the files changed after the check, and does not happen 
   const source = (value: string): ModelSource => ({ source: { $case: 'uri', value } });
   const begun = await service.importModel(source(changing!));
   expect(begun).toMatchObject({ state: ModelState.IMPORTING, receivedSizeBytes: 0n });
+  const early = service.model.ensureQuantization({ name: begun.name, type: BaseQuantization.NF4 });
+  await expect(early).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
 
   const gone = await service.importModel(source(deleted!));
   await service.model.deleteModel({ name: gone.name, requestId: '' });

@@ -7,7 +7,7 @@ import { storedFolder } from '@pairwise/model';
 import { statusOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { checkModel } from './inspect.ts';
-import type { ModelRecord, Models } from './models.ts';
+import { changeUnlessDeleted, type ModelRecord, type Models } from './models.ts';
 import { openSource, type SourceOptions } from './modelSource.ts';
 
 export interface ImportInput {
@@ -28,7 +28,7 @@ export interface ImportModelDeps {
 type StoredFile = FileInfo & { digest: Digest };
 
 /** Progress is written to the database at most this often. */
-const progressMs = 500;
+export const progressMs = 500;
 
 /** Copies a model's files into the blob store and checks the copies, so that what was checked is what is used. */
 export async function importModel(deps: ImportModelDeps, input: ImportInput, { activity }: Attempt): Promise<void> {
@@ -96,7 +96,11 @@ async function storeFiles(blobs: BlobStore, local: LocalModel, signal: AbortSign
   return files;
 }
 
-async function* untilAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+/** Passes chunks on, and throws the signal's reason once the signal is aborted. */
+export async function* untilAborted(
+  chunks: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     signal.throwIfAborted();
     yield chunk;
@@ -111,7 +115,5 @@ async function fail(models: Models, name: string, error: unknown): Promise<void>
     model.error = statusOf(error);
     return 'changed' as const;
   };
-  await models.change(name, failed).catch((thrown: unknown) => {
-    if (!(thrown instanceof PairwiseError) || thrown.reason !== 'NOT_FOUND') throw thrown;
-  });
+  await changeUnlessDeleted(models, name, failed);
 }

@@ -3,12 +3,13 @@ import { PairwiseError } from '@pairwise/errors';
 import type { ModelFolder } from '@pairwise/safetensors';
 import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
+import { ensureQuantization, type EnsureQuantizationDeps } from './ensureQuantization.ts';
 import { inspectFolder, inspectionOf } from './inspect.ts';
 import { deleteModel, folderOf, modelPattern, type DeleteModelDeps } from './models.ts';
 import { locationOf, openSource } from './modelSource.ts';
 import { startImport, type StartImportDeps } from './startImport.ts';
 
-export interface ModelServiceDeps extends StartImportDeps, DeleteModelDeps {
+export interface ModelServiceDeps extends StartImportDeps, EnsureQuantizationDeps, DeleteModelDeps {
   blobs: BlobStore;
 }
 
@@ -27,6 +28,7 @@ export function modelService(deps: ModelServiceDeps): Service {
       const page = await readPage(request, (limit, offset) => models.list(request.parent, limit, offset));
       return { models: page.items.map(({ model }) => model), nextPageToken: page.nextPageToken };
     },
+    ensureQuantization: async (request) => ({ model: await ensureQuantization(deps, request) }),
     deleteModel: async (request) => {
       await deleteModel(deps, request);
       return {};

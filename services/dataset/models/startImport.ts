@@ -27,7 +27,7 @@ export async function startImport(
   const name = `${parent}/models/${newId(request.modelId, 'model', 'model_id')}`;
   const source = await openSource(sources, locationOf(request.source));
   const model = newModel(name, request, source, await checkModel(source.opened, signal));
-  const record = { model, signature: source.signature };
+  const record = { model, signature: source.signature, quantizationAttempts: {} };
   const create = async (tx: Queries) => {
     const existing = await findImported(record, request, tx);
     if (existing !== undefined) return existing;

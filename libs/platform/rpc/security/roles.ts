@@ -37,6 +37,7 @@ export const needs: ReadonlyMap<string, Need> = new Map([
     inspectModel: 'reader',
     getModel: 'reader',
     listModels: 'reader',
+    ensureQuantization: 'submitter',
     deleteModel: 'admin',
   }),
   ...needsOf(ReferenceServiceService, {

@@ -90,6 +90,148 @@ export function modelStateToNumber(object: ModelState): number {
   }
 }
 
+/**
+ * How the linear layers of a frozen base model are stored while an adapter is trained on it. Embeddings, norms, biases, the
+ * head and experts stay as the model's files have them.
+ */
+export const BaseQuantization = {
+  /** UNSPECIFIED - The same as `NONE`. */
+  UNSPECIFIED: "BASE_QUANTIZATION_UNSPECIFIED",
+  /** NONE - As the model's files have them. This is the default. */
+  NONE: "BASE_QUANTIZATION_NONE",
+  /** INT8 - 8 bits a weight: the integers of LLM.int8() in bitsandbytes, with a scale for each row. */
+  INT8: "BASE_QUANTIZATION_INT8",
+  /** NF4 - 4.5 bits a weight: the NF4 of QLoRA and bitsandbytes, with a scale for each block of 64 weights. */
+  NF4: "BASE_QUANTIZATION_NF4",
+} as const;
+
+export type BaseQuantization = typeof BaseQuantization[keyof typeof BaseQuantization];
+
+export namespace BaseQuantization {
+  export type UNSPECIFIED = typeof BaseQuantization.UNSPECIFIED;
+  export type NONE = typeof BaseQuantization.NONE;
+  export type INT8 = typeof BaseQuantization.INT8;
+  export type NF4 = typeof BaseQuantization.NF4;
+}
+
+export function baseQuantizationFromJSON(object: any): BaseQuantization {
+  switch (object) {
+    case 0:
+    case "BASE_QUANTIZATION_UNSPECIFIED":
+      return BaseQuantization.UNSPECIFIED;
+    case 1:
+    case "BASE_QUANTIZATION_NONE":
+      return BaseQuantization.NONE;
+    case 2:
+    case "BASE_QUANTIZATION_INT8":
+      return BaseQuantization.INT8;
+    case 3:
+    case "BASE_QUANTIZATION_NF4":
+      return BaseQuantization.NF4;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BaseQuantization");
+  }
+}
+
+export function baseQuantizationToJSON(object: BaseQuantization): string {
+  switch (object) {
+    case BaseQuantization.UNSPECIFIED:
+      return "BASE_QUANTIZATION_UNSPECIFIED";
+    case BaseQuantization.NONE:
+      return "BASE_QUANTIZATION_NONE";
+    case BaseQuantization.INT8:
+      return "BASE_QUANTIZATION_INT8";
+    case BaseQuantization.NF4:
+      return "BASE_QUANTIZATION_NF4";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BaseQuantization");
+  }
+}
+
+export function baseQuantizationToNumber(object: BaseQuantization): number {
+  switch (object) {
+    case BaseQuantization.UNSPECIFIED:
+      return 0;
+    case BaseQuantization.NONE:
+      return 1;
+    case BaseQuantization.INT8:
+      return 2;
+    case BaseQuantization.NF4:
+      return 3;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BaseQuantization");
+  }
+}
+
+/** State of a model's quantisation. */
+export const QuantizationState = {
+  UNSPECIFIED: "QUANTIZATION_STATE_UNSPECIFIED",
+  /** RUNNING - The weights are being quantised. */
+  RUNNING: "QUANTIZATION_STATE_RUNNING",
+  /** READY - The quantisation can be used. */
+  READY: "QUANTIZATION_STATE_READY",
+  /** FAILED - Quantising failed; `error` says why. */
+  FAILED: "QUANTIZATION_STATE_FAILED",
+} as const;
+
+export type QuantizationState = typeof QuantizationState[keyof typeof QuantizationState];
+
+export namespace QuantizationState {
+  export type UNSPECIFIED = typeof QuantizationState.UNSPECIFIED;
+  export type RUNNING = typeof QuantizationState.RUNNING;
+  export type READY = typeof QuantizationState.READY;
+  export type FAILED = typeof QuantizationState.FAILED;
+}
+
+export function quantizationStateFromJSON(object: any): QuantizationState {
+  switch (object) {
+    case 0:
+    case "QUANTIZATION_STATE_UNSPECIFIED":
+      return QuantizationState.UNSPECIFIED;
+    case 1:
+    case "QUANTIZATION_STATE_RUNNING":
+      return QuantizationState.RUNNING;
+    case 2:
+    case "QUANTIZATION_STATE_READY":
+      return QuantizationState.READY;
+    case 3:
+    case "QUANTIZATION_STATE_FAILED":
+      return QuantizationState.FAILED;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum QuantizationState");
+  }
+}
+
+export function quantizationStateToJSON(object: QuantizationState): string {
+  switch (object) {
+    case QuantizationState.UNSPECIFIED:
+      return "QUANTIZATION_STATE_UNSPECIFIED";
+    case QuantizationState.RUNNING:
+      return "QUANTIZATION_STATE_RUNNING";
+    case QuantizationState.READY:
+      return "QUANTIZATION_STATE_READY";
+    case QuantizationState.FAILED:
+      return "QUANTIZATION_STATE_FAILED";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum QuantizationState");
+  }
+}
+
+export function quantizationStateToNumber(object: QuantizationState): number {
+  switch (object) {
+    case QuantizationState.UNSPECIFIED:
+      return 0;
+    case QuantizationState.RUNNING:
+      return 1;
+    case QuantizationState.READY:
+      return 2;
+    case QuantizationState.FAILED:
+      return 3;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum QuantizationState");
+  }
+}
+
 /** Where to find a base model. A model has at most 1,000 weight files with at most 100,000 tensors in total. */
 export interface ModelSource {
   source:
@@ -112,6 +254,25 @@ export interface HubSource {
   repoId: string;
   /** Branch, tag or commit. Default: `main`. */
   revision?: string | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** The linear layers of a model in a quantised form. */
+export interface ModelQuantization {
+  /** `INT8` or `NF4`. */
+  type: BaseQuantization;
+  /** Only a `READY` quantisation can be used. */
+  state: QuantizationState;
+  /** Why quantising failed. Set only in state `FAILED`. */
+  error:
+    | Status
+    | undefined;
+  /** `sha256:<hex>` of the quantised layers, a safetensors blob. Empty until the quantisation is `READY`. */
+  digest: string;
+  /** Size of the blob in bytes. 0 until quantising has started. */
+  sizeBytes: bigint;
+  /** Bytes of the blob written so far. */
+  writtenSizeBytes: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -162,6 +323,8 @@ export interface Model {
    * why it cannot be exported as GGUF.
    */
   warnings: string[];
+  /** The model's quantisations, at most one of each type. */
+  quantizations: ModelQuantization[];
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -271,6 +434,20 @@ export interface ListModelsResponse {
   models: Model[];
   /** Token of the next page. Empty on the last page. */
   nextPageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EnsureQuantizationRequest {
+  /** `projects/{project}/models/{model}`. */
+  name: string;
+  /** Required: `INT8` or `NF4`. */
+  type: BaseQuantization;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EnsureQuantizationResponse {
+  /** The model with the quantisation in its current state. */
+  model: Model | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -532,6 +709,197 @@ export const HubSource: MessageFns<HubSource> = {
   },
 };
 
+function createBaseModelQuantization(): ModelQuantization {
+  return {
+    type: BaseQuantization.UNSPECIFIED,
+    state: QuantizationState.UNSPECIFIED,
+    error: undefined,
+    digest: "",
+    sizeBytes: 0n,
+    writtenSizeBytes: 0n,
+    _unknownFields: {},
+  };
+}
+
+export const ModelQuantization: MessageFns<ModelQuantization> = {
+  encode(message: ModelQuantization, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== BaseQuantization.UNSPECIFIED) {
+      writer.uint32(8).int32(baseQuantizationToNumber(message.type));
+    }
+    if (message.state !== QuantizationState.UNSPECIFIED) {
+      writer.uint32(16).int32(quantizationStateToNumber(message.state));
+    }
+    if (message.error !== undefined) {
+      Status.encode(message.error, writer.uint32(26).fork()).join();
+    }
+    if (message.digest !== "") {
+      writer.uint32(34).string(message.digest);
+    }
+    if (message.sizeBytes !== 0n) {
+      if (BigInt.asIntN(64, message.sizeBytes) !== message.sizeBytes) {
+        throw new globalThis.Error("value provided for field message.sizeBytes of type int64 too large");
+      }
+      writer.uint32(40).int64(message.sizeBytes);
+    }
+    if (message.writtenSizeBytes !== 0n) {
+      if (BigInt.asIntN(64, message.writtenSizeBytes) !== message.writtenSizeBytes) {
+        throw new globalThis.Error("value provided for field message.writtenSizeBytes of type int64 too large");
+      }
+      writer.uint32(48).int64(message.writtenSizeBytes);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelQuantization {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelQuantization();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.type = baseQuantizationFromJSON(reader.int32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.state = quantizationStateFromJSON(reader.int32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.error = Status.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sizeBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.writtenSizeBytes = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ModelQuantization {
+    return {
+      type: isSet(object.type) ? baseQuantizationFromJSON(object.type) : BaseQuantization.UNSPECIFIED,
+      state: isSet(object.state) ? quantizationStateFromJSON(object.state) : QuantizationState.UNSPECIFIED,
+      error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+      sizeBytes: isSet(object.sizeBytes)
+        ? BigInt(object.sizeBytes)
+        : isSet(object.size_bytes)
+        ? BigInt(object.size_bytes)
+        : 0n,
+      writtenSizeBytes: isSet(object.writtenSizeBytes)
+        ? BigInt(object.writtenSizeBytes)
+        : isSet(object.written_size_bytes)
+        ? BigInt(object.written_size_bytes)
+        : 0n,
+    };
+  },
+
+  toJSON(message: ModelQuantization): unknown {
+    const obj: any = {};
+    if (message.type !== BaseQuantization.UNSPECIFIED) {
+      obj.type = baseQuantizationToJSON(message.type);
+    }
+    if (message.state !== QuantizationState.UNSPECIFIED) {
+      obj.state = quantizationStateToJSON(message.state);
+    }
+    if (message.error !== undefined) {
+      obj.error = Status.toJSON(message.error);
+    }
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    if (message.sizeBytes !== 0n) {
+      obj.sizeBytes = message.sizeBytes.toString();
+    }
+    if (message.writtenSizeBytes !== 0n) {
+      obj.writtenSizeBytes = message.writtenSizeBytes.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ModelQuantization>): ModelQuantization {
+    return ModelQuantization.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelQuantization>): ModelQuantization {
+    const message = createBaseModelQuantization();
+    message.type = object.type ?? BaseQuantization.UNSPECIFIED;
+    message.state = object.state ?? QuantizationState.UNSPECIFIED;
+    message.error = (object.error !== undefined && object.error !== null)
+      ? Status.fromPartial(object.error)
+      : undefined;
+    message.digest = object.digest ?? "";
+    message.sizeBytes = (object.sizeBytes !== undefined && object.sizeBytes !== null) ? BigInt(object.sizeBytes) : 0n;
+    message.writtenSizeBytes = (object.writtenSizeBytes !== undefined && object.writtenSizeBytes !== null)
+      ? BigInt(object.writtenSizeBytes)
+      : 0n;
+    return message;
+  },
+};
+
 function createBaseModel(): Model {
   return {
     name: "",
@@ -552,6 +920,7 @@ function createBaseModel(): Model {
     totalSizeBytes: 0n,
     createTime: undefined,
     warnings: [],
+    quantizations: [],
     _unknownFields: {},
   };
 }
@@ -620,6 +989,9 @@ export const Model: MessageFns<Model> = {
     }
     for (const v of message.warnings) {
       writer.uint32(146).string(v!);
+    }
+    for (const v of message.quantizations) {
+      ModelQuantization.encode(v!, writer.uint32(154).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -789,6 +1161,14 @@ export const Model: MessageFns<Model> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.quantizations.push(ModelQuantization.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -861,6 +1241,9 @@ export const Model: MessageFns<Model> = {
       warnings: globalThis.Array.isArray(object?.warnings)
         ? object.warnings.map((e: any) => globalThis.String(e))
         : [],
+      quantizations: globalThis.Array.isArray(object?.quantizations)
+        ? object.quantizations.map((e: any) => ModelQuantization.fromJSON(e))
+        : [],
     };
   },
 
@@ -920,6 +1303,9 @@ export const Model: MessageFns<Model> = {
     if (message.warnings?.length) {
       obj.warnings = message.warnings;
     }
+    if (message.quantizations?.length) {
+      obj.quantizations = message.quantizations.map((e) => ModelQuantization.toJSON(e));
+    }
     return obj;
   },
 
@@ -956,6 +1342,7 @@ export const Model: MessageFns<Model> = {
       : 0n;
     message.createTime = object.createTime ?? undefined;
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.quantizations = object.quantizations?.map((e) => ModelQuantization.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2125,6 +2512,190 @@ export const ListModelsResponse: MessageFns<ListModelsResponse> = {
   },
 };
 
+function createBaseEnsureQuantizationRequest(): EnsureQuantizationRequest {
+  return { name: "", type: BaseQuantization.UNSPECIFIED, _unknownFields: {} };
+}
+
+export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = {
+  encode(message: EnsureQuantizationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.type !== BaseQuantization.UNSPECIFIED) {
+      writer.uint32(16).int32(baseQuantizationToNumber(message.type));
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnsureQuantizationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnsureQuantizationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.type = baseQuantizationFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EnsureQuantizationRequest {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      type: isSet(object.type) ? baseQuantizationFromJSON(object.type) : BaseQuantization.UNSPECIFIED,
+    };
+  },
+
+  toJSON(message: EnsureQuantizationRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.type !== BaseQuantization.UNSPECIFIED) {
+      obj.type = baseQuantizationToJSON(message.type);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EnsureQuantizationRequest>): EnsureQuantizationRequest {
+    return EnsureQuantizationRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnsureQuantizationRequest>): EnsureQuantizationRequest {
+    const message = createBaseEnsureQuantizationRequest();
+    message.name = object.name ?? "";
+    message.type = object.type ?? BaseQuantization.UNSPECIFIED;
+    return message;
+  },
+};
+
+function createBaseEnsureQuantizationResponse(): EnsureQuantizationResponse {
+  return { model: undefined, _unknownFields: {} };
+}
+
+export const EnsureQuantizationResponse: MessageFns<EnsureQuantizationResponse> = {
+  encode(message: EnsureQuantizationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== undefined) {
+      Model.encode(message.model, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnsureQuantizationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnsureQuantizationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = Model.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EnsureQuantizationResponse {
+    return { model: isSet(object.model) ? Model.fromJSON(object.model) : undefined };
+  },
+
+  toJSON(message: EnsureQuantizationResponse): unknown {
+    const obj: any = {};
+    if (message.model !== undefined) {
+      obj.model = Model.toJSON(message.model);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EnsureQuantizationResponse>): EnsureQuantizationResponse {
+    return EnsureQuantizationResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EnsureQuantizationResponse>): EnsureQuantizationResponse {
+    const message = createBaseEnsureQuantizationResponse();
+    message.model = (object.model !== undefined && object.model !== null) ? Model.fromPartial(object.model) : undefined;
+    return message;
+  },
+};
+
 function createBaseDeleteModelRequest(): DeleteModelRequest {
   return { name: "", requestId: "", _unknownFields: {} };
 }
@@ -2357,7 +2928,25 @@ export const ModelServiceService = {
     responseDeserialize: (value: Buffer): ListModelsResponse => ListModelsResponse.decode(value),
   },
   /**
-   * Deletes a model and stops its import if that is still running. A run that still needs the model fails with
+   * Ensures that a model has its linear layers in a quantised form, which is computed once and kept with the model. Returns
+   * at once; poll `GetModel` for the result. Idempotent by model and type; one that failed is started again. The same model
+   * gives the same bytes. Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready), `INVALID_ARGUMENT` (the type is
+   * neither `INT8` nor `NF4`). Errors after the call has returned, such as `UNSUPPORTED_CONFIG` for a layer whose shape NF4
+   * does not allow, are in `ModelQuantization.error`.
+   */
+  ensureQuantization: {
+    path: "/pairwise.v1.ModelService/EnsureQuantization" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EnsureQuantizationRequest): Buffer =>
+      Buffer.from(EnsureQuantizationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EnsureQuantizationRequest => EnsureQuantizationRequest.decode(value),
+    responseSerialize: (value: EnsureQuantizationResponse): Buffer =>
+      Buffer.from(EnsureQuantizationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EnsureQuantizationResponse => EnsureQuantizationResponse.decode(value),
+  },
+  /**
+   * Deletes a model, with its quantised forms, and stops its import if that is still running. A run that still needs the model fails with
    * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel: {
@@ -2392,7 +2981,15 @@ export interface ModelServiceServer extends UntypedServiceImplementation {
   /** Lists a project's models, newest first. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
   /**
-   * Deletes a model and stops its import if that is still running. A run that still needs the model fails with
+   * Ensures that a model has its linear layers in a quantised form, which is computed once and kept with the model. Returns
+   * at once; poll `GetModel` for the result. Idempotent by model and type; one that failed is started again. The same model
+   * gives the same bytes. Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready), `INVALID_ARGUMENT` (the type is
+   * neither `INT8` nor `NF4`). Errors after the call has returned, such as `UNSUPPORTED_CONFIG` for a layer whose shape NF4
+   * does not allow, are in `ModelQuantization.error`.
+   */
+  ensureQuantization: handleUnaryCall<EnsureQuantizationRequest, EnsureQuantizationResponse>;
+  /**
+   * Deletes a model, with its quantised forms, and stops its import if that is still running. A run that still needs the model fails with
    * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel: handleUnaryCall<DeleteModelRequest, DeleteModelResponse>;
@@ -2475,7 +3072,29 @@ export interface ModelServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Deletes a model and stops its import if that is still running. A run that still needs the model fails with
+   * Ensures that a model has its linear layers in a quantised form, which is computed once and kept with the model. Returns
+   * at once; poll `GetModel` for the result. Idempotent by model and type; one that failed is started again. The same model
+   * gives the same bytes. Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready), `INVALID_ARGUMENT` (the type is
+   * neither `INT8` nor `NF4`). Errors after the call has returned, such as `UNSUPPORTED_CONFIG` for a layer whose shape NF4
+   * does not allow, are in `ModelQuantization.error`.
+   */
+  ensureQuantization(
+    request: EnsureQuantizationRequest,
+    callback: (error: ServiceError | null, response: EnsureQuantizationResponse) => void,
+  ): ClientUnaryCall;
+  ensureQuantization(
+    request: EnsureQuantizationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EnsureQuantizationResponse) => void,
+  ): ClientUnaryCall;
+  ensureQuantization(
+    request: EnsureQuantizationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EnsureQuantizationResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Deletes a model, with its quantised forms, and stops its import if that is still running. A run that still needs the model fails with
    * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel(
