@@ -1,4 +1,6 @@
 import { readBaseModel, type BaseModel } from './baseModel.ts';
+import { readQuantizedLinears } from './quantizedLinears.ts';
+import type { Weight } from './tensors.ts';
 import type { ModelFolder } from '@pairwise/safetensors';
 
 /** A file of a model in a blob store. */
@@ -33,21 +35,29 @@ export type StoredBaseModel = BaseModel & AsyncDisposable;
 
 /**
  * Opens a model in a blob store. Each weight's `file` is the path of its blob, so that the runtime, with `/` as the folder,
- * maps the weights where the store keeps them. Throws the errors of `readBaseModel`.
+ * maps the weights where the store keeps them. `quantized` is a file with the model's `quantizedLinears`. @default none
+ * Throws the errors of `readBaseModel`.
  */
 export async function storedBaseModel<Digest>(
   files: readonly StoredFile<Digest>[],
   blobs: Blobs<Digest>,
+  quantized?: StoredFile<Digest>,
 ): Promise<StoredBaseModel> {
   const baseModel = await readBaseModel(storedFolder(files, blobs));
   await using opened = new AsyncDisposableStack();
-  const digests = digestsOf(files);
-  const paths = new Map<string, string>();
-  for (const weight of baseModel.weights.values()) {
-    if (!paths.has(weight.file)) {
-      paths.set(weight.file, opened.use(await blobs.local(digests.get(weight.file)!)).path);
+  const place = async (weights: Map<string, Weight>, digests: Map<string, Digest>) => {
+    const paths = new Map<string, string>();
+    for (const weight of weights.values()) {
+      if (!paths.has(weight.file)) {
+        paths.set(weight.file, opened.use(await blobs.local(digests.get(weight.file)!)).path);
+      }
+      weight.file = paths.get(weight.file)!;
     }
-    weight.file = paths.get(weight.file)!;
+  };
+  await place(baseModel.weights, digestsOf(files));
+  if (quantized !== undefined) {
+    baseModel.quantized = await readQuantizedLinears(storedFolder([quantized], blobs), quantized.path);
+    await place(baseModel.quantized, digestsOf([quantized]));
   }
   const kept = opened.move();
   return { ...baseModel, [Symbol.asyncDispose]: () => kept.disposeAsync() };

@@ -8,6 +8,7 @@ import {
   quantizeNf4,
   readBaseModel,
   readQuantizedLinears,
+  storedBaseModel,
   type BaseModel,
   type BaseQuantization,
 } from '@pairwise/model';
@@ -100,6 +101,26 @@ test.each([
   const near = await train({ ...base, quantized }, folder);
   const differences = metrics.map(({ loss }, step) => Math.abs(loss! - near.metrics[step]!['loss']!));
   expect(Math.max(...differences)).toBeLessThan(distance);
+});
+
+test('a model in a blob store opens with its quantised layers, each tensor in its blob', async () => {
+  const { files, read } = await folderAt(folder);
+  const [quantized, own] = [files.find(({ path }) => path === 'NF4')!, files.filter(({ path }) => path !== 'NF4')];
+  const stored = (file: (typeof files)[number]) => ({ ...file, digest: file.path });
+  const blobs = {
+    async *read(digest: string, { start, end }: { start: number; end: number }) {
+      yield await read(digest, start, end);
+    },
+    local: (digest: string) =>
+      Promise.resolve({ path: join(folder, digest), [Symbol.asyncDispose]: () => Promise.resolve() }),
+  };
+  await using opened = await storedBaseModel(own.map(stored), blobs, stored(quantized));
+  const placed = (weights: BaseModel['weights']) =>
+    new Map([...weights].map(([name, weight]) => [name, { ...weight, file: join(folder, weight.file) }]));
+  expect(opened.weights).toEqual(placed(base.weights));
+  expect(opened.quantized).toEqual(placed(await readQuantizedLinears({ files, read }, 'NF4')));
+  await using plain = await storedBaseModel(own.map(stored), blobs);
+  expect(plain.quantized).toBeUndefined();
 });
 
 test.each([
