@@ -37,7 +37,7 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: A
     const missing = missingPairs(pairs, present);
     if (missing.length === 0) return;
     const startMs = performance.now();
-    const { logps: computed, rate } = await reference.logps(input.files, missing, signal);
+    const { logps: computed, rate } = await reference.logps(input, missing, signal);
     const entries = distinct(computed).filter(({ response }) => !present.has(response));
     const shard = await logps.put(entries);
     await coverages.change(name, async ({ coverage }, tx) => {

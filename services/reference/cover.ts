@@ -3,6 +3,7 @@ import type { Attempt, Durable } from '@pairwise/durable';
 import { parseDigest, type Digest } from '@pairwise/fingerprint';
 import { parseConfig, storedFolder, type ModelConfig } from '@pairwise/model';
 import { unpackPairs } from '@pairwise/preference';
+import { quantizedFile } from '@pairwise/rpc';
 import { readJson } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
@@ -59,12 +60,14 @@ async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[
   const isCounted = record.coverage.responseCount > 0;
   if (!isCounted) await storeCounts(coverages, input, responseCount, presentCount);
   const filesJson = files.map((file) => FileInfo.toJSON(file));
+  const layers = quantizedFile(model!, record.coverage.baseQuantization, 'base_quantization');
+  const quantized = layers && FileInfo.toJSON(layers);
   const referenceFingerprint = parseDigest(record.coverage.referenceFingerprint);
   return Promise.all(
     units.map(async (unit) => {
       // The bounds are in the id, so that the unit of another version's plan is never taken for this one.
       const id = `${name}/${attempt}/${unit.shard}/${unit.start}-${unit.end}`;
-      const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files: filesJson, unit };
+      const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files: filesJson, quantized, unit };
       await durable.enqueue(computeWork, id, unitInput);
       return id;
     }),

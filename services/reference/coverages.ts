@@ -1,8 +1,8 @@
-import { Coverage, CoverageState, ModelState, type Encoding, type Model } from '@pairwise/api';
+import { Coverage, CoverageState, ModelState, type BaseQuantization, type Encoding, type Model } from '@pairwise/api';
 import { openDocuments, type Database, type Documents, type Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
-import { statusOf } from '@pairwise/rpc';
+import { quantizedFile, statusOf } from '@pairwise/rpc';
 import { referenceFingerprint } from './fingerprint.ts';
 
 /** A coverage as it is stored: the resource, and what else its workflow needs. */
@@ -19,6 +19,7 @@ export interface CoverageInputs {
   /** The project, `projects/{project}`. */
   parent: string;
   model: Model;
+  baseQuantization: BaseQuantization;
   encoding: Encoding;
   numericsProfile: string;
 }
@@ -39,7 +40,8 @@ export interface Coverages {
   change: Documents<CoverageRecord>['change'];
   /**
    * The coverage of an encoding under a reference model: a new one; the one that exists; or, if that failed or was
-   * cancelled, the same one in a new attempt. Throws WRONG_STATE if the model is not ready.
+   * cancelled, the same one in a new attempt. Throws WRONG_STATE if the model or its quantisation is not
+   * ready.
    */
   ensure(inputs: CoverageInputs): Promise<Stored<CoverageRecord>>;
   /** Ends an attempt, unless it has ended or is not the current one any more. Throws NOT_FOUND. */
@@ -95,12 +97,13 @@ export function openCoverages(database: Database): Coverages {
   };
 }
 
-function newCoverage({ parent, model, encoding, numericsProfile }: CoverageInputs): Coverage {
+function newCoverage({ parent, model, baseQuantization, encoding, numericsProfile }: CoverageInputs): Coverage {
   if (model.state !== ModelState.READY) {
     const message = `model: '${model.name}' is not ready; wait until its import has succeeded`;
     throw new PairwiseError('WRONG_STATE', message, { field: 'model' });
   }
-  const fingerprint = referenceFingerprint(model.files, numericsProfile);
+  const quantized = quantizedFile(model, baseQuantization, 'base_quantization');
+  const fingerprint = referenceFingerprint(model.files, numericsProfile, quantized);
   const id = hexOf(fingerprintOf({ fingerprint, encoding: encoding.fingerprint })).slice(0, 32);
   return Coverage.create({
     name: `${parent}/coverages/${id}`,
@@ -108,6 +111,7 @@ function newCoverage({ parent, model, encoding, numericsProfile }: CoverageInput
     model: model.name,
     encoding: encoding.name,
     referenceFingerprint: fingerprint,
+    baseQuantization,
     createTime: new Date(),
     updateTime: new Date(),
   });

@@ -1,4 +1,6 @@
 import type { Model } from '@pairwise/api';
+import { fingerprintOf } from '@pairwise/fingerprint';
+import { engineVersion } from '@pairwise/training';
 import { expect, test } from 'vitest';
 import { referenceFingerprint } from './fingerprint.ts';
 
@@ -39,6 +41,19 @@ test.each<[string, Record<string, string | undefined>]>([
 
 test('another numerics profile changes the reference', () => {
   expect(referenceFingerprint(files(), 'cuda/any/onnxruntime-1/float32')).not.toBe(plain);
+});
+
+test('a quantisation changes the reference, and so does another one', () => {
+  const quantized = (n: number) =>
+    referenceFingerprint(files(), 'cpu/x64/onnxruntime-1/float32', { digest: digest(n) });
+  expect(new Set([plain, quantized(7), quantized(8)]).size).toBe(3);
+});
+
+test('without a quantisation the reference is the one under which logps have always been stored', () => {
+  const names = ['config.json', 'model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
+  const entries = [...names, 'model.safetensors.index.json'].map((path, index) => [path, digest(index + 1)]);
+  const numericsProfile = 'cpu/x64/onnxruntime-1/float32';
+  expect(plain).toBe(fingerprintOf({ kind: 'reference', files: entries, engineVersion, numericsProfile }));
 });
 
 test.each<[string, Record<string, string | undefined>]>([

@@ -15,6 +15,10 @@ import {
   type RateMeter,
 } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
+import type { ComputeInput } from './work.ts';
+
+/** What a worker opens. */
+type ModelFiles = Pick<ComputeInput, 'files' | 'quantized'>;
 
 /** What a reference model computed. */
 export interface Computed {
@@ -27,10 +31,10 @@ export interface Computed {
 /** A worker has one reference model open at a time. It stays open from unit to unit. */
 export interface ReferenceModel {
   /**
-   * Logps of both responses of each pair under a model, given its files as proto JSON, in nats per token. Throws the
-   * signal's reason between micro-batches, and NON_FINITE.
+   * Logps of both responses of each pair under a model, in nats per token. Throws the signal's reason between
+   * micro-batches, and NON_FINITE.
    */
-  logps(filesJson: readonly unknown[], pairs: readonly EncodedPair[], signal: AbortSignal): Promise<Computed>;
+  logps(model: ModelFiles, pairs: readonly EncodedPair[], signal: AbortSignal): Promise<Computed>;
   /** Closes the model that is open, if any. */
   close(): Promise<void>;
 }
@@ -38,17 +42,16 @@ export interface ReferenceModel {
 /** Opens reference models from the blob store. `threads` are the CPU threads of a session. */
 export function openReferenceModel(blobs: BlobStore, options: { device: Device; threads: number }): ReferenceModel {
   const holder = sessionHolder<{ config: ModelConfig; session: Session; meter: RateMeter }>(options);
-  const open = (filesJson: readonly unknown[]) =>
-    holder.open(digestOf(Buffer.from(JSON.stringify(filesJson))), async ({ use, session }) => {
-      const infos = filesJson.map((file) => FileInfo.fromJSON(file));
-      const files = infos.map((info) => ({ ...info, digest: parseDigest(info.digest) }));
-      const model = use(await storedBaseModel(files, blobs));
+  const open = ({ files, quantized }: ModelFiles) =>
+    holder.open(digestOf(Buffer.from(JSON.stringify({ files, quantized }))), async ({ use, session }) => {
+      const layers = quantized === undefined ? undefined : storedFile(quantized);
+      const model = use(await storedBaseModel(files.map(storedFile), blobs, layers));
       return { config: model.config, session: await session(referenceGraph(model)), meter: rateMeter() };
     });
   return {
     close: holder.close,
-    logps: async (filesJson, pairs, signal) => {
-      const { config, session, meter } = await open(filesJson);
+    logps: async (model, pairs, signal) => {
+      const { config, session, meter } = await open(model);
       const stopCheck = () => signal.throwIfAborted();
       const startMs = performance.now();
       const logps = await treeLogps(session.run, config, pairs.map(treeOf), {}, stopCheck);
@@ -63,4 +66,9 @@ export function openReferenceModel(blobs: BlobStore, options: { device: Device; 
       throw new PairwiseError('NON_FINITE', message);
     },
   };
+}
+
+function storedFile(json: unknown) {
+  const info = FileInfo.fromJSON(json);
+  return { ...info, digest: parseDigest(info.digest) };
 }

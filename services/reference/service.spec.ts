@@ -1,6 +1,8 @@
 import {
+  BaseQuantization,
   CoverageState,
   ModelState,
+  QuantizationState,
   type Coverage,
   type Encoding,
   type Model,
@@ -27,6 +29,7 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   service.asked = [];
+  service.opened = [];
   service.beforeAnswer = () => Promise.resolve();
   service.aroundPlan = (plan) => plan();
   service.measuredRate = undefined;
@@ -37,7 +40,7 @@ afterAll(() => service.stop());
 async function requestFor(id: string, shards: readonly EncodedPair[][]) {
   const [model, encoding] = [someModel(id), await someEncoding(service.blobs, shards)];
   for (const resource of [model, encoding]) service.resources.set(resource.name, resource);
-  return { parent, model: model.name, encoding: encoding.name };
+  return { parent, model: model.name, encoding: encoding.name, baseQuantization: BaseQuantization.NONE };
 }
 
 async function untilEnded({ name }: Coverage): Promise<Coverage> {
@@ -78,6 +81,28 @@ test('a complete coverage is not computed again, and another model makes another
   const under = await untilEnded((await client.ensureLogps(await requestFor('another', [somePairs(0, 4)]))).coverage!);
   expect(under).toMatchObject({ computedCount: 8, reusedCount: 0 });
   expect(under.name).not.toBe(complete.name);
+});
+
+test('a quantised model is a reference of its own, which workers open with the quantised layers', async () => {
+  const request = await requestFor('quantised', [somePairs(0, 4)]);
+  const plain = await untilEnded((await client.ensureLogps(request)).coverage!);
+  expect([plain.baseQuantization, service.opened]).toEqual([BaseQuantization.NONE, [undefined]]);
+  const { INT8, UNSPECIFIED } = BaseQuantization;
+  const quantised = { ...request, baseQuantization: INT8 };
+  const refusal = { reason: 'WRONG_STATE', field: 'base_quantization' };
+  const remedy = expect.stringContaining('call EnsureQuantization') as string;
+  await expect(client.ensureLogps(quantised)).rejects.toMatchObject({ ...refusal, message: remedy });
+
+  const digest = `sha256:${'1'.repeat(64)}`;
+  const model = service.resources.get(request.model) as Model;
+  const ready = { type: INT8, state: QuantizationState.READY, error: undefined, digest };
+  model.quantizations = [{ ...ready, sizeBytes: 5n, writtenSizeBytes: 5n }];
+  const coverage = await untilEnded((await client.ensureLogps(quantised)).coverage!);
+  expect(coverage).toMatchObject({ state: CoverageState.COMPLETE, baseQuantization: INT8, computedCount: 8 });
+  expect(coverage.name).not.toBe(plain.name);
+  expect(coverage.referenceFingerprint).not.toBe(plain.referenceFingerprint);
+  expect(service.opened.slice(1)).toEqual([expect.objectContaining({ digest, sizeBytes: '5' })]);
+  expect((await client.ensureLogps({ ...request, baseQuantization: UNSPECIFIED })).coverage).toEqual(plain);
 });
 
 test('a response that several pairs share is computed once', async () => {
@@ -170,6 +195,7 @@ test('a worker whose work was given to another one writes nothing', async () => 
   const coverage = await service.deps.coverages.ensure({
     parent,
     model: service.resources.get(request.model) as Model,
+    baseQuantization: BaseQuantization.NONE,
     encoding: service.resources.get(request.encoding) as Encoding,
     numericsProfile: 'test',
   });

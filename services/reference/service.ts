@@ -1,7 +1,7 @@
 import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
 import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
-import { hasEnded, inField, parseName, service, watch, type Service } from '@pairwise/rpc';
+import { hasEnded, inField, parseName, resolveBaseQuantization, service, watch, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
 import type { CoverageRecord, Coverages } from './coverages.ts';
@@ -23,13 +23,14 @@ export interface ReferenceDeps {
 export function referenceService(deps: ReferenceDeps): Service {
   const { coverages, peers } = deps;
   return service(ReferenceServiceService, {
-    ensureLogps: async ({ parent, model: modelName, encoding: encodingName }, context) => {
+    ensureLogps: async ({ parent, model: modelName, encoding: encodingName, baseQuantization }, context) => {
       parseName('projects/{project}', parent, 'parent');
       const { model } = await inField('model', peers.model.getModel({ name: modelName }, context));
       const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, context));
       const record = await coverages.ensure({
         parent,
         model: model!,
+        baseQuantization: resolveBaseQuantization(baseQuantization),
         encoding: encoding!,
         numericsProfile: deps.numericsProfile,
       });

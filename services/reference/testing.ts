@@ -29,6 +29,8 @@ export interface TestReference {
   resources: Map<string, Model | Encoding>;
   /** The pairs that the stand-in for the model was asked for. */
   asked: EncodedPair[];
+  /** The files with quantised layers of the models that it was asked about, one for each call. */
+  opened: unknown[];
   /** Called before the stand-in for the model answers. */
   beforeAnswer: () => Promise<void>;
   /** The rate that the stand-in reports to have measured. */
@@ -55,8 +57,9 @@ export async function startTestReference(): Promise<TestReference> {
   const durable = await startDurable({ url, schema: 'reference', log: silent });
   const [coverages, logps] = [openCoverages(database), openLogps(database, blobs)];
   const rates = openRates(database);
-  const hooks: Pick<TestReference, 'asked' | 'beforeAnswer' | 'measuredRate' | 'aroundPlan'> = {
+  const hooks: Pick<TestReference, 'asked' | 'opened' | 'beforeAnswer' | 'measuredRate' | 'aroundPlan'> = {
     asked: [],
+    opened: [],
     beforeAnswer: () => Promise.resolve(),
     measuredRate: undefined,
     aroundPlan: (plan) => plan(),
@@ -64,8 +67,9 @@ export async function startTestReference(): Promise<TestReference> {
   const resources: TestReference['resources'] = new Map();
   const peers = peersOf(resources);
   const reference = {
-    logps: async (_files: unknown, pairs: readonly EncodedPair[]) => {
+    logps: async ({ quantized }: { quantized?: unknown }, pairs: readonly EncodedPair[]) => {
       hooks.asked.push(...pairs);
+      hooks.opened.push(quantized);
       await hooks.beforeAnswer();
       return { logps: pairs.flatMap(logpsOf), rate: hooks.measuredRate };
     },

@@ -8,6 +8,8 @@ export interface ComputeInput {
   referenceFingerprint: Digest;
   /** The model's files, as proto JSON. */
   files: unknown[];
+  /** The file with its quantised linear layers, as proto JSON. Default: none. */
+  quantized?: unknown;
   unit: Unit;
 }
 

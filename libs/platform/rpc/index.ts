@@ -39,4 +39,5 @@ export {
   resolveChatTemplateDate,
   resolveTruncationMode,
 } from './messages/encoding.ts';
+export { quantizedFile, resolveBaseQuantization } from './messages/quantization.ts';
 export { watch, type Watched } from './server/watch.ts';

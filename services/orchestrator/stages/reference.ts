@@ -1,4 +1,4 @@
-import { CoverageState, type Coverage } from '@pairwise/api';
+import { BaseQuantization, CoverageState, type Coverage } from '@pairwise/api';
 import { hasEnded } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf } from '../run.ts';
@@ -25,7 +25,8 @@ export async function reference(context: StageContext): Promise<void> {
 
 async function cover(context: StageContext, encoding: string, output: 'coverage' | 'evalCoverage'): Promise<Coverage> {
   const { run, peers, signal, change, report, startDeadline } = context;
-  const request = { parent: parentOf(run), model: outputsOf(run).model, encoding };
+  const model = { model: outputsOf(run).model, baseQuantization: BaseQuantization.NONE };
+  const request = { parent: parentOf(run), ...model, encoding };
   const { coverage } = await peers.reference.ensureLogps(request, { deadline: startDeadline() });
   const { name } = coverage!;
   await change((changing) => {

@@ -22,6 +22,12 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
+import {
+  BaseQuantization,
+  baseQuantizationFromJSON,
+  baseQuantizationToJSON,
+  baseQuantizationToNumber,
+} from "./model.ts";
 
 /** State of a coverage. */
 export const CoverageState = {
@@ -117,8 +123,8 @@ export interface Coverage {
   /** Resource name of the encoding. */
   encoding: string;
   /**
-   * `sha256:<hex>` of everything besides the tokens that determines a logp: weights, config, engine version and
-   * numerics profile.
+   * `sha256:<hex>` of everything besides the tokens that determines a logp: weights, quantisation, config, engine version
+   * and numerics profile.
    */
   referenceFingerprint: string;
   /** Distinct responses of the encoding. */
@@ -134,7 +140,11 @@ export interface Coverage {
     | Date
     | undefined;
   /** When the coverage last changed. */
-  updateTime: Date | undefined;
+  updateTime:
+    | Date
+    | undefined;
+  /** How the reference model's linear layers are stored. */
+  baseQuantization: BaseQuantization;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -145,6 +155,11 @@ export interface EnsureLogpsRequest {
   model: string;
   /** Resource name of the encoding. */
   encoding: string;
+  /**
+   * How the reference model's linear layers are stored. Any but `NONE` must be `READY`: call `EnsureQuantization`. Default:
+   * `NONE`.
+   */
+  baseQuantization: BaseQuantization;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -219,6 +234,7 @@ function createBaseCoverage(): Coverage {
     computedTokenCount: 0n,
     createTime: undefined,
     updateTime: undefined,
+    baseQuantization: BaseQuantization.UNSPECIFIED,
     _unknownFields: {},
   };
 }
@@ -263,6 +279,9 @@ export const Coverage: MessageFns<Coverage> = {
     }
     if (message.updateTime !== undefined) {
       Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(98).fork()).join();
+    }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      writer.uint32(104).int32(baseQuantizationToNumber(message.baseQuantization));
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -384,6 +403,14 @@ export const Coverage: MessageFns<Coverage> = {
             message.updateTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -446,6 +473,11 @@ export const Coverage: MessageFns<Coverage> = {
         : isSet(object.update_time)
         ? fromJsonTimestamp(object.update_time)
         : undefined,
+      baseQuantization: isSet(object.baseQuantization)
+        ? baseQuantizationFromJSON(object.baseQuantization)
+        : isSet(object.base_quantization)
+        ? baseQuantizationFromJSON(object.base_quantization)
+        : BaseQuantization.UNSPECIFIED,
     };
   },
 
@@ -487,6 +519,9 @@ export const Coverage: MessageFns<Coverage> = {
     if (message.updateTime !== undefined) {
       obj.updateTime = message.updateTime.toISOString();
     }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
+    }
     return obj;
   },
 
@@ -511,12 +546,13 @@ export const Coverage: MessageFns<Coverage> = {
       : 0n;
     message.createTime = object.createTime ?? undefined;
     message.updateTime = object.updateTime ?? undefined;
+    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
     return message;
   },
 };
 
 function createBaseEnsureLogpsRequest(): EnsureLogpsRequest {
-  return { parent: "", model: "", encoding: "", _unknownFields: {} };
+  return { parent: "", model: "", encoding: "", baseQuantization: BaseQuantization.UNSPECIFIED, _unknownFields: {} };
 }
 
 export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
@@ -529,6 +565,9 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     }
     if (message.encoding !== "") {
       writer.uint32(26).string(message.encoding);
+    }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      writer.uint32(32).int32(baseQuantizationToNumber(message.baseQuantization));
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -578,6 +617,14 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
             message.encoding = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -603,6 +650,11 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
       parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
       model: isSet(object.model) ? globalThis.String(object.model) : "",
       encoding: isSet(object.encoding) ? globalThis.String(object.encoding) : "",
+      baseQuantization: isSet(object.baseQuantization)
+        ? baseQuantizationFromJSON(object.baseQuantization)
+        : isSet(object.base_quantization)
+        ? baseQuantizationFromJSON(object.base_quantization)
+        : BaseQuantization.UNSPECIFIED,
     };
   },
 
@@ -617,6 +669,9 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     if (message.encoding !== "") {
       obj.encoding = message.encoding;
     }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
+    }
     return obj;
   },
 
@@ -628,6 +683,7 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     message.parent = object.parent ?? "";
     message.model = object.model ?? "";
     message.encoding = object.encoding ?? "";
+    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
     return message;
   },
 };
@@ -1433,8 +1489,10 @@ export const ReferenceServiceService = {
   /**
    * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
    * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
-   * model, encoding and numerics profile give the same coverage, which is restarted if it failed or was cancelled.
-   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready). Errors of the computation are in `Coverage.error`.
+   * model, quantisation, encoding and numerics profile give the same coverage, which is restarted if it failed or was
+   * cancelled.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation are in
+   * `Coverage.error`.
    */
   ensureLogps: {
     path: "/pairwise.v1.ReferenceService/EnsureLogps" as const,
@@ -1503,8 +1561,10 @@ export interface ReferenceServiceServer extends UntypedServiceImplementation {
   /**
    * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
    * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
-   * model, encoding and numerics profile give the same coverage, which is restarted if it failed or was cancelled.
-   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready). Errors of the computation are in `Coverage.error`.
+   * model, quantisation, encoding and numerics profile give the same coverage, which is restarted if it failed or was
+   * cancelled.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation are in
+   * `Coverage.error`.
    */
   ensureLogps: handleUnaryCall<EnsureLogpsRequest, EnsureLogpsResponse>;
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
@@ -1530,8 +1590,10 @@ export interface ReferenceServiceClient extends Client {
   /**
    * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
    * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
-   * model, encoding and numerics profile give the same coverage, which is restarted if it failed or was cancelled.
-   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model is not ready). Errors of the computation are in `Coverage.error`.
+   * model, quantisation, encoding and numerics profile give the same coverage, which is restarted if it failed or was
+   * cancelled.
+   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation are in
+   * `Coverage.error`.
    */
   ensureLogps(
     request: EnsureLogpsRequest,
