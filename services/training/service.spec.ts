@@ -1,4 +1,4 @@
-import { StartTrainingRequest, TrainingServiceService } from '@pairwise/api';
+import { BaseQuantization, StartTrainingRequest, TrainingServiceService } from '@pairwise/api';
 import { offences, send } from '@pairwise/api/testing';
 import type { Client } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -22,6 +22,12 @@ test('the same request starts the same training, and other inputs are refused', 
   expect((await client.startTraining(requestFor('straight', spec))).training).toEqual(training);
   const other = client.startTraining(requestFor('straight', { ...spec, beta: 0.2 }));
   await expect(other).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
+});
+
+test('a reference in another quantisation is refused with the names of both', async () => {
+  const refused = client.startTraining({ ...requestFor('mixed', spec), coverage: names.int8 });
+  const message = `coverage '${names.int8}' is of BASE_QUANTIZATION_INT8, but spec.base_quantization is BASE_QUANTIZATION_NONE`;
+  await expect(refused).rejects.toMatchObject({ message: expect.stringContaining(message) as string });
 });
 
 test('an ended training is deleted with its checkpoints', async () => {
@@ -52,6 +58,8 @@ test.each<[string, string, object]>([
   ['NOT_FOUND', 'encoding', { encoding: `${names.encoding}-none` }],
   ['NOT_FOUND', 'coverage', { coverage: `${names.coverage}-none` }],
   ['MISSING_LOGPS', 'coverage', { coverage: names.begun }],
+  ['WRONG_STATE', 'spec.base_quantization', { spec: requestFor('x', { baseQuantization: BaseQuantization.NF4 }).spec }],
+  ['INVALID_ARGUMENT', 'coverage', { coverage: names.int8 }],
   ['INVALID_ARGUMENT', 'parent', { parent: 'default' }],
   ['INVALID_ARGUMENT', 'training_id', { trainingId: 'Not_A_Label' }],
   ['INVALID_ARGUMENT', 'eval_fraction', { evaluation: { $case: 'evalFraction', value: 1 } }],

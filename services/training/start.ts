@@ -1,4 +1,5 @@
 import {
+  BaseQuantization,
   CoverageState,
   Training,
   type Model,
@@ -9,14 +10,18 @@ import {
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { adaptedModules, type ArchitectureName } from '@pairwise/model';
-import { inField, newId, parseName, refuseUnknownFields, resolveTruncationMode, type CallOptions } from '@pairwise/rpc';
 import {
-  checkHeldOutFraction,
-  checkStepCount,
-  engineVersion,
-  resolveHyperparameters,
-  type Hyperparameters,
-} from '@pairwise/training';
+  inField,
+  newId,
+  parseName,
+  quantizedFile,
+  refuseField,
+  refuseUnknownFields,
+  resolveBaseQuantization,
+  resolveTruncationMode,
+  type CallOptions,
+} from '@pairwise/rpc';
+import { checkHeldOutFraction, checkStepCount, engineVersion, resolveHyperparameters } from '@pairwise/training';
 import type { Peers } from './peers.ts';
 import type { ResolvedTrainingSpec, TrainingRecord } from './trainings/record.ts';
 import type { Trainings } from './trainings/trainings.ts';
@@ -46,6 +51,7 @@ export function resolveTrainingSpec(spec: TrainingSpec | undefined): ResolvedTra
   return {
     ...resolveHyperparameters(spec ?? {}, 'spec'),
     truncationMode: resolveTruncationMode(spec?.truncationMode),
+    baseQuantization: resolveBaseQuantization(spec?.baseQuantization),
   };
 }
 
@@ -67,28 +73,43 @@ export function newTraining(
   });
 }
 
-/** Returns the model. Refuses inputs that do not exist, that make too many steps, or whose reference logps are not all computed. */
+/**
+ * Returns the model. Refuses inputs that do not exist or are not ready, that make too many steps, or whose reference logps
+ * are not all computed.
+ */
 async function checkInputs(
   peers: Peers,
   { model, encoding: encodingName, evaluation, coverage, evalCoverage }: StartTrainingRequest,
-  hyperparameters: Hyperparameters,
+  spec: ResolvedTrainingSpec,
   options: CallOptions,
 ): Promise<Model> {
   if (evaluation?.$case === 'evalFraction') checkHeldOutFraction(evaluation.value, 'eval_fraction');
   const found = await inField('model', peers.model.getModel({ name: model }, options));
+  quantizedFile(found.model!, spec.baseQuantization, 'spec.base_quantization');
   const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, options));
   // An upper bound: pairs that are held out only make fewer steps.
-  checkStepCount(encoding!.pairCount, hyperparameters, 'spec');
-  await checkComplete(peers, 'coverage', coverage, options);
+  checkStepCount(encoding!.pairCount, spec, 'spec');
+  await checkCoverage(peers, 'coverage', coverage, spec, options);
   if (evaluation?.$case === 'evalEncoding') {
     await inField('eval_encoding', peers.dataset.getEncoding({ name: evaluation.value }, options));
-    await checkComplete(peers, 'eval_coverage', evalCoverage, options);
+    await checkCoverage(peers, 'eval_coverage', evalCoverage, spec, options);
   }
   return found.model!;
 }
 
-async function checkComplete(peers: Peers, field: string, name: string, options: CallOptions): Promise<void> {
+async function checkCoverage(
+  peers: Peers,
+  field: string,
+  name: string,
+  { baseQuantization: policy }: ResolvedTrainingSpec,
+  options: CallOptions,
+): Promise<void> {
   const { coverage } = await inField(field, peers.reference.getCoverage({ name }, options));
+  const reference = resolveBaseQuantization(coverage!.baseQuantization);
+  if (reference !== BaseQuantization.NONE && reference !== policy) {
+    const remedy = `call EnsureLogps with ${policy} or ${BaseQuantization.NONE}`;
+    refuseField(field, `'${name}' is of ${reference}, but spec.base_quantization is ${policy}; ${remedy}`);
+  }
   if (coverage!.state === CoverageState.COMPLETE) return;
   const message = `${field}: '${name}' is not complete; call EnsureLogps and wait until it is`;
   throw new PairwiseError('MISSING_LOGPS', message, { field, metadata: { name } });

@@ -1,19 +1,22 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  BaseQuantization,
   Coverage,
   CoverageState,
   Encoding,
   FileInfo,
   Model,
+  QuantizationState,
   StartTrainingRequest,
   type TrainingSpec,
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { storedBaseModel } from '@pairwise/model';
+import { quantizedLinears, readBaseModel, storedBaseModel, storedFolder, type BaseModel } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
+import { streamSafetensors } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { referenceGraph, treeLogps, treeOf } from '@pairwise/training';
 import type { Peers } from './peers.ts';
@@ -25,6 +28,8 @@ export const names = {
   /** An encoding with more pairs than any dataset has. */
   endless: `${parent}/encodings/endless`,
   coverage: `${parent}/coverages/whole`,
+  /** The coverage under the model in int8. */
+  int8: `${parent}/coverages/int8`,
   /** A coverage that is still being computed. */
   begun: `${parent}/coverages/begun`,
 };
@@ -44,7 +49,17 @@ function tinyPair(_: unknown, n: number): EncodedPair {
   return { pairDigest: digestOf(Buffer.from(`pair ${n}`)), prompt, chosen, rejected, ...digests };
 }
 
-/** Stand-ins for the other services: the tiny model in `folder`, pairs, and their logps under that model. */
+async function logpsUnder(model: BaseModel, pairs: readonly EncodedPair[]) {
+  const session = await openSession({ graph: referenceGraph(model), folder: '/', threads: 1 });
+  const logps = await treeLogps(session.run, model.config, pairs.map(treeOf));
+  await session.close();
+  return logps;
+}
+
+/**
+ * Stand-ins for the other services: the tiny model in `folder`, which is ready in int8 but not in NF4, pairs, and their logps
+ * under the model with and without int8.
+ */
 export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers> {
   const files = await Promise.all(
     (await readdir(folder)).map(async (path): Promise<FileInfo & { digest: Digest }> => {
@@ -54,15 +69,25 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
   );
   const pairs = Array.from({ length: 24 }, tinyPair);
   await using baseModel = await storedBaseModel(files, blobs);
-  const session = await openSession({ graph: referenceGraph(baseModel), folder: '/', threads: 1 });
-  const logps = await treeLogps(session.run, baseModel.config, pairs.map(treeOf));
-  await session.close();
+  const layers = quantizedLinears(storedFolder(files, blobs), await readBaseModel(storedFolder(files, blobs)), 'INT8');
+  const int8 = await blobs.put(streamSafetensors(layers));
+  await using quantized = await storedBaseModel(files, blobs, { path: 'int8', ...int8 });
+  const logps = new Map([
+    [names.coverage, await logpsUnder(baseModel, pairs)],
+    [names.int8, await logpsUnder(quantized, pairs)],
+  ]);
+  const quantizations = [
+    { type: BaseQuantization.INT8, state: QuantizationState.READY, ...int8, sizeBytes: BigInt(int8.sizeBytes) },
+    { type: BaseQuantization.NF4, state: QuantizationState.FAILED },
+  ];
   const { digest: shard } = await blobs.put(packPairs(pairs));
+  const complete = { state: CoverageState.COMPLETE };
   const resources = new Map<string, Model | Encoding | Coverage>([
-    [names.model, Model.create({ name: names.model, architecture: 'LlamaForCausalLM', files })],
+    [names.model, Model.fromPartial({ name: names.model, architecture: 'LlamaForCausalLM', files, quantizations })],
     [names.encoding, Encoding.create({ name: names.encoding, shardDigests: [shard] })],
     [names.endless, Encoding.create({ name: names.endless, pairCount: 2 ** 31 - 1 })],
-    [names.coverage, Coverage.create({ name: names.coverage, state: CoverageState.COMPLETE })],
+    [names.coverage, Coverage.create({ ...complete, name: names.coverage })],
+    [names.int8, Coverage.create({ ...complete, name: names.int8, baseQuantization: BaseQuantization.INT8 })],
     [names.begun, Coverage.create({ name: names.begun, state: CoverageState.COMPUTING })],
   ]);
   const find = (name: string) => {
@@ -75,10 +100,11 @@ export async function tinyPeers(blobs: BlobStore, folder: string): Promise<Peers
     dataset: { getEncoding: async ({ name }: Encoding) => ({ encoding: await find(name) }) },
     reference: {
       getCoverage: async ({ name }: Coverage) => ({ coverage: await find(name) }),
-      async *readLogps() {
+      async *readLogps({ name }: Coverage) {
+        const own = logps.get(name)!;
         for (const [index, { chosenDigest, rejectedDigest }] of pairs.entries()) {
-          yield await Promise.resolve({ responseDigest: chosenDigest, tokenLogps: [...logps[index]![0]!] });
-          yield { responseDigest: rejectedDigest, tokenLogps: [...logps[index]![1]!] };
+          yield await Promise.resolve({ responseDigest: chosenDigest, tokenLogps: [...own[index]![0]!] });
+          yield { responseDigest: rejectedDigest, tokenLogps: [...own[index]![1]!] };
         }
       },
     },

@@ -33,6 +33,7 @@ test('defaults are filled in, and resolving again changes nothing', () => {
     saveTotalLimit: 2,
     maxLength: 1024,
     truncationMode: 'TRUNCATION_MODE_REFUSE',
+    baseQuantization: 'BASE_QUANTIZATION_NONE',
     lora: {
       r: 16,
       loraAlpha: 32,

@@ -2,6 +2,7 @@ import { ExportTarget, type ModelSource, type RunSpec, type TrainingSpec } from 
 import {
   refuseField,
   refuseUnknownFields,
+  resolveBaseQuantization,
   resolveChatTemplate,
   resolveChatTemplateDate,
   resolveTargets,
@@ -67,5 +68,6 @@ function resolveTraining(training: TrainingSpec | undefined): ResolvedTraining {
   return {
     ...resolveHyperparameters(training ?? {}, 'spec.training'),
     truncationMode: resolveTruncationMode(training?.truncationMode),
+    baseQuantization: resolveBaseQuantization(training?.baseQuantization),
   };
 }

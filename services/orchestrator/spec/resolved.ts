@@ -1,4 +1,4 @@
-import type { ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
+import type { BaseQuantization, ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { ResolvedTarget } from '@pairwise/rpc';
 import type { Hyperparameters } from '@pairwise/training';
@@ -23,6 +23,8 @@ export interface ResolvedSource extends ModelSource {
 export interface ResolvedTraining extends Hyperparameters {
   /** Never UNSPECIFIED. */
   truncationMode: TruncationMode;
+  /** UNSPECIFIED only in a run that is older than this field. */
+  baseQuantization: BaseQuantization;
 }
 
 /** The resolved spec of a stored run. */

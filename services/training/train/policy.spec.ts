@@ -24,7 +24,7 @@ test('the session for evaluation is opened when something is evaluated, and only
   const files = model!.files.map((file) => FileInfo.toJSON(file));
   const policies = openPolicies(blobs, { device: 'cpu', threads: 1 });
   const before = sessionCount();
-  const policy = await policies.open(files, resolveHyperparameters({}, 'spec'));
+  const policy = await policies.open({ files }, resolveHyperparameters({}, 'spec'));
   expect(sessionCount() - before).toBe(1);
   expect(await policy.evaluation()).toBe(await policy.evaluation());
   expect(sessionCount() - before).toBe(2);

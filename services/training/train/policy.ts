@@ -4,7 +4,8 @@ import { loraLayout, storedBaseModel, type LoraLayer, type ModelConfig } from '@
 import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
 import { dpoGraph, policyGraph, rateMeter, type Hyperparameters, type RateMeter } from '@pairwise/training';
-import { filesKey } from './inputs.ts';
+import type { BaseInputs } from './base.ts';
+import { filesKey, type TrainingInputs } from './inputs.ts';
 
 /** A policy that is open on the accelerator. */
 export interface OpenPolicy {
@@ -18,10 +19,13 @@ export interface OpenPolicy {
   evaluation: () => Promise<Session>;
 }
 
+/** The files of a policy's base model. */
+type PolicyBase = Pick<TrainingInputs & BaseInputs, 'files' | 'quantized'>;
+
 /** A worker has one policy open at a time. It stays open from segment to segment. */
 export interface Policies {
-  /** The policy of a model, given its files as proto JSON, for these adapter and loss settings. Closes any other first. */
-  open(filesJson: readonly unknown[], settings: Hyperparameters): Promise<OpenPolicy>;
+  /** The policy of a base model for these adapter and loss settings. Closes any other first. */
+  open(base: PolicyBase, settings: Hyperparameters): Promise<OpenPolicy>;
   /** Closes the policy that is open, if any. */
   close(): Promise<void>;
 }
@@ -31,14 +35,13 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
   const holder = sessionHolder<OpenPolicy>(options);
   return {
     close: holder.close,
-    open: (filesJson, { tuning, losses }) => {
+    open: ({ files, quantized }, { tuning, losses }) => {
       const { value: lora } = tuning;
       const [{ type: lossType }] = losses;
-      const key = `${filesKey(filesJson)} ${JSON.stringify({ lora, lossType })}`;
+      const key = `${filesKey(files)} ${JSON.stringify({ quantized, lora, lossType })}`;
       return holder.open(key, async ({ use, session, sessionOnDemand }) => {
-        const infos = filesJson.map((file) => FileInfo.fromJSON(file));
-        const files = infos.map((info) => ({ ...info, digest: parseDigest(info.digest) }));
-        const model = use(await storedBaseModel(files, blobs));
+        const layers = quantized === undefined ? undefined : storedFile(quantized);
+        const model = use(await storedBaseModel(files.map(storedFile), blobs, layers));
         return {
           config: model.config,
           layout: loraLayout(model.config, lora),
@@ -49,4 +52,9 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
       });
     },
   };
+}
+
+function storedFile(json: unknown) {
+  const info = FileInfo.fromJSON(json);
+  return { ...info, digest: parseDigest(info.digest) };
 }

@@ -14,6 +14,7 @@ import {
 } from '@pairwise/training';
 import type { Split } from '../trainings/points.ts';
 import { heldOutFraction, resolvedTrainingSpec } from '../trainings/record.ts';
+import type { BaseInputs } from './base.ts';
 import type { TrainDeps } from './deps.ts';
 import type { TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
@@ -34,6 +35,8 @@ export interface Task {
   /** The training's, which is that of its reference logps. */
   numericsProfile: string;
   evalPairs: readonly TrainingPair[];
+  /** Whether the policy starts with other weights than its reference. */
+  referenceDiffers: boolean;
   /** Optimizer steps of the whole training. */
   total: number;
   /** The state of the last checkpoint. */
@@ -47,10 +50,14 @@ export interface Task {
 }
 
 /** Opens the policy of a training and reads its pairs. */
-export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: TrainingInputs): Promise<Task> {
+export async function openTask(
+  deps: TrainDeps,
+  owned: OwnedTraining,
+  inputs: TrainingInputs & BaseInputs,
+): Promise<Task> {
   const { request, training } = await owned.read();
   const hyperparameters = resolvedTrainingSpec(training);
-  const policy = await deps.policies.open(inputs.files, hyperparameters);
+  const policy = await deps.policies.open(inputs, hyperparameters);
   const { pairs, evalPairs } = await deps.openPairs(inputs, heldOutFraction(request));
   const { config, layout } = policy;
   const dpo: DpoTask = { config, layout, pairs, hyperparameters };
@@ -60,6 +67,7 @@ export async function openTask(deps: TrainDeps, owned: OwnedTraining, inputs: Tr
     policy,
     numericsProfile: training.numericsProfile,
     evalPairs,
+    referenceDiffers: inputs.referenceDiffers ?? false,
     total: stepCount(pairs.length, hyperparameters),
     load: async () => {
       const { latestCheckpoint } = (await owned.read()).training;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TrainingState, type MetricPoint, type TrainingServiceService } from '@pairwise/api';
+import { BaseQuantization, TrainingState, type MetricPoint, type TrainingServiceService } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Session } from '@pairwise/ort';
@@ -49,6 +49,23 @@ test('a training starts at ln 2, sends every step once and in order, and keeps i
     if (payload?.$case === 'metrics') rest.push(payload.value.step);
   }
   expect(rest).toEqual(straight.points.slice(7).map(({ step }) => step));
+});
+
+test.each([
+  ['its own', names.int8, (loss: number) => expect(loss).toBeCloseTo(Math.LN2, 5)],
+  ['the full', names.coverage, (loss: number) => expect(Math.abs(loss - Math.LN2)).toBeGreaterThan(1e-4)],
+])('a policy in int8 is trained against %s weights as its reference', async (_, coverage, expectFirst) => {
+  const id = coverage.split('/').at(-1)!;
+  const request = requestFor(`int8-${id}`, { ...spec, baseQuantization: BaseQuantization.INT8 });
+  const { name, resolvedSpec } = (await client.startTraining({ ...request, coverage })).training!;
+  expect(resolvedSpec!.baseQuantization).toBe(BaseQuantization.INT8);
+  const losses: number[] = [];
+  const ended = await service.untilEnded(name, ({ values: { loss } }) => {
+    if (loss !== undefined) losses.push(loss);
+  });
+  expect(ended).toMatchObject({ state: TrainingState.SUCCEEDED, error: undefined });
+  expectFirst(losses[0]!);
+  expect(losses.at(-1)).toBeLessThan(0.6);
 });
 
 test('a cancelled training keeps its checkpoint and continues to the same bytes and the same metrics', async () => {

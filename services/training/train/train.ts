@@ -5,6 +5,7 @@ import { initialLora } from '@pairwise/model';
 import { hasEnded } from '@pairwise/rpc';
 import { initialState, stepCount, uniformStream } from '@pairwise/training';
 import { resolvedTrainingSpec } from '../trainings/record.ts';
+import { gatherBase } from './base.ts';
 import type { TrainDeps } from './deps.ts';
 import { gatherInputs } from './inputs.ts';
 import { ownTraining, type OwnedTraining } from './owned.ts';
@@ -38,8 +39,9 @@ export async function runTraining(deps: TrainDeps, name: string, attempt: Attemp
 /** Gathers the inputs, and stores how much there is to do. */
 async function prepare({ blobs, peers }: TrainDeps, { read, change }: OwnedTraining, signal: AbortSignal) {
   const { request, training } = await read();
-  const inputs = await gatherInputs(blobs, peers, request, signal);
   const hyperparameters = resolvedTrainingSpec(training);
+  const base = await gatherBase(peers, request, hyperparameters, signal);
+  const inputs = { ...(await gatherInputs(blobs, peers, request, signal)), ...base };
   const total = stepCount(inputs.pairCount, hyperparameters);
   await change((record) => {
     if (hasEnded(record.training)) return 'unchanged';

@@ -1,4 +1,10 @@
-import { StartTrainingRequest, Training, TrainingState, type TruncationMode } from '@pairwise/api';
+import {
+  StartTrainingRequest,
+  Training,
+  TrainingState,
+  type BaseQuantization,
+  type TruncationMode,
+} from '@pairwise/api';
 import { fingerprintOf, type Digest, type Recipe } from '@pairwise/fingerprint';
 import type { Hyperparameters } from '@pairwise/training';
 
@@ -39,6 +45,8 @@ export function isRestartable(state: TrainingState): boolean {
 export interface ResolvedTrainingSpec extends Hyperparameters {
   /** Never UNSPECIFIED. */
   truncationMode: TruncationMode;
+  /** UNSPECIFIED only in a training that is older than this field. */
+  baseQuantization: BaseQuantization;
 }
 
 /** The resolved spec of a stored training. */

@@ -23,6 +23,12 @@ import {
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 import { TruncationMode, truncationModeFromJSON, truncationModeToJSON, truncationModeToNumber } from "./dataset.ts";
+import {
+  BaseQuantization,
+  baseQuantizationFromJSON,
+  baseQuantizationToJSON,
+  baseQuantizationToNumber,
+} from "./model.ts";
 
 /** State of a training. */
 export const TrainingState = {
@@ -226,6 +232,11 @@ export interface TrainingSpec {
     /** A low-rank adapter; the base model's weights do not change. */
     { $case: "lora"; value: LoraConfig }
     | undefined;
+  /**
+   * How the linear layers of the base model are stored during training, which takes less memory. The adapter is exported with
+   * the full weights. Default: `NONE`.
+   */
+  baseQuantization: BaseQuantization;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -370,7 +381,7 @@ export interface StartTrainingRequest {
     /** Fraction of the training pairs to hold out, selected by pair digest. From 0 to below 1. */
     { $case: "evalFraction"; value: number }
     | undefined;
-  /** Resource name of a complete coverage of `encoding`. */
+  /** Resource name of a complete coverage of `encoding`, with the base quantisation of `spec` or with none. */
   coverage: string;
   /** Resource name of a complete coverage of `eval_encoding`. Required if that is set, otherwise ignored. */
   evalCoverage: string;
@@ -497,6 +508,7 @@ function createBaseTrainingSpec(): TrainingSpec {
     maxLength: undefined,
     truncationMode: TruncationMode.UNSPECIFIED,
     tuning: undefined,
+    baseQuantization: BaseQuantization.UNSPECIFIED,
     _unknownFields: {},
   };
 }
@@ -577,6 +589,9 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
       case "lora":
         LoraConfig.encode(message.tuning.value, writer.uint32(186).fork()).join();
         break;
+    }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      writer.uint32(192).int32(baseQuantizationToNumber(message.baseQuantization));
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -786,6 +801,14 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
             message.tuning = { $case: "lora", value: LoraConfig.decode(reader, reader.uint32()) };
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -907,6 +930,11 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
         ? truncationModeFromJSON(object.truncation_mode)
         : TruncationMode.UNSPECIFIED,
       tuning: isSet(object.lora) ? { $case: "lora", value: LoraConfig.fromJSON(object.lora) } : undefined,
+      baseQuantization: isSet(object.baseQuantization)
+        ? baseQuantizationFromJSON(object.baseQuantization)
+        : isSet(object.base_quantization)
+        ? baseQuantizationFromJSON(object.base_quantization)
+        : BaseQuantization.UNSPECIFIED,
     };
   },
 
@@ -979,6 +1007,9 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     if (message.tuning?.$case === "lora") {
       obj.lora = LoraConfig.toJSON(message.tuning.value);
     }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
+    }
     return obj;
   },
 
@@ -1041,6 +1072,7 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
         break;
       }
     }
+    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
     return message;
   },
 };
@@ -3606,8 +3638,8 @@ export const TrainingServiceService = {
    * Starts a training, or restarts one: a training with this id and the same inputs that failed or was cancelled
    * continues from its last checkpoint. One that is running or has succeeded is returned unchanged, so the call is
    * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`,
-   * `MISSING_LOGPS` (a coverage is not complete). Errors after the call has returned, such as `NON_FINITE` and
-   * `OUT_OF_MEMORY`, are in `Training.error`.
+   * `MISSING_LOGPS` (a coverage is not complete), `WRONG_STATE` (the model's quantisation is not ready). Errors after the
+   * call has returned, such as `NON_FINITE` and `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining: {
     path: "/pairwise.v1.TrainingService/StartTraining" as const,
@@ -3700,8 +3732,8 @@ export interface TrainingServiceServer extends UntypedServiceImplementation {
    * Starts a training, or restarts one: a training with this id and the same inputs that failed or was cancelled
    * continues from its last checkpoint. One that is running or has succeeded is returned unchanged, so the call is
    * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`,
-   * `MISSING_LOGPS` (a coverage is not complete). Errors after the call has returned, such as `NON_FINITE` and
-   * `OUT_OF_MEMORY`, are in `Training.error`.
+   * `MISSING_LOGPS` (a coverage is not complete), `WRONG_STATE` (the model's quantisation is not ready). Errors after the
+   * call has returned, such as `NON_FINITE` and `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining: handleUnaryCall<StartTrainingRequest, StartTrainingResponse>;
   /** Returns one training. Errors: `NOT_FOUND`. */
@@ -3729,8 +3761,8 @@ export interface TrainingServiceClient extends Client {
    * Starts a training, or restarts one: a training with this id and the same inputs that failed or was cancelled
    * continues from its last checkpoint. One that is running or has succeeded is returned unchanged, so the call is
    * idempotent. Errors: `NOT_FOUND`, `ALREADY_EXISTS` (same id, different inputs), `INVALID_ARGUMENT`, `UNKNOWN_FIELD`,
-   * `MISSING_LOGPS` (a coverage is not complete). Errors after the call has returned, such as `NON_FINITE` and
-   * `OUT_OF_MEMORY`, are in `Training.error`.
+   * `MISSING_LOGPS` (a coverage is not complete), `WRONG_STATE` (the model's quantisation is not ready). Errors after the
+   * call has returned, such as `NON_FINITE` and `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining(
     request: StartTrainingRequest,
