@@ -1,11 +1,15 @@
 import {
+  BaseQuantization,
+  DatasetReport,
   DatasetServiceService,
   DatasetVersion,
+  Encoding,
   ExportServiceService,
   InspectModelResponse,
   Model,
   ModelServiceService,
   ModelState,
+  QuantizationState,
   Training,
   TrainingServiceService,
   TrainingState,
@@ -85,21 +89,33 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   /** More pairs than any dataset has. */
   const dataset = {
     getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
+    encodeVersion: () => Promise.resolve({ encoding: Encoding.create({ report: DatasetReport.create({}) }) }),
   };
-  /** Models without a form in GGUF. The one called `importing` is ready from the second time that anybody asks. */
+  const quantizations = [
+    {
+      type: BaseQuantization.NF4,
+      state: QuantizationState.FAILED,
+      error: statusOf(new PairwiseError('UNSUPPORTED_CONFIG', 'up_proj is [65, 32]; NF4 needs even columns')),
+    },
+  ];
+  /**
+   * Models without a form in GGUF or NF4. The one called `importing` is ready from the second time that anybody asks.
+   */
   const model = {
     getModel: ({ name }: { name: string }) => {
       const asked = (calls.get(name) ?? 0) + 1;
       calls.set(name, asked);
       const importing = idOf(name) === 'importing' && asked === 1;
       return Promise.resolve({
-        model: Model.create({
+        model: Model.fromPartial({
           name,
+          quantizations,
           architecture: 'LlamaForCausalLM',
           state: importing ? ModelState.IMPORTING : ModelState.READY,
         }),
       });
     },
+    ensureQuantization: () => Promise.resolve({}),
     inspectModel: () => {
       const ggufObstacles = [statusOf(new PairwiseError('UNSUPPORTED_FORMAT', 'the pre_tokenizer Digits'))];
       return Promise.resolve(

@@ -1,4 +1,5 @@
 import {
+  BaseQuantization,
   ExportTarget,
   OrchestratorServiceService,
   Run,
@@ -140,6 +141,30 @@ test.each([true, false])(
     await expect(client.getRun({ name: `${parent}/runs/countless` })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   },
 );
+
+test('a model that cannot be quantised fails the stage validate, with the reason', async () => {
+  const spec = RunSpec.fromPartial({
+    model: { source: { $case: 'model', value: `${parent}/models/ready` } },
+    datasetVersion: `${parent}/datasets/d/versions/1`,
+    training: { duration: { $case: 'maxSteps', value: 2 }, baseQuantization: BaseQuantization.NF4 },
+    exportTargets: [{ format: { $case: 'adapter', value: {} } }],
+  });
+  const request = { parent, runId: 'quantised', spec, requestId: '' };
+  // Nothing is quantised, or even looked up, before the run.
+  const { run: valid } = await client.createRun({ ...request, validateOnly: true });
+  expect(valid?.resolvedSpec?.training?.baseQuantization).toBe(BaseQuantization.NF4);
+  const { name } = (await client.createRun({ ...request, validateOnly: false })).run!;
+  let last: Run | undefined;
+  for await (const { payload } of client.watchRun({ name, resumeToken: '' })) {
+    if (payload?.$case === 'run') last = payload.value;
+  }
+  expect(last?.stages[0]).toMatchObject({ name: 'validate', state: StageState.FAILED });
+  expect(errorOf(last!.error)).toMatchObject({
+    reason: 'UNSUPPORTED_CONFIG',
+    field: 'spec.training.base_quantization',
+    message: 'spec.training.base_quantization: up_proj is [65, 32]; NF4 needs even columns',
+  });
+});
 
 describe('a model that cannot be exported as GGUF', () => {
   const create = (model: string, exportTargets: ExportTarget[], validateOnly: boolean) => {

@@ -1,4 +1,4 @@
-import { BaseQuantization, CoverageState, type Coverage } from '@pairwise/api';
+import { CoverageState, type Coverage } from '@pairwise/api';
 import { hasEnded } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf } from '../run.ts';
@@ -24,9 +24,9 @@ export async function reference(context: StageContext): Promise<void> {
 }
 
 async function cover(context: StageContext, encoding: string, output: 'coverage' | 'evalCoverage'): Promise<Coverage> {
-  const { run, peers, signal, change, report, startDeadline } = context;
-  const model = { model: outputsOf(run).model, baseQuantization: BaseQuantization.NONE };
-  const request = { parent: parentOf(run), ...model, encoding };
+  const { run, spec, peers, signal, change, report, startDeadline } = context;
+  const { baseQuantization } = spec.training;
+  const request = { parent: parentOf(run), model: outputsOf(run).model, encoding, baseQuantization };
   const { coverage } = await peers.reference.ensureLogps(request, { deadline: startDeadline() });
   const { name } = coverage!;
   await change((changing) => {

@@ -8,8 +8,9 @@ import { checkPin } from '../spec/pins.ts';
 import type { ResolvedSource } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
 import { encodedSet, pairsEvents, type EncodedSet } from './pairs.ts';
+import { quantize } from './quantize.ts';
 
-/** Imports the model, finds the pairs, pins both, checks the exports, and encodes the pairs for the model. */
+/** Imports the model, finds the pairs, pins both, checks the exports, encodes the pairs for the model, and quantises it. */
 export async function validate(context: StageContext): Promise<void> {
   const { spec, change } = context;
   const model = await readyModel(context);
@@ -23,6 +24,8 @@ export async function validate(context: StageContext): Promise<void> {
       ? await encode(context, model, 'evaluation', spec.evaluation.value)
       : undefined;
   checkPin(spec, 'evalDatasetDigest', evaluation?.digest ?? '');
+  // Last, since it takes the longest.
+  await quantize(context, model);
   await change((changing) => {
     const { encoding, pairs } = training;
     Object.assign(outputsOf(changing), {
