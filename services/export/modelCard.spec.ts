@@ -1,5 +1,6 @@
 import {
   Artifact,
+  BaseQuantization,
   Checkpoint,
   DatasetVersion,
   Encoding,
@@ -32,13 +33,13 @@ const checkpoint = Checkpoint.fromPartial({
 const point = (step: number, values: Record<string, number>) => MetricPoint.fromPartial({ step, values });
 
 /** The other services, which have a training of three steps. */
-function peers(isDatasetDeleted = false): Peers {
+function peers(isDatasetDeleted = false, baseQuantization = BaseQuantization.UNSPECIFIED as BaseQuantization): Peers {
   const training = Training.fromPartial({
     name: 'projects/p/trainings/t-1',
     stepCount: 3,
     pairCount: 90,
     evalPairCount: 10,
-    resolvedSpec: TrainingSpec.fromPartial({ beta: 0.2 }),
+    resolvedSpec: TrainingSpec.fromPartial({ beta: 0.2, baseQuantization }),
     numericsProfile: 'cpu-f32',
     engineVersion: '1',
   });
@@ -95,6 +96,20 @@ test('a card says what the adapter was made from, and what the training up to it
     expect(card.split('\n').map((each) => each.replace(/,$/, ''))).toContain(line);
   // Names of the server differ between equal runs.
   expect(card).not.toMatch(/projects\/|t-1|e-1|m-1/);
+});
+
+test('a card names the quantisation of the base model in training, if there was one', async () => {
+  const { NONE, UNSPECIFIED, NF4 } = BaseQuantization;
+  const card = async (type: BaseQuantization) =>
+    modelCard(
+      { format: 'adapter' },
+      model,
+      await lineageOf(peers(false, type), checkpoint, new AbortController().signal),
+    );
+  expect((await card(NF4)).split('\n')).toContain(
+    '- in training its linear layers were quantised to `NF4`; the adapter is applied to its full weights',
+  );
+  for (const type of [NONE, UNSPECIFIED]) expect(await card(type)).not.toContain('quantised');
 });
 
 test('the adapter of a deleted dataset has a card without it', async () => {

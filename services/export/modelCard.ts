@@ -1,4 +1,5 @@
-import { TrainingSpec, type DatasetReport, type Model } from '@pairwise/api';
+import { BaseQuantization, TrainingSpec, type DatasetReport, type Model } from '@pairwise/api';
+import { resolveBaseQuantization } from '@pairwise/rpc';
 import { baseModelNameOf } from './baseModelName.ts';
 import type { Lineage } from './lineage.ts';
 import { section, verificationSections, type CardSubject } from './verificationCard.ts';
@@ -25,6 +26,7 @@ export function modelCard(subject: CardSubject, model: Model, lineage: Lineage |
       `- name: ${code(name)}${revision === undefined ? '' : `, commit ${code(revision)}`}`,
       `- architecture: ${code(model.architecture)}, ${model.parameterCount} weights, mostly ${code(model.dtype)}`,
       `- digest of its files: ${code(model.digest)}`,
+      ...(lineage ? quantizationLines(lineage) : []),
     ]),
     ...(lineage ? trainingSections(lineage) : []),
     ...verificationSections(subject),
@@ -53,6 +55,14 @@ function frontMatter(format: string, base: string, isOnHub: boolean, isTrained: 
     ...(isTrained ? ['tags:', '- dpo', '- lora'] : []),
     '---',
   ];
+}
+
+/** Says so if the adapter was trained on a quantised form of the base model. */
+function quantizationLines({ training }: Lineage): string[] {
+  const type = resolveBaseQuantization(training.resolvedSpec?.baseQuantization);
+  if (type === BaseQuantization.NONE) return [];
+  const name = code(type.replace('BASE_QUANTIZATION_', ''));
+  return [`- in training its linear layers were quantised to ${name}; the adapter is applied to its full weights`];
 }
 
 function trainingSections({ checkpoint, training, encoding, version, metrics }: Lineage): string[] {
