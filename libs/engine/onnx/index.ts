@@ -8,7 +8,7 @@ export { ops } from './ops.ts';
 export type { Ops } from './ops.ts';
 export type { Rows } from './gather.ts';
 export type { AttentionOptions, AttentionRows } from './packedAttention.ts';
-export { headChunkRows } from './targetLogpsLoop.ts';
+export { headChunkRows } from './headChunk.ts';
 export type { TargetLogpsOptions } from './targetLogps.ts';
 export { nf4BlockSize, nf4Values } from './dequantize.ts';
 export { encodeModel } from './encode.ts';

@@ -1,6 +1,6 @@
 import type { GraphBuilder, Value } from './graph.ts';
 import { describe, wrongShape } from './dims.ts';
-import { headChunkRows } from './targetLogpsLoop.ts';
+import { headChunkRows } from './headChunk.ts';
 
 export interface TargetLogpsOptions {
   /** Logits become softcap tanh(logit / softcap). @default unchanged logits */

@@ -2,9 +2,6 @@ import type { Expansion } from './expansion.ts';
 import type { GraphBuilder, Node, Value } from './graph.ts';
 import { ops } from './ops.ts';
 
-/** How many rows of the head are multiplied at a time, if nothing else is asked for. */
-export const headChunkRows = 8192;
-
 /**
  * `TargetLogps` as a loop over chunks of the head's rows (R), with a running maximum and a running sum of exp(logit - maximum);
  * both shrink by exp(old maximum - new) when the maximum rises. The target's logit is a dot product of its own, and the first
