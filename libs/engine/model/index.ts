@@ -2,6 +2,7 @@ export { architectureNames, architectures, type ArchitectureName } from './archi
 export { isMultimodal, parseConfig, textConfig, type ModelConfig } from './config.ts';
 export { type RotaryConfig } from './configRope.ts';
 export { readBaseModel, frozenWeights, trainedWeights, type BaseModel } from './baseModel.ts';
+export { declaredBaseModel } from './declaredBaseModel.ts';
 export { plainLinears, tokenLogps, type ModelParameters } from './forward.ts';
 export { packedInputs } from './packedInputs.ts';
 export {

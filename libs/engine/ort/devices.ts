@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 // This import also loads the native library in the main thread. If only threads loaded it, it would be unloaded with them.
 import { env } from 'onnxruntime-node';
 import { PairwiseError } from '@pairwise/errors';
@@ -18,6 +19,17 @@ export function parseDevice(text: string): Device {
 /** The runtime's execution provider for a device. */
 export function executionProvider(device: Device): { name: string; deviceId?: number } {
   return device.startsWith('cuda:') ? { name: 'cuda', deviceId: Number(device.slice(5)) } : { name: device };
+}
+
+/**
+ * The memory that work on a device can use, in bytes: for `cpu` that of the machine, or the limit of this process if that is
+ * lower. Undefined for other devices, whose memory the runtime does not report.
+ */
+export function deviceMemoryBytes(device: Device): number | undefined {
+  if (device !== 'cpu') return undefined;
+  const limit = process.constrainedMemory();
+  // Without a limit this is 0, or more than the machine has.
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 /**

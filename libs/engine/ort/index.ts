@@ -4,5 +4,5 @@ export { openSession } from './session.ts';
 export type { Session, SessionSpec } from './session.ts';
 export { sharedTensor } from './tensors.ts';
 export type { Tensor } from './tensors.ts';
-export { computeDtype, numericsProfile, parseDevice } from './devices.ts';
+export { computeDtype, deviceMemoryBytes, numericsProfile, parseDevice } from './devices.ts';
 export type { Device } from './devices.ts';

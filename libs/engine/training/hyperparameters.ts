@@ -23,6 +23,7 @@ export interface HyperparameterInput {
   saveSteps?: number | undefined;
   saveTotalLimit?: number | undefined;
   maxLength?: number | undefined;
+  microBatchRows?: number | undefined;
   tuning?: { $case: 'lora'; value: LoraInput } | undefined;
 }
 
@@ -54,6 +55,8 @@ export interface Hyperparameters extends Objective {
   saveSteps: number;
   saveTotalLimit: number;
   maxLength: number;
+  /** 0 until the memory plan has chosen. */
+  microBatchRows: number;
   tuning: { $case: 'lora'; value: LoraSettings };
 }
 
@@ -83,6 +86,7 @@ export function resolveHyperparameters(input: HyperparameterInput, path: string)
     saveSteps: check.count('save_steps', input.saveSteps ?? 50, 1),
     saveTotalLimit: check.count('save_total_limit', input.saveTotalLimit ?? 2, 1),
     maxLength: check.count('max_length', input.maxLength ?? 1024, 2),
+    microBatchRows: resolveMicroBatchRows(input.microBatchRows ?? 0, check),
     tuning: { $case: 'lora', value: resolveLora(input.tuning?.value ?? {}, check) },
   };
 }
@@ -117,6 +121,10 @@ function resolveDuration(duration: HyperparameterInput['duration'], check: Field
   }
   const epochs = { above: 0, to: 10_000 };
   return { $case: 'numTrainEpochs', value: check.real('num_train_epochs', duration?.value ?? 1, epochs) };
+}
+
+function resolveMicroBatchRows(rows: number, check: FieldChecks): number {
+  return rows === 0 ? 0 : check.count('micro_batch_rows', rows, 64, 65_536);
 }
 
 function resolveWarmup(warmup: HyperparameterInput['warmup'], check: FieldChecks): Hyperparameters['warmup'] {

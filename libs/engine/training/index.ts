@@ -15,6 +15,14 @@ export { checkHeldOutFraction } from './heldOut.ts';
 export * from './hyperparameters.ts';
 export { importanceGraph, linearImportance } from './importance.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
+export {
+  microBatchShape,
+  referenceMemory,
+  totalBytes,
+  trainingMemory,
+  type Memory,
+  type MicroBatchShape,
+} from './memoryPlan.ts';
 export { type Metrics } from './metrics.ts';
 export { treeLogps } from './logps.ts';
 export { type RunGraph } from './microBatches.ts';
@@ -24,3 +32,5 @@ export { shuffled, uniformStream } from './random.ts';
 export { rateMeter, type RateMeter } from './rateMeter.ts';
 export { learningRateAt } from './schedule.ts';
 export { adapterParameters, adapterTensors, packState, unpackState } from './state.ts';
+export { describeMemory, planTraining, type TrainingPlan } from './trainingPlan.ts';
+export { type ActivationCheckpointing } from '@pairwise/autodiff';

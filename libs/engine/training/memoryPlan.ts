@@ -10,7 +10,7 @@ import {
 } from '@pairwise/model';
 import { headChunkRows, peakBytes, type Graph, type Sizes } from '@pairwise/onnx';
 import { treeOf, type TrainingPair } from './dpo.ts';
-import { dpoGraph, referenceGraph } from './graphs.ts';
+import { dpoGraph, policyGraph, referenceGraph } from './graphs.ts';
 import type { LossType } from './losses.ts';
 
 /** The memory that a worker needs at its peak, in bytes. */
@@ -58,10 +58,18 @@ export function microBatchShape(
   return shape;
 }
 
+/** What a worker trains. */
+export interface TrainedAdapter {
+  lora: LoraSettings;
+  lossType: LossType;
+  /** Whether the policy is evaluated too, which a graph of its own does. @default false */
+  evaluates?: boolean;
+}
+
 /** The memory of a worker that trains. */
 export function trainingMemory(
   base: BaseModel,
-  { lora, lossType }: { lora: LoraSettings; lossType: LossType },
+  { lora, lossType, evaluates = false }: TrainedAdapter,
   activationCheckpointing: ActivationCheckpointing,
   shape: MicroBatchShape,
 ): Memory {
@@ -69,7 +77,15 @@ export function trainingMemory(
   const parameters = loraLayout(base.config, lora).reduce((sum, { size }) => sum + size, 0);
   // The parameters, two moments, the sum of the gradients, and the gradients of the last micro-batch, which are added to it
   // while the next one runs. The gradients of that one are part of what the graph needs.
-  return { ...graphMemory(base, graph, shape), adapterBytes: 5 * 4 * parameters };
+  const memory = { ...graphMemory(base, graph, shape), adapterBytes: 5 * 4 * parameters };
+  if (!evaluates) return memory;
+  // The runtime keeps what either graph has needed.
+  const { activationBytes, processBytes } = graphMemory(base, policyGraph(base, lora), shape);
+  return {
+    ...memory,
+    activationBytes: memory.activationBytes + activationBytes,
+    processBytes: memory.processBytes + processBytes - ownBytes,
+  };
 }
 
 /** The memory of a worker that computes reference logps. */
@@ -89,7 +105,7 @@ export function totalBytes({ weightBytes, activationBytes, adapterBytes, process
 const poolFactor = 1.2;
 
 /** Node, the libraries of a worker, its threads and the buffers of their products. */
-const processBytes = 260e6;
+const ownBytes = 260e6;
 
 /** The runtime's objects for a node of a graph. */
 const nodeBytes = 7500;
@@ -99,7 +115,7 @@ function graphMemory({ config }: BaseModel, graph: Graph, shape: MicroBatchShape
   return {
     weightBytes,
     activationBytes: Math.round(poolFactor * peakBytes(graph, sizesOf(config, shape))),
-    processBytes: processBytes + nodeBytes * graph.nodes.length,
+    processBytes: ownBytes + nodeBytes * graph.nodes.length,
   };
 }
 

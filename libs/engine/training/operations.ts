@@ -6,12 +6,14 @@
  *     adapter   sum over adapted W of r (in + out), in every layer
  *     forward   T linear + N V E
  *     training  T (2 linear + 3 adapter) + 2 N V E
+ *               with recomputed layers another T (linear + adapter), without the product that ends a dense layer
  *
  * A frozen W costs x W^T forward and dy W backward; the factors of an adapter cost their own gradients as well. The head's
  * slope is one more product with it. Left out are attention, which depends on the lengths of the texts, and everything that
  * is not a matrix product: a rate that was measured in these operations includes the time of the rest. The first layer's
  * queries, keys and values are counted as if the gradient of their input were computed, which it is not.
  */
+import type { ActivationCheckpointing } from '@pairwise/autodiff';
 import {
   adaptedModules,
   architectures,
@@ -43,13 +45,24 @@ export function forwardOperations(config: ModelConfig, { rows, targets }: WorkSi
   return rows * linearOperations(config) + targets * headOperations(config);
 }
 
-/**
- * The multiply-adds of a forward and backward pass that trains an adapter: T (2 linear + 3 adapter) + 2 N V E. They are those
- * of `dpoGraph` with the activation checkpointing `cheap`.
- */
-export function trainingOperations(config: ModelConfig, lora: LoraSettings, { rows, targets }: WorkSize): number {
-  const perRow = 2 * linearOperations(config) + 3 * adapterOperations(config, lora);
-  return rows * perRow + 2 * targets * headOperations(config);
+/** The multiply-adds of a forward and backward pass that trains an adapter. They are those of `dpoGraph`. */
+export function trainingOperations(
+  config: ModelConfig,
+  lora: LoraSettings,
+  { rows, targets }: WorkSize,
+  activationCheckpointing: ActivationCheckpointing,
+): number {
+  const [linear, adapter] = [linearOperations(config), adapterOperations(config, lora)];
+  const recomputed = activationCheckpointing === 'layers' ? linear + adapter - endOperations(config, lora) : 0;
+  return rows * (2 * linear + 3 * adapter + recomputed) + 2 * targets * headOperations(config);
+}
+
+/** The products whose result is only added to the residual stream, which is kept. */
+function endOperations(config: ModelConfig, lora: LoraSettings): number {
+  if (config.experts !== undefined) return 0;
+  const [outputs, inputs] = linearShape(config, 'down_proj');
+  const rank = adaptedModules(config.architecture, lora).includes('down_proj') ? lora.r : 0;
+  return config.layerCount * outputs * (inputs + rank);
 }
 
 function linearOperations(config: ModelConfig): number {
