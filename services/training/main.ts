@@ -1,5 +1,5 @@
 import { callers } from '@pairwise/config';
-import { migrate, openDatabase } from '@pairwise/database';
+import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
@@ -31,6 +31,8 @@ const server = await startServer({
       trainings: openTrainings(database),
       peers: openPeers(config, log),
       numericsProfile: profile,
+      rates: openRates(database),
+      workers: async () => (await durable.queues()).find(({ name }) => name === trainWork.queue)?.workers ?? [],
       enqueue: ({ training: { name }, attempt }) =>
         durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
       cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),

@@ -1,4 +1,10 @@
-import { BaseQuantization, StartTrainingRequest, TrainingServiceService } from '@pairwise/api';
+import {
+  ActivationCheckpointing,
+  BaseQuantization,
+  EstimateTrainingRequest,
+  StartTrainingRequest,
+  TrainingServiceService,
+} from '@pairwise/api';
 import { offences, send } from '@pairwise/api/testing';
 import type { Client } from '@pairwise/rpc';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -43,8 +49,24 @@ test('an ended training is deleted with its checkpoints', async () => {
   await expect(again).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
 });
 
+const modelConfig = JSON.stringify({
+  architectures: ['LlamaForCausalLM'],
+  hidden_size: 1024,
+  intermediate_size: 4096,
+  num_hidden_layers: 4,
+  num_attention_heads: 16,
+  num_key_value_heads: 4,
+  vocab_size: 32_000,
+  max_position_embeddings: 4096,
+});
+const estimate = { modelConfig, dtype: 'BF16', pairCount: 100, tokenCount: 20_000n, longestPairLength: 900 };
+
+const sigmoid = { losses: [{ type: 'sigmoid' }] };
 const good = {
-  startTraining: StartTrainingRequest.toJSON(requestFor('limits', { losses: [{ type: 'sigmoid' }] })) as object,
+  startTraining: StartTrainingRequest.toJSON(requestFor('limits', sigmoid)) as object,
+  estimateTraining: EstimateTrainingRequest.toJSON(
+    EstimateTrainingRequest.fromPartial({ ...estimate, spec: sigmoid }),
+  ) as object,
   watchTraining: { name: `${requestFor('x').parent}/trainings/straight` },
   listCheckpoints: { parent: `${requestFor('x').parent}/trainings/straight` },
 };
@@ -81,4 +103,47 @@ test.each<[string, string, object]>([
   const refused = client.startTraining({ ...requestFor('refused'), ...change });
   await expect(refused).rejects.toMatchObject({ reason, field });
   await expect(client.getTraining({ name: `${requestFor('x').parent}/trainings/refused` })).rejects.toThrow();
+});
+
+test('an estimate says how much memory a training takes and how it is trained, and for how long once a rate is known', async () => {
+  const request = EstimateTrainingRequest.fromPartial({ ...estimate, spec: { learningRate: 1e-4 } });
+  const before = await client.estimateTraining(request);
+  expect(before).toMatchObject({ stepCount: 13, workerCount: 1, duration: undefined });
+  expect(before.resolvedSpec).toMatchObject({
+    activationCheckpointing: ActivationCheckpointing.CHEAP,
+    microBatchRows: 1024,
+  });
+  const { weightBytes, availableBytes, ...parts } = before.memory!;
+  // 4 layers of 2 x 1024 x 1024 + 2 x 256 x 1024 + 3 x 4096 x 1024, and 32,000 x 1024, in two bytes each, and some norms.
+  expect(Number(weightBytes) / (2 * (4 * 15_204_352 + 2 * 32_768_000))).toBeCloseTo(1, 3);
+  expect(availableBytes).toBe(0n);
+  for (const part of ['activationBytes', 'adapterBytes', 'processBytes'] as const) {
+    expect(parts[part]).toBeGreaterThan(1_000_000n);
+  }
+  await service.deps.rates.add(service.database, service.deps.numericsProfile, 1e9);
+  const { duration } = await client.estimateTraining(request);
+  // 20,000 rows with about twice the model's 60 million weights, and its head, at 1e9 a second.
+  expect(Number(duration!.seconds)).toBeGreaterThan(2400);
+  expect(Number(duration!.seconds)).toBeLessThan(4000);
+});
+
+test('an estimate of longer pairs or of another adapter differs, and a quantised base has smaller weights', async () => {
+  const memoryOf = async (change: object) =>
+    (await client.estimateTraining(EstimateTrainingRequest.fromPartial({ ...estimate, ...change }))).memory!;
+  const [plain, long, quantized] = [
+    await memoryOf({}),
+    await memoryOf({ longestPairLength: 4000 }),
+    await memoryOf({ spec: { baseQuantization: BaseQuantization.NF4 } }),
+  ];
+  expect(long.activationBytes).toBeGreaterThan(plain.activationBytes);
+  expect(quantized.weightBytes).toBeLessThan(plain.weightBytes);
+});
+
+test.each([
+  ['model_config', { modelConfig: '{' }],
+  ['dtype', { dtype: 'I8' }],
+  ['pair_count', { pairCount: 0 }],
+])('an estimate with an invalid %s is refused by its name', async (field, change) => {
+  const refused = client.estimateTraining(EstimateTrainingRequest.fromPartial({ ...estimate, ...change }));
+  await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field });
 });

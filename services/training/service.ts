@@ -2,16 +2,16 @@ import { TrainingServiceService, TrainingState, type Training } from '@pairwise/
 import type { Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { estimateTraining, type EstimateDeps } from './estimate.ts';
 import type { Peers } from './peers.ts';
 import { startTraining } from './start.ts';
 import type { TrainingRecord } from './trainings/record.ts';
 import type { Trainings } from './trainings/trainings.ts';
 import { watchTraining } from './trainings/watch.ts';
 
-export interface TrainingDeps {
+export interface TrainingDeps extends EstimateDeps {
   trainings: Trainings;
   peers: Peers;
-  numericsProfile: string;
   /** Enqueues the work of a training's attempt unless it is enqueued. */
   enqueue: (record: TrainingRecord) => Promise<void>;
   /** Cancels the work of a training's attempt, as part of the transaction. */
@@ -29,6 +29,7 @@ export function trainingService(deps: TrainingDeps): Service {
       if (!hasEnded(record.training)) await deps.enqueue(record);
       return { training: record.training };
     },
+    estimateTraining: (request) => estimateTraining(deps, request),
     getTraining: async ({ name }) => ({ training: (await trainings.get(named(name))).training }),
     watchTraining: ({ name, afterSequence }, { signal }) =>
       watchTraining(trainings, named(name), positionOf(afterSequence), signal),

@@ -18,6 +18,7 @@ import {
   refuseField,
   refuseUnknownFields,
   resolveBaseQuantization,
+  resolveActivationCheckpointing,
   resolveTruncationMode,
   type CallOptions,
 } from '@pairwise/rpc';
@@ -51,6 +52,7 @@ export function resolveTrainingSpec(spec: TrainingSpec | undefined): ResolvedTra
   return {
     ...resolveHyperparameters(spec ?? {}, 'spec'),
     truncationMode: resolveTruncationMode(spec?.truncationMode),
+    activationCheckpointing: resolveActivationCheckpointing(spec?.activationCheckpointing),
     baseQuantization: resolveBaseQuantization(spec?.baseQuantization),
   };
 }

@@ -9,7 +9,7 @@ import {
   type StartTrainingRequest,
   type Training,
 } from '@pairwise/api';
-import { migrate, openDatabase, openRates } from '@pairwise/database';
+import { migrate, openDatabase, openRates, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
 import { startDurable, type Attempt } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
@@ -22,6 +22,7 @@ import { newTraining, resolveTrainingSpec } from './start.ts';
 import { tinyPeers } from './testing.peers.ts';
 import type { TrainDeps } from './train/deps.ts';
 import { openTrainingPairs } from './train/inputs.ts';
+import { measurePeak } from './train/peak.ts';
 import { openPolicies } from './train/policy.ts';
 import { runTraining } from './train/train.ts';
 import type { TrainingRecord } from './trainings/record.ts';
@@ -32,6 +33,7 @@ import { trainWork, trainWorkId } from './work.ts';
 export interface TestTraining {
   client: Client<typeof TrainingServiceService>;
   deps: TrainDeps;
+  database: Database;
   /** The activity, as `<training> <activity>`, in which the worker waits until its training is cancelled. */
   held: string;
   /** Follows a training to its end. `seen` gets the metric points on the way. */
@@ -59,7 +61,18 @@ export async function startTestTraining(): Promise<TestTraining> {
   const policies = openPolicies(blobs, { device: parseDevice('cpu'), threads: 1 });
   const openPairs = openTrainingPairs(blobs);
   const rates = openRates(database);
-  const deps: TrainDeps = { blobs, trainings, peers, policies, openPairs, rates, numericsProfile };
+  const peak = measurePeak();
+  const deps: TrainDeps = {
+    blobs,
+    trainings,
+    peers,
+    policies,
+    openPairs,
+    rates,
+    numericsProfile,
+    availableBytes: undefined,
+    peak,
+  };
   const hooks = { held: '' };
   durable.execute(trainWork, ({ training }, attempt) => {
     const activity: Attempt['activity'] = (name, work, options) =>
@@ -78,6 +91,8 @@ export async function startTestTraining(): Promise<TestTraining> {
     trainings,
     peers,
     numericsProfile,
+    rates,
+    workers: async () => (await durable.queues()).flatMap(({ workers }) => workers),
     enqueue: ({ training: { name }, attempt }) =>
       durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
     cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),
@@ -87,6 +102,7 @@ export async function startTestTraining(): Promise<TestTraining> {
   return Object.assign(hooks, {
     client,
     deps,
+    database,
     ...readersOf(client),
     queue: (request: StartTrainingRequest) =>
       trainings.ensure(newTraining(request, resolveTrainingSpec(request.spec), numericsProfile), request),
@@ -95,6 +111,7 @@ export async function startTestTraining(): Promise<TestTraining> {
       await server.drain();
       await durable.stop();
       await policies.close();
+      peak.stop();
       await database.close();
       rmSync(folder, { recursive: true });
     },

@@ -1,6 +1,6 @@
 import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { numericsProfile, parseDevice } from '@pairwise/ort';
+import { deviceMemoryBytes, numericsProfile, parseDevice } from '@pairwise/ort';
 import { startHealth, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { logCrashes, probe, untilStopped } from '@pairwise/lifecycle';
@@ -10,6 +10,7 @@ import { readWorkerConfig } from './config.ts';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { openTrainingPairs } from './train/inputs.ts';
+import { measurePeak } from './train/peak.ts';
 import { openPolicies } from './train/policy.ts';
 import { runTraining } from './train/train.ts';
 import { openTrainings } from './trainings/trainings.ts';
@@ -28,7 +29,13 @@ const device = parseDevice(config.PAIRWISE_DEVICE);
 const policies = openPolicies(blobs, { device, threads: config.PAIRWISE_THREADS });
 const profile = numericsProfile(device, 'float32');
 const openPairs = openTrainingPairs(blobs);
-const deps = { blobs, trainings, peers, policies, openPairs, rates: openRates(database), numericsProfile: profile };
+const availableBytes = deviceMemoryBytes(device);
+const peak = measurePeak();
+const deps = {
+  ...{ blobs, trainings, peers, policies, openPairs, rates: openRates(database), numericsProfile: profile },
+  availableBytes,
+  peak,
+};
 durable.execute(trainWork, ({ training }, attempt) => runTraining(deps, training, attempt));
 // One training at a time: it uses the whole accelerator.
 await durable.launch(
@@ -38,6 +45,7 @@ await durable.launch(
     engineVersion,
     device,
     numericsProfile: profile,
+    ...(availableBytes !== undefined && { memoryBytes: String(availableBytes) }),
   },
 );
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });
@@ -50,4 +58,5 @@ await policies.close();
 await database.close();
 await blobs.close();
 health.stop();
+peak.stop();
 await stopTelemetry();

@@ -39,5 +39,6 @@ export {
   resolveChatTemplateDate,
   resolveTruncationMode,
 } from './messages/encoding.ts';
+export { plannedBytes, resolveActivationCheckpointing, workerMemory } from './messages/memory.ts';
 export { quantizedFile, resolveBaseQuantization } from './messages/quantization.ts';
 export { watch, type Watched } from './server/watch.ts';

@@ -38,13 +38,16 @@ export async function encodeVersion(
   const shardDigests: Digest[] = [];
   let tokenCount = 0;
   let longestLength = 0;
+  let longestPairLength = 0;
   let conversationCount = 0;
   const pairs = encodePairs(versionPairs(blobs, version), tokenizer, optionsOf(settings), report);
   for await (const shard of inGroups(pairs, shardPairs)) {
     shardDigests.push((await blobs.put(packPairs(shard))).digest);
     for (const { prompt, chosen, rejected, isConversation } of shard) {
       if (isConversation) conversationCount += 1;
-      tokenCount += prompt.length + chosen.length + rejected.length;
+      const length = prompt.length + chosen.length + rejected.length;
+      tokenCount += length;
+      longestPairLength = Math.max(longestPairLength, length);
       longestLength = Math.max(longestLength, prompt.length + Math.max(chosen.length, rejected.length));
     }
   }
@@ -56,6 +59,7 @@ export async function encodeVersion(
     report: DatasetReport.create(report),
     tokenCount: BigInt(tokenCount),
     longestLength,
+    longestPairLength,
     conversationCount,
     hasChatTemplate: tokenizer.chatTemplate !== undefined,
     remedy,

@@ -2,6 +2,7 @@ import { ExportTarget, type ModelSource, type RunSpec, type TrainingSpec } from 
 import {
   refuseField,
   refuseUnknownFields,
+  resolveActivationCheckpointing,
   resolveBaseQuantization,
   resolveChatTemplate,
   resolveChatTemplateDate,
@@ -68,6 +69,7 @@ function resolveTraining(training: TrainingSpec | undefined): ResolvedTraining {
   return {
     ...resolveHyperparameters(training ?? {}, 'spec.training'),
     truncationMode: resolveTruncationMode(training?.truncationMode),
+    activationCheckpointing: resolveActivationCheckpointing(training?.activationCheckpointing),
     baseQuantization: resolveBaseQuantization(training?.baseQuantization),
   };
 }

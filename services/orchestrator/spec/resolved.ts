@@ -1,4 +1,4 @@
-import type { BaseQuantization, ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
+import type { ActivationCheckpointing, BaseQuantization, ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { ResolvedTarget } from '@pairwise/rpc';
 import type { Hyperparameters } from '@pairwise/training';
@@ -25,6 +25,8 @@ export interface ResolvedTraining extends Hyperparameters {
   truncationMode: TruncationMode;
   /** UNSPECIFIED only in a run that is older than this field. */
   baseQuantization: BaseQuantization;
+  /** AUTO until `validate` has planned the memory. UNSPECIFIED only in a run that is older than this field. */
+  activationCheckpointing: ActivationCheckpointing;
 }
 
 /** The resolved spec of a stored run. */

@@ -3,6 +3,7 @@ import type { BlobStore } from '@pairwise/store';
 import type { Peers } from '../peers.ts';
 import type { Trainings } from '../trainings/trainings.ts';
 import type { OpenPairs } from './inputs.ts';
+import type { Peak } from './peak.ts';
 import type { Policies } from './policy.ts';
 
 export interface TrainDeps {
@@ -14,4 +15,7 @@ export interface TrainDeps {
   rates: Rates;
   /** The numerics profile of this worker. */
   numericsProfile: string;
+  /** The memory that this worker can use, in bytes; undefined if it is unknown. */
+  availableBytes: number | undefined;
+  peak: Peak;
 }

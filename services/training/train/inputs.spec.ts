@@ -9,7 +9,7 @@ import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preferenc
 import { openClient, service, startServer, type CallContext } from '@pairwise/rpc';
 import { openFolder, type BlobStore } from '@pairwise/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { gatherInputs, isHeldOut, readTrainingPairs } from './inputs.ts';
+import { gatherInputs, isHeldOut, readTrainingPairs, openTrainingPairs } from './inputs.ts';
 import type { Peers } from '../peers.ts';
 
 let folder: string;
@@ -46,8 +46,7 @@ async function gather(covered: readonly EncodedPair[], evalFraction = 0) {
   } as unknown as Peers;
   const evaluation = evalFraction > 0 ? { $case: 'evalFraction' as const, value: evalFraction } : undefined;
   const inputs = await gatherInputs(
-    blobs,
-    peers,
+    { blobs, peers, openPairs: openTrainingPairs(blobs) },
     StartTrainingRequest.create({ encoding: 'e', coverage: 'c', evaluation }),
     new AbortController().signal,
   );
@@ -100,7 +99,11 @@ test('a cancelled training does not wait for a reference service that sends noth
     reference,
   } as unknown as Peers;
   const cancelled = new AbortController();
-  const gathering = gatherInputs(blobs, peers, StartTrainingRequest.create({}), cancelled.signal);
+  const gathering = gatherInputs(
+    { blobs, peers, openPairs: openTrainingPairs(blobs) },
+    StartTrainingRequest.create({}),
+    cancelled.signal,
+  );
   await asked.promise;
   cancelled.abort(new PairwiseError('CANCELLED', 'it was cancelled'));
   await expect(gathering).rejects.toMatchObject({ reason: 'CANCELLED' });

@@ -25,8 +25,7 @@ export interface TrainingInputs {
  * reason once the signal is aborted.
  */
 export async function gatherInputs(
-  blobs: BlobStore,
-  peers: Peers,
+  { blobs, peers, openPairs }: { blobs: BlobStore; peers: Peers; openPairs: OpenPairs },
   request: StartTrainingRequest,
   signal: AbortSignal,
 ): Promise<TrainingInputs> {
@@ -42,7 +41,7 @@ export async function gatherInputs(
   const { digest: reference } = await blobs.put(packReference(await readLogps(peers, coverages, signal)));
   const files = model!.files.map((file) => FileInfo.toJSON(file));
   const inputs = { files, shards: shardsOf(encoding), evalShards, reference };
-  const { pairs, evalPairs } = await readTrainingPairs(blobs, inputs, heldOutFraction(request));
+  const { pairs, evalPairs } = await openPairs(inputs, heldOutFraction(request));
   if (pairs.length === 0) {
     const message = 'encoding: no pairs are left to train on; hold out less, or raise max_length';
     throw new PairwiseError('EMPTY_DATASET', message, { field: 'encoding' });

@@ -3,7 +3,14 @@ import { parseDigest } from '@pairwise/fingerprint';
 import { loraLayout, storedBaseModel, type LoraLayer, type ModelConfig } from '@pairwise/model';
 import { sessionHolder, type Device, type Session } from '@pairwise/ort';
 import type { BlobStore } from '@pairwise/store';
-import { dpoGraph, policyGraph, rateMeter, type Hyperparameters, type RateMeter } from '@pairwise/training';
+import {
+  dpoGraph,
+  policyGraph,
+  rateMeter,
+  type ActivationCheckpointing,
+  type Hyperparameters,
+  type RateMeter,
+} from '@pairwise/training';
 import type { BaseInputs } from './base.ts';
 import { filesKey, type TrainingInputs } from './inputs.ts';
 
@@ -11,6 +18,8 @@ import { filesKey, type TrainingInputs } from './inputs.ts';
 export interface OpenPolicy {
   config: ModelConfig;
   layout: LoraLayer[];
+  /** What the backward pass of `training` recomputes. */
+  activationCheckpointing: ActivationCheckpointing;
   /** Forward, loss and backward, for training. */
   training: Session;
   /** Measures the rate of `training`. */
@@ -20,12 +29,15 @@ export interface OpenPolicy {
 }
 
 /** The files of a policy's base model. */
-type PolicyBase = Pick<TrainingInputs & BaseInputs, 'files' | 'quantized'>;
+export type PolicyBase = Pick<TrainingInputs & BaseInputs, 'files' | 'quantized'>;
 
 /** A worker has one policy open at a time. It stays open from segment to segment. */
 export interface Policies {
-  /** The policy of a base model for these adapter and loss settings. Closes any other first. */
-  open(base: PolicyBase, settings: Hyperparameters): Promise<OpenPolicy>;
+  /**
+   * The policy of a base model for these adapter and loss settings. Closes any other first. `level` is what the backward pass
+   * recomputes. @default 'cheap'
+   */
+  open(base: PolicyBase, settings: Hyperparameters, level?: ActivationCheckpointing): Promise<OpenPolicy>;
   /** Closes the policy that is open, if any. */
   close(): Promise<void>;
 }
@@ -35,17 +47,18 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
   const holder = sessionHolder<OpenPolicy>(options);
   return {
     close: holder.close,
-    open: ({ files, quantized }, { tuning, losses }) => {
+    open: ({ files, quantized }, { tuning, losses }, activationCheckpointing = 'cheap') => {
       const { value: lora } = tuning;
       const [{ type: lossType }] = losses;
-      const key = `${filesKey(files)} ${JSON.stringify({ quantized, lora, lossType })}`;
+      const key = `${filesKey(files)} ${JSON.stringify({ quantized, lora, lossType, activationCheckpointing })}`;
       return holder.open(key, async ({ use, session, sessionOnDemand }) => {
         const layers = quantized === undefined ? undefined : storedFile(quantized);
         const model = use(await storedBaseModel(files.map(storedFile), blobs, layers));
         return {
           config: model.config,
           layout: loraLayout(model.config, lora),
-          training: await session(dpoGraph(model, lora, lossType)),
+          activationCheckpointing,
+          training: await session(dpoGraph(model, lora, lossType, { activationCheckpointing })),
           meter: rateMeter(),
           evaluation: sessionOnDemand(() => policyGraph(model, lora)),
         };

@@ -51,7 +51,9 @@ async function trainStep(
   const startMs = performance.now();
   const metrics = await dpoStepOn(policy.training.run, dpo, state, batch, () => signal.throwIfAborted());
   const seconds = (performance.now() - startMs) / 1000;
-  policy.meter.add(trainingOperations(dpo.config, dpo.hyperparameters.tuning.value, workSize(batch)), seconds);
+  const { value: lora } = dpo.hyperparameters.tuning;
+  const operations = trainingOperations(dpo.config, lora, workSize(batch), policy.activationCheckpointing);
+  policy.meter.add(operations, seconds);
   measure('pairwise.training.step.duration', seconds, {});
   count('pairwise.tokens', tokenCount(batch), { 'pairwise.activity': 'train' });
   // A reference with other weights differs by what rounding them costs, which nothing would tell from another model.

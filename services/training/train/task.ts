@@ -19,6 +19,7 @@ import type { TrainDeps } from './deps.ts';
 import type { TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
+import { checkFits, levelOf } from './plan.ts';
 import type { OpenPolicy } from './policy.ts';
 
 /** The step that a training has reached: an activity's result. */
@@ -57,10 +58,14 @@ export async function openTask(
 ): Promise<Task> {
   const { request, training } = await owned.read();
   const hyperparameters = resolvedTrainingSpec(training);
-  const policy = await deps.policies.open(inputs, hyperparameters);
+  checkFits(training, deps.availableBytes);
+  const level = levelOf(hyperparameters.activationCheckpointing);
+  const policy = await deps.policies.open(inputs, hyperparameters, level);
   const { pairs, evalPairs } = await deps.openPairs(inputs, heldOutFraction(request));
   const { config, layout } = policy;
-  const dpo: DpoTask = { config, layout, pairs, hyperparameters };
+  const { microBatchRows } = hyperparameters;
+  // A training that is older than the field has none, and was started with the engine's default.
+  const dpo: DpoTask = { config, layout, pairs, hyperparameters, ...(microBatchRows && { rowLimit: microBatchRows }) };
   return {
     dpo,
     batchOf: dpoBatches(dpo),
@@ -81,7 +86,7 @@ export async function openTask(
 }
 
 async function saveCheckpoint(
-  { blobs, trainings, rates, numericsProfile }: TrainDeps,
+  { blobs, trainings, rates, numericsProfile, peak }: TrainDeps,
   { name, change }: OwnedTraining,
   { layout, hyperparameters }: DpoTask,
   { state, rate }: { state: OptimizerState; rate: number | undefined },
@@ -103,6 +108,10 @@ async function saveCheckpoint(
     await trainings.addCheckpoint(tx, name, checkpoint, hyperparameters.saveTotalLimit);
     if (rate !== undefined) await rates.add(tx, numericsProfile, rate);
     training.latestCheckpoint = checkpoint.name;
+    const measuredBytes = BigInt(peak.bytes());
+    if (training.memory !== undefined && measuredBytes > training.memory.measuredBytes) {
+      training.memory.measuredBytes = measuredBytes;
+    }
     return 'changed' as const;
   });
   return { step: state.step };

@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BaseQuantization, TrainingState, type MetricPoint, type TrainingServiceService } from '@pairwise/api';
+import {
+  ActivationCheckpointing,
+  BaseQuantization,
+  TrainingState,
+  type MetricPoint,
+  type TrainingServiceService,
+} from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Session } from '@pairwise/ort';
@@ -10,6 +16,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { names, requestFor } from '../testing.peers.ts';
 import { startTestTraining, type TestTraining } from '../testing.ts';
 import { openTrainingPairs } from './inputs.ts';
+import { checkFits } from './plan.ts';
 import type { Policies } from './policy.ts';
 import { runTraining } from './train.ts';
 
@@ -23,6 +30,8 @@ beforeAll(async () => {
 afterAll(() => service.stop());
 
 const spec = { duration: { $case: 'maxSteps' as const, value: 8 }, saveSteps: 2, learningRate: 1e-2, batchSize: 4 };
+const layers = ActivationCheckpointing.LAYERS;
+const fence = () => Promise.resolve();
 const straight = { name: '', points: [] as MetricPoint[] };
 
 test('a training starts at ln 2, sends every step once and in order, and keeps its last checkpoints', async () => {
@@ -160,10 +169,10 @@ test('the pairs are read from the store once, not in every segment, until anothe
     expect(activities).toEqual(['prepare', 'begin', 'segment 1', 'segment 2', 'segment 3', 'succeed']);
     return reading;
   };
-  // Preparing counts the pairs; the worker that begins may be another one.
-  expect(await train('read-once', 0)).toEqual(['prepare', 'begin']);
-  expect(await train('read-again', 0.5)).toEqual(['prepare', 'begin']);
-  expect(await train('read-back', 0)).toEqual(['prepare', 'begin']);
+  // The worker that begins may be another one, and then reads them again.
+  expect(await train('read-once', 0)).toEqual(['prepare']);
+  expect(await train('read-again', 0.5)).toEqual(['prepare']);
+  expect(await train('read-back', 0)).toEqual(['prepare']);
 });
 
 test('each checkpoint takes the rate of its steps into account, without the first step after the policy was opened', async () => {
@@ -174,7 +183,7 @@ test('each checkpoint takes the rate of its steps into account, without the firs
     const run: Session['run'] = async (feeds) => {
       const startMs = performance.now();
       const size = { rows: feeds['tokens']!.dims[0]!, targets: feeds['targets']!.dims[0]! };
-      operations = trainingOperations(policy.config, settings.tuning.value, size);
+      operations = trainingOperations(policy.config, settings.tuning.value, size, 'cheap');
       // Shorter work is not measured.
       await sleep(1050);
       const results = await policy.training.run(feeds);
@@ -201,4 +210,44 @@ test('each checkpoint takes the rate of its steps into account, without the firs
   // A batch of four pairs is one micro-batch. Its step took at least as long as its run, and at most as long as everything.
   expect(second).toBeLessThanOrEqual(operations / seconds);
   expect(second).toBeGreaterThan(operations / ((performance.now() - startMs) / 1000));
+});
+
+test('the worker pins how it trains, and recomputing whole layers gives the same bytes', async () => {
+  const name = (await client.startTraining(requestFor('layers', { ...spec, activationCheckpointing: layers })))
+    .training!.name;
+  const ended = await service.untilEnded(name);
+  expect(ended).toMatchObject({ state: TrainingState.SUCCEEDED, resolvedSpec: { microBatchRows: 1024 } });
+  expect(ended.resolvedSpec!.activationCheckpointing).toBe(layers);
+  const { resolvedSpec, memory } = (await client.getTraining({ name: straight.name })).training!;
+  expect(resolvedSpec).toMatchObject({ activationCheckpointing: ActivationCheckpointing.CHEAP, microBatchRows: 1024 });
+  expect(memory!.activationBytes).toBeGreaterThan(ended.memory!.activationBytes);
+  expect(memory!.measuredBytes).toBeGreaterThan(50_000_000n);
+  const last = async (of: string) => (await service.checkpoints(of)).at(-1)!.adapterDigest;
+  expect(await last(name)).toBe(await last(straight.name));
+});
+
+test('a training that does not fit into the memory of its worker fails before it opens the model', async () => {
+  const { name } = (await service.queue(requestFor('large', spec))).training;
+  const attempt: Attempt = { id: 'large', activity: (_name, work) => work(new AbortController().signal), fence };
+  const open: Policies['open'] = () => Promise.reject(new Error('the model was opened'));
+  const deps = { ...service.deps, availableBytes: 100e6, policies: { ...service.deps.policies, open } };
+  await runTraining(deps, name, attempt);
+  const { state, error } = (await service.deps.trainings.get(name)).training;
+  expect(state).toBe(TrainingState.FAILED);
+  expect(error!.message).toMatch(/training needs 0\.\d+ GB \(.*\), but its worker has 0\.10 GB; set base_quantization/);
+});
+
+test('a worker with less memory than the one that planned a training refuses to continue it', async () => {
+  const { name } = (await service.queue(requestFor('moved', spec))).training;
+  const activity: Attempt['activity'] = (_name, work) => work(new AbortController().signal);
+  const died = new PairwiseError('STALE_ATTEMPT', 'the worker died');
+  const dying: Attempt = {
+    id: 'moved',
+    activity: (at, work, options) => (at === 'prepare' ? activity(at, work, options) : Promise.reject(died)),
+    fence,
+  };
+  await expect(runTraining(service.deps, name, dying)).rejects.toBe(died);
+  const { training } = await service.deps.trainings.get(name);
+  expect(() => checkFits(training, 100e6)).toThrow(/was planned to take 0\.\d GB, but this worker has 0\.1 GB/);
+  expect(() => checkFits(training, 1e12)).not.toThrow();
 });

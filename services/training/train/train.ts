@@ -2,14 +2,15 @@ import { TrainingState } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { initialLora } from '@pairwise/model';
-import { hasEnded } from '@pairwise/rpc';
+import { hasEnded, workerMemory } from '@pairwise/rpc';
 import { initialState, stepCount, uniformStream } from '@pairwise/training';
-import { resolvedTrainingSpec } from '../trainings/record.ts';
+import { heldOutFraction, resolvedTrainingSpec } from '../trainings/record.ts';
 import { gatherBase } from './base.ts';
 import type { TrainDeps } from './deps.ts';
 import { gatherInputs } from './inputs.ts';
 import { ownTraining, type OwnedTraining } from './owned.ts';
 import { trainSegment } from './segment.ts';
+import { choiceOf, planOnWorker } from './plan.ts';
 import { openTask, type Reached, type Task } from './task.ts';
 
 /**
@@ -36,17 +37,28 @@ export async function runTraining(deps: TrainDeps, name: string, attempt: Attemp
   }
 }
 
-/** Gathers the inputs, and stores how much there is to do. */
-async function prepare({ blobs, peers }: TrainDeps, { read, change }: OwnedTraining, signal: AbortSignal) {
+/** Gathers the inputs, plans the memory, and stores both with how much there is to do. */
+async function prepare(deps: TrainDeps, { read, change }: OwnedTraining, signal: AbortSignal) {
+  const { blobs, peers, availableBytes } = deps;
+  deps.peak.reset();
   const { request, training } = await read();
   const hyperparameters = resolvedTrainingSpec(training);
   const base = await gatherBase(peers, request, hyperparameters, signal);
-  const inputs = { ...(await gatherInputs(blobs, peers, request, signal)), ...base };
+  const inputs = { ...(await gatherInputs(deps, request, signal)), ...base };
   const total = stepCount(inputs.pairCount, hyperparameters);
+  const pairs = await deps.openPairs(inputs, heldOutFraction(request));
+  const plan = await planOnWorker(blobs, inputs, hyperparameters, pairs, availableBytes);
   await change((record) => {
     if (hasEnded(record.training)) return 'unchanged';
     if (record.training.state === TrainingState.QUEUED) record.training.state = TrainingState.RUNNING;
     record.training.stepCount = total;
+    const { microBatchRows } = plan;
+    record.training.resolvedSpec = {
+      ...resolvedTrainingSpec(record.training),
+      activationCheckpointing: choiceOf(plan),
+      microBatchRows,
+    };
+    record.training.memory = workerMemory(plan.memory, availableBytes);
     record.training.pairCount = inputs.pairCount;
     record.training.evalPairCount = inputs.evalPairCount;
     return 'changed';

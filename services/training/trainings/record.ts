@@ -1,4 +1,5 @@
 import {
+  ActivationCheckpointing,
   StartTrainingRequest,
   Training,
   TrainingState,
@@ -47,6 +48,8 @@ export interface ResolvedTrainingSpec extends Hyperparameters {
   truncationMode: TruncationMode;
   /** UNSPECIFIED only in a training that is older than this field. */
   baseQuantization: BaseQuantization;
+  /** AUTO until the worker has planned its memory. UNSPECIFIED only in a training that is older than this field. */
+  activationCheckpointing: ActivationCheckpointing;
 }
 
 /** The resolved spec of a stored training. */

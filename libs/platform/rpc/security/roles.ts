@@ -49,6 +49,7 @@ export const needs: ReadonlyMap<string, Need> = new Map([
   }),
   ...needsOf(TrainingServiceService, {
     startTraining: 'submitter',
+    estimateTraining: 'reader',
     getTraining: 'reader',
     watchTraining: 'reader',
     cancelTraining: 'submitter',

@@ -418,6 +418,8 @@ export interface Encoding {
   hasChatTemplate: boolean;
   /** How to keep the pairs that are too long. Empty unless more than 1 % of the pairs were left out for their length. */
   remedy: string;
+  /** Most tokens of a pair: its prompt and both responses. 0 in an encoding that is older than this field. */
+  longestPairLength: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1514,6 +1516,7 @@ function createBaseEncoding(): Encoding {
     conversationCount: 0,
     hasChatTemplate: false,
     remedy: "",
+    longestPairLength: 0,
     _unknownFields: {},
   };
 }
@@ -1567,6 +1570,9 @@ export const Encoding: MessageFns<Encoding> = {
     }
     if (message.remedy !== "") {
       writer.uint32(122).string(message.remedy);
+    }
+    if (message.longestPairLength !== 0) {
+      writer.uint32(128).int32(message.longestPairLength);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1712,6 +1718,14 @@ export const Encoding: MessageFns<Encoding> = {
             message.remedy = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.longestPairLength = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1789,6 +1803,11 @@ export const Encoding: MessageFns<Encoding> = {
         ? globalThis.Boolean(object.has_chat_template)
         : false,
       remedy: isSet(object.remedy) ? globalThis.String(object.remedy) : "",
+      longestPairLength: isSet(object.longestPairLength)
+        ? globalThis.Number(object.longestPairLength)
+        : isSet(object.longest_pair_length)
+        ? globalThis.Number(object.longest_pair_length)
+        : 0,
     };
   },
 
@@ -1839,6 +1858,9 @@ export const Encoding: MessageFns<Encoding> = {
     if (message.remedy !== "") {
       obj.remedy = message.remedy;
     }
+    if (message.longestPairLength !== 0) {
+      obj.longestPairLength = Math.round(message.longestPairLength);
+    }
     return obj;
   },
 
@@ -1866,6 +1888,7 @@ export const Encoding: MessageFns<Encoding> = {
     message.conversationCount = object.conversationCount ?? 0;
     message.hasChatTemplate = object.hasChatTemplate ?? false;
     message.remedy = object.remedy ?? "";
+    message.longestPairLength = object.longestPairLength ?? 0;
     return message;
   },
 };

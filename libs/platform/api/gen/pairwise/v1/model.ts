@@ -328,6 +328,26 @@ export interface Model {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/**
+ * The memory of a worker, in bytes. What is planned comes from the sizes of everything that exists at the same time while
+ * the largest micro-batch runs.
+ */
+export interface WorkerMemory {
+  /** Pages of the weight files, which stay on disk and are mapped. */
+  weightBytes: bigint;
+  /** What exists only while a micro-batch runs: activations, a layer's matrices in float32, part of the logits. */
+  activationBytes: bigint;
+  /** The adapter, its gradients and AdamW's moments. 0 for the reference. */
+  adapterBytes: bigint;
+  /** The process itself, with the compiled graph. */
+  processBytes: bigint;
+  /** The most that a worker had in memory so far, mapped pages included. 0 until it has been measured. */
+  measuredBytes: bigint;
+  /** What the worker may use; of several workers, the one with the least. 0 if it is unknown. */
+  availableBytes: bigint;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 /** One file of a model or an artifact. */
 export interface FileInfo {
   /** Path relative to the folder, with `/` as the separator. */
@@ -404,6 +424,8 @@ export interface InspectModelResponse {
    * obstacles.
    */
   ggufObstacles: Status[];
+  /** The contents of config.json. Empty if the model has obstacles. */
+  config: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1347,6 +1369,233 @@ export const Model: MessageFns<Model> = {
   },
 };
 
+function createBaseWorkerMemory(): WorkerMemory {
+  return {
+    weightBytes: 0n,
+    activationBytes: 0n,
+    adapterBytes: 0n,
+    processBytes: 0n,
+    measuredBytes: 0n,
+    availableBytes: 0n,
+    _unknownFields: {},
+  };
+}
+
+export const WorkerMemory: MessageFns<WorkerMemory> = {
+  encode(message: WorkerMemory, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.weightBytes !== 0n) {
+      if (BigInt.asIntN(64, message.weightBytes) !== message.weightBytes) {
+        throw new globalThis.Error("value provided for field message.weightBytes of type int64 too large");
+      }
+      writer.uint32(8).int64(message.weightBytes);
+    }
+    if (message.activationBytes !== 0n) {
+      if (BigInt.asIntN(64, message.activationBytes) !== message.activationBytes) {
+        throw new globalThis.Error("value provided for field message.activationBytes of type int64 too large");
+      }
+      writer.uint32(16).int64(message.activationBytes);
+    }
+    if (message.adapterBytes !== 0n) {
+      if (BigInt.asIntN(64, message.adapterBytes) !== message.adapterBytes) {
+        throw new globalThis.Error("value provided for field message.adapterBytes of type int64 too large");
+      }
+      writer.uint32(24).int64(message.adapterBytes);
+    }
+    if (message.processBytes !== 0n) {
+      if (BigInt.asIntN(64, message.processBytes) !== message.processBytes) {
+        throw new globalThis.Error("value provided for field message.processBytes of type int64 too large");
+      }
+      writer.uint32(32).int64(message.processBytes);
+    }
+    if (message.measuredBytes !== 0n) {
+      if (BigInt.asIntN(64, message.measuredBytes) !== message.measuredBytes) {
+        throw new globalThis.Error("value provided for field message.measuredBytes of type int64 too large");
+      }
+      writer.uint32(40).int64(message.measuredBytes);
+    }
+    if (message.availableBytes !== 0n) {
+      if (BigInt.asIntN(64, message.availableBytes) !== message.availableBytes) {
+        throw new globalThis.Error("value provided for field message.availableBytes of type int64 too large");
+      }
+      writer.uint32(48).int64(message.availableBytes);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerMemory {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerMemory();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.weightBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.activationBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.adapterBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.processBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.measuredBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.availableBytes = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WorkerMemory {
+    return {
+      weightBytes: isSet(object.weightBytes)
+        ? BigInt(object.weightBytes)
+        : isSet(object.weight_bytes)
+        ? BigInt(object.weight_bytes)
+        : 0n,
+      activationBytes: isSet(object.activationBytes)
+        ? BigInt(object.activationBytes)
+        : isSet(object.activation_bytes)
+        ? BigInt(object.activation_bytes)
+        : 0n,
+      adapterBytes: isSet(object.adapterBytes)
+        ? BigInt(object.adapterBytes)
+        : isSet(object.adapter_bytes)
+        ? BigInt(object.adapter_bytes)
+        : 0n,
+      processBytes: isSet(object.processBytes)
+        ? BigInt(object.processBytes)
+        : isSet(object.process_bytes)
+        ? BigInt(object.process_bytes)
+        : 0n,
+      measuredBytes: isSet(object.measuredBytes)
+        ? BigInt(object.measuredBytes)
+        : isSet(object.measured_bytes)
+        ? BigInt(object.measured_bytes)
+        : 0n,
+      availableBytes: isSet(object.availableBytes)
+        ? BigInt(object.availableBytes)
+        : isSet(object.available_bytes)
+        ? BigInt(object.available_bytes)
+        : 0n,
+    };
+  },
+
+  toJSON(message: WorkerMemory): unknown {
+    const obj: any = {};
+    if (message.weightBytes !== 0n) {
+      obj.weightBytes = message.weightBytes.toString();
+    }
+    if (message.activationBytes !== 0n) {
+      obj.activationBytes = message.activationBytes.toString();
+    }
+    if (message.adapterBytes !== 0n) {
+      obj.adapterBytes = message.adapterBytes.toString();
+    }
+    if (message.processBytes !== 0n) {
+      obj.processBytes = message.processBytes.toString();
+    }
+    if (message.measuredBytes !== 0n) {
+      obj.measuredBytes = message.measuredBytes.toString();
+    }
+    if (message.availableBytes !== 0n) {
+      obj.availableBytes = message.availableBytes.toString();
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<WorkerMemory>): WorkerMemory {
+    return WorkerMemory.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WorkerMemory>): WorkerMemory {
+    const message = createBaseWorkerMemory();
+    message.weightBytes = (object.weightBytes !== undefined && object.weightBytes !== null)
+      ? BigInt(object.weightBytes)
+      : 0n;
+    message.activationBytes = (object.activationBytes !== undefined && object.activationBytes !== null)
+      ? BigInt(object.activationBytes)
+      : 0n;
+    message.adapterBytes = (object.adapterBytes !== undefined && object.adapterBytes !== null)
+      ? BigInt(object.adapterBytes)
+      : 0n;
+    message.processBytes = (object.processBytes !== undefined && object.processBytes !== null)
+      ? BigInt(object.processBytes)
+      : 0n;
+    message.measuredBytes = (object.measuredBytes !== undefined && object.measuredBytes !== null)
+      ? BigInt(object.measuredBytes)
+      : 0n;
+    message.availableBytes = (object.availableBytes !== undefined && object.availableBytes !== null)
+      ? BigInt(object.availableBytes)
+      : 0n;
+    return message;
+  },
+};
+
 function createBaseFileInfo(): FileInfo {
   return { path: "", sizeBytes: 0n, digest: "", _unknownFields: {} };
 }
@@ -1833,6 +2082,7 @@ function createBaseInspectModelResponse(): InspectModelResponse {
     hasChatTemplate: false,
     warnings: [],
     ggufObstacles: [],
+    config: "",
     _unknownFields: {},
   };
 }
@@ -1877,6 +2127,9 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
     }
     for (const v of message.ggufObstacles) {
       Status.encode(v!, writer.uint32(90).fork()).join();
+    }
+    if (message.config !== "") {
+      writer.uint32(98).string(message.config);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1990,6 +2243,14 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
             message.ggufObstacles.push(Status.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.config = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2051,6 +2312,7 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
         : globalThis.Array.isArray(object?.gguf_obstacles)
         ? object.gguf_obstacles.map((e: any) => Status.fromJSON(e))
         : [],
+      config: isSet(object.config) ? globalThis.String(object.config) : "",
     };
   },
 
@@ -2089,6 +2351,9 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
     if (message.ggufObstacles?.length) {
       obj.ggufObstacles = message.ggufObstacles.map((e) => Status.toJSON(e));
     }
+    if (message.config !== "") {
+      obj.config = message.config;
+    }
     return obj;
   },
 
@@ -2112,6 +2377,7 @@ export const InspectModelResponse: MessageFns<InspectModelResponse> = {
     message.hasChatTemplate = object.hasChatTemplate ?? false;
     message.warnings = object.warnings?.map((e) => e) || [];
     message.ggufObstacles = object.ggufObstacles?.map((e) => Status.fromPartial(e)) || [];
+    message.config = object.config ?? "";
     return message;
   },
 };

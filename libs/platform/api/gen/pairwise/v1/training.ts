@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 import { TruncationMode, truncationModeFromJSON, truncationModeToJSON, truncationModeToNumber } from "./dataset.ts";
@@ -28,7 +29,78 @@ import {
   baseQuantizationFromJSON,
   baseQuantizationToJSON,
   baseQuantizationToNumber,
+  WorkerMemory,
 } from "./model.ts";
+
+/** What the backward pass recomputes instead of keeping it in memory. All choices give the same bits. */
+export const ActivationCheckpointing = {
+  /** UNSPECIFIED - The same as `AUTO`. */
+  UNSPECIFIED: "ACTIVATION_CHECKPOINTING_UNSPECIFIED",
+  /** AUTO - `CHEAP` if it fits into the worker's memory, otherwise `LAYERS`. This is the default. */
+  AUTO: "ACTIVATION_CHECKPOINTING_AUTO",
+  /** CHEAP - What costs almost nothing to compute again: the norms and the MLP's gate. */
+  CHEAP: "ACTIVATION_CHECKPOINTING_CHEAP",
+  /** LAYERS - All of a layer but its input. Takes a third of the memory and about a quarter more time. */
+  LAYERS: "ACTIVATION_CHECKPOINTING_LAYERS",
+} as const;
+
+export type ActivationCheckpointing = typeof ActivationCheckpointing[keyof typeof ActivationCheckpointing];
+
+export namespace ActivationCheckpointing {
+  export type UNSPECIFIED = typeof ActivationCheckpointing.UNSPECIFIED;
+  export type AUTO = typeof ActivationCheckpointing.AUTO;
+  export type CHEAP = typeof ActivationCheckpointing.CHEAP;
+  export type LAYERS = typeof ActivationCheckpointing.LAYERS;
+}
+
+export function activationCheckpointingFromJSON(object: any): ActivationCheckpointing {
+  switch (object) {
+    case 0:
+    case "ACTIVATION_CHECKPOINTING_UNSPECIFIED":
+      return ActivationCheckpointing.UNSPECIFIED;
+    case 1:
+    case "ACTIVATION_CHECKPOINTING_AUTO":
+      return ActivationCheckpointing.AUTO;
+    case 2:
+    case "ACTIVATION_CHECKPOINTING_CHEAP":
+      return ActivationCheckpointing.CHEAP;
+    case 3:
+    case "ACTIVATION_CHECKPOINTING_LAYERS":
+      return ActivationCheckpointing.LAYERS;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ActivationCheckpointing");
+  }
+}
+
+export function activationCheckpointingToJSON(object: ActivationCheckpointing): string {
+  switch (object) {
+    case ActivationCheckpointing.UNSPECIFIED:
+      return "ACTIVATION_CHECKPOINTING_UNSPECIFIED";
+    case ActivationCheckpointing.AUTO:
+      return "ACTIVATION_CHECKPOINTING_AUTO";
+    case ActivationCheckpointing.CHEAP:
+      return "ACTIVATION_CHECKPOINTING_CHEAP";
+    case ActivationCheckpointing.LAYERS:
+      return "ACTIVATION_CHECKPOINTING_LAYERS";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ActivationCheckpointing");
+  }
+}
+
+export function activationCheckpointingToNumber(object: ActivationCheckpointing): number {
+  switch (object) {
+    case ActivationCheckpointing.UNSPECIFIED:
+      return 0;
+    case ActivationCheckpointing.AUTO:
+      return 1;
+    case ActivationCheckpointing.CHEAP:
+      return 2;
+    case ActivationCheckpointing.LAYERS:
+      return 3;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ActivationCheckpointing");
+  }
+}
 
 /** State of a training. */
 export const TrainingState = {
@@ -237,6 +309,13 @@ export interface TrainingSpec {
    * the full weights. Default: `NONE`.
    */
   baseQuantization: BaseQuantization;
+  /** What the backward pass recomputes. The training pins what it chose. Default: `AUTO`. */
+  activationCheckpointing: ActivationCheckpointing;
+  /**
+   * The most tokens that go through the model at a time; a longer pair goes alone. Different values give different last
+   * bits. From 64 to 65536, or 0: the most up to 1024 that fit into the worker's memory, which the training pins. Default: 0.
+   */
+  microBatchRows?: number | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -332,6 +411,54 @@ export interface Training {
   evalPairCount: number;
   /** Version of the computation graphs and the optimizer. */
   engineVersion: string;
+  /** The worker's memory. Unset until the training has started. */
+  memory: WorkerMemory | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EstimateTrainingRequest {
+  /** Required. The contents of the base model's config.json. */
+  modelConfig: string;
+  /** Required. Dtype in which most of the weights are stored, as safetensors names it: `F32`, `F16` or `BF16`. */
+  dtype: string;
+  /** Hyperparameters. Default: all defaults. */
+  spec:
+    | TrainingSpec
+    | undefined;
+  /** Required. Number of training pairs. At least 1. */
+  pairCount: number;
+  /**
+   * Tokens in all training pairs; a pair's prompt counts once. At least 0. Default: 0, and then no duration
+   * is estimated.
+   */
+  tokenCount: bigint;
+  /**
+   * Most tokens of a training or evaluation pair: its prompt and both responses. At least 0. Default: 0, which means twice
+   * `max_length`, more than any pair has.
+   */
+  longestPairLength: number;
+  /** Whether the training evaluates the policy. Default: false. */
+  evaluates: boolean;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EstimateTrainingResponse {
+  /** The spec with all defaults filled in, and with the activation checkpointing and the micro-batch rows that fit. */
+  resolvedSpec:
+    | TrainingSpec
+    | undefined;
+  /** The memory of the worker that trains. */
+  memory:
+    | WorkerMemory
+    | undefined;
+  /** Number of optimizer steps. */
+  stepCount: number;
+  /** How long the steps take at the rate that the workers have reached. Unset if no rate or no `token_count` is known. */
+  duration:
+    | Duration
+    | undefined;
+  /** Workers that are ready to train. */
+  workerCount: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -509,6 +636,8 @@ function createBaseTrainingSpec(): TrainingSpec {
     truncationMode: TruncationMode.UNSPECIFIED,
     tuning: undefined,
     baseQuantization: BaseQuantization.UNSPECIFIED,
+    activationCheckpointing: ActivationCheckpointing.UNSPECIFIED,
+    microBatchRows: undefined,
     _unknownFields: {},
   };
 }
@@ -592,6 +721,12 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     }
     if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
       writer.uint32(192).int32(baseQuantizationToNumber(message.baseQuantization));
+    }
+    if (message.activationCheckpointing !== ActivationCheckpointing.UNSPECIFIED) {
+      writer.uint32(200).int32(activationCheckpointingToNumber(message.activationCheckpointing));
+    }
+    if (message.microBatchRows !== undefined) {
+      writer.uint32(208).int32(message.microBatchRows);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -809,6 +944,22 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
             message.baseQuantization = baseQuantizationFromJSON(reader.int32());
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.activationCheckpointing = activationCheckpointingFromJSON(reader.int32());
+            continue;
+          }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.microBatchRows = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -935,6 +1086,16 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
         : isSet(object.base_quantization)
         ? baseQuantizationFromJSON(object.base_quantization)
         : BaseQuantization.UNSPECIFIED,
+      activationCheckpointing: isSet(object.activationCheckpointing)
+        ? activationCheckpointingFromJSON(object.activationCheckpointing)
+        : isSet(object.activation_checkpointing)
+        ? activationCheckpointingFromJSON(object.activation_checkpointing)
+        : ActivationCheckpointing.UNSPECIFIED,
+      microBatchRows: isSet(object.microBatchRows)
+        ? globalThis.Number(object.microBatchRows)
+        : isSet(object.micro_batch_rows)
+        ? globalThis.Number(object.micro_batch_rows)
+        : undefined,
     };
   },
 
@@ -1010,6 +1171,12 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
       obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
     }
+    if (message.activationCheckpointing !== ActivationCheckpointing.UNSPECIFIED) {
+      obj.activationCheckpointing = activationCheckpointingToJSON(message.activationCheckpointing);
+    }
+    if (message.microBatchRows !== undefined) {
+      obj.microBatchRows = Math.round(message.microBatchRows);
+    }
     return obj;
   },
 
@@ -1073,6 +1240,8 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
       }
     }
     message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
+    message.activationCheckpointing = object.activationCheckpointing ?? ActivationCheckpointing.UNSPECIFIED;
+    message.microBatchRows = object.microBatchRows ?? undefined;
     return message;
   },
 };
@@ -1602,6 +1771,7 @@ function createBaseTraining(): Training {
     pairCount: 0,
     evalPairCount: 0,
     engineVersion: "",
+    memory: undefined,
     _unknownFields: {},
   };
 }
@@ -1646,6 +1816,9 @@ export const Training: MessageFns<Training> = {
     }
     if (message.engineVersion !== "") {
       writer.uint32(106).string(message.engineVersion);
+    }
+    if (message.memory !== undefined) {
+      WorkerMemory.encode(message.memory, writer.uint32(114).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1775,6 +1948,14 @@ export const Training: MessageFns<Training> = {
             message.engineVersion = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.memory = WorkerMemory.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1846,6 +2027,7 @@ export const Training: MessageFns<Training> = {
         : isSet(object.engine_version)
         ? globalThis.String(object.engine_version)
         : "",
+      memory: isSet(object.memory) ? WorkerMemory.fromJSON(object.memory) : undefined,
     };
   },
 
@@ -1890,6 +2072,9 @@ export const Training: MessageFns<Training> = {
     if (message.engineVersion !== "") {
       obj.engineVersion = message.engineVersion;
     }
+    if (message.memory !== undefined) {
+      obj.memory = WorkerMemory.toJSON(message.memory);
+    }
     return obj;
   },
 
@@ -1915,6 +2100,396 @@ export const Training: MessageFns<Training> = {
     message.pairCount = object.pairCount ?? 0;
     message.evalPairCount = object.evalPairCount ?? 0;
     message.engineVersion = object.engineVersion ?? "";
+    message.memory = (object.memory !== undefined && object.memory !== null)
+      ? WorkerMemory.fromPartial(object.memory)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEstimateTrainingRequest(): EstimateTrainingRequest {
+  return {
+    modelConfig: "",
+    dtype: "",
+    spec: undefined,
+    pairCount: 0,
+    tokenCount: 0n,
+    longestPairLength: 0,
+    evaluates: false,
+    _unknownFields: {},
+  };
+}
+
+export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
+  encode(message: EstimateTrainingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelConfig !== "") {
+      writer.uint32(10).string(message.modelConfig);
+    }
+    if (message.dtype !== "") {
+      writer.uint32(18).string(message.dtype);
+    }
+    if (message.spec !== undefined) {
+      TrainingSpec.encode(message.spec, writer.uint32(26).fork()).join();
+    }
+    if (message.pairCount !== 0) {
+      writer.uint32(32).int32(message.pairCount);
+    }
+    if (message.tokenCount !== 0n) {
+      if (BigInt.asIntN(64, message.tokenCount) !== message.tokenCount) {
+        throw new globalThis.Error("value provided for field message.tokenCount of type int64 too large");
+      }
+      writer.uint32(40).int64(message.tokenCount);
+    }
+    if (message.longestPairLength !== 0) {
+      writer.uint32(48).int32(message.longestPairLength);
+    }
+    if (message.evaluates !== false) {
+      writer.uint32(56).bool(message.evaluates);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateTrainingRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateTrainingRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelConfig = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.dtype = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.spec = TrainingSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pairCount = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.tokenCount = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.longestPairLength = reader.int32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.evaluates = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateTrainingRequest {
+    return {
+      modelConfig: isSet(object.modelConfig)
+        ? globalThis.String(object.modelConfig)
+        : isSet(object.model_config)
+        ? globalThis.String(object.model_config)
+        : "",
+      dtype: isSet(object.dtype) ? globalThis.String(object.dtype) : "",
+      spec: isSet(object.spec) ? TrainingSpec.fromJSON(object.spec) : undefined,
+      pairCount: isSet(object.pairCount)
+        ? globalThis.Number(object.pairCount)
+        : isSet(object.pair_count)
+        ? globalThis.Number(object.pair_count)
+        : 0,
+      tokenCount: isSet(object.tokenCount)
+        ? BigInt(object.tokenCount)
+        : isSet(object.token_count)
+        ? BigInt(object.token_count)
+        : 0n,
+      longestPairLength: isSet(object.longestPairLength)
+        ? globalThis.Number(object.longestPairLength)
+        : isSet(object.longest_pair_length)
+        ? globalThis.Number(object.longest_pair_length)
+        : 0,
+      evaluates: isSet(object.evaluates) ? globalThis.Boolean(object.evaluates) : false,
+    };
+  },
+
+  toJSON(message: EstimateTrainingRequest): unknown {
+    const obj: any = {};
+    if (message.modelConfig !== "") {
+      obj.modelConfig = message.modelConfig;
+    }
+    if (message.dtype !== "") {
+      obj.dtype = message.dtype;
+    }
+    if (message.spec !== undefined) {
+      obj.spec = TrainingSpec.toJSON(message.spec);
+    }
+    if (message.pairCount !== 0) {
+      obj.pairCount = Math.round(message.pairCount);
+    }
+    if (message.tokenCount !== 0n) {
+      obj.tokenCount = message.tokenCount.toString();
+    }
+    if (message.longestPairLength !== 0) {
+      obj.longestPairLength = Math.round(message.longestPairLength);
+    }
+    if (message.evaluates !== false) {
+      obj.evaluates = message.evaluates;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateTrainingRequest>): EstimateTrainingRequest {
+    return EstimateTrainingRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateTrainingRequest>): EstimateTrainingRequest {
+    const message = createBaseEstimateTrainingRequest();
+    message.modelConfig = object.modelConfig ?? "";
+    message.dtype = object.dtype ?? "";
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? TrainingSpec.fromPartial(object.spec)
+      : undefined;
+    message.pairCount = object.pairCount ?? 0;
+    message.tokenCount = (object.tokenCount !== undefined && object.tokenCount !== null)
+      ? BigInt(object.tokenCount)
+      : 0n;
+    message.longestPairLength = object.longestPairLength ?? 0;
+    message.evaluates = object.evaluates ?? false;
+    return message;
+  },
+};
+
+function createBaseEstimateTrainingResponse(): EstimateTrainingResponse {
+  return {
+    resolvedSpec: undefined,
+    memory: undefined,
+    stepCount: 0,
+    duration: undefined,
+    workerCount: 0,
+    _unknownFields: {},
+  };
+}
+
+export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
+  encode(message: EstimateTrainingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.resolvedSpec !== undefined) {
+      TrainingSpec.encode(message.resolvedSpec, writer.uint32(10).fork()).join();
+    }
+    if (message.memory !== undefined) {
+      WorkerMemory.encode(message.memory, writer.uint32(18).fork()).join();
+    }
+    if (message.stepCount !== 0) {
+      writer.uint32(24).int32(message.stepCount);
+    }
+    if (message.duration !== undefined) {
+      Duration.encode(message.duration, writer.uint32(34).fork()).join();
+    }
+    if (message.workerCount !== 0) {
+      writer.uint32(40).int32(message.workerCount);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateTrainingResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateTrainingResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.resolvedSpec = TrainingSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.memory = WorkerMemory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stepCount = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.duration = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.workerCount = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateTrainingResponse {
+    return {
+      resolvedSpec: isSet(object.resolvedSpec)
+        ? TrainingSpec.fromJSON(object.resolvedSpec)
+        : isSet(object.resolved_spec)
+        ? TrainingSpec.fromJSON(object.resolved_spec)
+        : undefined,
+      memory: isSet(object.memory) ? WorkerMemory.fromJSON(object.memory) : undefined,
+      stepCount: isSet(object.stepCount)
+        ? globalThis.Number(object.stepCount)
+        : isSet(object.step_count)
+        ? globalThis.Number(object.step_count)
+        : 0,
+      duration: isSet(object.duration) ? Duration.fromJSON(object.duration) : undefined,
+      workerCount: isSet(object.workerCount)
+        ? globalThis.Number(object.workerCount)
+        : isSet(object.worker_count)
+        ? globalThis.Number(object.worker_count)
+        : 0,
+    };
+  },
+
+  toJSON(message: EstimateTrainingResponse): unknown {
+    const obj: any = {};
+    if (message.resolvedSpec !== undefined) {
+      obj.resolvedSpec = TrainingSpec.toJSON(message.resolvedSpec);
+    }
+    if (message.memory !== undefined) {
+      obj.memory = WorkerMemory.toJSON(message.memory);
+    }
+    if (message.stepCount !== 0) {
+      obj.stepCount = Math.round(message.stepCount);
+    }
+    if (message.duration !== undefined) {
+      obj.duration = Duration.toJSON(message.duration);
+    }
+    if (message.workerCount !== 0) {
+      obj.workerCount = Math.round(message.workerCount);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateTrainingResponse>): EstimateTrainingResponse {
+    return EstimateTrainingResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateTrainingResponse>): EstimateTrainingResponse {
+    const message = createBaseEstimateTrainingResponse();
+    message.resolvedSpec = (object.resolvedSpec !== undefined && object.resolvedSpec !== null)
+      ? TrainingSpec.fromPartial(object.resolvedSpec)
+      : undefined;
+    message.memory = (object.memory !== undefined && object.memory !== null)
+      ? WorkerMemory.fromPartial(object.memory)
+      : undefined;
+    message.stepCount = object.stepCount ?? 0;
+    message.duration = (object.duration !== undefined && object.duration !== null)
+      ? Duration.fromPartial(object.duration)
+      : undefined;
+    message.workerCount = object.workerCount ?? 0;
     return message;
   },
 };
@@ -3651,6 +4226,22 @@ export const TrainingServiceService = {
       Buffer.from(StartTrainingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StartTrainingResponse => StartTrainingResponse.decode(value),
   },
+  /**
+   * Returns how a training would use its worker's memory, and how long it would take, without starting anything. Errors:
+   * `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `INVALID_MODEL`, `OUT_OF_MEMORY`
+   * (it does not fit into the memory of every worker; the message says how much it needs, and what helps).
+   */
+  estimateTraining: {
+    path: "/pairwise.v1.TrainingService/EstimateTraining" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EstimateTrainingRequest): Buffer =>
+      Buffer.from(EstimateTrainingRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EstimateTrainingRequest => EstimateTrainingRequest.decode(value),
+    responseSerialize: (value: EstimateTrainingResponse): Buffer =>
+      Buffer.from(EstimateTrainingResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EstimateTrainingResponse => EstimateTrainingResponse.decode(value),
+  },
   /** Returns one training. Errors: `NOT_FOUND`. */
   getTraining: {
     path: "/pairwise.v1.TrainingService/GetTraining" as const,
@@ -3736,6 +4327,12 @@ export interface TrainingServiceServer extends UntypedServiceImplementation {
    * call has returned, such as `NON_FINITE` and `OUT_OF_MEMORY`, are in `Training.error`.
    */
   startTraining: handleUnaryCall<StartTrainingRequest, StartTrainingResponse>;
+  /**
+   * Returns how a training would use its worker's memory, and how long it would take, without starting anything. Errors:
+   * `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `INVALID_MODEL`, `OUT_OF_MEMORY`
+   * (it does not fit into the memory of every worker; the message says how much it needs, and what helps).
+   */
+  estimateTraining: handleUnaryCall<EstimateTrainingRequest, EstimateTrainingResponse>;
   /** Returns one training. Errors: `NOT_FOUND`. */
   getTraining: handleUnaryCall<GetTrainingRequest, GetTrainingResponse>;
   /**
@@ -3778,6 +4375,26 @@ export interface TrainingServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StartTrainingResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Returns how a training would use its worker's memory, and how long it would take, without starting anything. Errors:
+   * `INVALID_ARGUMENT`, `UNKNOWN_FIELD`, `UNSUPPORTED_ARCHITECTURE`, `UNSUPPORTED_CONFIG`, `INVALID_MODEL`, `OUT_OF_MEMORY`
+   * (it does not fit into the memory of every worker; the message says how much it needs, and what helps).
+   */
+  estimateTraining(
+    request: EstimateTrainingRequest,
+    callback: (error: ServiceError | null, response: EstimateTrainingResponse) => void,
+  ): ClientUnaryCall;
+  estimateTraining(
+    request: EstimateTrainingRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EstimateTrainingResponse) => void,
+  ): ClientUnaryCall;
+  estimateTraining(
+    request: EstimateTrainingRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EstimateTrainingResponse) => void,
   ): ClientUnaryCall;
   /** Returns one training. Errors: `NOT_FOUND`. */
   getTraining(

@@ -1,0 +1,97 @@
+import { BaseQuantization, Duration, type EstimateTrainingRequest, type EstimateTrainingResponse } from '@pairwise/api';
+import type { Rates } from '@pairwise/database';
+import type { QueueState } from '@pairwise/durable';
+import { PairwiseError } from '@pairwise/errors';
+import {
+  adaptedModules,
+  declaredBaseModel,
+  parseConfig,
+  type BaseQuantization as EngineQuantization,
+} from '@pairwise/model';
+import { workerMemory } from '@pairwise/rpc';
+import { planTraining, stepCount, trainingOperations } from '@pairwise/training';
+import { resolveTrainingSpec } from './start.ts';
+import { choiceOf, levelOf } from './train/plan.ts';
+
+export interface EstimateDeps {
+  /** The workers that are alive. */
+  workers: () => Promise<QueueState['workers']>;
+  rates: Rates;
+  numericsProfile: string;
+}
+
+/** Estimates a training without starting it. Throws the errors that the API documents. */
+export async function estimateTraining(
+  { workers, rates, numericsProfile }: EstimateDeps,
+  request: EstimateTrainingRequest,
+): Promise<EstimateTrainingResponse> {
+  const { pairCount, tokenCount, longestPairLength, evaluates } = request;
+  checkAtLeast('pair_count', pairCount, 1);
+  checkAtLeast('token_count', tokenCount, 0);
+  checkAtLeast('longest_pair_length', longestPairLength, 0);
+  const spec = resolveTrainingSpec(request.spec);
+  const config = parseConfig(parseJson(request.modelConfig));
+  const { value: lora } = spec.tuning;
+  const targetModules = adaptedModules(config.architecture, lora, 'spec.lora.target_modules');
+  const hyperparameters = { ...spec, tuning: { $case: 'lora' as const, value: { ...lora, targetModules } } };
+  const longestRows = longestPairLength > 0 ? longestPairLength : 2 * spec.maxLength;
+  const alive = await workers();
+  const availableBytes = leastMemory(alive);
+  const plan = planTraining(declaredBaseModel(config, request.dtype, quantizations[spec.baseQuantization]), {
+    hyperparameters,
+    activationCheckpointing: levelOf(spec.activationCheckpointing),
+    shapeOf: (rowLimit) => {
+      const rows = Math.max(longestRows, Math.min(rowLimit, tokenCount > 0n ? Number(tokenCount) : rowLimit));
+      return { rows, targets: rows, longestRows };
+    },
+    evaluates,
+    availableBytes,
+  });
+  const steps = stepCount(pairCount, spec);
+  const rate = await rates.of(numericsProfile);
+  // Each response token is a target; without the texts, half of all tokens are taken to be of responses.
+  const epoch = { rows: Number(tokenCount), targets: Number(tokenCount) / 2 };
+  const operations = trainingOperations(config, hyperparameters.tuning.value, epoch, plan.activationCheckpointing);
+  const epochs = (steps * spec.batchSize) / pairCount;
+  return {
+    resolvedSpec: { ...hyperparameters, activationCheckpointing: choiceOf(plan), microBatchRows: plan.microBatchRows },
+    memory: workerMemory(plan.memory, availableBytes),
+    stepCount: steps,
+    duration: rate === undefined || tokenCount === 0n ? undefined : durationOf((operations * epochs) / rate),
+    workerCount: alive.length,
+  };
+}
+
+/** The engine's names. */
+const quantizations: Partial<Record<BaseQuantization, EngineQuantization>> = {
+  [BaseQuantization.INT8]: 'INT8',
+  [BaseQuantization.NF4]: 'NF4',
+};
+
+/** The least memory of any worker, in bytes: each may get the work. Undefined if none reports any. */
+function leastMemory(workers: QueueState['workers']): number | undefined {
+  const reported = workers.flatMap(({ about }) =>
+    about['memoryBytes'] === undefined ? [] : [Number(about['memoryBytes'])],
+  );
+  return reported.length === 0 ? undefined : Math.min(...reported);
+}
+
+function durationOf(seconds: number): Duration {
+  return Duration.create({ seconds: BigInt(Math.round(seconds)), nanos: 0 });
+}
+
+function checkAtLeast(field: string, value: number | bigint, least: number): void {
+  if (value < least) refuse(field, `is ${value}; it must be at least ${least}`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return refuse('model_config', 'is not valid JSON; give the contents of config.json');
+  }
+}
+
+function refuse(field: string, problem: string): never {
+  throw new PairwiseError('INVALID_ARGUMENT', `${field} ${problem}`, { field });
+}
