@@ -20,6 +20,7 @@ import {
 } from '../output.ts';
 import { readAll } from '../paging.ts';
 import { type Meter, byteMeter } from '../progress.ts';
+import { modelQuantizations } from '../quantization.ts';
 import { modelUri } from '../spec/sources.ts';
 import { limitOption } from './options.ts';
 
@@ -121,6 +122,7 @@ function printModel(model: Model, project: string): void {
     ['context length', `${formatCount(model.maxLength)} tokens`],
     ['vocabulary', formatCount(model.vocabularySize)],
     ['files', `${model.files.length}, ${formatBytes(size)}`],
+    ['quantisations', modelQuantizations(model.quantizations)],
     ['commit', model.commit],
     ['digest', model.digest],
   ] as const;
@@ -140,6 +142,8 @@ async function inspect({ services, json, project }: Context, text: string): Prom
     sayJson(InspectModelResponse.toJSON(found));
     return code;
   }
+  const imported =
+    source.source?.$case === 'model' ? (await services.model.getModel({ name: source.source.value })).model : undefined;
   const pairs = [
     ['architecture', found.architecture],
     ['parameters', found.parameterCount === 0n ? '' : formatCount(found.parameterCount)],
@@ -148,6 +152,7 @@ async function inspect({ services, json, project }: Context, text: string): Prom
     ['vocabulary', found.vocabularySize === 0 ? '' : formatCount(found.vocabularySize)],
     ['size', found.totalSizeBytes === 0n ? '' : formatBytes(found.totalSizeBytes)],
     ['chat template', found.hasChatTemplate ? 'yes' : 'no'],
+    ['quantisations', modelQuantizations(imported?.quantizations ?? [])],
     ['can be trained', found.supported ? paint('green', 'yes') : paint('red', 'no')],
     ['GGUF export', !found.supported ? '' : found.ggufObstacles.length === 0 ? 'yes' : paint('yellow', 'no')],
   ] as const;

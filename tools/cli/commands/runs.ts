@@ -16,6 +16,7 @@ import {
   formatTable,
 } from '../output.ts';
 import { readAll } from '../paging.ts';
+import { runQuantization } from '../quantization.ts';
 import { pairsSummary } from '../refused.ts';
 import { traced } from '../traced.ts';
 import { artifactTable } from '../watch/summary.ts';
@@ -111,6 +112,7 @@ async function get(context: Context, text: string): Promise<undefined> {
     ['state', formatEnum(run.state)],
     ['error', run.error === undefined ? '' : paint('red', failureOf(run.error).message)],
     ['dataset', run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project)],
+    ['base quantisation', runQuantization(run)],
     ['attempt', String(run.attempt)],
     ['created', formatTime(run.createTime)],
     ['ended', formatTime(run.endTime)],
