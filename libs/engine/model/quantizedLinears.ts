@@ -21,8 +21,11 @@ export type BaseQuantization = 'INT8' | 'NF4';
 export const codesName = (weight: string) => `${weight}.codes`;
 export const absmaxName = (weight: string) => `${weight}.absmax`;
 
-/** How many weights are in memory at a time, in whole blocks of NF4. */
-const chunkLength = 2 ** 22;
+/**
+ * How many weights are quantised at a time, in whole blocks of NF4: few enough that the process can answer calls in between,
+ * since a million take about 0.1 s.
+ */
+const chunkLength = 2 ** 20;
 
 /**
  * The linear layers of a model in fewer bits, for `streamSafetensors`. The same model gives the same bytes. The weights are
