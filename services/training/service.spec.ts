@@ -32,7 +32,7 @@ test('the same request starts the same training, and other inputs are refused', 
 
 test('a reference in another quantisation is refused with the names of both', async () => {
   const refused = client.startTraining({ ...requestFor('mixed', spec), coverage: names.int8 });
-  const message = `coverage '${names.int8}' is of BASE_QUANTIZATION_INT8, but spec.base_quantization is BASE_QUANTIZATION_NONE`;
+  const message = `coverage '${names.int8}' is of BASE_QUANTIZATION_INT8, but spec.base_quantization is BASE_QUANTIZATION_NONE; call EnsureLogps with BASE_QUANTIZATION_NONE`;
   await expect(refused).rejects.toMatchObject({ message: expect.stringContaining(message) as string });
 });
 

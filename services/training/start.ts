@@ -109,8 +109,9 @@ async function checkCoverage(
   const { coverage } = await inField(field, peers.reference.getCoverage({ name }, options));
   const reference = resolveBaseQuantization(coverage!.baseQuantization);
   if (reference !== BaseQuantization.NONE && reference !== policy) {
-    const remedy = `call EnsureLogps with ${policy} or ${BaseQuantization.NONE}`;
-    refuseField(field, `'${name}' is of ${reference}, but spec.base_quantization is ${policy}; ${remedy}`);
+    const allowed = [...new Set([policy, BaseQuantization.NONE])].join(' or ');
+    const problem = `'${name}' is of ${reference}, but spec.base_quantization is ${policy}`;
+    refuseField(field, `${problem}; call EnsureLogps with ${allowed}`);
   }
   if (coverage!.state === CoverageState.COMPLETE) return;
   const message = `${field}: '${name}' is not complete; call EnsureLogps and wait until it is`;
