@@ -1,6 +1,6 @@
 import { migrate, openDatabase, openRates } from '@pairwise/database';
 import { startDurable } from '@pairwise/durable';
-import { numericsProfile, parseDevice } from '@pairwise/ort';
+import { deviceMemoryBytes, numericsProfile, parseDevice } from '@pairwise/ort';
 import { startHealth, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
 import { logCrashes, probe, untilStopped } from '@pairwise/lifecycle';
@@ -37,6 +37,7 @@ await durable.launch(
     engineVersion,
     device,
     numericsProfile: profile,
+    memoryBytes: String(deviceMemoryBytes(device) ?? 0),
   },
 );
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });

@@ -45,7 +45,7 @@ await durable.launch(
     engineVersion,
     device,
     numericsProfile: profile,
-    ...(availableBytes !== undefined && { memoryBytes: String(availableBytes) }),
+    memoryBytes: String(availableBytes ?? 0),
   },
 );
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });

@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest';
-import { computeDtype, numericsProfile, parseDevice } from './index.ts';
+import { totalmem } from 'node:os';
+import { expect, test, vi } from 'vitest';
+import { computeDtype, deviceMemoryBytes, numericsProfile, parseDevice } from './index.ts';
 
 test('devices are parsed by name; anything else is refused', () => {
   expect(['cpu', 'webgpu', 'cuda', 'cuda:3'].map(parseDevice)).toEqual(['cpu', 'webgpu', 'cuda:0', 'cuda:3']);
@@ -23,4 +24,18 @@ test('the numerics profile differs exactly where the last bits may differ', () =
   expect(numericsProfile('cpu')).toMatch(
     new RegExp(`^cpu/${process.arch}(-avx\\w*)?/onnxruntime-\\d+\\.\\d+\\.\\d+/float32$`),
   );
+});
+
+test('the CPU has the memory of the machine or the limit of the process; the memory of other devices is unknown', () => {
+  const memoryUnder = (limit: number) => {
+    const constrained = vi.spyOn(process, 'constrainedMemory').mockReturnValue(limit);
+    const bytes = deviceMemoryBytes('cpu');
+    constrained.mockRestore();
+    return bytes;
+  };
+  expect(memoryUnder(0)).toBe(totalmem());
+  expect(memoryUnder(2 ** 63)).toBe(totalmem());
+  expect(memoryUnder(50e6)).toBe(50e6);
+  expect(deviceMemoryBytes('cuda:0')).toBeUndefined();
+  expect(deviceMemoryBytes('webgpu')).toBeUndefined();
 });

@@ -43,6 +43,11 @@ test('queues: a worker with another profile is a failure, and so is waiting work
   expect(of([worker(), worker({ device: 'cuda:0', numericsProfile: 'b' })])).toBe('fail');
   expect(of([])).toBe('warn');
   expect(of([], 1)).toBe('fail');
+  const workers = [worker({ memoryBytes: 16_000_000_000n }), worker({ memoryBytes: 16_000_000_000n }), worker()];
+  expect(judged('training: queue q', report('training', { queues: queue(workers) }))).toEqual([
+    'ok',
+    '3 workers on cpu with 16.0 GB, cpu, a; 0 waiting, 0 running',
+  ]);
 });
 
 test('a process without a report and an unreachable database are failures with their own messages', () => {

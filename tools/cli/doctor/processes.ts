@@ -1,4 +1,5 @@
-import type { ProcessReport, QueueReport } from '@pairwise/api';
+import type { ProcessReport, QueueReport, WorkerReport } from '@pairwise/api';
+import { formatBytes } from '../output.ts';
 import { type Check, clockCheck, fail, ok, warn } from './check.ts';
 
 /** Checks of what the processes reported about themselves. */
@@ -85,11 +86,16 @@ function queueChecks(report: ProcessReport): Check[] {
   return report.queues.map((queue) => queueCheck(report, queue));
 }
 
+/** The device of a worker with its memory, if that is known. */
+function deviceOf({ device, memoryBytes }: WorkerReport): string {
+  return memoryBytes === 0n ? device : `${device} with ${formatBytes(memoryBytes)}`;
+}
+
 function queueCheck({ process, numericsProfile }: ProcessReport, queue: QueueReport): Check {
   const check = `${process}: queue ${queue.name}`;
   const { workers, waitingCount, runningCount } = queue;
   const profiles = [...new Set(workers.map((worker) => worker.numericsProfile).filter((profile) => profile !== ''))];
-  const devices = [...new Set(workers.map(({ device }) => device).filter((device) => device !== ''))];
+  const devices = [...new Set(workers.filter(({ device }) => device !== '').map(deviceOf))];
   const kinds = profiles.length === 0 ? '' : ` on ${devices.join(', ')}, ${profiles.join(', ')}`;
   const counted = `${workers.length} ${workers.length === 1 ? 'worker' : 'workers'}${kinds}`;
   const finding = `${counted}; ${waitingCount} waiting, ${runningCount} running`;

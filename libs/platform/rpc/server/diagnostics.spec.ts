@@ -45,7 +45,13 @@ async function serve(subject: Partial<DiagnosedProcess>) {
 }
 
 test('a process reports on itself, its database, its store and its queues, and leaves no blob behind', async () => {
-  const about = { version: '0.0.9', device: 'cuda:1', numericsProfile: 'p', engineVersion: '3' };
+  const about = {
+    version: '0.0.9',
+    device: 'cuda:1',
+    numericsProfile: 'p',
+    engineVersion: '3',
+    memoryBytes: '8000000000',
+  };
   const client = await serve({
     database: databaseAt((await testDatabase()).url),
     blobs: await openFolder(folder),
@@ -64,7 +70,7 @@ test('a process reports on itself, its database, its store and its queues, and l
     expect(ours.getTime()).toBeLessThanOrEqual(Date.now());
   }
   expect(report!.queues).toMatchObject([
-    { name: 'q', waitingCount: 2, runningCount: 1, workers: [{ id: 'w', ...about }] },
+    { name: 'q', waitingCount: 2, runningCount: 1, workers: [{ id: 'w', ...about, memoryBytes: 8_000_000_000n }] },
   ]);
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   expect(files).toEqual([]);

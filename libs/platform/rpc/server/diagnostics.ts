@@ -8,6 +8,7 @@ import {
   QueueReport,
   type Status,
   type StoreReport,
+  WorkerReport,
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { Client } from '../client/client.ts';
@@ -150,6 +151,6 @@ function queueReport({ name, waiting, running, workers }: Queue): QueueReport {
     name,
     waitingCount: waiting,
     runningCount: running,
-    workers: workers.map(({ id, about }) => ({ ...about, id })),
+    workers: workers.map(({ id, about }) => WorkerReport.fromJSON({ ...about, id })),
   });
 }

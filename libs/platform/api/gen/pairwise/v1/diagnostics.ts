@@ -115,6 +115,8 @@ export interface WorkerReport {
   device: string;
   /** Numerics profile of the work that the process takes. Empty if the process does not compute. */
   numericsProfile: string;
+  /** Memory that its device can use, in bytes. 0 if the process does not compute, or the device's memory is unknown. */
+  memoryBytes: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -902,7 +904,15 @@ export const QueueReport: MessageFns<QueueReport> = {
 };
 
 function createBaseWorkerReport(): WorkerReport {
-  return { id: "", version: "", engineVersion: "", device: "", numericsProfile: "", _unknownFields: {} };
+  return {
+    id: "",
+    version: "",
+    engineVersion: "",
+    device: "",
+    numericsProfile: "",
+    memoryBytes: 0n,
+    _unknownFields: {},
+  };
 }
 
 export const WorkerReport: MessageFns<WorkerReport> = {
@@ -921,6 +931,12 @@ export const WorkerReport: MessageFns<WorkerReport> = {
     }
     if (message.numericsProfile !== "") {
       writer.uint32(42).string(message.numericsProfile);
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asIntN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type int64 too large");
+      }
+      writer.uint32(48).int64(message.memoryBytes);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -986,6 +1002,14 @@ export const WorkerReport: MessageFns<WorkerReport> = {
             message.numericsProfile = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.memoryBytes = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1021,6 +1045,11 @@ export const WorkerReport: MessageFns<WorkerReport> = {
         : isSet(object.numerics_profile)
         ? globalThis.String(object.numerics_profile)
         : "",
+      memoryBytes: isSet(object.memoryBytes)
+        ? BigInt(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? BigInt(object.memory_bytes)
+        : 0n,
     };
   },
 
@@ -1041,6 +1070,9 @@ export const WorkerReport: MessageFns<WorkerReport> = {
     if (message.numericsProfile !== "") {
       obj.numericsProfile = message.numericsProfile;
     }
+    if (message.memoryBytes !== 0n) {
+      obj.memoryBytes = message.memoryBytes.toString();
+    }
     return obj;
   },
 
@@ -1054,6 +1086,9 @@ export const WorkerReport: MessageFns<WorkerReport> = {
     message.engineVersion = object.engineVersion ?? "";
     message.device = object.device ?? "";
     message.numericsProfile = object.numericsProfile ?? "";
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
+      : 0n;
     return message;
   },
 };
