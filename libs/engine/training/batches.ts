@@ -18,7 +18,7 @@ export function batchOrder(pairCount: number, batchSize: number, seed: number): 
 }
 
 /** The most rows of a micro-batch: enough for efficient products with little memory. A longer tree gets a micro-batch of its own. */
-const defaultRowLimit = 1024;
+export const defaultRowLimit = 1024;
 
 /**
  * Splits a batch into micro-batches, as lists of positions in `trees`. Trees are sorted by length, so that the

@@ -10,12 +10,14 @@ export {
   type DpoTask,
   type TrainingPair,
 } from './dpo.ts';
+export { defaultRowLimit } from './batches.ts';
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export { checkHeldOutFraction } from './heldOut.ts';
 export * from './hyperparameters.ts';
 export { importanceGraph, linearImportance } from './importance.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
 export {
+  checkMemory,
   microBatchShape,
   referenceMemory,
   totalBytes,

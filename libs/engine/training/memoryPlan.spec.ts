@@ -16,7 +16,14 @@ import { dpoStep, treeOf, type TrainingPair } from './dpo.ts';
 import { dpoGraph, referenceGraph } from './graphs.ts';
 import { resolveHyperparameters } from './hyperparameters.ts';
 import { treeLogps } from './logps.ts';
-import { microBatchShape, referenceMemory, totalBytes, trainingMemory, type Memory } from './memoryPlan.ts';
+import {
+  checkMemory,
+  microBatchShape,
+  referenceMemory,
+  totalBytes,
+  trainingMemory,
+  type Memory,
+} from './memoryPlan.ts';
 import { initialState } from './optimizer.ts';
 import { uniformStream } from './random.ts';
 
@@ -119,4 +126,22 @@ test('recomputing layers, shorter micro-batches and a smaller adapter take less'
   for (const less of [memory('layers', 1024), memory('cheap', 512), memory('cheap', 1024, 4)]) {
     expect(less).toBeLessThan(plain);
   }
+});
+
+test('work that takes more than 90 % of the memory of every worker is refused, with its parts and the remedies', () => {
+  const memory = { weightBytes: 4e9, activationBytes: 3e9, adapterBytes: 0, processBytes: 2e9 };
+  const check =
+    (workerBytes: number[], more = {}) =>
+    () =>
+      checkMemory({ ...memory, ...more }, workerBytes, ['a larger worker', 'less']);
+  for (const fits of [[10e9], [1e9, 10e9], [1e9, 0], []]) expect(check(fits)).not.toThrow();
+  expect(check([8e9, 9.9e9])).toThrow(
+    expect.objectContaining({
+      reason: 'OUT_OF_MEMORY',
+      message:
+        'a worker needs 9.00 GB of memory (weights 4.00 GB, activations 3.00 GB, process 2.00 GB), but may use 90 % of its ' +
+        'memory and no live worker has more than 9.90 GB; use a larger worker, or less',
+    }),
+  );
+  expect(check([10e9], { adapterBytes: 1e9 })).toThrow('adapter and optimizer 1.00 GB');
 });

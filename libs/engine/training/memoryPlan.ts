@@ -9,6 +9,8 @@ import {
   type LoraSettings,
 } from '@pairwise/model';
 import { headChunkRows, peakBytes, type Graph, type Sizes } from '@pairwise/onnx';
+import { PairwiseError } from '@pairwise/errors';
+import { defaultRowLimit } from './batches.ts';
 import { treeOf, type TrainingPair } from './dpo.ts';
 import { dpoGraph, policyGraph, referenceGraph } from './graphs.ts';
 import type { LossType } from './losses.ts';
@@ -37,11 +39,11 @@ export interface MicroBatchShape {
 
 /**
  * A bound on the micro-batches of `rowLimit` rows that any order of these pairs can give. A pair that is longer has one of its
- * own.
+ * own. @default 1024 rows
  */
 export function microBatchShape(
   pairs: readonly Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>[],
-  rowLimit: number,
+  rowLimit = defaultRowLimit,
 ): MicroBatchShape {
   const shape = { rows: 0, targets: 0, longestRows: 0 };
   let all = 0;
@@ -96,6 +98,31 @@ export function referenceMemory(base: BaseModel, shape: MicroBatchShape): Memory
 /** The sum of all parts, in bytes. */
 export function totalBytes({ weightBytes, activationBytes, adapterBytes, processBytes }: Memory): number {
   return weightBytes + activationBytes + adapterBytes + processBytes;
+}
+
+/** The share of a worker's memory that work may be planned to take: the plan is an estimate, and other processes need some. */
+const memoryShare = 0.9;
+
+/**
+ * Refuses work that is planned to take more than 90 % of the memory of every worker. `workerBytes` has the memory of each live
+ * worker, 0 where it is unknown: then, and without any worker, nothing is refused. `remedies` complete the sentence "use ...".
+ * Throws OUT_OF_MEMORY.
+ */
+export function checkMemory(memory: Memory, workerBytes: readonly number[], remedies: readonly string[]): void {
+  const available = Math.max(...workerBytes);
+  if (workerBytes.length === 0 || workerBytes.includes(0) || totalBytes(memory) <= memoryShare * available) return;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  const parts = [
+    `weights ${gigabytes(memory.weightBytes)}`,
+    `activations ${gigabytes(memory.activationBytes)}`,
+    ...(memory.adapterBytes === 0 ? [] : [`adapter and optimizer ${gigabytes(memory.adapterBytes)}`]),
+    `process ${gigabytes(memory.processBytes)}`,
+  ];
+  throw new PairwiseError(
+    'OUT_OF_MEMORY',
+    `a worker needs ${gigabytes(totalBytes(memory))} of memory (${parts.join(', ')}), but may use ${100 * memoryShare} % of its memory and ` +
+      `no live worker has more than ${gigabytes(available)}; use ${remedies.join(', or ')}`,
+  );
 }
 
 /**
