@@ -1,16 +1,15 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
 import type { Attempt, Durable } from '@pairwise/durable';
-import { parseDigest, type Digest } from '@pairwise/fingerprint';
-import { parseConfig, storedFolder, type ModelConfig } from '@pairwise/model';
-import { unpackPairs } from '@pairwise/preference';
+import { parseDigest } from '@pairwise/fingerprint';
+import { readStoredModel } from '@pairwise/model';
 import { quantizedFile } from '@pairwise/rpc';
-import { readJson } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
-import type { CoverageRecord, Coverages } from './coverages.ts';
+import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
-import { planUnits, responsesOf, unitOperations, type Unit } from './plan.ts';
+import { planEncoding, unitOperations } from './plan.ts';
+import { storedFile } from './referenceModel.ts';
 import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
 
 export interface CoverDeps {
@@ -50,21 +49,21 @@ export async function cover(deps: CoverDeps, input: CoverInput, { activity }: At
 async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[]> {
   const { blobs, coverages, peers, durable, numericsProfile } = deps;
   const { coverage: name, attempt, rate } = input;
-  const record = await coverages.get(name);
-  const { model } = await peers.model.getModel({ name: record.coverage.model });
-  const files = model!.files.map((file) => ({ ...file, digest: parseDigest(file.digest) }));
-  const config = parseConfig(await readJson(storedFolder(files, blobs), 'config.json'));
+  const { coverage, shards } = await coverages.get(name);
+  const { model } = await peers.model.getModel({ name: coverage.model });
+  const files = model!.files.map(storedFile);
+  const layers = quantizedFile(model!, coverage.baseQuantization, 'base_quantization');
+  const base = await readStoredModel(files, blobs, layers && storedFile(layers));
+  const referenceFingerprint = parseDigest(coverage.referenceFingerprint);
   const mostOperations = unitOperations(numericsProfile, rate);
-  const { units, responseCount, presentCount } = await plan(deps, record, config, mostOperations);
+  const plan = await planEncoding(deps, { referenceFingerprint, shards, config: base.config, mostOperations });
   // If this activity is repeated after a crash, the store also has what this attempt's own units have computed.
-  const isCounted = record.coverage.responseCount > 0;
-  if (!isCounted) await storeCounts(coverages, input, responseCount, presentCount);
-  const filesJson = files.map((file) => FileInfo.toJSON(file));
-  const layers = quantizedFile(model!, record.coverage.baseQuantization, 'base_quantization');
+  const isCounted = coverage.responseCount > 0;
+  if (!isCounted) await storeCounts(coverages, input, plan.responseCount, plan.presentCount);
+  const filesJson = model!.files.map((file) => FileInfo.toJSON(file));
   const quantized = layers && FileInfo.toJSON(layers);
-  const referenceFingerprint = parseDigest(record.coverage.referenceFingerprint);
   return Promise.all(
-    units.map(async (unit) => {
+    plan.units.map(async (unit) => {
       // The bounds are in the id, so that the unit of another version's plan is never taken for this one.
       const id = `${name}/${attempt}/${unit.shard}/${unit.start}-${unit.end}`;
       const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files: filesJson, quantized, unit };
@@ -92,24 +91,4 @@ async function storeCounts(
   });
   count('pairwise.reference.hits', presentCount, {});
   count('pairwise.reference.misses', responseCount - presentCount, {});
-}
-
-async function plan(
-  { blobs, logps }: CoverDeps,
-  { coverage, shards }: CoverageRecord,
-  config: ModelConfig,
-  mostOperations: number,
-) {
-  const fingerprint = parseDigest(coverage.referenceFingerprint);
-  const responses = new Set<Digest>();
-  const present = new Set<Digest>();
-  const units: Unit[] = [];
-  for (const shard of shards) {
-    const pairs = unpackPairs(await blobs.get(shard));
-    const own = responsesOf(pairs);
-    for (const response of own) responses.add(response);
-    for (const response of await logps.present(fingerprint, own)) present.add(response);
-    units.push(...planUnits(shard, pairs, present, config, mostOperations));
-  }
-  return { units, responseCount: responses.size, presentCount: present.size };
 }

@@ -97,13 +97,21 @@ export function openCoverages(database: Database): Coverages {
   };
 }
 
-function newCoverage({ parent, model, baseQuantization, encoding, numericsProfile }: CoverageInputs): Coverage {
+/** The reference fingerprint of a model. Throws WRONG_STATE if the model or its quantisation is not ready. */
+export function fingerprintOfModel(model: Model, baseQuantization: BaseQuantization, numericsProfile: string): Digest {
   if (model.state !== ModelState.READY) {
     const message = `model: '${model.name}' is not ready; wait until its import has succeeded`;
     throw new PairwiseError('WRONG_STATE', message, { field: 'model' });
   }
-  const quantized = quantizedFile(model, baseQuantization, 'base_quantization');
-  const fingerprint = referenceFingerprint(model.files, numericsProfile, quantized);
+  return referenceFingerprint(
+    model.files,
+    numericsProfile,
+    quantizedFile(model, baseQuantization, 'base_quantization'),
+  );
+}
+
+function newCoverage({ parent, model, baseQuantization, encoding, numericsProfile }: CoverageInputs): Coverage {
+  const fingerprint = fingerprintOfModel(model, baseQuantization, numericsProfile);
   const id = hexOf(fingerprintOf({ fingerprint, encoding: encoding.fingerprint })).slice(0, 32);
   return Coverage.create({
     name: `${parent}/coverages/${id}`,

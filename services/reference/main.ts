@@ -29,8 +29,8 @@ const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const rates = openRates(database);
 const peers = openPeers(config, log);
-const coverDeps = { blobs, coverages, logps, peers, durable, numericsProfile: profile };
-durable.execute(coverWork, (input, attempt) => cover(coverDeps, input, attempt));
+const deps = { blobs, coverages, logps, peers, rates, durable, numericsProfile: profile };
+durable.execute(coverWork, (input, attempt) => cover(deps, input, attempt));
 // A coverage mostly waits for its units, so one process executes many.
 await durable.launch({ [coverWork.queue]: 20 }, { version, engineVersion });
 
@@ -39,17 +39,7 @@ const server = await startServer({
   isAlive: () => durable.isAlive(),
   log,
   services: [
-    referenceService({
-      blobs,
-      coverages,
-      logps,
-      peers,
-      numericsProfile: profile,
-      enqueue: async ({ coverage: { name }, attempt }) => {
-        const rate = await rates.of(profile);
-        await durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt, rate });
-      },
-    }),
+    referenceService(deps),
     diagnosticsService({
       process: 'reference',
       version,

@@ -1,14 +1,12 @@
 import { digestOf, type Digest } from '@pairwise/fingerprint';
-import { parseConfig } from '@pairwise/model';
 import { expect, test } from 'vitest';
 import { missingPairs, planUnits, responsesOf, unitOperations } from './plan.ts';
-import { configJson, pairOperations, somePairs } from './testing.pairs.ts';
+import { modelConfig, pairOperations, somePairs } from './testing.pairs.ts';
 
 const shard = digestOf(Buffer.from('shard'));
 const none: ReadonlySet<Digest> = new Set();
-const config = parseConfig(JSON.parse(configJson.toString()));
 const bounds = (pairs: ReturnType<typeof somePairs>, present = none, mostOperations = Infinity) =>
-  planUnits(shard, pairs, present, config, mostOperations).map(({ start, end }) => [start, end]);
+  planUnits(shard, pairs, present, modelConfig, mostOperations).map(({ start, end }) => [start, end]);
 
 test('units hold every pair once, in order, and at most 256 each', () => {
   expect(bounds(somePairs(0, 1000))).toEqual([

@@ -2,7 +2,8 @@ import type { Digest } from '@pairwise/fingerprint';
 import type { ModelConfig } from '@pairwise/model';
 import { unpackPairs, type EncodedPair } from '@pairwise/preference';
 import type { BlobStore } from '@pairwise/store';
-import { forwardOperations, workSize } from '@pairwise/training';
+import { forwardOperations, microBatchShape, workSize, type MicroBatchShape, type WorkSize } from '@pairwise/training';
+import type { Logps } from './logps.ts';
 
 /** A unit of work: the pairs from `start` to `end` (exclusive) of one shard of an encoding. */
 export interface Unit {
@@ -61,6 +62,65 @@ export function planUnits(
   });
   if (start < pairs.length) units.push({ shard, start, end: pairs.length });
   return units.filter((unit) => missingPairs(pairs.slice(unit.start, unit.end), present).length > 0);
+}
+
+/** What an encoding needs under a reference. */
+export interface PlanInputs {
+  referenceFingerprint: Digest;
+  /** Digests of the encoding's shards, in canonical order. */
+  shards: readonly Digest[];
+  config: ModelConfig;
+  /** The most multiply-adds of a unit. */
+  mostOperations: number;
+}
+
+/** What there is to compute for an encoding. */
+export interface Plan {
+  /** Distinct responses of the encoding. */
+  responseCount: number;
+  /** Those of them that are in the store. */
+  presentCount: number;
+  /** The size of the pairs with a response that is not. */
+  missing: WorkSize;
+  /** A bound on the micro-batches of these pairs. */
+  shape: MicroBatchShape;
+  /** The units with such pairs. */
+  units: Unit[];
+}
+
+/** Plans the units of an encoding, shard by shard, and adds up what they compute. */
+export async function planEncoding(
+  { blobs, logps }: { blobs: BlobStore; logps: Logps },
+  { referenceFingerprint, shards, config, mostOperations }: PlanInputs,
+): Promise<Plan> {
+  const responses = new Set<Digest>();
+  const present = new Set<Digest>();
+  const plan: Omit<Plan, 'responseCount' | 'presentCount'> = {
+    missing: { rows: 0, targets: 0 },
+    shape: { rows: 0, targets: 0, longestRows: 0 },
+    units: [],
+  };
+  for (const shard of shards) {
+    const pairs = unpackPairs(await blobs.get(shard));
+    const own = responsesOf(pairs);
+    for (const response of own) responses.add(response);
+    for (const response of await logps.present(referenceFingerprint, own)) present.add(response);
+    plan.units.push(...planUnits(shard, pairs, present, config, mostOperations));
+    const missing = missingPairs(pairs, present);
+    const [size, shape] = [workSize(missing), microBatchShape(missing)];
+    plan.missing = { rows: plan.missing.rows + size.rows, targets: plan.missing.targets + size.targets };
+    // A micro-batch never has pairs of two shards.
+    plan.shape = largerShape(plan.shape, shape);
+  }
+  return { ...plan, responseCount: responses.size, presentCount: present.size };
+}
+
+function largerShape(a: MicroBatchShape, b: MicroBatchShape): MicroBatchShape {
+  return {
+    rows: Math.max(a.rows, b.rows),
+    targets: Math.max(a.targets, b.targets),
+    longestRows: Math.max(a.longestRows, b.longestRows),
+  };
 }
 
 /** The pairs of a unit. */

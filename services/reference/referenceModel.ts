@@ -44,8 +44,9 @@ export function openReferenceModel(blobs: BlobStore, options: { device: Device; 
   const holder = sessionHolder<{ config: ModelConfig; session: Session; meter: RateMeter }>(options);
   const open = ({ files, quantized }: ModelFiles) =>
     holder.open(digestOf(Buffer.from(JSON.stringify({ files, quantized }))), async ({ use, session }) => {
-      const layers = quantized === undefined ? undefined : storedFile(quantized);
-      const model = use(await storedBaseModel(files.map(storedFile), blobs, layers));
+      const fileOf = (json: unknown) => storedFile(FileInfo.fromJSON(json));
+      const layers = quantized === undefined ? undefined : fileOf(quantized);
+      const model = use(await storedBaseModel(files.map(fileOf), blobs, layers));
       return { config: model.config, session: await session(referenceGraph(model)), meter: rateMeter() };
     });
   return {
@@ -68,7 +69,7 @@ export function openReferenceModel(blobs: BlobStore, options: { device: Device; 
   };
 }
 
-function storedFile(json: unknown) {
-  const info = FileInfo.fromJSON(json);
+/** A file of a model as the engine opens it. */
+export function storedFile(info: FileInfo) {
   return { ...info, digest: parseDigest(info.digest) };
 }

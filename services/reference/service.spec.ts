@@ -38,7 +38,8 @@ afterAll(() => service.stop());
 
 /** A request for the logps of some pairs under a model of their own. */
 async function requestFor(id: string, shards: readonly EncodedPair[][]) {
-  const [model, encoding] = [someModel(id), await someEncoding(service.blobs, shards)];
+  const model = await someModel(service.blobs, id);
+  const encoding = await someEncoding(service.blobs, shards);
   for (const resource of [model, encoding]) service.resources.set(resource.name, resource);
   return { parent, model: model.name, encoding: encoding.name, baseQuantization: BaseQuantization.NONE };
 }
@@ -222,10 +223,12 @@ test.each<[string, string, object, string]>([
   ['WRONG_STATE', 'model', { model: `${parent}/models/coming` }, 'is not ready'],
   ['INVALID_ARGUMENT', 'parent', { parent: 'default' }, 'it must be projects/{project}'],
 ])('%s: %s', async (reason, field, change, text) => {
-  const coming = someModel('coming', ModelState.IMPORTING);
+  const coming = await someModel(service.blobs, 'coming', ModelState.IMPORTING);
   service.resources.set(coming.name, coming);
-  const refused = client.ensureLogps({ ...(await requestFor('refused', [somePairs(0, 1)])), ...change });
-  await expect(refused).rejects.toMatchObject({ reason, field, message: expect.stringContaining(text) as string });
+  const request = { ...(await requestFor('refused', [somePairs(0, 1)])), ...change };
+  const refusal = { reason, field, message: expect.stringContaining(text) as string };
+  await expect(client.ensureLogps(request)).rejects.toMatchObject(refusal);
+  await expect(client.estimateLogps(request)).rejects.toMatchObject(refusal);
 });
 
 test('a coverage that does not exist is NOT_FOUND in every call', async () => {

@@ -1,46 +1,63 @@
-import { CoverageState, ReferenceServiceService, type Coverage, type ReadLogpsResponse } from '@pairwise/api';
+import {
+  CoverageState,
+  ReferenceServiceService,
+  type Coverage,
+  type EnsureLogpsRequest,
+  type EstimateLogpsRequest,
+  type ReadLogpsResponse,
+} from '@pairwise/api';
+import type { Rates } from '@pairwise/database';
+import type { Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
-import { hasEnded, inField, parseName, resolveBaseQuantization, service, watch, type Service } from '@pairwise/rpc';
+import {
+  hasEnded,
+  inField,
+  parseName,
+  resolveBaseQuantization,
+  service,
+  watch,
+  type CallContext,
+  type Service,
+} from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
 import type { CoverageRecord, Coverages } from './coverages.ts';
+import { estimate } from './estimate.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { responsesOf } from './plan.ts';
+import { coverWork } from './work.ts';
 
 export interface ReferenceDeps {
   blobs: BlobStore;
   coverages: Coverages;
   logps: Logps;
   peers: Peers;
+  rates: Rates;
+  durable: Pick<Durable, 'enqueue' | 'queues'>;
+  /** The numerics profile of the workers. */
   numericsProfile: string;
-  /** Enqueues the work of a coverage's attempt unless it is enqueued. */
-  enqueue: (record: CoverageRecord) => Promise<void>;
 }
 
 /** ReferenceService; `proto/pairwise/v1/reference.proto` documents each method. */
 export function referenceService(deps: ReferenceDeps): Service {
   const { coverages, peers } = deps;
   return service(ReferenceServiceService, {
-    ensureLogps: async ({ parent, model: modelName, encoding: encodingName, baseQuantization }, context) => {
-      parseName('projects/{project}', parent, 'parent');
-      const { model } = await inField('model', peers.model.getModel({ name: modelName }, context));
-      const { encoding } = await inField('encoding', peers.dataset.getEncoding({ name: encodingName }, context));
+    ensureLogps: async (request, context) => {
       const record = await coverages.ensure({
-        parent,
-        model: model!,
-        baseQuantization: resolveBaseQuantization(baseQuantization),
-        encoding: encoding!,
+        parent: request.parent,
+        ...(await inputsOf(peers, request, context)),
         numericsProfile: deps.numericsProfile,
       });
-      if (record.coverage.state === CoverageState.COMPUTING) await deps.enqueue(record);
+      if (record.coverage.state === CoverageState.COMPUTING) await enqueue(deps, record);
       // The plan of an attempt counts its own hits and misses.
       if (record.coverage.state === CoverageState.COMPLETE) {
         count('pairwise.reference.hits', record.coverage.responseCount, {});
       }
       return { coverage: record.coverage };
     },
+    estimateLogps: async (request, context) => estimate(deps, await inputsOf(peers, request, context)),
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
     watchCoverage: ({ name }, { signal }) => watchCoverage(coverages, named(name), signal),
     cancelCoverage: async ({ name }) => ({
@@ -48,6 +65,26 @@ export function referenceService(deps: ReferenceDeps): Service {
     }),
     readLogps: ({ name }) => readLogps(deps, named(name)),
   });
+}
+
+/** The model and the encoding that a request names. Throws INVALID_ARGUMENT for another parent than a project, and NOT_FOUND. */
+async function inputsOf(
+  { model, dataset }: Peers,
+  request: EnsureLogpsRequest | EstimateLogpsRequest,
+  context: CallContext,
+) {
+  parseName('projects/{project}', request.parent, 'parent');
+  const found = await inField('model', model.getModel({ name: request.model }, context));
+  const { encoding } = await inField('encoding', dataset.getEncoding({ name: request.encoding }, context));
+  const baseQuantization = resolveBaseQuantization(request.baseQuantization);
+  return { model: found.model!, encoding: encoding!, baseQuantization };
+}
+
+/** Enqueues the work of a coverage's attempt unless it is enqueued. */
+async function enqueue({ rates, durable, numericsProfile }: ReferenceDeps, record: CoverageRecord): Promise<void> {
+  const { coverage, attempt } = record;
+  const rate = await rates.of(numericsProfile);
+  await durable.enqueue(coverWork, `${coverage.name}/${attempt}`, { coverage: coverage.name, attempt, rate });
 }
 
 function named(name: string): string {

@@ -1,7 +1,8 @@
 import { Encoding, Model, ModelState } from '@pairwise/api';
 import { digestOf, hexOf, type Digest } from '@pairwise/fingerprint';
-import { parseConfig } from '@pairwise/model';
+import { expectedTensors, parseConfig } from '@pairwise/model';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
+import { writeSafetensors } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { forwardOperations, workSize } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
@@ -24,8 +25,7 @@ export function logpsOf({ prompt: [n], chosenDigest, rejectedDigest }: EncodedPa
   ];
 }
 
-/** The config.json of every model. */
-export const configJson = Buffer.from(
+const configJson = Buffer.from(
   JSON.stringify({
     architectures: ['LlamaForCausalLM'],
     hidden_size: 8,
@@ -37,20 +37,31 @@ export const configJson = Buffer.from(
   }),
 );
 
-/** A model as the model service returns it. Its config.json is in the store of the test's service. */
-export function someModel(id: string, state: ModelState = ModelState.READY): Model {
-  const files = [
-    { path: 'config.json', digest: digestOf(configJson), sizeBytes: BigInt(configJson.length) },
-    { path: 'model.safetensors', digest: digestOf(Buffer.from(id)), sizeBytes: 1n },
-  ];
+/** The config of every model. */
+export const modelConfig = parseConfig(JSON.parse(configJson.toString()));
+
+/** The bytes of the weights of every model: F32, with a head of its own. */
+export const weightBytes = [...expectedTensors(modelConfig).values()]
+  .map((shape) => 4 * shape.reduce((product, size) => product * size, 1))
+  .reduce((sum, bytes) => sum + bytes, 0);
+
+/** A model of zeros as the model service returns it, with its files in the store. The same id is the same model. */
+export async function someModel(blobs: BlobStore, id: string, state: ModelState = ModelState.READY): Promise<Model> {
+  const tensors = [...expectedTensors(modelConfig)].map(([name, shape]) => {
+    const data = new Float32Array(shape.reduce((product, size) => product * size, 1));
+    return { name, dtype: 'F32' as const, shape, data };
+  });
+  const contents = { 'config.json': configJson, 'model.safetensors': writeSafetensors(tensors, { id }) };
+  const files = [];
+  for (const [path, content] of Object.entries(contents)) {
+    const { digest, sizeBytes } = await blobs.put(content);
+    files.push({ path, digest, sizeBytes: BigInt(sizeBytes) });
+  }
   return Model.create({ name: `projects/default/models/${id}`, state, files });
 }
 
 /** The multiply-adds of each of `somePairs` under such a model. */
-export const pairOperations = forwardOperations(
-  parseConfig(JSON.parse(configJson.toString())),
-  workSize(somePairs(0, 1)),
-);
+export const pairOperations = forwardOperations(modelConfig, workSize(somePairs(0, 1)));
 
 /** An encoding as the dataset service returns it, with its shards in the store. */
 export async function someEncoding(blobs: BlobStore, shards: readonly EncodedPair[][]): Promise<Encoding> {

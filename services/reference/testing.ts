@@ -15,8 +15,8 @@ import { openCoverages } from './coverages.ts';
 import { openLogps } from './logps.ts';
 import { migrations } from './migrations.ts';
 import type { Peers } from './peers.ts';
-import { referenceService, type ReferenceDeps } from './service.ts';
-import { configJson, logpsOf } from './testing.pairs.ts';
+import { referenceService } from './service.ts';
+import { logpsOf } from './testing.pairs.ts';
 import { computeWork, coverWork } from './work.ts';
 
 /** The service with its workflow and a worker on a real Postgres, over a socket; only the model is a stand-in. */
@@ -50,7 +50,6 @@ const silent = { debug: () => undefined, info: () => undefined, warn: () => unde
 export async function startTestReference(): Promise<TestReference> {
   const folder = mkdtempSync(join(tmpdir(), 'pairwise-reference-'));
   const blobs = await openFolder(folder);
-  await blobs.put(configJson);
   const { url } = await testDatabase();
   const database = openDatabase({ url, schema: 'reference' });
   await migrate(database, migrations);
@@ -78,21 +77,18 @@ export async function startTestReference(): Promise<TestReference> {
   const numericsProfile = 'test';
   const log = silent as unknown as ComputeDeps['log'];
   const deps: ComputeDeps = { blobs, coverages, logps, reference, rates, numericsProfile, log };
+  const serviceDeps = { blobs, coverages, logps, peers, rates, durable, numericsProfile };
   durable.execute(coverWork, (input, attempt) => {
     const activity: Attempt['activity'] = (name, work, options) => {
       if (name !== 'plan') return attempt.activity(name, work, options);
       const plan: typeof work = (signal) => hooks.aroundPlan(() => work(signal) as Promise<string[]>) as never;
       return attempt.activity(name, plan, options);
     };
-    return cover({ blobs, coverages, logps, peers, durable, numericsProfile }, input, { ...attempt, activity });
+    return cover(serviceDeps, input, { ...attempt, activity });
   });
   durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
   await durable.launch({ [coverWork.queue]: 20, [computeWork.queue]: 2 });
-  const enqueue: ReferenceDeps['enqueue'] = async ({ coverage: { name }, attempt }) => {
-    const rate = await rates.of(numericsProfile);
-    await durable.enqueue(coverWork, `${name}/${attempt}`, { coverage: name, attempt, rate });
-  };
-  const services = [referenceService({ blobs, coverages, logps, peers, numericsProfile, enqueue })];
+  const services = [referenceService(serviceDeps)];
   const server = await startServer({ address: '127.0.0.1:0', log: silent, services });
   const client = openClient(ReferenceServiceService, server);
   const stop = async () => {

@@ -32,4 +32,4 @@ export {
 export { dequantizeInt8, dequantizeNf4, quantizeInt8, quantizeNf4, type Quantized } from './quantization.ts';
 export { quantizedLinears, readQuantizedLinears, type BaseQuantization } from './quantizedLinears.ts';
 export { expectedTensors, linearShape, parameterCount, type Weight } from './tensors.ts';
-export { storedBaseModel, storedFolder } from './storedBaseModel.ts';
+export { readStoredModel, storedBaseModel, storedFolder } from './storedBaseModel.ts';

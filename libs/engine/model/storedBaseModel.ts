@@ -30,6 +30,20 @@ function digestsOf<Digest>(files: readonly StoredFile<Digest>[]): Map<string, Di
   return new Map(files.map(({ path, digest }) => [path, digest]));
 }
 
+/**
+ * What is known of a model in a blob store without its weights: nothing can run with it. `quantized` is a file with the model's
+ * `quantizedLinears`. @default none. Throws the errors of `readBaseModel`.
+ */
+export async function readStoredModel<Digest>(
+  files: readonly StoredFile<Digest>[],
+  blobs: Blobs<Digest>,
+  quantized?: StoredFile<Digest>,
+): Promise<BaseModel> {
+  const base = await readBaseModel(storedFolder(files, blobs));
+  if (quantized === undefined) return base;
+  return { ...base, quantized: await readQuantizedLinears(storedFolder([quantized], blobs), quantized.path) };
+}
+
 /** A base model whose files stay on the local disk until it is disposed. */
 export type StoredBaseModel = BaseModel & AsyncDisposable;
 
@@ -43,7 +57,7 @@ export async function storedBaseModel<Digest>(
   blobs: Blobs<Digest>,
   quantized?: StoredFile<Digest>,
 ): Promise<StoredBaseModel> {
-  const baseModel = await readBaseModel(storedFolder(files, blobs));
+  const baseModel = await readStoredModel(files, blobs, quantized);
   await using opened = new AsyncDisposableStack();
   const place = async (weights: Map<string, Weight>, digests: Map<string, Digest>) => {
     const paths = new Map<string, string>();
@@ -56,8 +70,7 @@ export async function storedBaseModel<Digest>(
   };
   await place(baseModel.weights, digestsOf(files));
   if (quantized !== undefined) {
-    baseModel.quantized = await readQuantizedLinears(storedFolder([quantized], blobs), quantized.path);
-    await place(baseModel.quantized, digestsOf([quantized]));
+    await place(baseModel.quantized!, digestsOf([quantized]));
   }
   const kept = opened.move();
   return { ...baseModel, [Symbol.asyncDispose]: () => kept.disposeAsync() };

@@ -1,12 +1,11 @@
-import { ActivationCheckpointing, FileInfo, type Training } from '@pairwise/api';
+import { ActivationCheckpointing, type Training } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { parseDigest } from '@pairwise/fingerprint';
-import { readBaseModel, readQuantizedLinears, storedFolder, type BaseModel } from '@pairwise/model';
+import { readStoredModel } from '@pairwise/model';
 import { plannedBytes } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { microBatchShape, planTraining, type TrainingPlan } from '@pairwise/training';
 import type { ResolvedTrainingSpec } from '../trainings/record.ts';
-import type { PolicyBase } from './policy.ts';
+import { storedFile, type PolicyBase } from './policy.ts';
 import type { TrainingPairs } from './inputs.ts';
 
 /** The engine's names of what the backward pass recomputes. */
@@ -30,31 +29,19 @@ export function choiceOf({ activationCheckpointing }: Pick<TrainingPlan, 'activa
  */
 export async function planOnWorker(
   blobs: BlobStore,
-  base: PolicyBase,
+  { files, quantized }: PolicyBase,
   spec: ResolvedTrainingSpec,
   { pairs, evalPairs }: TrainingPairs,
   availableBytes: number | undefined,
 ): Promise<TrainingPlan> {
-  return planTraining(await readModel(blobs, base), {
+  const layers = quantized === undefined ? undefined : storedFile(quantized);
+  return planTraining(await readStoredModel(files.map(storedFile), blobs, layers), {
     hyperparameters: spec,
     activationCheckpointing: levelOf(spec.activationCheckpointing),
     shapeOf: (rowLimit) => microBatchShape([...pairs, ...evalPairs], rowLimit),
     evaluates: evalPairs.length > 0,
     availableBytes,
   });
-}
-
-/** The base model without its weights. */
-async function readModel(blobs: BlobStore, { files, quantized }: PolicyBase): Promise<BaseModel> {
-  const folderOf = (json: readonly unknown[]) =>
-    storedFolder(
-      json.map((file) => FileInfo.fromJSON(file)).map((info) => ({ ...info, digest: parseDigest(info.digest) })),
-      blobs,
-    );
-  const base = await readBaseModel(folderOf(files));
-  if (quantized === undefined) return base;
-  const { path } = FileInfo.fromJSON(quantized);
-  return { ...base, quantized: await readQuantizedLinears(folderOf([quantized]), path) };
 }
 
 /** Refuses a training that was planned on a worker with more memory than this one has. Throws OUT_OF_MEMORY. */

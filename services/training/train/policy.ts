@@ -67,7 +67,8 @@ export function openPolicies(blobs: BlobStore, options: { device: Device; thread
   };
 }
 
-function storedFile(json: unknown) {
+/** A file, given as proto JSON, as the engine opens it. */
+export function storedFile(json: unknown) {
   const info = FileInfo.fromJSON(json);
   return { ...info, digest: parseDigest(info.digest) };
 }

@@ -42,6 +42,7 @@ export const needs: ReadonlyMap<string, Need> = new Map([
   }),
   ...needsOf(ReferenceServiceService, {
     ensureLogps: 'submitter',
+    estimateLogps: 'reader',
     getCoverage: 'reader',
     watchCoverage: 'reader',
     cancelCoverage: 'submitter',

@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 import {
@@ -27,6 +28,7 @@ import {
   baseQuantizationFromJSON,
   baseQuantizationToJSON,
   baseQuantizationToNumber,
+  WorkerMemory,
 } from "./model.ts";
 
 /** State of a coverage. */
@@ -166,6 +168,39 @@ export interface EnsureLogpsRequest {
 export interface EnsureLogpsResponse {
   /** The coverage in its current state. */
   coverage: Coverage | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EstimateLogpsRequest {
+  /** `projects/{project}`. */
+  parent: string;
+  /** The reference model, `projects/{project}/models/{model}`. */
+  model: string;
+  /** Resource name of the encoding. */
+  encoding: string;
+  /** How the reference model's linear layers are stored. Default: `NONE`. */
+  baseQuantization: BaseQuantization;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EstimateLogpsResponse {
+  /** Distinct responses of the encoding. */
+  responseCount: number;
+  /** Responses whose logps are not in the store under this model and the numerics profile of the workers. */
+  missingCount: number;
+  /** Tokens that go through the model for the pairs with a missing response. A prompt counts once for both of its responses. */
+  missingTokenCount: bigint;
+  /**
+   * How long one worker takes, at the rate that was measured on the numerics profile. Unset if responses are missing and no
+   * rate has been measured.
+   */
+  duration:
+    | Duration
+    | undefined;
+  /** Live workers that compute reference logps. */
+  workerCount: number;
+  /** Memory of a worker that computes the missing responses. Unset if none are missing. */
+  memory: WorkerMemory | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -768,6 +803,341 @@ export const EnsureLogpsResponse: MessageFns<EnsureLogpsResponse> = {
     const message = createBaseEnsureLogpsResponse();
     message.coverage = (object.coverage !== undefined && object.coverage !== null)
       ? Coverage.fromPartial(object.coverage)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEstimateLogpsRequest(): EstimateLogpsRequest {
+  return { parent: "", model: "", encoding: "", baseQuantization: BaseQuantization.UNSPECIFIED, _unknownFields: {} };
+}
+
+export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
+  encode(message: EstimateLogpsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
+    }
+    if (message.encoding !== "") {
+      writer.uint32(26).string(message.encoding);
+    }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      writer.uint32(32).int32(baseQuantizationToNumber(message.baseQuantization));
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateLogpsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateLogpsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.encoding = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateLogpsRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      model: isSet(object.model) ? globalThis.String(object.model) : "",
+      encoding: isSet(object.encoding) ? globalThis.String(object.encoding) : "",
+      baseQuantization: isSet(object.baseQuantization)
+        ? baseQuantizationFromJSON(object.baseQuantization)
+        : isSet(object.base_quantization)
+        ? baseQuantizationFromJSON(object.base_quantization)
+        : BaseQuantization.UNSPECIFIED,
+    };
+  },
+
+  toJSON(message: EstimateLogpsRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.model !== "") {
+      obj.model = message.model;
+    }
+    if (message.encoding !== "") {
+      obj.encoding = message.encoding;
+    }
+    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+      obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateLogpsRequest>): EstimateLogpsRequest {
+    return EstimateLogpsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateLogpsRequest>): EstimateLogpsRequest {
+    const message = createBaseEstimateLogpsRequest();
+    message.parent = object.parent ?? "";
+    message.model = object.model ?? "";
+    message.encoding = object.encoding ?? "";
+    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
+    return message;
+  },
+};
+
+function createBaseEstimateLogpsResponse(): EstimateLogpsResponse {
+  return {
+    responseCount: 0,
+    missingCount: 0,
+    missingTokenCount: 0n,
+    duration: undefined,
+    workerCount: 0,
+    memory: undefined,
+    _unknownFields: {},
+  };
+}
+
+export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
+  encode(message: EstimateLogpsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.responseCount !== 0) {
+      writer.uint32(8).int32(message.responseCount);
+    }
+    if (message.missingCount !== 0) {
+      writer.uint32(16).int32(message.missingCount);
+    }
+    if (message.missingTokenCount !== 0n) {
+      if (BigInt.asIntN(64, message.missingTokenCount) !== message.missingTokenCount) {
+        throw new globalThis.Error("value provided for field message.missingTokenCount of type int64 too large");
+      }
+      writer.uint32(24).int64(message.missingTokenCount);
+    }
+    if (message.duration !== undefined) {
+      Duration.encode(message.duration, writer.uint32(34).fork()).join();
+    }
+    if (message.workerCount !== 0) {
+      writer.uint32(40).int32(message.workerCount);
+    }
+    if (message.memory !== undefined) {
+      WorkerMemory.encode(message.memory, writer.uint32(50).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateLogpsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateLogpsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.responseCount = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.missingCount = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.missingTokenCount = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.duration = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.workerCount = reader.int32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.memory = WorkerMemory.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateLogpsResponse {
+    return {
+      responseCount: isSet(object.responseCount)
+        ? globalThis.Number(object.responseCount)
+        : isSet(object.response_count)
+        ? globalThis.Number(object.response_count)
+        : 0,
+      missingCount: isSet(object.missingCount)
+        ? globalThis.Number(object.missingCount)
+        : isSet(object.missing_count)
+        ? globalThis.Number(object.missing_count)
+        : 0,
+      missingTokenCount: isSet(object.missingTokenCount)
+        ? BigInt(object.missingTokenCount)
+        : isSet(object.missing_token_count)
+        ? BigInt(object.missing_token_count)
+        : 0n,
+      duration: isSet(object.duration) ? Duration.fromJSON(object.duration) : undefined,
+      workerCount: isSet(object.workerCount)
+        ? globalThis.Number(object.workerCount)
+        : isSet(object.worker_count)
+        ? globalThis.Number(object.worker_count)
+        : 0,
+      memory: isSet(object.memory) ? WorkerMemory.fromJSON(object.memory) : undefined,
+    };
+  },
+
+  toJSON(message: EstimateLogpsResponse): unknown {
+    const obj: any = {};
+    if (message.responseCount !== 0) {
+      obj.responseCount = Math.round(message.responseCount);
+    }
+    if (message.missingCount !== 0) {
+      obj.missingCount = Math.round(message.missingCount);
+    }
+    if (message.missingTokenCount !== 0n) {
+      obj.missingTokenCount = message.missingTokenCount.toString();
+    }
+    if (message.duration !== undefined) {
+      obj.duration = Duration.toJSON(message.duration);
+    }
+    if (message.workerCount !== 0) {
+      obj.workerCount = Math.round(message.workerCount);
+    }
+    if (message.memory !== undefined) {
+      obj.memory = WorkerMemory.toJSON(message.memory);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateLogpsResponse>): EstimateLogpsResponse {
+    return EstimateLogpsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateLogpsResponse>): EstimateLogpsResponse {
+    const message = createBaseEstimateLogpsResponse();
+    message.responseCount = object.responseCount ?? 0;
+    message.missingCount = object.missingCount ?? 0;
+    message.missingTokenCount = (object.missingTokenCount !== undefined && object.missingTokenCount !== null)
+      ? BigInt(object.missingTokenCount)
+      : 0n;
+    message.duration = (object.duration !== undefined && object.duration !== null)
+      ? Duration.fromPartial(object.duration)
+      : undefined;
+    message.workerCount = object.workerCount ?? 0;
+    message.memory = (object.memory !== undefined && object.memory !== null)
+      ? WorkerMemory.fromPartial(object.memory)
       : undefined;
     return message;
   },
@@ -1503,6 +1873,20 @@ export const ReferenceServiceService = {
     responseSerialize: (value: EnsureLogpsResponse): Buffer => Buffer.from(EnsureLogpsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): EnsureLogpsResponse => EnsureLogpsResponse.decode(value),
   },
+  /**
+   * Estimates what `EnsureLogps` would compute for the same request, and what that takes. Changes nothing. Errors:
+   * `NOT_FOUND`, `WRONG_STATE` (the model is not ready).
+   */
+  estimateLogps: {
+    path: "/pairwise.v1.ReferenceService/EstimateLogps" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EstimateLogpsRequest): Buffer => Buffer.from(EstimateLogpsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EstimateLogpsRequest => EstimateLogpsRequest.decode(value),
+    responseSerialize: (value: EstimateLogpsResponse): Buffer =>
+      Buffer.from(EstimateLogpsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EstimateLogpsResponse => EstimateLogpsResponse.decode(value),
+  },
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
   getCoverage: {
     path: "/pairwise.v1.ReferenceService/GetCoverage" as const,
@@ -1567,6 +1951,11 @@ export interface ReferenceServiceServer extends UntypedServiceImplementation {
    * `Coverage.error`.
    */
   ensureLogps: handleUnaryCall<EnsureLogpsRequest, EnsureLogpsResponse>;
+  /**
+   * Estimates what `EnsureLogps` would compute for the same request, and what that takes. Changes nothing. Errors:
+   * `NOT_FOUND`, `WRONG_STATE` (the model is not ready).
+   */
+  estimateLogps: handleUnaryCall<EstimateLogpsRequest, EstimateLogpsResponse>;
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
   getCoverage: handleUnaryCall<GetCoverageRequest, GetCoverageResponse>;
   /**
@@ -1609,6 +1998,25 @@ export interface ReferenceServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: EnsureLogpsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Estimates what `EnsureLogps` would compute for the same request, and what that takes. Changes nothing. Errors:
+   * `NOT_FOUND`, `WRONG_STATE` (the model is not ready).
+   */
+  estimateLogps(
+    request: EstimateLogpsRequest,
+    callback: (error: ServiceError | null, response: EstimateLogpsResponse) => void,
+  ): ClientUnaryCall;
+  estimateLogps(
+    request: EstimateLogpsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EstimateLogpsResponse) => void,
+  ): ClientUnaryCall;
+  estimateLogps(
+    request: EstimateLogpsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EstimateLogpsResponse) => void,
   ): ClientUnaryCall;
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
   getCoverage(

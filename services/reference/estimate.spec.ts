@@ -1,0 +1,56 @@
+import { BaseQuantization, type Coverage, type EstimateLogpsResponse } from '@pairwise/api';
+import type { EncodedPair } from '@pairwise/preference';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pairOperations, someEncoding, someModel, somePairs, weightBytes } from './testing.pairs.ts';
+import { startTestReference, type TestReference } from './testing.ts';
+
+let service: TestReference;
+
+beforeAll(async () => {
+  service = await startTestReference();
+});
+afterAll(() => service.stop());
+
+async function requestFor(id: string, shards: readonly EncodedPair[][]) {
+  const model = await someModel(service.blobs, id);
+  const encoding = await someEncoding(service.blobs, shards);
+  for (const resource of [model, encoding]) service.resources.set(resource.name, resource);
+  const baseQuantization = BaseQuantization.NONE;
+  return { parent: 'projects/default', model: model.name, encoding: encoding.name, baseQuantization };
+}
+
+async function cover(request: Awaited<ReturnType<typeof requestFor>>): Promise<Coverage> {
+  const { name } = (await service.client.ensureLogps(request)).coverage!;
+  let last: Coverage | undefined;
+  for await (const { coverage } of service.client.watchCoverage({ name })) last = coverage;
+  return last!;
+}
+
+const seconds = ({ duration }: EstimateLogpsResponse) => Number(duration!.seconds) + duration!.nanos / 1e9;
+
+test('what is missing is counted, and takes as long as the measured rate says', async () => {
+  const { client, database, deps } = service;
+  const pairs = somePairs(0, 30);
+  const request = await requestFor('estimated', [pairs.slice(0, 20), pairs.slice(20)]);
+  const before = await client.estimateLogps(request);
+  // The last token of a response does not go through the model.
+  expect(before).toMatchObject({ responseCount: 60, missingCount: 60, missingTokenCount: 30n * 4n, workerCount: 1 });
+  expect(before.duration).toBeUndefined();
+  expect(before.memory).toMatchObject({ weightBytes: BigInt(weightBytes), adapterBytes: 0n, measuredBytes: 0n });
+  expect(before.memory!.activationBytes).toBeGreaterThan(0n);
+  expect(before.memory!.processBytes).toBeGreaterThan(0n);
+  expect(before.memory!.availableBytes).toBe(0n);
+  expect(service.asked).toEqual([]);
+
+  await cover(await requestFor('estimated', [pairs.slice(0, 20)]));
+  await deps.rates.add(database, 'test', 4 * pairOperations);
+  const between = await client.estimateLogps(request);
+  expect(between).toMatchObject({ responseCount: 60, missingCount: 20, missingTokenCount: 10n * 4n });
+  expect(seconds(between)).toBeCloseTo(2.5, 6);
+  expect(service.asked).toHaveLength(20);
+
+  expect(await cover(request)).toMatchObject({ reusedCount: 40, computedCount: 20 });
+  const after = await client.estimateLogps(request);
+  expect(after).toMatchObject({ responseCount: 60, missingCount: 0, missingTokenCount: 0n, memory: undefined });
+  expect(seconds(after)).toBe(0);
+});
