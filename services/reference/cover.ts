@@ -1,16 +1,18 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
 import type { Attempt, Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
-import { readStoredModel } from '@pairwise/model';
+import { readStoredModel, type BaseModel } from '@pairwise/model';
 import { quantizedFile } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
+import { defaultRowLimit, fits, outOfMemory, referenceMemory, type MicroBatchShape } from '@pairwise/training';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { planEncoding, unitOperations } from './plan.ts';
 import { storedFile } from './referenceModel.ts';
 import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
+import { leastOf, memoryOfWorkers } from './workers.ts';
 
 export interface CoverDeps {
   blobs: BlobStore;
@@ -45,7 +47,10 @@ export async function cover(deps: CoverDeps, input: CoverInput, { activity }: At
   }
 }
 
-/** Counts the responses that are in the store, and enqueues units for the rest. Returns the ids of the units' work. */
+/**
+ * Counts the responses that are in the store, and enqueues units for the rest. Returns the ids of the units' work. Throws
+ * OUT_OF_MEMORY if a unit needs more memory than any live worker has.
+ */
 async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[]> {
   const { blobs, coverages, peers, durable, numericsProfile } = deps;
   const { coverage: name, attempt, rate } = input;
@@ -59,7 +64,10 @@ async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[
   const plan = await planEncoding(deps, { referenceFingerprint, shards, config: base.config, mostOperations });
   // If this activity is repeated after a crash, the store also has what this attempt's own units have computed.
   const isCounted = coverage.responseCount > 0;
-  if (!isCounted) await storeCounts(coverages, input, plan.responseCount, plan.presentCount);
+  if (!isCounted) {
+    if (plan.units.length > 0) await refuseTooLarge(durable, base, plan.shape);
+    await storeCounts(coverages, input, plan.responseCount, plan.presentCount);
+  }
   const filesJson = model!.files.map((file) => FileInfo.toJSON(file));
   const quantized = layers && FileInfo.toJSON(layers);
   return Promise.all(
@@ -91,4 +99,18 @@ async function storeCounts(
   });
   count('pairwise.reference.hits', presentCount, {});
   count('pairwise.reference.misses', responseCount - presentCount, {});
+}
+
+/** Throws OUT_OF_MEMORY if micro-batches of this shape do not fit into the memory of every worker. */
+async function refuseTooLarge(durable: Durable, base: BaseModel, shape: MicroBatchShape): Promise<void> {
+  const memory = referenceMemory(base, shape);
+  const availableBytes = leastOf(await memoryOfWorkers(durable));
+  if (availableBytes === undefined || fits(memory, availableBytes)) return;
+  const remedies = [
+    ...(base.quantized === undefined ? ['set base_quantization to NF4'] : []),
+    ...(shape.longestRows > defaultRowLimit
+      ? [`lower max_length (the longest pair has ${shape.longestRows} tokens)`]
+      : []),
+  ];
+  throw outOfMemory('a reference worker', memory, availableBytes, remedies);
 }

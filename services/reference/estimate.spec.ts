@@ -1,5 +1,11 @@
-import { BaseQuantization, type Coverage, type EstimateLogpsResponse } from '@pairwise/api';
-import type { EncodedPair } from '@pairwise/preference';
+import {
+  BaseQuantization,
+  CoverageState,
+  type Coverage,
+  type EstimateLogpsResponse,
+  type WorkerMemory,
+} from '@pairwise/api';
+import { responseDigest, type EncodedPair } from '@pairwise/preference';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pairOperations, someEncoding, someModel, somePairs, weightBytes } from './testing.pairs.ts';
 import { startTestReference, type TestReference } from './testing.ts';
@@ -28,6 +34,17 @@ async function cover(request: Awaited<ReturnType<typeof requestFor>>): Promise<C
 
 const seconds = ({ duration }: EstimateLogpsResponse) => Number(duration!.seconds) + duration!.nanos / 1e9;
 
+/** The planned peak, in bytes. */
+const planned = ({ weightBytes, activationBytes, adapterBytes, processBytes }: WorkerMemory) =>
+  Number(weightBytes + activationBytes + adapterBytes + processBytes);
+
+/** A pair with a prompt of `length` tokens, and one more that goes through the layers. */
+function longPair(length: number): EncodedPair {
+  const [prompt, chosen, rejected] = [new Int32Array(length), Int32Array.of(1, 2), Int32Array.of(3)];
+  const digests = { chosenDigest: responseDigest(prompt, chosen), rejectedDigest: responseDigest(prompt, rejected) };
+  return { ...somePairs(0, 1)[0]!, prompt, chosen, rejected, ...digests };
+}
+
 test('what is missing is counted, and takes as long as the measured rate says', async () => {
   const { client, database, deps } = service;
   const pairs = somePairs(0, 30);
@@ -53,4 +70,25 @@ test('what is missing is counted, and takes as long as the measured rate says', 
   const after = await client.estimateLogps(request);
   expect(after).toMatchObject({ responseCount: 60, missingCount: 0, missingTokenCount: 0n, memory: undefined });
   expect(seconds(after)).toBe(0);
+});
+
+test('work that is too large for every worker is refused, with the remedies', async () => {
+  const { client } = service;
+  const request = await requestFor('large', [somePairs(0, 4), [longPair(2000)]]);
+  const { memory } = await client.estimateLogps(request);
+  const limit = Math.ceil(planned(memory!) / 0.9);
+  await service.setWorkerMemory(limit - 1e6);
+  expect((await client.estimateLogps(request)).memory).toEqual({ ...memory, availableBytes: BigInt(limit - 1e6) });
+  const failed = await cover(request);
+  expect(failed.state).toBe(CoverageState.FAILED);
+  expect(failed.error?.message).toMatch(
+    /^a reference worker needs \d+\.\d+ GB \(weights .*\), but .*; set base_quantization to NF4, or lower max_length \(the longest pair has 2001 tokens\), or use workers with more memory$/,
+  );
+  expect(service.asked.map(({ prompt }) => prompt.length)).not.toContain(2000);
+
+  await service.setWorkerMemory(limit + 1e6);
+  expect(await cover(request)).toMatchObject({ state: CoverageState.COMPLETE, name: failed.name, computedCount: 10 });
+  // What is in the store already needs no worker.
+  await service.setWorkerMemory(1e6);
+  expect(await cover(await requestFor('large', [[longPair(2000)]]))).toMatchObject({ state: CoverageState.COMPLETE });
 });

@@ -10,7 +10,7 @@ import { fingerprintOfModel, type CoverageInputs } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import { planEncoding, unitOperations } from './plan.ts';
 import { storedFile } from './referenceModel.ts';
-import { memoryOfWorkers } from './workers.ts';
+import { leastOf, memoryOfWorkers } from './workers.ts';
 
 export interface EstimateDeps {
   blobs: BlobStore;
@@ -53,10 +53,4 @@ export async function estimate(
 function durationOf(seconds: number) {
   const whole = Math.floor(seconds);
   return { seconds: BigInt(whole), nanos: Math.floor((seconds - whole) * 1e9) };
-}
-
-/** The least memory of any worker: each may get the work. Undefined if none reports any. */
-function leastOf(workers: readonly number[]): number | undefined {
-  const known = workers.filter((bytes) => bytes > 0);
-  return known.length === 0 ? undefined : Math.min(...known);
 }

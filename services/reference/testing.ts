@@ -40,6 +40,8 @@ export interface TestReference {
    * process had died before storing its outcome.
    */
   aroundPlan: (plan: () => Promise<string[]>) => Promise<string[]>;
+  /** Sets the memory that the worker reports to have, in bytes. It reports none at first. */
+  setWorkerMemory(bytes: number): Promise<void>;
   /** Waits until the units with these ids are computed. */
   untilComputed(ids: readonly string[]): Promise<void>;
   stop(): Promise<void>;
@@ -101,7 +103,10 @@ export async function startTestReference(): Promise<TestReference> {
   const untilComputed = async (ids: readonly string[]) => {
     for (const id of ids) await durable.result(computeWork, id);
   };
-  return Object.assign(hooks, { client, deps, database, blobs, resources, untilComputed, stop });
+  const setWorkerMemory = async (bytes: number) => {
+    await database.run('update reference_durable.executors set about = $1', [{ memoryBytes: String(bytes) }]);
+  };
+  return Object.assign(hooks, { client, deps, database, blobs, resources, setWorkerMemory, untilComputed, stop });
 }
 
 function peersOf(resources: TestReference['resources']): Peers {

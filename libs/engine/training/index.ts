@@ -17,8 +17,10 @@ export * from './hyperparameters.ts';
 export { importanceGraph, linearImportance } from './importance.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
 export {
-  checkMemory,
+  describeMemory,
+  fits,
   microBatchShape,
+  outOfMemory,
   referenceMemory,
   totalBytes,
   trainingMemory,
@@ -34,5 +36,5 @@ export { shuffled, uniformStream } from './random.ts';
 export { rateMeter, type RateMeter } from './rateMeter.ts';
 export { learningRateAt } from './schedule.ts';
 export { adapterParameters, adapterTensors, packState, unpackState } from './state.ts';
-export { describeMemory, planTraining, type TrainingPlan } from './trainingPlan.ts';
+export { planTraining, type TrainingPlan } from './trainingPlan.ts';
 export { type ActivationCheckpointing } from '@pairwise/autodiff';

@@ -1,4 +1,5 @@
 import type { ActivationCheckpointing } from '@pairwise/autodiff';
+import { PairwiseError } from '@pairwise/errors';
 import {
   expertRows,
   loraLayout,
@@ -9,7 +10,6 @@ import {
   type LoraSettings,
 } from '@pairwise/model';
 import { headChunkRows, peakBytes, type Graph, type Sizes } from '@pairwise/onnx';
-import { PairwiseError } from '@pairwise/errors';
 import { defaultRowLimit } from './batches.ts';
 import { treeOf, type TrainingPair } from './dpo.ts';
 import { dpoGraph, policyGraph, referenceGraph } from './graphs.ts';
@@ -100,30 +100,40 @@ export function totalBytes({ weightBytes, activationBytes, adapterBytes, process
   return weightBytes + activationBytes + adapterBytes + processBytes;
 }
 
-/** The share of a worker's memory that work may be planned to take: the plan is an estimate, and other processes need some. */
-const memoryShare = 0.9;
+/** The share of a worker's memory that a plan may take: the rest is for what else runs there, and for what no plan foresees. */
+const usableShare = 0.9;
 
-/**
- * Refuses work that is planned to take more than 90 % of the memory of every worker. `workerBytes` has the memory of each live
- * worker, 0 where it is unknown: then, and without any worker, nothing is refused. `remedies` complete the sentence "use ...".
- * Throws OUT_OF_MEMORY.
- */
-export function checkMemory(memory: Memory, workerBytes: readonly number[], remedies: readonly string[]): void {
-  const available = Math.max(...workerBytes);
-  if (workerBytes.length === 0 || workerBytes.includes(0) || totalBytes(memory) <= memoryShare * available) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
-  const parts = [
-    `weights ${gigabytes(memory.weightBytes)}`,
-    `activations ${gigabytes(memory.activationBytes)}`,
-    ...(memory.adapterBytes === 0 ? [] : [`adapter and optimizer ${gigabytes(memory.adapterBytes)}`]),
-    `process ${gigabytes(memory.processBytes)}`,
-  ];
-  throw new PairwiseError(
-    'OUT_OF_MEMORY',
-    `a worker needs ${gigabytes(totalBytes(memory))} of memory (${parts.join(', ')}), but may use ${100 * memoryShare} % of its memory and ` +
-      `no live worker has more than ${gigabytes(available)}; use ${remedies.join(', or ')}`,
-  );
+/** Whether a worker with this much memory has enough. */
+export function fits(memory: Memory, availableBytes: number): boolean {
+  return totalBytes(memory) <= usableShare * availableBytes;
 }
+
+/** The refusal of work that needs more memory than `who` has, an OUT_OF_MEMORY that ends with the remedies. */
+export function outOfMemory(
+  who: string,
+  memory: Memory,
+  availableBytes: number,
+  remedies: readonly string[],
+): PairwiseError {
+  const problem = `${who} needs ${describeMemory(memory)}, but may use only ${100 * usableShare} % of its ${gigabytes(availableBytes)}`;
+  const message = `${problem}; ${[...remedies, 'use workers with more memory'].join(', or ')}`;
+  const metadata = { needed_bytes: String(totalBytes(memory)), available_bytes: String(availableBytes) };
+  return new PairwiseError('OUT_OF_MEMORY', message, { metadata });
+}
+
+/** A plan in words: its sum, and its parts. */
+export function describeMemory(memory: Memory): string {
+  const { weightBytes, activationBytes, adapterBytes, processBytes } = memory;
+  const parts = [
+    `weights ${gigabytes(weightBytes)}`,
+    `activations ${gigabytes(activationBytes)}`,
+    ...(adapterBytes > 0 ? [`adapter and optimizer ${gigabytes(adapterBytes)}`] : []),
+    `process ${gigabytes(processBytes)}`,
+  ];
+  return `${gigabytes(totalBytes(memory))} (${parts.join(', ')})`;
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
 
 /**
  * How much memory the runtime's pool takes for each byte that is in use: what is free in it is often too small for the next

@@ -55,7 +55,7 @@ test('the refusal says how much is needed at least, and what helps', () => {
   const refusal = expect.objectContaining({
     reason: 'OUT_OF_MEMORY',
     message: expect.stringMatching(
-      /^training needs \d\.\d+ GB \(weights 0\.\d+ GB, activations .*\), but its worker has 0\.50 GB; set base_quantization to NF4, or use a worker/,
+      /^a training worker needs \d\.\d+ GB \(weights 0\.\d+ GB, activations .*\), but may use only 90 % of its 0\.50 GB; set base_quantization to NF4, or use workers/,
     ) as string,
     metadata: { needed_bytes: String(needs('layers', 128)), available_bytes: '500000000' },
   }) as Error;

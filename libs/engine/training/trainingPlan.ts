@@ -2,7 +2,7 @@ import type { ActivationCheckpointing } from '@pairwise/autodiff';
 import { PairwiseError } from '@pairwise/errors';
 import type { BaseModel } from '@pairwise/model';
 import type { Hyperparameters } from './hyperparameters.ts';
-import { totalBytes, trainingMemory, type Memory, type MicroBatchShape } from './memoryPlan.ts';
+import { fits, outOfMemory, totalBytes, trainingMemory, type Memory, type MicroBatchShape } from './memoryPlan.ts';
 
 /** How a training computes its steps, so that they fit into memory. */
 export interface TrainingPlan {
@@ -27,9 +27,6 @@ export interface PlanSettings {
 /** Enough rows for efficient products with little memory, and what is tried if that does not fit. */
 const rowLimits = [1024, 512, 256, 128];
 
-/** How much of a worker's memory a plan may take: the rest is for what else runs there, and for what no plan foresees. */
-const usableFraction = 0.9;
-
 /** The fastest plan that fits. Throws OUT_OF_MEMORY with what the smallest one needs, and what helps. */
 export function planTraining(base: BaseModel, settings: PlanSettings): TrainingPlan {
   const { hyperparameters, activationCheckpointing: wanted, shapeOf, evaluates, availableBytes = Infinity } = settings;
@@ -40,7 +37,7 @@ export function planTraining(base: BaseModel, settings: PlanSettings): TrainingP
     for (const level of wanted === undefined ? (['cheap', 'layers'] as const) : [wanted]) {
       const memory = trainingMemory(base, adapter, level, shapeOf(rowLimit));
       const plan = { activationCheckpointing: level, microBatchRows: rowLimit, memory };
-      if (totalBytes(memory) <= usableFraction * availableBytes) return plan;
+      if (fits(memory, availableBytes)) return plan;
       if (smallest === undefined || totalBytes(memory) < totalBytes(smallest.memory)) smallest = plan;
     }
   }
@@ -61,24 +58,6 @@ function tooLarge(
     ...(activationCheckpointing === 'cheap' ? ['set activation_checkpointing to LAYERS'] : []),
     ...(microBatchRows > 128 && longestRows < rows ? ['lower micro_batch_rows'] : []),
     ...(hyperparameters.tuning.value.r > 16 ? ['lower lora.r'] : []),
-    'use a worker with more memory',
   ];
-  const needed = `training needs ${describeMemory(memory)}`;
-  const message = `${needed}, but its worker has ${gigabytes(availableBytes!)}; ${remedies.join(', or ')}`;
-  const metadata = { needed_bytes: String(totalBytes(memory)), available_bytes: String(availableBytes) };
-  return new PairwiseError('OUT_OF_MEMORY', message, { metadata });
+  return outOfMemory('a training worker', memory, availableBytes!, remedies);
 }
-
-/** A plan in words: its sum, and its parts. */
-export function describeMemory(memory: Memory): string {
-  const { weightBytes, activationBytes, adapterBytes, processBytes } = memory;
-  const parts = [
-    `weights ${gigabytes(weightBytes)}`,
-    `activations ${gigabytes(activationBytes)}`,
-    ...(adapterBytes > 0 ? [`adapter and optimizer ${gigabytes(adapterBytes)}`] : []),
-    `process ${gigabytes(processBytes)}`,
-  ];
-  return `${gigabytes(totalBytes(memory))} (${parts.join(', ')})`;
-}
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;

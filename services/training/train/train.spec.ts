@@ -234,7 +234,9 @@ test('a training that does not fit into the memory of its worker fails before it
   await runTraining(deps, name, attempt);
   const { state, error } = (await service.deps.trainings.get(name)).training;
   expect(state).toBe(TrainingState.FAILED);
-  expect(error!.message).toMatch(/training needs 0\.\d+ GB \(.*\), but its worker has 0\.10 GB; set base_quantization/);
+  expect(error!.message).toMatch(
+    /a training worker needs 0\.\d+ GB \(.*\), but may use only 90 % of its 0\.10 GB; set base_quantization/,
+  );
 });
 
 test('a worker with less memory than the one that planned a training refuses to continue it', async () => {

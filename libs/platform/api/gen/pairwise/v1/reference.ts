@@ -1860,9 +1860,8 @@ export const ReferenceServiceService = {
    * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
    * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
    * model, quantisation, encoding and numerics profile give the same coverage, which is restarted if it failed or was
-   * cancelled.
-   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation are in
-   * `Coverage.error`.
+   * cancelled. Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation,
+   * such as `OUT_OF_MEMORY` if it does not fit into the memory of every worker, are in `Coverage.error`.
    */
   ensureLogps: {
     path: "/pairwise.v1.ReferenceService/EnsureLogps" as const,
@@ -1875,7 +1874,7 @@ export const ReferenceServiceService = {
   },
   /**
    * Estimates what `EnsureLogps` would compute for the same request, and what that takes. Changes nothing. Errors:
-   * `NOT_FOUND`, `WRONG_STATE` (the model is not ready).
+   * `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready).
    */
   estimateLogps: {
     path: "/pairwise.v1.ReferenceService/EstimateLogps" as const,
@@ -1946,14 +1945,13 @@ export interface ReferenceServiceServer extends UntypedServiceImplementation {
    * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
    * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
    * model, quantisation, encoding and numerics profile give the same coverage, which is restarted if it failed or was
-   * cancelled.
-   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation are in
-   * `Coverage.error`.
+   * cancelled. Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation,
+   * such as `OUT_OF_MEMORY` if it does not fit into the memory of every worker, are in `Coverage.error`.
    */
   ensureLogps: handleUnaryCall<EnsureLogpsRequest, EnsureLogpsResponse>;
   /**
    * Estimates what `EnsureLogps` would compute for the same request, and what that takes. Changes nothing. Errors:
-   * `NOT_FOUND`, `WRONG_STATE` (the model is not ready).
+   * `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready).
    */
   estimateLogps: handleUnaryCall<EstimateLogpsRequest, EstimateLogpsResponse>;
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
@@ -1980,9 +1978,8 @@ export interface ReferenceServiceClient extends Client {
    * Ensures that the store has the logps of every response of an encoding under a model, and computes the missing ones
    * on all available workers. Returns at once; follow the progress with `WatchCoverage`. Idempotent by content: equal
    * model, quantisation, encoding and numerics profile give the same coverage, which is restarted if it failed or was
-   * cancelled.
-   * Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation are in
-   * `Coverage.error`.
+   * cancelled. Errors: `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready). Errors of the computation,
+   * such as `OUT_OF_MEMORY` if it does not fit into the memory of every worker, are in `Coverage.error`.
    */
   ensureLogps(
     request: EnsureLogpsRequest,
@@ -2001,7 +1998,7 @@ export interface ReferenceServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Estimates what `EnsureLogps` would compute for the same request, and what that takes. Changes nothing. Errors:
-   * `NOT_FOUND`, `WRONG_STATE` (the model is not ready).
+   * `NOT_FOUND`, `WRONG_STATE` (the model or its quantisation is not ready).
    */
   estimateLogps(
     request: EstimateLogpsRequest,
