@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import type { Digest } from '@pairwise/fingerprint';
-import { expectedTensors, parseConfig } from '@pairwise/model';
-import { float32ToBfloat16, indexName, streamSafetensors } from '@pairwise/safetensors';
+import { indexName, streamSafetensors } from '@pairwise/safetensors';
 import { openFolder } from '@pairwise/store';
-import { uniformStream } from '@pairwise/training';
+import { randomConfig, randomTensors, sizeBytes } from './randomModel.ts';
 
 /** A file of the model in the blob store. */
 export interface StoredFile {
@@ -12,39 +11,20 @@ export interface StoredFile {
   sizeBytes: number;
 }
 
-/** The shape of meta-llama/Llama-3.1-8B with a number of layers: 32 layers are 16 GB in bfloat16. */
-const llamaConfig = (layers: number) => ({
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  hidden_act: 'silu',
-  hidden_size: 4096,
-  intermediate_size: 14336,
-  num_hidden_layers: layers,
-  num_attention_heads: 32,
-  num_key_value_heads: 8,
-  vocab_size: 128256,
-  max_position_embeddings: 131072,
-  rms_norm_eps: 1e-5,
-  rope_theta: 500000,
-  tie_word_embeddings: false,
-  torch_dtype: 'bfloat16',
-});
-
 /** The most bytes in one weight file. */
 const weightFileBytes = 5e9;
 
-/** Writes a sharded base model with random weights into the blob store of `folder`. */
+/** Writes a sharded base model of Llama 3.1 8B's shape (32 layers are 16 GB) with random weights into the blob store of `folder`. */
 export async function writeExportModel(folder: string, layers: number): Promise<StoredFile[]> {
-  const config = llamaConfig(layers);
-  const parts: ReturnType<typeof randomTensor>[][] = [];
-  let sizeBytes = Infinity;
-  for (const [name, shape] of expectedTensors(parseConfig(config))) {
-    const size = 2 * sizeOf(shape);
-    if ((sizeBytes += size) > weightFileBytes) {
+  const config = randomConfig('8b', 'bf16', layers);
+  const parts: ReturnType<typeof randomTensors>[] = [];
+  let fileBytes = Infinity;
+  for (const tensor of randomTensors(config)) {
+    if ((fileBytes += sizeBytes(tensor)) > weightFileBytes) {
       parts.push([]);
-      sizeBytes = size;
+      fileBytes = sizeBytes(tensor);
     }
-    parts.at(-1)!.push(randomTensor(name, shape));
+    parts.at(-1)!.push(tensor);
   }
   const nameOf = (part: number) => `model-${part + 1}-of-${parts.length}.safetensors`;
   const weightMap = parts.flatMap((tensors, part) => tensors.map(({ name }) => [name, nameOf(part)]));
@@ -61,27 +41,6 @@ export async function writeExportModel(folder: string, layers: number): Promise<
   for (const [part, tensors] of parts.entries()) await store(nameOf(part), streamSafetensors(tensors));
   await blobs.close();
   return files;
-}
-
-const sizeOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
-
-/** 8 MiB of weights with standard deviation 0.02. Every tensor repeats them, which is fast and changes no cost. */
-const weights = (() => {
-  const uniform = uniformStream(0, 'weights');
-  const values = Float32Array.from({ length: 2 ** 22 }, () => (uniform() - 0.5) * 0.02 * Math.sqrt(12));
-  return new Uint8Array(float32ToBfloat16(values).buffer);
-})();
-
-function randomTensor(name: string, shape: readonly number[]) {
-  const length = 2 * sizeOf(shape);
-  return {
-    name,
-    shape,
-    dtype: 'BF16' as const,
-    *data() {
-      for (let at = 0; at < length; at += weights.length) yield weights.subarray(0, length - at);
-    },
-  };
 }
 
 /** A byte-level BPE with as many tokens and merges as Llama 3's: all pairs of bytes, then threes, and BOS and EOS. */

@@ -1,6 +1,7 @@
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './floats.ts';
 export { decodeJson, maxTextBytes, readJson, readText, type ModelFolder } from './folder.ts';
 export {
+  dtypeBytes,
   headerLength,
   isRecord,
   maxHeaderBytes,
