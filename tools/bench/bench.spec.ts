@@ -2,10 +2,11 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
-import { smolConfig } from './model.ts';
-import { rowCount } from '@pairwise/model';
+import { expectedTensors, parameterCount, parseConfig, rowCount } from '@pairwise/model';
 import { treeOf } from '@pairwise/training';
 import { benchPairs, longPair } from './pairs.ts';
+import { layerProducts } from './products.ts';
+import { randomConfig, type ShapeName } from './randomModel.ts';
 
 const shared = sharedFolder();
 afterEach(() => {
@@ -20,7 +21,7 @@ async function meanLengths(count: number) {
   for (const pair of pairs) {
     for (const ids of [pair.prompt, pair.chosen, pair.rejected]) {
       expect(ids.length).toBeGreaterThan(0);
-      expect(ids.every((id) => id >= 0 && id < smolConfig.vocab_size)).toBe(true);
+      expect(ids.every((id) => id >= 0 && id < 49152)).toBe(true);
     }
   }
   const lengths = (name: 'prompt' | 'chosen' | 'rejected') => mean(pairs.map((pair) => pair[name].length));
@@ -52,10 +53,42 @@ test('the long pair has 8,192 rows', () => {
   expect(rowCount(treeOf(longPair()))).toBe(8192);
 });
 
-test('--checkpoint all is refused before any work is done', () => {
+test.each([
+  ['135m', 134_515_008],
+  ['1b', 1_235_814_400],
+  ['8b', 8_030_261_248],
+] as [ShapeName, number][])('the shape %s has %d parameters, as the published model has', (shape, count) => {
+  expect(parameterCount(parseConfig(randomConfig(shape, 'bf16')))).toBe(count);
+});
+
+test('a layer’s products use each weight once in the reference pass and twice in training, and each LoRA factor three times', () => {
+  const config = parseConfig(randomConfig('1b', 'bf16', 1));
+  /** Multiplications for one row. */
+  const multiplications = (r: number | undefined) => {
+    const products = layerProducts(config, r).nodes.filter(({ op }) => op === 'Gemm');
+    const perProduct = products.map(({ inputs: [a, b], outputs: [y], attributes }) => {
+      const inner = a!.shape[attributes['transA'] === 1 ? 0 : 1]!;
+      expect(b!.shape[attributes['transB'] === 1 ? 1 : 0]).toBe(inner);
+      return [inner, ...y!.shape].map((dim) => (dim === 'T' ? 1 : (dim as number))).reduce((x, z) => x * z, 1);
+    });
+    return perProduct.reduce((x, z) => x + z, 0);
+  };
+  const linears = [...expectedTensors(config)].filter(([name]) => name.includes('_proj')).map(([, shape]) => shape);
+  const weights = linears.reduce((sum, [out, width]) => sum + out! * width!, 0);
+  const factors = linears.reduce((sum, [out, width]) => sum + 16 * (out! + width!), 0);
+  expect(multiplications(undefined)).toBe(weights);
+  expect(multiplications(16)).toBe(2 * weights + 3 * factors);
+});
+
+test.each([
+  ['--model=7b', '--model is 7b; it must be 135m, 1b, or 8b'],
+  ['--dtype=f16', '--dtype is f16; it must be bf16 or f32'],
+  ['--base=int4', '--base is int4; it must be none, int8, or nf4'],
+  ['--checkpoint=all', '--checkpoint is all; it must be cheap or layers'],
+])('%s is refused before any work is done', (flag, problem) => {
   const program = join(import.meta.dirname, 'main.ts');
-  const { status, stderr } = spawnSync(process.execPath, [program, '--checkpoint=all'], { encoding: 'utf8' });
-  expect([status, stderr]).toEqual([2, '--checkpoint is all; it must be cheap or layers\n']);
+  const { status, stderr } = spawnSync(process.execPath, [program, flag], { encoding: 'utf8' });
+  expect([status, stderr]).toEqual([2, `${problem}\n`]);
 });
 
 test('--layers 0 is refused before any work is done', () => {

@@ -1,17 +1,14 @@
 /**
- * `npm run bench [-- --checkpoint layers] [--long] [--json]` measures speed and memory of training and of the reference pass;
+ * `npm run bench [-- --model 135m|1b|8b] [--dtype bf16|f32] [--base none|int8|nf4] [--checkpoint cheap|layers] [--long] [--json]`
+ * measures speed and memory of training and of the reference pass;
  * `npm run bench -- idle` measures an idle platform, `npm run bench -- export` the exports of a large model.
  * docs/benchmarks.md has results.
  */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureExports } from './export.ts';
 import { measureIdle } from './idle.ts';
-import { benchModel } from './model.ts';
-import { benchPairs, longPair } from './pairs.ts';
-import type { PhaseFigures, PhaseSpec } from './phase.ts';
+import { measureModel } from './measureModel.ts';
 
 const {
   values: flags,
@@ -22,6 +19,9 @@ const {
     json: { type: 'boolean', default: false },
     pairs: { type: 'string', default: '40' },
     long: { type: 'boolean', default: false },
+    model: { type: 'string', default: '135m' },
+    dtype: { type: 'string', default: 'bf16' },
+    base: { type: 'string', default: 'none' },
     checkpoint: { type: 'string', default: 'cheap' },
     threads: { type: 'string', default: String(availableParallelism()) },
     layers: { type: 'string', default: '32' },
@@ -29,7 +29,14 @@ const {
   },
 });
 const [pairCount, threads] = [wholeNumber('pairs', flags.pairs), wholeNumber('threads', flags.threads)];
-const checkpoint = checkpointLevel(flags.checkpoint);
+const settings = {
+  model: oneOf('model', flags.model, ['135m', '1b', '8b']),
+  dtype: oneOf('dtype', flags.dtype, ['bf16', 'f32']),
+  base: oneOf('base', flags.base, ['none', 'int8', 'nf4']),
+  checkpoint: oneOf('checkpoint', flags.checkpoint, ['cheap', 'layers']),
+  pairs: flags.long ? ('long' as const) : pairCount,
+  threads,
+};
 
 function wholeNumber(flag: string, text: string): number {
   const value = Number(text);
@@ -37,8 +44,11 @@ function wholeNumber(flag: string, text: string): number {
   return refuse(flag, text, 'a whole number above 0');
 }
 
-function checkpointLevel(text: string): PhaseSpec['checkpoint'] {
-  return text === 'cheap' || text === 'layers' ? text : refuse('checkpoint', text, 'cheap or layers');
+function oneOf<Name extends string>(flag: string, text: string, names: readonly Name[]): Name {
+  return (
+    names.find((name) => name === text) ??
+    refuse(flag, text, new Intl.ListFormat('en', { type: 'disjunction' }).format(names))
+  );
 }
 
 function refuse(flag: string, text: string, wanted: string): never {
@@ -46,37 +56,8 @@ function refuse(flag: string, text: string, wanted: string): never {
   process.exit(2);
 }
 
-async function phase(name: PhaseSpec['name']): Promise<PhaseFigures> {
-  const spec: PhaseSpec = { name, pairs: flags.long ? 'long' : pairCount, threads, checkpoint };
-  if (!flags.json) process.stderr.write(`${name}: ${flags.long ? 1 : pairCount} pairs on ${threads} threads ...\n`);
-  const child = fork(new URL('./phase.ts', import.meta.url), [JSON.stringify(spec)]);
-  let figures: PhaseFigures | undefined;
-  child.once('message', (message) => (figures = message as PhaseFigures));
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (figures === undefined) throw new Error(`the ${name} phase ended with code ${code} and without figures`);
-  return figures;
-}
-
-function rounded(figures: PhaseFigures): PhaseFigures {
-  return Object.fromEntries(
-    Object.entries(figures).map(([name, value]) => [name, Number((value as number).toPrecision(4))]),
-  ) as unknown as PhaseFigures;
-}
-
-async function model() {
-  await benchModel();
-  const { data, pairs } = flags.long
-    ? { data: 'one pair of 8,192 rows, random tokens', pairs: [longPair()] }
-    : await benchPairs(pairCount);
-  return {
-    training: rounded(await phase('training')),
-    reference: rounded(await phase('reference')),
-    pairs: pairs.length,
-    threads,
-    checkpoint,
-    model: 'SmolLM2-135M shape, random float32 weights, LoRA r 16 on all linear layers',
-    data,
-  };
+function progress(text: string): void {
+  process.stderr.write(`${text}\n`);
 }
 
 if (subject === 'idle') {
@@ -84,13 +65,11 @@ if (subject === 'idle') {
   if (flags.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   else console.table(figures);
 } else if (subject === 'export') {
-  const figures = await measureExports(wholeNumber('layers', flags.layers), (text) => {
-    if (!flags.json) process.stderr.write(`${text}\n`);
-  });
+  const figures = await measureExports(wholeNumber('layers', flags.layers), progress);
   if (flags.json) process.stdout.write(`${JSON.stringify(figures)}\n`);
   else console.table(figures.artifacts);
 } else {
-  const result = await model();
+  const result = await measureModel(settings, progress);
   if (flags.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else console.table({ training: result.training, reference: result.reference });
 }

@@ -1,60 +1,79 @@
 import { existsSync } from 'node:fs';
-import { mkdir, open, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expectedTensors, parseConfig } from '@pairwise/model';
-import { streamSafetensors } from '@pairwise/safetensors';
-import { uniformStream } from '@pairwise/training';
+import {
+  quantizedLinears,
+  readBaseModel,
+  readQuantizedLinears,
+  type BaseModel,
+  type BaseQuantization,
+} from '@pairwise/model';
+import { streamSafetensors, type ModelFolder, type StreamedTensor } from '@pairwise/safetensors';
+import { randomConfig, randomTensors, sizeBytes, type ShapeName, type StoredDtype } from './randomModel.ts';
 
-/** The shape of HuggingFaceTB/SmolLM2-135M. */
-export const smolConfig = {
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  hidden_act: 'silu',
-  hidden_size: 576,
-  intermediate_size: 1536,
-  num_hidden_layers: 30,
-  num_attention_heads: 9,
-  num_key_value_heads: 3,
-  vocab_size: 49152,
-  max_position_embeddings: 8192,
-  rms_norm_eps: 1e-5,
-  rope_theta: 100000,
-  tie_word_embeddings: true,
-  torch_dtype: 'float32',
-};
+/** A base model to measure with. */
+export interface ModelChoice {
+  model: ShapeName;
+  dtype: StoredDtype;
+  /** How the linear layers are stored; `none` is as in the model's file. */
+  base: 'none' | Lowercase<BaseQuantization>;
+}
+
+/** A base model and the folder that its weights are in. */
+export interface LocalModel {
+  folder: string;
+  baseModel: BaseModel;
+}
 
 /**
- * Returns the folder of a base model of this shape with random weights, 538 MB in float32. It is written once and kept in the
- * system's temporary folder.
+ * Opens a model with random weights and, if asked for, with quantised linear layers. Files are written on first use and kept in
+ * the system's temporary folder; `report` is told before that.
  */
-export async function benchModel(): Promise<string> {
-  const folder = join(tmpdir(), 'pairwise-bench');
-  const path = join(folder, 'model.safetensors');
-  if (existsSync(path)) return folder;
+export async function openBenchModel(choice: ModelChoice, report: (text: string) => void): Promise<LocalModel> {
+  const { model, dtype, base } = choice;
+  const folder = join(tmpdir(), `pairwise-bench-${model}-${dtype}`);
+  const config = randomConfig(model, dtype);
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'config.json'), JSON.stringify(smolConfig));
-  const tensors = [...expectedTensors(parseConfig(smolConfig))].map(([name, shape]) => ({
-    name,
-    shape,
-    dtype: 'F32' as const,
-    data: () => [randomWeights(name, shape)],
-  }));
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  await writeOnce(join(folder, 'model.safetensors'), () => randomTensors(config), report);
+  const baseModel = await readBaseModel(await folderAt(folder));
+  if (base === 'none') return { folder, baseModel };
+  const file = `${base}.safetensors`;
+  const quantization = base === 'nf4' ? 'NF4' : 'INT8';
+  const files = await folderAt(folder);
+  await writeOnce(join(folder, file), () => quantizedLinears(files, baseModel, quantization), report);
+  return { folder, baseModel: { ...baseModel, quantized: await readQuantizedLinears(await folderAt(folder), file) } };
+}
+
+async function folderAt(folder: string): Promise<ModelFolder> {
+  const files = (await readdir(folder)).map(async (path) => {
+    return { path, sizeBytes: (await stat(join(folder, path))).size };
+  });
+  return {
+    files: await Promise.all(files),
+    async read(path, start, end) {
+      await using file = await open(join(folder, path));
+      const bytes = new Uint8Array(end - start);
+      await file.read(bytes, 0, bytes.length, start);
+      return bytes;
+    },
+  };
+}
+
+async function writeOnce(
+  path: string,
+  make: () => readonly StreamedTensor[],
+  report: (text: string) => void,
+): Promise<void> {
+  if (existsSync(path)) return;
+  const tensors = make();
+  const totalBytes = tensors.reduce((total, tensor) => total + sizeBytes(tensor), 0);
+  report(`writing ${path}, ${(totalBytes / 1e9).toPrecision(3)} GB ...`);
   const partial = `${path}.${process.pid}.part`;
   {
     await using file = await open(partial, 'w');
     for await (const bytes of streamSafetensors(tensors)) await file.writeFile(bytes);
   }
   await rename(partial, path);
-  return folder;
-}
-
-/** Norm weights are 1. All others are uniform with standard deviation 0.02, as in a new Llama. */
-function randomWeights(name: string, shape: readonly number[]): Uint8Array {
-  const values = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(1);
-  if (shape.length > 1) {
-    const uniform = uniformStream(0, name);
-    for (let i = 0; i < values.length; i++) values[i] = (uniform() - 0.5) * 0.02 * Math.sqrt(12);
-  }
-  return new Uint8Array(values.buffer);
 }

@@ -3,7 +3,10 @@ import { join, resolve } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { readRows } from '@pairwise/preference';
 import { uniformStream, type TrainingPair } from '@pairwise/training';
-import { smolConfig } from './model.ts';
+import { shapes } from './randomModel.ts';
+
+/** The smallest vocabulary of the models that are measured. */
+const vocabularySize = shapes['135m'].vocab_size;
 
 /** Pairs to measure with, and a description of their source. */
 export interface BenchPairs {
@@ -41,7 +44,7 @@ function wordPieces(text: string): number[] {
 }
 
 function tokenOf(piece: string): number {
-  return Math.floor(uniformStream(0, piece)() * smolConfig.vocab_size);
+  return Math.floor(uniformStream(0, piece)() * vocabularySize);
 }
 
 /** Random pairs with the mean lengths of hh-rlhf's first 40 pairs (90 prompt, 37 and 39 response tokens) and a similar spread. */
@@ -49,7 +52,7 @@ function syntheticPairs(count: number): TrainingPair[] {
   const uniform = uniformStream(0, 'lengths');
   const tokens = (mean: number) => {
     const length = Math.max(2, Math.round(-mean * Math.log(1 - uniform() * 0.99)));
-    return Array.from({ length }, () => Math.floor(uniform() * smolConfig.vocab_size));
+    return Array.from({ length }, () => Math.floor(uniform() * vocabularySize));
   };
   return Array.from({ length: count }, () => pairOf(tokens(90), tokens(37), tokens(39)));
 }
@@ -57,7 +60,7 @@ function syntheticPairs(count: number): TrainingPair[] {
 /** A pair of 8,192 rows: a prompt of 4,096 random tokens and two responses of 2,048 and their end of turn. */
 export function longPair(): TrainingPair {
   const uniform = uniformStream(0, 'long');
-  const tokens = (length: number) => Array.from({ length }, () => Math.floor(uniform() * smolConfig.vocab_size));
+  const tokens = (length: number) => Array.from({ length }, () => Math.floor(uniform() * vocabularySize));
   return pairOf(tokens(4096), tokens(2048), tokens(2048));
 }
 

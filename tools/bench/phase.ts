@@ -1,40 +1,35 @@
 /** One phase in its own process, so that its peak memory is measured alone. The only argument is a `PhaseSpec` as JSON. */
-import { open, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import {
-  loraLayout,
-  initialLora,
-  readBaseModel,
-  rowCount,
-  targetModules,
-  type BaseModel,
-  type LoraSettings,
-} from '@pairwise/model';
+import { initialLora, loraLayout, packTrees, rowCount, targetModules, type LoraSettings } from '@pairwise/model';
 import { openSession } from '@pairwise/ort';
 import {
+  dpoBatches,
   dpoGraph,
   dpoStep,
   initialState,
+  packState,
+  planMicroBatches,
   referenceGraph,
   resolveHyperparameters,
   treeLogps,
   treeOf,
   uniformStream,
+  unpackState,
   type TrainingPair,
 } from '@pairwise/training';
 import { rssMb } from './family.ts';
-import { benchModel } from './model.ts';
+import { openBenchModel, type LocalModel, type ModelChoice } from './model.ts';
 import { benchPairs, longPair } from './pairs.ts';
+import { openProducts } from './products.ts';
 
-export interface PhaseSpec {
-  name: 'training' | 'reference';
+export interface PhaseSpec extends ModelChoice {
+  name: keyof typeof phases;
   /** How many pairs, or one of 8,192 rows. */
   pairs: number | 'long';
   threads: number;
   checkpoint: 'cheap' | 'layers';
 }
 
-/** Cost of a phase, without opening the session, which `openSeconds` is about. */
+/** Cost of a phase. Times are without opening the session, which `openSeconds` is about; memory is with it. */
 export interface PhaseFigures {
   openSeconds: number;
   cpuSecondsPerPair: number;
@@ -42,8 +37,9 @@ export interface PhaseFigures {
   pairsPerSecond: number;
   /** Tokens that go through the model; each prompt counts once. */
   tokensPerSecond: number;
-  /** Anonymous and mapped memory when the anonymous memory was largest, of 100 samples a second. */
-  peakAnonymousMb: number;
+  /** The largest sum of anonymous memory and mapped pages, of 100 samples a second, and what it consists of. */
+  peakMb: number;
+  anonymousMb: number;
   mappedMb: number;
 }
 
@@ -51,60 +47,71 @@ const sampleMs = 10;
 
 const lora: LoraSettings = { r: 16, loraAlpha: 32, targetModules, useRslora: false };
 
-async function baseModelAt(folder: string): Promise<BaseModel> {
-  const files = ['config.json', 'model.safetensors'].map(async (path) => {
-    return { path, sizeBytes: (await stat(join(folder, path))).size };
-  });
-  return readBaseModel({
-    files: await Promise.all(files),
-    async read(path, start, end) {
-      await using file = await open(join(folder, path));
-      const bytes = new Uint8Array(end - start);
-      await file.read(bytes, 0, bytes.length, start);
-      return bytes;
-    },
-  });
-}
+/** Opens what a phase needs, and returns its work. */
+type Phase = (model: LocalModel, pairs: TrainingPair[], spec: PhaseSpec) => Promise<() => Promise<void>>;
 
-type Work = () => Promise<void>;
+const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'bench');
+const stepCount = (pairs: TrainingPair[]) => Math.ceil(pairs.length / hyperparameters.batchSize);
 
-/** One epoch in batches of 8 pairs, otherwise with the defaults of a run. */
-async function training(folder: string, pairs: TrainingPair[], { threads, checkpoint }: PhaseSpec): Promise<Work> {
-  const model = await baseModelAt(folder);
-  const graph = dpoGraph(model, lora, 'sigmoid', { activationCheckpointing: checkpoint });
+/** One epoch in batches of 8 pairs from a checkpoint, otherwise with the defaults of a run. */
+const training: Phase = async ({ folder, baseModel }, pairs, { threads, checkpoint }) => {
+  const { config } = baseModel;
+  const layout = loraLayout(config, lora);
+  const state = unpackState(packState(initialState(initialLora(layout, uniformStream(0, 'lora')))), layout);
+  const graph = dpoGraph(baseModel, lora, 'sigmoid', { activationCheckpointing: checkpoint });
   const session = await openSession({ graph, folder, threads });
-  const layout = loraLayout(model.config, lora);
-  const hyperparameters = resolveHyperparameters({ batchSize: 8 }, 'bench');
-  const state = initialState(initialLora(layout, uniformStream(0, 'lora')));
   return async () => {
-    for (let step = 0; step < Math.ceil(pairs.length / 8); step++) {
-      await dpoStep(session.run, { config: model.config, layout, pairs, hyperparameters }, state);
+    for (let step = 0; step < stepCount(pairs); step++) {
+      await dpoStep(session.run, { config, layout, pairs, hyperparameters }, state);
     }
     await session.close();
   };
-}
+};
 
-async function reference(folder: string, pairs: TrainingPair[], { threads }: PhaseSpec): Promise<Work> {
-  const model = await baseModelAt(folder);
-  const session = await openSession({ graph: referenceGraph(model), folder, threads });
+const reference: Phase = async ({ folder, baseModel }, pairs, { threads }) => {
+  const session = await openSession({ graph: referenceGraph(baseModel), folder, threads });
   return async () => {
-    await treeLogps(session.run, model.config, pairs.map(treeOf));
+    await treeLogps(session.run, baseModel.config, pairs.map(treeOf));
     await session.close();
   };
+};
+
+/** The products of the micro-batches of some batches of pairs: those of training if there is a rank. */
+function products(batches: TrainingPair[][], rank: number | undefined, { baseModel }: LocalModel, threads: number) {
+  const rows = batches.flatMap((batch) => {
+    const trees = batch.map(treeOf);
+    return planMicroBatches(trees).map((part) => {
+      const places = part.map((index) => trees[index]!);
+      const { tokenCount, targetCount } = packTrees(places, baseModel.config);
+      return { T: tokenCount, N: targetCount };
+    });
+  });
+  return openProducts(baseModel.config, rank, rows, threads);
 }
 
+const trainingProducts: Phase = (model, pairs, { threads }) => {
+  const batchOf = dpoBatches({ pairs, hyperparameters });
+  const batches = Array.from({ length: stepCount(pairs) }, (_, step) => batchOf(step));
+  return products(batches, lora.r, model, threads);
+};
+
+const referenceProducts: Phase = (model, pairs, { threads }) => products([pairs], undefined, model, threads);
+
+const phases = { training, reference, trainingProducts, referenceProducts };
+
 async function measure(spec: PhaseSpec): Promise<PhaseFigures> {
-  const folder = await benchModel();
+  const model = await openBenchModel(spec, () => undefined);
   const pairs = spec.pairs === 'long' ? [longPair()] : (await benchPairs(spec.pairs)).pairs;
-  const opening = performance.now();
-  const work = await (spec.name === 'training' ? training : reference)(folder, pairs, spec);
-  const cpu = process.cpuUsage();
-  const start = performance.now();
+  const total = ({ anonymous, mapped }: ReturnType<typeof rssMb>) => anonymous + mapped;
   let peak = rssMb();
   const sampling = setInterval(() => {
     const now = rssMb();
-    if (now.anonymous > peak.anonymous) peak = now;
+    if (total(now) > total(peak)) peak = now;
   }, sampleMs);
+  const opening = performance.now();
+  const work = await phases[spec.name](model, pairs, spec);
+  const cpu = process.cpuUsage();
+  const start = performance.now();
   await work();
   clearInterval(sampling);
   const seconds = (performance.now() - start) / 1000;
@@ -116,7 +123,8 @@ async function measure(spec: PhaseSpec): Promise<PhaseFigures> {
     wallSecondsPerPair: seconds / pairs.length,
     pairsPerSecond: pairs.length / seconds,
     tokensPerSecond: tokens / seconds,
-    peakAnonymousMb: peak.anonymous,
+    peakMb: total(peak),
+    anonymousMb: peak.anonymous,
     mappedMb: peak.mapped,
   };
 }

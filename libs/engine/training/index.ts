@@ -1,3 +1,4 @@
+export { planMicroBatches } from './batches.ts';
 export {
   adapterFeeds,
   dpoBatches,
