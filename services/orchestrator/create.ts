@@ -1,9 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { CreateRunRequest, ModelState, Run, RunState, type InspectModelResponse, type RunSpec } from '@pairwise/api';
+import {
+  CreateRunRequest,
+  ModelState,
+  Run,
+  RunState,
+  type CreateRunResponse,
+  type EstimateRunRequest,
+  type EstimateRunResponse,
+  type InspectModelResponse,
+  type RunSpec,
+} from '@pairwise/api';
 import { callOf, repeated, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { errorOf, inField, newId, parseName, type CallOptions } from '@pairwise/rpc';
 import { checkStepCount } from '@pairwise/training';
+import { estimateRun, type CheckedSpec } from './estimate.ts';
 import type { Peers } from './peers.ts';
 import { idOf, pendingStages } from './run.ts';
 import type { Runs } from './runs.ts';
@@ -26,29 +37,51 @@ export interface CreateDeps {
  * Checks a request, resolves its spec and, unless it only validates, stores the run. Everything that can be checked
  * without importing weights is checked here. A repeated request returns the run that the first one created.
  */
-export async function createRun(deps: CreateDeps, request: CreateRunRequest, options: CallOptions): Promise<Run> {
+export async function createRun(
+  deps: CreateDeps,
+  request: CreateRunRequest,
+  options: CallOptions,
+): Promise<CreateRunResponse> {
   const { database, runs, peers, enqueue, traceId } = deps;
-  const { parent, spec, validateOnly } = request;
-  parseName('projects/{project}', parent, 'parent');
-  if (spec === undefined) throw new PairwiseError('INVALID_ARGUMENT', 'spec is not set', { field: 'spec' });
-  const resolved = resolveRunSpec(spec);
+  const { parent, validateOnly } = request;
+  const checked = resolveRequest(request);
+  const { spec, resolved } = checked;
   const id = newId(request.runId, 'run', 'run_id');
   const call = callOf('CreateRun', CreateRunRequest, request);
   // Before the checks: what the first request needed may be gone by now.
   const before = validateOnly ? undefined : await repeated(database, call);
-  if (before !== undefined) return runs.get(before);
+  if (before !== undefined) return answer(await runs.get(before));
   await checkInputs(peers, parent, resolved, options);
   const run = newRun(`${parent}/runs/${id}`, spec, resolved, traceId());
   if (validateOnly) {
     if (!(await runs.isFree(run.name))) throw nameTaken(run);
-    return run;
+    return { run, estimate: await estimateRun(peers, parent, checked, options) };
   }
   const name = await runOnce(database, call, async (tx) => {
     if (!(await runs.create(run, parent, tx))) throw nameTaken(run);
     await enqueue(run, tx);
     return run.name;
   });
-  return runs.get(name);
+  return answer(await runs.get(name));
+}
+
+const answer = (run: Run): CreateRunResponse => ({ run, estimate: undefined });
+
+/** Checks and estimates a spec without creating a run. Throws the errors that the API documents. */
+export async function estimateSpec(
+  { peers }: CreateDeps,
+  request: EstimateRunRequest,
+  options: CallOptions,
+): Promise<EstimateRunResponse> {
+  const checked = resolveRequest(request);
+  await checkInputs(peers, request.parent, checked.resolved, options);
+  return estimateRun(peers, request.parent, checked, options);
+}
+
+function resolveRequest({ parent, spec }: Pick<EstimateRunRequest, 'parent' | 'spec'>): CheckedSpec {
+  parseName('projects/{project}', parent, 'parent');
+  if (spec === undefined) throw new PairwiseError('INVALID_ARGUMENT', 'spec is not set', { field: 'spec' });
+  return { spec, resolved: resolveRunSpec(spec) };
 }
 
 function nameTaken(run: Run): PairwiseError {

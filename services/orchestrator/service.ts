@@ -10,7 +10,7 @@ import {
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
-import { createRun, type CreateDeps } from './create.ts';
+import { createRun, estimateSpec, type CreateDeps } from './create.ts';
 import { idOf, parentOf, pendingStages } from './run.ts';
 import { changed, unchanged, type Alteration, type Runs } from './runs.ts';
 import { serverInfo } from './serverInfo.ts';
@@ -27,7 +27,8 @@ const pattern = 'projects/{project}/runs/{run}';
 export function orchestratorService(deps: OrchestratorDeps): Service {
   const { runs } = deps;
   return service(OrchestratorServiceService, {
-    createRun: async (request, context) => ({ run: await createRun(deps, request, context) }),
+    createRun: (request, context) => createRun(deps, request, context),
+    estimateRun: (request, context) => estimateSpec(deps, request, context),
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');

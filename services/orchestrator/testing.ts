@@ -4,15 +4,20 @@ import {
   DatasetServiceService,
   DatasetVersion,
   Encoding,
+  EstimateLogpsResponse,
+  EstimateTrainingResponse,
   ExportServiceService,
   InspectModelResponse,
   Model,
   ModelServiceService,
   ModelState,
   QuantizationState,
+  ReferenceServiceService,
   Training,
   TrainingServiceService,
   TrainingState,
+  WorkerMemory,
+  type EstimateTrainingRequest,
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { service, statusOf, type CallContext, type Service } from '@pairwise/rpc';
@@ -61,6 +66,10 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   const started = new Map(Object.keys(behaviours).map((id) => [id, Promise.withResolvers<undefined>()]));
   const deleted: string[] = [];
   const training = {
+    estimateTraining: ({ spec }: EstimateTrainingRequest) => {
+      const memory = WorkerMemory.create({ weightBytes: 1_000_000_000n });
+      return Promise.resolve(EstimateTrainingResponse.create({ resolvedSpec: spec, memory, stepCount: 1 }));
+    },
     startTraining: async ({ trainingId }: { trainingId: string }, context: CallContext) => {
       started.get(trainingId)!.resolve(undefined);
       await behaviours[trainingId]!.start?.(context);
@@ -81,6 +90,7 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
       return Promise.resolve({});
     },
   };
+  const reference = { estimateLogps: () => Promise.resolve(EstimateLogpsResponse.create({})) };
   const exporting = {
     deleteExport: () =>
       Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is no such export', { field: 'name' })),
@@ -128,6 +138,7 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
     service(TrainingServiceService, training as never),
     service(ExportServiceService, exporting as never),
     service(DatasetServiceService, dataset as never),
+    service(ReferenceServiceService, reference as never),
   ];
   return { services, started, deleted };
 }

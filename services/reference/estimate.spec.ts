@@ -1,10 +1,4 @@
-import {
-  BaseQuantization,
-  CoverageState,
-  type Coverage,
-  type EstimateLogpsResponse,
-  type WorkerMemory,
-} from '@pairwise/api';
+import { BaseQuantization, CoverageState, type Coverage, type WorkerMemory } from '@pairwise/api';
 import { responseDigest, type EncodedPair } from '@pairwise/preference';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pairOperations, someEncoding, someModel, somePairs, weightBytes } from './testing.pairs.ts';
@@ -32,8 +26,6 @@ async function cover(request: Awaited<ReturnType<typeof requestFor>>): Promise<C
   return last!;
 }
 
-const seconds = ({ duration }: EstimateLogpsResponse) => Number(duration!.seconds) + duration!.nanos / 1e9;
-
 /** The planned peak, in bytes. */
 const planned = ({ weightBytes, activationBytes, adapterBytes, processBytes }: WorkerMemory) =>
   Number(weightBytes + activationBytes + adapterBytes + processBytes);
@@ -52,7 +44,7 @@ test('what is missing is counted, and takes as long as the measured rate says', 
   const before = await client.estimateLogps(request);
   // The last token of a response does not go through the model.
   expect(before).toMatchObject({ responseCount: 60, missingCount: 60, missingTokenCount: 30n * 4n, workerCount: 1 });
-  expect(before.duration).toBeUndefined();
+  expect(before.durationSeconds).toBeUndefined();
   expect(before.memory).toMatchObject({ weightBytes: BigInt(weightBytes), adapterBytes: 0n, measuredBytes: 0n });
   expect(before.memory!.activationBytes).toBeGreaterThan(0n);
   expect(before.memory!.processBytes).toBeGreaterThan(0n);
@@ -63,13 +55,13 @@ test('what is missing is counted, and takes as long as the measured rate says', 
   await deps.rates.add(database, 'test', 4 * pairOperations);
   const between = await client.estimateLogps(request);
   expect(between).toMatchObject({ responseCount: 60, missingCount: 20, missingTokenCount: 10n * 4n });
-  expect(seconds(between)).toBeCloseTo(2.5, 6);
+  expect(between.durationSeconds).toBeCloseTo(2.5, 6);
   expect(service.asked).toHaveLength(20);
 
   expect(await cover(request)).toMatchObject({ reusedCount: 40, computedCount: 20 });
   const after = await client.estimateLogps(request);
   expect(after).toMatchObject({ responseCount: 60, missingCount: 0, missingTokenCount: 0n, memory: undefined });
-  expect(seconds(after)).toBe(0);
+  expect(after.durationSeconds).toBe(0);
 });
 
 test('work that is too large for every worker is refused, with the remedies', async () => {

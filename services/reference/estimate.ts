@@ -44,13 +44,8 @@ export async function estimate(
     responseCount: plan.responseCount,
     missingCount: plan.responseCount - plan.presentCount,
     missingTokenCount: BigInt(plan.missing.rows),
-    duration: isMissing && rate === undefined ? undefined : durationOf(isMissing ? operations / rate! : 0),
+    durationSeconds: isMissing ? rate && operations / rate : 0,
     workerCount: workers.length,
     memory: isMissing ? workerMemory(referenceMemory(base, plan.shape), leastOf(workers)) : undefined,
   });
-}
-
-function durationOf(seconds: number) {
-  const whole = Math.floor(seconds);
-  return { seconds: BigInt(whole), nanos: Math.floor((seconds - whole) * 1e9) };
 }

@@ -16,7 +16,7 @@ import type { Client } from '@pairwise/rpc';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { compute } from './compute.ts';
 import { responsesOf } from './plan.ts';
-import { logpsOf, pairOperations, someEncoding, someModel, somePairs } from './testing.pairs.ts';
+import { logpsOf, pairOperations, someEncoding, someModel, quantise, somePairs } from './testing.pairs.ts';
 import { startTestReference, type TestReference } from './testing.ts';
 
 const parent = 'projects/default';
@@ -94,15 +94,15 @@ test('a quantised model is a reference of its own, which workers open with the q
   const remedy = expect.stringContaining('call EnsureQuantization') as string;
   await expect(client.ensureLogps(quantised)).rejects.toMatchObject({ ...refusal, message: remedy });
 
-  const digest = `sha256:${'1'.repeat(64)}`;
   const model = service.resources.get(request.model) as Model;
+  const { digest, sizeBytes } = await quantise(service.blobs, model);
   const ready = { type: INT8, state: QuantizationState.READY, error: undefined, digest };
-  model.quantizations = [{ ...ready, sizeBytes: 5n, writtenSizeBytes: 5n }];
+  model.quantizations = [{ ...ready, sizeBytes: BigInt(sizeBytes), writtenSizeBytes: BigInt(sizeBytes) }];
   const coverage = await untilEnded((await client.ensureLogps(quantised)).coverage!);
   expect(coverage).toMatchObject({ state: CoverageState.COMPLETE, baseQuantization: INT8, computedCount: 8 });
   expect(coverage.name).not.toBe(plain.name);
   expect(coverage.referenceFingerprint).not.toBe(plain.referenceFingerprint);
-  expect(service.opened.slice(1)).toEqual([expect.objectContaining({ digest, sizeBytes: '5' })]);
+  expect(service.opened.slice(1)).toEqual([expect.objectContaining({ digest, sizeBytes: String(sizeBytes) })]);
   expect((await client.ensureLogps({ ...request, baseQuantization: UNSPECIFIED })).coverage).toEqual(plain);
 });
 

@@ -1,8 +1,8 @@
 import { Encoding, Model, ModelState } from '@pairwise/api';
-import { digestOf, hexOf, type Digest } from '@pairwise/fingerprint';
-import { expectedTensors, parseConfig } from '@pairwise/model';
+import { digestOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
+import { expectedTensors, parseConfig, quantizedLinears, readBaseModel, storedFolder } from '@pairwise/model';
 import { packPairs, responseDigest, type EncodedPair } from '@pairwise/preference';
-import { writeSafetensors } from '@pairwise/safetensors';
+import { streamSafetensors, writeSafetensors } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { forwardOperations, workSize } from '@pairwise/training';
 import type { ResponseLogps } from './shard.ts';
@@ -58,6 +58,15 @@ export async function someModel(blobs: BlobStore, id: string, state: ModelState 
     files.push({ path, digest, sizeBytes: BigInt(sizeBytes) });
   }
   return Model.create({ name: `projects/default/models/${id}`, state, files });
+}
+
+/** Stores the layers of a model in int8. */
+export async function quantise(blobs: BlobStore, { files }: Model): Promise<{ digest: Digest; sizeBytes: number }> {
+  const folder = storedFolder(
+    files.map((file) => ({ ...file, digest: parseDigest(file.digest) })),
+    blobs,
+  );
+  return blobs.put(streamSafetensors(quantizedLinears(folder, await readBaseModel(folder), 'INT8')));
 }
 
 /** The multiply-adds of each of `somePairs` under such a model. */

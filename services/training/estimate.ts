@@ -1,4 +1,4 @@
-import { BaseQuantization, Duration, type EstimateTrainingRequest, type EstimateTrainingResponse } from '@pairwise/api';
+import { BaseQuantization, type EstimateTrainingRequest, type EstimateTrainingResponse } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
 import type { QueueState } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
@@ -57,7 +57,7 @@ export async function estimateTraining(
     resolvedSpec: { ...hyperparameters, activationCheckpointing: choiceOf(plan), microBatchRows: plan.microBatchRows },
     memory: workerMemory(plan.memory, availableBytes),
     stepCount: steps,
-    duration: rate === undefined || tokenCount === 0n ? undefined : durationOf((operations * epochs) / rate),
+    durationSeconds: rate === undefined || tokenCount === 0n ? undefined : (operations * epochs) / rate,
     workerCount: alive.length,
   };
 }
@@ -74,10 +74,6 @@ function leastMemory(workers: QueueState['workers']): number | undefined {
     about['memoryBytes'] === undefined ? [] : [Number(about['memoryBytes'])],
   );
   return reported.length === 0 ? undefined : Math.min(...reported);
-}
-
-function durationOf(seconds: number): Duration {
-  return Duration.create({ seconds: BigInt(Math.round(seconds)), nanos: 0 });
 }
 
 function checkAtLeast(field: string, value: number | bigint, least: number): void {

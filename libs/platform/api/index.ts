@@ -10,4 +10,3 @@ export { BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo } f
 export { Status } from './gen/google/rpc/status.ts';
 export { HealthService } from './gen/health/v1/health.ts';
 export { Any } from './gen/google/protobuf/any.ts';
-export { Duration } from './gen/google/protobuf/duration.ts';

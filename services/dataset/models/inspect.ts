@@ -114,7 +114,8 @@ export async function inspectFolder(folder: ModelFolder, signal: AbortSignal): P
   if (baseModel instanceof PairwiseError) return { ...report, hasChatTemplate };
   const warnings = [...modelWarnings(baseModel), ...tokenizer.warnings];
   const obstaclesToGguf = ggufObstacles(baseModel, tokenizer).map(statusOf);
-  return { ...report, supported: true, hasChatTemplate, warnings, ggufObstacles: obstaclesToGguf };
+  const config = JSON.stringify(await readJson(folder, 'config.json'));
+  return { ...report, supported: true, hasChatTemplate, warnings, ggufObstacles: obstaclesToGguf, config };
 }
 
 /** The report on a source that could not be opened. Throws errors that are not obstacles. */

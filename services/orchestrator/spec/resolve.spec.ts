@@ -34,6 +34,8 @@ test('defaults are filled in, and resolving again changes nothing', () => {
     maxLength: 1024,
     truncationMode: 'TRUNCATION_MODE_REFUSE',
     baseQuantization: 'BASE_QUANTIZATION_NONE',
+    activationCheckpointing: 'ACTIVATION_CHECKPOINTING_AUTO',
+    microBatchRows: 0,
     lora: {
       r: 16,
       loraAlpha: 32,

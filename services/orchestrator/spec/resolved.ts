@@ -1,4 +1,11 @@
-import type { ActivationCheckpointing, BaseQuantization, ModelSource, Run, RunSpec, TruncationMode } from '@pairwise/api';
+import type {
+  ActivationCheckpointing,
+  BaseQuantization,
+  ModelSource,
+  Run,
+  RunSpec,
+  TruncationMode,
+} from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { ResolvedTarget } from '@pairwise/rpc';
 import type { Hyperparameters } from '@pairwise/training';

@@ -11,6 +11,10 @@ export async function train(context: StageContext): Promise<void> {
   const { peers, signal, change } = context;
   const { name } = await start(context);
   const ended = await watch(context, name);
+  await change((changing) => {
+    outputsOf(changing).trainingMemory = ended.memory;
+    return changed();
+  });
   if (ended.error !== undefined) throw errorOf(ended.error);
   if (ended.state === TrainingState.CANCELLED) throw new PairwiseError('CANCELLED', `${name} was cancelled`);
   const { checkpoint } = await peers.training.getCheckpoint({ name: ended.latestCheckpoint }, { signal });

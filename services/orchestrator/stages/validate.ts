@@ -2,12 +2,14 @@ import { ModelState, type Model, type ModelSource, type RunOutputs } from '@pair
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf, setProgress } from '../run.ts';
 import { changed } from '../runs.ts';
+import { encodeFor } from '../spec/encode.ts';
 import { checkGgufTargets, wantsGguf } from '../spec/gguf.ts';
 import { modulesOf } from '../spec/modules.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { ResolvedSource } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
 import { encodedSet, pairsEvents, type EncodedSet } from './pairs.ts';
+import { planMemory } from './memory.ts';
 import { quantize } from './quantize.ts';
 
 /** Imports the model, finds the pairs, pins both, checks the exports, encodes the pairs for the model, and quantises it. */
@@ -24,6 +26,7 @@ export async function validate(context: StageContext): Promise<void> {
       ? await encode(context, model, 'evaluation', spec.evaluation.value)
       : undefined;
   checkPin(spec, 'evalDatasetDigest', evaluation?.digest ?? '');
+  const plan = await planMemory(context, model, evaluation === undefined ? [training] : [training, evaluation]);
   // Last, since it takes the longest.
   await quantize(context, model);
   await change((changing) => {
@@ -42,6 +45,7 @@ export async function validate(context: StageContext): Promise<void> {
         ...spec.training,
         tuning: { $case: 'lora', value: { ...spec.training.tuning.value, targetModules } },
         maxLength: encoding.maxLength,
+        ...plan.pins,
       },
       pins: {
         modelDigest: model.digest,
@@ -53,7 +57,7 @@ export async function validate(context: StageContext): Promise<void> {
     };
     const total = pairs.encodedCount + pairs.leftOutCount;
     setProgress(changing, 'validate', { completed: total, total, unit: 'pairs' });
-    return changed(...pairsEvents(evaluation === undefined ? [training] : [training, evaluation]));
+    return changed(...pairsEvents(evaluation === undefined ? [training] : [training, evaluation]), plan.event);
   });
 }
 
@@ -88,20 +92,10 @@ async function encode(
   use: EncodedSet['use'],
   name: string,
 ): Promise<EncodedSet & { digest: string }> {
-  // What the caller gave, if anything: the default depends on the model, so the dataset service fills it in.
-  const maxLength = run.spec?.training?.maxLength;
   const { version } = await peers.dataset.getDatasetVersion({ name }, { signal });
-  const { chatTemplate, chatTemplateDate, training } = spec;
-  const request = {
-    name,
-    model: model.name,
-    maxLength,
-    truncationMode: training.truncationMode,
-    chatTemplate,
-    chatTemplateDate,
-  };
-  const { encoding } = await peers.dataset.encodeVersion(request, { signal });
-  return { ...encodedSet(use, encoding!), digest: version!.digest };
+  const maxLength = run.spec?.training?.maxLength;
+  const encoding = await encodeFor(peers, spec, { version: name, model: model.name, maxLength }, { signal });
+  return { ...encodedSet(use, encoding), digest: version!.digest };
 }
 
 /** The source with the commit that was found, so that the same spec means the same files tomorrow. */

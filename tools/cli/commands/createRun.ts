@@ -8,6 +8,7 @@ import { paint, say, sayJson } from '../output.ts';
 import { readSpec } from '../spec/read.ts';
 import { traced } from '../traced.ts';
 import { watchUntilEnd } from '../watch/watch.ts';
+import { estimateText } from './estimate.ts';
 
 export const createHelp = `
 The spec is the proto JSON of pairwise.v1.RunSpec, in snake_case or camelCase. Names follow TRL where TRL has them:
@@ -45,10 +46,15 @@ export async function createRunFromSpec(context: Context, options: CreateOptions
   if (file === undefined && set.length === 0) usage('give the spec with --file, or its fields with --set');
   const spec = await readSpec(file, set, project);
   const request = { parent: project, runId: id, spec, requestId: randomUUID(), validateOnly };
-  const run = await traced('runs create', async () => (await services.orchestrator.createRun(request)).run!);
+  const { run: created, estimate } = await traced('runs create', () => services.orchestrator.createRun(request));
+  const run = created!;
   if (validateOnly) {
-    if (json) sayJson(Run.toJSON(run));
-    else printResolved(run.resolvedSpec!);
+    if (json) {
+      sayJson(Run.toJSON(run));
+      return exitCodes.succeeded;
+    }
+    printResolved(run.resolvedSpec!);
+    if (estimate !== undefined) say(`\n${estimateText(estimate)}`);
     return exitCodes.succeeded;
   }
   return reportStarted(context, run, `Started ${shortName(run.name, project)}`, options.watch === true);

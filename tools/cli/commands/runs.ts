@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { Run, RunState, type Stage, StageState } from '@pairwise/api';
+import { Run, RunState, type Stage, StageState, type WorkerMemory } from '@pairwise/api';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { failureOf } from '../exit.ts';
 import { resourceName, shortName } from '../names.ts';
 import {
   fields,
+  formatBytes,
   formatCount,
   formatEnum,
   formatSeconds,
@@ -22,6 +23,7 @@ import { traced } from '../traced.ts';
 import { artifactTable } from '../watch/summary.ts';
 import { watchUntilEnd } from '../watch/watch.ts';
 import { createHelp, createRunFromSpec, reportStarted } from './createRun.ts';
+import { estimateHelp, estimateSpec, memoryText } from './estimate.ts';
 import { limitOption } from './options.ts';
 
 const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value];
@@ -39,6 +41,13 @@ export function runsCommand(): Command {
     .option('--validate-only', 'check the spec and print it with all defaults, without starting a run')
     .addHelpText('after', createHelp)
     .action(action(createRunFromSpec));
+  runs
+    .command('estimate')
+    .description('show what a run would compute, how much memory it needs and how long it takes, without starting it')
+    .option('-f, --file <file>', "the run's spec in YAML or JSON; - for standard input")
+    .option('--set <field=value>', 'set a field of the spec; may be repeated', collect)
+    .addHelpText('after', estimateHelp)
+    .action(action(estimateSpec));
   runs
     .command('watch')
     .description('show a run until it ends; Ctrl-C stops watching, not the run')
@@ -116,6 +125,7 @@ async function get(context: Context, text: string): Promise<undefined> {
     ['attempt', String(run.attempt)],
     ['created', formatTime(run.createTime)],
     ['ended', formatTime(run.endTime)],
+    ['memory', run.outputs?.trainingMemory === undefined ? '' : trainedMemory(run.outputs.trainingMemory)],
     ['trace', run.traceId],
   ] as const;
   say(fields(pairs));
@@ -130,6 +140,12 @@ async function get(context: Context, text: string): Promise<undefined> {
   if (pairsText !== '') say(`\n${pairsText}`);
   if (run.outputs !== undefined && run.outputs.artifacts.length > 0) say(`\n${artifactTable(run.outputs.artifacts)}`);
   return undefined;
+}
+
+/** What the worker that trains was planned to take, and what it took. */
+function trainedMemory(memory: WorkerMemory): string {
+  const measured = memory.measuredBytes > 0n ? `${formatBytes(memory.measuredBytes)} measured, ` : '';
+  return `${measured}planned ${memoryText(memory)}`;
 }
 
 async function cancel(context: Context, text: string): Promise<undefined> {

@@ -71,6 +71,7 @@ export const needs: ReadonlyMap<string, Need> = new Map([
   }),
   ...needsOf(OrchestratorServiceService, {
     createRun: 'submitter',
+    estimateRun: 'submitter',
     getRun: 'reader',
     listRuns: 'reader',
     cancelRun: 'submitter',

@@ -424,7 +424,7 @@ export interface InspectModelResponse {
    * obstacles.
    */
   ggufObstacles: Status[];
-  /** The contents of config.json. Empty if the model has obstacles. */
+  /** What config.json says, as JSON. Empty if the model has obstacles. */
   config: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

@@ -30,8 +30,9 @@ import {
   RefusedRows,
 } from "./dataset.ts";
 import { Artifact, ExportTarget } from "./export.ts";
-import { ModelSource } from "./model.ts";
-import { MetricPoint, TrainingSpec } from "./training.ts";
+import { ModelSource, WorkerMemory } from "./model.ts";
+import { EstimateLogpsResponse } from "./reference.ts";
+import { EstimateTrainingResponse, MetricPoint, TrainingSpec } from "./training.ts";
 
 /** State of a run. */
 export const RunState = {
@@ -406,7 +407,11 @@ export interface RunOutputs {
     | RunPairs
     | undefined;
   /** What became of the pairs of `eval_dataset_version`. Unset until they are encoded. */
-  evalPairs: RunPairs | undefined;
+  evalPairs:
+    | RunPairs
+    | undefined;
+  /** The memory of the worker that trains, as planned and as measured. Unset until the training has started. */
+  trainingMemory: WorkerMemory | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -465,7 +470,33 @@ export interface CreateRunRequest {
 
 export interface CreateRunResponse {
   /** The run in its current state. */
-  run: Run | undefined;
+  run:
+    | Run
+    | undefined;
+  /** With `validate_only`, what the run would take. Otherwise unset. */
+  estimate: EstimateRunResponse | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EstimateRunRequest {
+  /** `projects/{project}`. */
+  parent: string;
+  /** Required. What the run should do. */
+  spec: RunSpec | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface EstimateRunResponse {
+  /** The training. Of a model that is not imported yet, it is that of the longest pairs that `max_length` allows. */
+  training:
+    | EstimateTrainingResponse
+    | undefined;
+  /** The reference logps of the training pairs. Unset if the model, or the quantisation that the run asks for, is not ready. */
+  reference:
+    | EstimateLogpsResponse
+    | undefined;
+  /** What would become of the training pairs. Unset if the model is not imported yet. */
+  pairs: RunPairs | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1752,6 +1783,7 @@ function createBaseRunOutputs(): RunOutputs {
     artifacts: [],
     pairs: undefined,
     evalPairs: undefined,
+    trainingMemory: undefined,
     _unknownFields: {},
   };
 }
@@ -1799,6 +1831,9 @@ export const RunOutputs: MessageFns<RunOutputs> = {
     }
     if (message.evalPairs !== undefined) {
       RunPairs.encode(message.evalPairs, writer.uint32(114).fork()).join();
+    }
+    if (message.trainingMemory !== undefined) {
+      WorkerMemory.encode(message.trainingMemory, writer.uint32(122).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1936,6 +1971,14 @@ export const RunOutputs: MessageFns<RunOutputs> = {
             message.evalPairs = RunPairs.decode(reader, reader.uint32());
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.trainingMemory = WorkerMemory.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1998,6 +2041,11 @@ export const RunOutputs: MessageFns<RunOutputs> = {
         : isSet(object.eval_pairs)
         ? RunPairs.fromJSON(object.eval_pairs)
         : undefined,
+      trainingMemory: isSet(object.trainingMemory)
+        ? WorkerMemory.fromJSON(object.trainingMemory)
+        : isSet(object.training_memory)
+        ? WorkerMemory.fromJSON(object.training_memory)
+        : undefined,
     };
   },
 
@@ -2045,6 +2093,9 @@ export const RunOutputs: MessageFns<RunOutputs> = {
     if (message.evalPairs !== undefined) {
       obj.evalPairs = RunPairs.toJSON(message.evalPairs);
     }
+    if (message.trainingMemory !== undefined) {
+      obj.trainingMemory = WorkerMemory.toJSON(message.trainingMemory);
+    }
     return obj;
   },
 
@@ -2070,6 +2121,9 @@ export const RunOutputs: MessageFns<RunOutputs> = {
       : undefined;
     message.evalPairs = (object.evalPairs !== undefined && object.evalPairs !== null)
       ? RunPairs.fromPartial(object.evalPairs)
+      : undefined;
+    message.trainingMemory = (object.trainingMemory !== undefined && object.trainingMemory !== null)
+      ? WorkerMemory.fromPartial(object.trainingMemory)
       : undefined;
     return message;
   },
@@ -2570,13 +2624,16 @@ export const CreateRunRequest: MessageFns<CreateRunRequest> = {
 };
 
 function createBaseCreateRunResponse(): CreateRunResponse {
-  return { run: undefined, _unknownFields: {} };
+  return { run: undefined, estimate: undefined, _unknownFields: {} };
 }
 
 export const CreateRunResponse: MessageFns<CreateRunResponse> = {
   encode(message: CreateRunResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.run !== undefined) {
       Run.encode(message.run, writer.uint32(10).fork()).join();
+    }
+    if (message.estimate !== undefined) {
+      EstimateRunResponse.encode(message.estimate, writer.uint32(18).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2610,6 +2667,14 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
             message.run = Run.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.estimate = EstimateRunResponse.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2631,13 +2696,19 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
   },
 
   fromJSON(object: any): CreateRunResponse {
-    return { run: isSet(object.run) ? Run.fromJSON(object.run) : undefined };
+    return {
+      run: isSet(object.run) ? Run.fromJSON(object.run) : undefined,
+      estimate: isSet(object.estimate) ? EstimateRunResponse.fromJSON(object.estimate) : undefined,
+    };
   },
 
   toJSON(message: CreateRunResponse): unknown {
     const obj: any = {};
     if (message.run !== undefined) {
       obj.run = Run.toJSON(message.run);
+    }
+    if (message.estimate !== undefined) {
+      obj.estimate = EstimateRunResponse.toJSON(message.estimate);
     }
     return obj;
   },
@@ -2648,6 +2719,233 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
   fromPartial(object: DeepPartial<CreateRunResponse>): CreateRunResponse {
     const message = createBaseCreateRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
+    message.estimate = (object.estimate !== undefined && object.estimate !== null)
+      ? EstimateRunResponse.fromPartial(object.estimate)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEstimateRunRequest(): EstimateRunRequest {
+  return { parent: "", spec: undefined, _unknownFields: {} };
+}
+
+export const EstimateRunRequest: MessageFns<EstimateRunRequest> = {
+  encode(message: EstimateRunRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.spec !== undefined) {
+      RunSpec.encode(message.spec, writer.uint32(18).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateRunRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateRunRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spec = RunSpec.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateRunRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      spec: isSet(object.spec) ? RunSpec.fromJSON(object.spec) : undefined,
+    };
+  },
+
+  toJSON(message: EstimateRunRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.spec !== undefined) {
+      obj.spec = RunSpec.toJSON(message.spec);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateRunRequest>): EstimateRunRequest {
+    return EstimateRunRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateRunRequest>): EstimateRunRequest {
+    const message = createBaseEstimateRunRequest();
+    message.parent = object.parent ?? "";
+    message.spec = (object.spec !== undefined && object.spec !== null) ? RunSpec.fromPartial(object.spec) : undefined;
+    return message;
+  },
+};
+
+function createBaseEstimateRunResponse(): EstimateRunResponse {
+  return { training: undefined, reference: undefined, pairs: undefined, _unknownFields: {} };
+}
+
+export const EstimateRunResponse: MessageFns<EstimateRunResponse> = {
+  encode(message: EstimateRunResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.training !== undefined) {
+      EstimateTrainingResponse.encode(message.training, writer.uint32(10).fork()).join();
+    }
+    if (message.reference !== undefined) {
+      EstimateLogpsResponse.encode(message.reference, writer.uint32(18).fork()).join();
+    }
+    if (message.pairs !== undefined) {
+      RunPairs.encode(message.pairs, writer.uint32(26).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateRunResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateRunResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.training = EstimateTrainingResponse.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reference = EstimateLogpsResponse.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pairs = RunPairs.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateRunResponse {
+    return {
+      training: isSet(object.training) ? EstimateTrainingResponse.fromJSON(object.training) : undefined,
+      reference: isSet(object.reference) ? EstimateLogpsResponse.fromJSON(object.reference) : undefined,
+      pairs: isSet(object.pairs) ? RunPairs.fromJSON(object.pairs) : undefined,
+    };
+  },
+
+  toJSON(message: EstimateRunResponse): unknown {
+    const obj: any = {};
+    if (message.training !== undefined) {
+      obj.training = EstimateTrainingResponse.toJSON(message.training);
+    }
+    if (message.reference !== undefined) {
+      obj.reference = EstimateLogpsResponse.toJSON(message.reference);
+    }
+    if (message.pairs !== undefined) {
+      obj.pairs = RunPairs.toJSON(message.pairs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateRunResponse>): EstimateRunResponse {
+    return EstimateRunResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateRunResponse>): EstimateRunResponse {
+    const message = createBaseEstimateRunResponse();
+    message.training = (object.training !== undefined && object.training !== null)
+      ? EstimateTrainingResponse.fromPartial(object.training)
+      : undefined;
+    message.reference = (object.reference !== undefined && object.reference !== null)
+      ? EstimateLogpsResponse.fromPartial(object.reference)
+      : undefined;
+    message.pairs = (object.pairs !== undefined && object.pairs !== null)
+      ? RunPairs.fromPartial(object.pairs)
+      : undefined;
     return message;
   },
 };
@@ -4762,6 +5060,21 @@ export const OrchestratorServiceService = {
     responseSerialize: (value: CreateRunResponse): Buffer => Buffer.from(CreateRunResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateRunResponse => CreateRunResponse.decode(value),
   },
+  /**
+   * Returns what a run with this spec would compute, how much memory its workers would need, and how long it would take,
+   * without creating it. If the model is imported, the pairs are encoded for it, as the run would do. Errors: those of
+   * `CreateRun`, and `OUT_OF_MEMORY` if the training does not fit into the memory of every worker: the message says how much it
+   * needs, and what helps.
+   */
+  estimateRun: {
+    path: "/pairwise.v1.OrchestratorService/EstimateRun" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EstimateRunRequest): Buffer => Buffer.from(EstimateRunRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EstimateRunRequest => EstimateRunRequest.decode(value),
+    responseSerialize: (value: EstimateRunResponse): Buffer => Buffer.from(EstimateRunResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EstimateRunResponse => EstimateRunResponse.decode(value),
+  },
   /** Returns one run. Errors: `NOT_FOUND`. */
   getRun: {
     path: "/pairwise.v1.OrchestratorService/GetRun" as const,
@@ -4881,6 +5194,13 @@ export interface OrchestratorServiceServer extends UntypedServiceImplementation 
    * asked for. Errors of the run itself are in `Run.error`.
    */
   createRun: handleUnaryCall<CreateRunRequest, CreateRunResponse>;
+  /**
+   * Returns what a run with this spec would compute, how much memory its workers would need, and how long it would take,
+   * without creating it. If the model is imported, the pairs are encoded for it, as the run would do. Errors: those of
+   * `CreateRun`, and `OUT_OF_MEMORY` if the training does not fit into the memory of every worker: the message says how much it
+   * needs, and what helps.
+   */
+  estimateRun: handleUnaryCall<EstimateRunRequest, EstimateRunResponse>;
   /** Returns one run. Errors: `NOT_FOUND`. */
   getRun: handleUnaryCall<GetRunRequest, GetRunResponse>;
   /** Lists a project's runs, newest first. */
@@ -4937,6 +5257,27 @@ export interface OrchestratorServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateRunResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Returns what a run with this spec would compute, how much memory its workers would need, and how long it would take,
+   * without creating it. If the model is imported, the pairs are encoded for it, as the run would do. Errors: those of
+   * `CreateRun`, and `OUT_OF_MEMORY` if the training does not fit into the memory of every worker: the message says how much it
+   * needs, and what helps.
+   */
+  estimateRun(
+    request: EstimateRunRequest,
+    callback: (error: ServiceError | null, response: EstimateRunResponse) => void,
+  ): ClientUnaryCall;
+  estimateRun(
+    request: EstimateRunRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EstimateRunResponse) => void,
+  ): ClientUnaryCall;
+  estimateRun(
+    request: EstimateRunRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EstimateRunResponse) => void,
   ): ClientUnaryCall;
   /** Returns one run. Errors: `NOT_FOUND`. */
   getRun(

@@ -20,7 +20,6 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 import {
@@ -191,11 +190,11 @@ export interface EstimateLogpsResponse {
   /** Tokens that go through the model for the pairs with a missing response. A prompt counts once for both of its responses. */
   missingTokenCount: bigint;
   /**
-   * How long one worker takes, at the rate that was measured on the numerics profile. Unset if responses are missing and no
-   * rate has been measured.
+   * How long one worker takes, at the rate that was measured on the numerics profile, in seconds. Unset if responses are
+   * missing and no rate has been measured.
    */
-  duration:
-    | Duration
+  durationSeconds?:
+    | number
     | undefined;
   /** Live workers that compute reference logps. */
   workerCount: number;
@@ -950,7 +949,7 @@ function createBaseEstimateLogpsResponse(): EstimateLogpsResponse {
     responseCount: 0,
     missingCount: 0,
     missingTokenCount: 0n,
-    duration: undefined,
+    durationSeconds: undefined,
     workerCount: 0,
     memory: undefined,
     _unknownFields: {},
@@ -971,8 +970,8 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
       }
       writer.uint32(24).int64(message.missingTokenCount);
     }
-    if (message.duration !== undefined) {
-      Duration.encode(message.duration, writer.uint32(34).fork()).join();
+    if (message.durationSeconds !== undefined) {
+      writer.uint32(33).double(message.durationSeconds);
     }
     if (message.workerCount !== 0) {
       writer.uint32(40).int32(message.workerCount);
@@ -1029,11 +1028,11 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
             continue;
           }
           case 4: {
-            if (tag !== 34) {
+            if (tag !== 33) {
               break;
             }
 
-            message.duration = Duration.decode(reader, reader.uint32());
+            message.durationSeconds = reader.double();
             continue;
           }
           case 5: {
@@ -1089,7 +1088,11 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
         : isSet(object.missing_token_count)
         ? BigInt(object.missing_token_count)
         : 0n,
-      duration: isSet(object.duration) ? Duration.fromJSON(object.duration) : undefined,
+      durationSeconds: isSet(object.durationSeconds)
+        ? globalThis.Number(object.durationSeconds)
+        : isSet(object.duration_seconds)
+        ? globalThis.Number(object.duration_seconds)
+        : undefined,
       workerCount: isSet(object.workerCount)
         ? globalThis.Number(object.workerCount)
         : isSet(object.worker_count)
@@ -1110,8 +1113,8 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     if (message.missingTokenCount !== 0n) {
       obj.missingTokenCount = message.missingTokenCount.toString();
     }
-    if (message.duration !== undefined) {
-      obj.duration = Duration.toJSON(message.duration);
+    if (message.durationSeconds !== undefined) {
+      obj.durationSeconds = floatToJson(message.durationSeconds);
     }
     if (message.workerCount !== 0) {
       obj.workerCount = Math.round(message.workerCount);
@@ -1132,9 +1135,7 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     message.missingTokenCount = (object.missingTokenCount !== undefined && object.missingTokenCount !== null)
       ? BigInt(object.missingTokenCount)
       : 0n;
-    message.duration = (object.duration !== undefined && object.duration !== null)
-      ? Duration.fromPartial(object.duration)
-      : undefined;
+    message.durationSeconds = object.durationSeconds ?? undefined;
     message.workerCount = object.workerCount ?? 0;
     message.memory = (object.memory !== undefined && object.memory !== null)
       ? WorkerMemory.fromPartial(object.memory)

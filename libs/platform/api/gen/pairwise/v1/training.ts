@@ -20,7 +20,6 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 import { TruncationMode, truncationModeFromJSON, truncationModeToJSON, truncationModeToNumber } from "./dataset.ts";
@@ -417,7 +416,7 @@ export interface Training {
 }
 
 export interface EstimateTrainingRequest {
-  /** Required. The contents of the base model's config.json. */
+  /** Required. What the base model's config.json says, as JSON. */
   modelConfig: string;
   /** Required. Dtype in which most of the weights are stored, as safetensors names it: `F32`, `F16` or `BF16`. */
   dtype: string;
@@ -453,9 +452,12 @@ export interface EstimateTrainingResponse {
     | undefined;
   /** Number of optimizer steps. */
   stepCount: number;
-  /** How long the steps take at the rate that the workers have reached. Unset if no rate or no `token_count` is known. */
-  duration:
-    | Duration
+  /**
+   * How long the steps take at the rate that the workers have reached, in seconds. Unset if no rate or no `token_count` is
+   * known.
+   */
+  durationSeconds?:
+    | number
     | undefined;
   /** Workers that are ready to train. */
   workerCount: number;
@@ -2325,7 +2327,7 @@ function createBaseEstimateTrainingResponse(): EstimateTrainingResponse {
     resolvedSpec: undefined,
     memory: undefined,
     stepCount: 0,
-    duration: undefined,
+    durationSeconds: undefined,
     workerCount: 0,
     _unknownFields: {},
   };
@@ -2342,8 +2344,8 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     if (message.stepCount !== 0) {
       writer.uint32(24).int32(message.stepCount);
     }
-    if (message.duration !== undefined) {
-      Duration.encode(message.duration, writer.uint32(34).fork()).join();
+    if (message.durationSeconds !== undefined) {
+      writer.uint32(33).double(message.durationSeconds);
     }
     if (message.workerCount !== 0) {
       writer.uint32(40).int32(message.workerCount);
@@ -2397,11 +2399,11 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
             continue;
           }
           case 4: {
-            if (tag !== 34) {
+            if (tag !== 33) {
               break;
             }
 
-            message.duration = Duration.decode(reader, reader.uint32());
+            message.durationSeconds = reader.double();
             continue;
           }
           case 5: {
@@ -2445,7 +2447,11 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
         : isSet(object.step_count)
         ? globalThis.Number(object.step_count)
         : 0,
-      duration: isSet(object.duration) ? Duration.fromJSON(object.duration) : undefined,
+      durationSeconds: isSet(object.durationSeconds)
+        ? globalThis.Number(object.durationSeconds)
+        : isSet(object.duration_seconds)
+        ? globalThis.Number(object.duration_seconds)
+        : undefined,
       workerCount: isSet(object.workerCount)
         ? globalThis.Number(object.workerCount)
         : isSet(object.worker_count)
@@ -2465,8 +2471,8 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     if (message.stepCount !== 0) {
       obj.stepCount = Math.round(message.stepCount);
     }
-    if (message.duration !== undefined) {
-      obj.duration = Duration.toJSON(message.duration);
+    if (message.durationSeconds !== undefined) {
+      obj.durationSeconds = floatToJson(message.durationSeconds);
     }
     if (message.workerCount !== 0) {
       obj.workerCount = Math.round(message.workerCount);
@@ -2486,9 +2492,7 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
       ? WorkerMemory.fromPartial(object.memory)
       : undefined;
     message.stepCount = object.stepCount ?? 0;
-    message.duration = (object.duration !== undefined && object.duration !== null)
-      ? Duration.fromPartial(object.duration)
-      : undefined;
+    message.durationSeconds = object.durationSeconds ?? undefined;
     message.workerCount = object.workerCount ?? 0;
     return message;
   },
