@@ -6,10 +6,14 @@ import {
   dpoGraph,
   dpoStep,
   initialState,
+  microBatchShape,
   packState,
   planMicroBatches,
   referenceGraph,
+  referenceMemory,
   resolveHyperparameters,
+  totalBytes,
+  trainingMemory,
   treeLogps,
   treeOf,
   uniformStream,
@@ -41,6 +45,8 @@ export interface PhaseFigures {
   peakMb: number;
   anonymousMb: number;
   mappedMb: number;
+  /** The peak that the memory plan foresees; undefined for products. */
+  plannedMb?: number;
 }
 
 const sampleMs = 10;
@@ -99,6 +105,17 @@ const referenceProducts: Phase = (model, pairs, { threads }) => products([pairs]
 
 const phases = { training, reference, trainingProducts, referenceProducts };
 
+/** What a worker would plan for these pairs. */
+function planned({ baseModel }: LocalModel, pairs: TrainingPair[], { name, checkpoint }: PhaseSpec) {
+  if (name !== 'training' && name !== 'reference') return {};
+  const shape = microBatchShape(pairs);
+  const memory =
+    name === 'reference'
+      ? referenceMemory(baseModel, shape)
+      : trainingMemory(baseModel, { lora, lossType: 'sigmoid' }, checkpoint, shape);
+  return { plannedMb: totalBytes(memory) / 2 ** 20 };
+}
+
 async function measure(spec: PhaseSpec): Promise<PhaseFigures> {
   const model = await openBenchModel(spec, () => undefined);
   const pairs = spec.pairs === 'long' ? [longPair()] : (await benchPairs(spec.pairs)).pairs;
@@ -126,6 +143,7 @@ async function measure(spec: PhaseSpec): Promise<PhaseFigures> {
     peakMb: total(peak),
     anonymousMb: peak.anonymous,
     mappedMb: peak.mapped,
+    ...planned(model, pairs, spec),
   };
 }
 
