@@ -70,9 +70,7 @@ const quantizations: Partial<Record<BaseQuantization, EngineQuantization>> = {
 
 /** The least memory of any worker, in bytes: each may get the work. Undefined if none reports any. */
 function leastMemory(workers: QueueState['workers']): number | undefined {
-  const reported = workers.flatMap(({ about }) =>
-    about['memoryBytes'] === undefined ? [] : [Number(about['memoryBytes'])],
-  );
+  const reported = workers.map(({ about }) => Number(about['memoryBytes'] ?? 0)).filter((bytes) => bytes > 0);
   return reported.length === 0 ? undefined : Math.min(...reported);
 }
 

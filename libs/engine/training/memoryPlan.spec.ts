@@ -2,6 +2,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  declaredBaseModel,
   expectedTensors,
   initialLora,
   loraLayout,
@@ -10,6 +11,7 @@ import {
   type BaseModel,
   type Weight,
 } from '@pairwise/model';
+import { peakBytes } from '@pairwise/onnx';
 import { openSession } from '@pairwise/ort';
 import { afterAll, describe, expect, test } from 'vitest';
 import { dpoStep, treeOf, type TrainingPair } from './dpo.ts';
@@ -142,4 +144,16 @@ test('work may take 90 % of a worker’s memory, and a refusal says what it need
     metadata: { needed_bytes: '7500000000', available_bytes: '8000000000' },
   });
   expect(describeMemory({ ...memory, adapterBytes: 1e9 })).toContain('adapter and optimizer 1.0 GB');
+});
+
+test.each(['cheap', 'layers'] as const)('the first layers say what all layers take (%s)', (level) => {
+  const deep = { ...base.config, layerCount: 9, layers: Array.from({ length: 9 }, () => base.config.layers[0]!) };
+  const model = declaredBaseModel(deep, 'BF16');
+  const shape = { rows: 1024, targets: 900, longestRows: 254 };
+  const numbers: Record<string, number> = { T: 1024, N: 900, P: 342, M: 16, C: 128, K: 254, R: 8192, rows: 1025 };
+  const sizes = (name: string) => numbers[name] ?? { done: 1024, before: 1024, changed: 254 }[name];
+  const whole = peakBytes(dpoGraph(model, lora, 'sigmoid', { activationCheckpointing: level }), sizes);
+  const { activationBytes, weightBytes } = trainingMemory(model, { lora, lossType: 'sigmoid' }, level, shape);
+  expect(Math.abs(activationBytes / (1.2 * whole) - 1)).toBeLessThan(1e-6);
+  expect(weightBytes).toBe([...model.weights.values()].reduce((sum, { length }) => sum + length, 0));
 });

@@ -75,14 +75,14 @@ export function trainingMemory(
   activationCheckpointing: ActivationCheckpointing,
   shape: MicroBatchShape,
 ): Memory {
-  const graph = dpoGraph(base, lora, lossType, { activationCheckpointing });
+  const graphOf = (model: BaseModel) => dpoGraph(model, lora, lossType, { activationCheckpointing });
   const parameters = loraLayout(base.config, lora).reduce((sum, { size }) => sum + size, 0);
   // The parameters, two moments, the sum of the gradients, and the gradients of the last micro-batch, which are added to it
   // while the next one runs. The gradients of that one are part of what the graph needs.
-  const memory = { ...graphMemory(base, graph, shape), adapterBytes: 5 * 4 * parameters };
+  const memory = { ...graphMemory(base, graphOf, shape), adapterBytes: 5 * 4 * parameters };
   if (!evaluates) return memory;
   // The runtime keeps what either graph has needed.
-  const { activationBytes, processBytes } = graphMemory(base, policyGraph(base, lora), shape);
+  const { activationBytes, processBytes } = graphMemory(base, (model) => policyGraph(model, lora), shape);
   return {
     ...memory,
     activationBytes: memory.activationBytes + activationBytes,
@@ -92,7 +92,7 @@ export function trainingMemory(
 
 /** The memory of a worker that computes reference logps. */
 export function referenceMemory(base: BaseModel, shape: MicroBatchShape): Memory {
-  return { ...graphMemory(base, referenceGraph(base), shape), adapterBytes: 0 };
+  return { ...graphMemory(base, referenceGraph, shape), adapterBytes: 0 };
 }
 
 /** The sum of all parts, in bytes. */
@@ -147,11 +147,39 @@ const ownBytes = 260e6;
 /** The runtime's objects for a node of a graph. */
 const nodeBytes = 7500;
 
-function graphMemory({ config }: BaseModel, graph: Graph, shape: MicroBatchShape): Omit<Memory, 'adapterBytes'> {
+type GraphMemory = Omit<Memory, 'adapterBytes'>;
+
+/** So many layers are planned one by one. */
+const plannedLayers = 4;
+
+/**
+ * All layers of a model have the same shapes, so from the third on each adds the same to every part. Deep models are planned
+ * from their first layers: with all of them, building the graph would take seconds.
+ */
+function graphMemory(base: BaseModel, graphOf: (base: BaseModel) => Graph, shape: MicroBatchShape): GraphMemory {
+  const { config } = base;
+  const { layerCount, layers } = config;
+  const first = (count: number) =>
+    wholeGraphMemory(graphOf({ ...base, config: { ...config, layerCount: count, layers: layers.slice(0, count) } }), {
+      ...shape,
+      config,
+    });
+  const most = first(Math.min(layerCount, plannedLayers));
+  if (layerCount <= plannedLayers) return most;
+  const fewer = first(plannedLayers - 1);
+  const all = (part: keyof GraphMemory) => most[part] + (layerCount - plannedLayers) * (most[part] - fewer[part]);
+  return {
+    weightBytes: all('weightBytes'),
+    activationBytes: all('activationBytes'),
+    processBytes: all('processBytes'),
+  };
+}
+
+function wholeGraphMemory(graph: Graph, shape: MicroBatchShape & Pick<BaseModel, 'config'>): GraphMemory {
   const weightBytes = graph.externals.reduce((sum, { data }) => sum + data.length, 0);
   return {
     weightBytes,
-    activationBytes: Math.round(poolFactor * peakBytes(graph, sizesOf(config, shape))),
+    activationBytes: Math.round(poolFactor * peakBytes(graph, sizesOf(shape.config, shape))),
     processBytes: ownBytes + nodeBytes * graph.nodes.length,
   };
 }
