@@ -140,15 +140,17 @@ test('a repeated creation returns its run, even if its inputs are gone', async (
 });
 
 const page = { parent: `${parent}/runs/limits` };
-const good = {
-  createRun: {
-    parent,
-    spec: {
-      model: { model: `${parent}/models/m` },
-      datasetVersion: `${parent}/datasets/d/versions/1`,
-      training: { losses: [{ type: 'sigmoid' }] },
-    },
+const goodRun = {
+  parent,
+  spec: {
+    model: { model: `${parent}/models/m` },
+    datasetVersion: `${parent}/datasets/d/versions/1`,
+    training: { losses: [{ type: 'sigmoid' }] },
   },
+};
+const good = {
+  createRun: goodRun,
+  estimateRun: goodRun,
   listRuns: { parent },
   listRunEvents: page,
   listRunMetrics: page,

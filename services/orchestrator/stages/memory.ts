@@ -1,7 +1,7 @@
-import type { EstimateTrainingResponse, Model, ModelSource } from '@pairwise/api';
+import type { EstimateTrainingResponse, InspectModelResponse } from '@pairwise/api';
 import { plannedBytes } from '@pairwise/rpc';
 import { estimateTraining } from '../estimate.ts';
-import { outputsOf, parentOf } from '../run.ts';
+import { outputsOf } from '../run.ts';
 import type { NewEvent } from '../runLog.ts';
 import type { ResolvedTraining } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
@@ -17,11 +17,9 @@ export interface MemoryPlan {
 /** Plans the memory of the training. Throws OUT_OF_MEMORY if it does not fit into that of every worker. */
 export async function planMemory(
   { run, spec, peers, signal }: StageContext,
-  model: Model,
+  inspected: InspectModelResponse,
   sets: readonly [EncodedSet, ...EncodedSet[]],
 ): Promise<MemoryPlan> {
-  const source: ModelSource = { source: { $case: 'model', value: model.name } };
-  const inspected = await peers.model.inspectModel({ parent: parentOf(run), source }, { signal });
   const [training, ...others] = sets.map(({ encoding }) => encoding);
   const planned = await estimateTraining(peers, spec, inspected, [training!, ...others], { signal });
   const { activationCheckpointing, microBatchRows } = planned.resolvedSpec!;

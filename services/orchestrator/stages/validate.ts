@@ -1,9 +1,9 @@
-import { ModelState, type Model, type ModelSource, type RunOutputs } from '@pairwise/api';
+import { ModelState, type InspectModelResponse, type Model, type ModelSource, type RunOutputs } from '@pairwise/api';
 import { untilEnded } from '../poll.ts';
 import { outputsOf, parentOf, setProgress } from '../run.ts';
 import { changed } from '../runs.ts';
 import { encodeFor } from '../spec/encode.ts';
-import { checkGgufTargets, wantsGguf } from '../spec/gguf.ts';
+import { checkGgufTargets } from '../spec/gguf.ts';
 import { modulesOf } from '../spec/modules.ts';
 import { checkPin } from '../spec/pins.ts';
 import type { ResolvedSource } from '../spec/resolved.ts';
@@ -18,7 +18,8 @@ export async function validate(context: StageContext): Promise<void> {
   const model = await readyModel(context);
   checkPin(spec, 'modelDigest', model.digest);
   const targetModules = modulesOf(spec.training, model);
-  await checkExports(context, model);
+  const inspected = await inspect(context, model);
+  checkGgufTargets(spec, inspected);
   const training = await encode(context, model, 'training', spec.datasetVersion);
   checkPin(spec, 'datasetDigest', training.digest);
   const evaluation =
@@ -26,7 +27,7 @@ export async function validate(context: StageContext): Promise<void> {
       ? await encode(context, model, 'evaluation', spec.evaluation.value)
       : undefined;
   checkPin(spec, 'evalDatasetDigest', evaluation?.digest ?? '');
-  const plan = await planMemory(context, model, evaluation === undefined ? [training] : [training, evaluation]);
+  const plan = await planMemory(context, inspected, evaluation === undefined ? [training] : [training, evaluation]);
   // Last, since it takes the longest.
   await quantize(context, model);
   await change((changing) => {
@@ -79,11 +80,10 @@ async function readyModel({ run, spec, peers, signal }: StageContext): Promise<M
   );
 }
 
-/** What `CreateRun` may have been unable to check, because the model was not imported yet. */
-async function checkExports({ run, spec, peers, signal }: StageContext, { name }: Model): Promise<void> {
-  if (!wantsGguf(spec)) return;
+/** What `CreateRun` may have been unable to find out, because the model was not imported yet. */
+function inspect({ run, peers, signal }: StageContext, { name }: Model): Promise<InspectModelResponse> {
   const source: ModelSource = { source: { $case: 'model', value: name } };
-  checkGgufTargets(spec, await peers.model.inspectModel({ parent: parentOf(run), source }, { signal }));
+  return peers.model.inspectModel({ parent: parentOf(run), source }, { signal });
 }
 
 async function encode(
