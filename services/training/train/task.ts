@@ -1,4 +1,4 @@
-import { Checkpoint, MetricPoint } from '@pairwise/api';
+import { Checkpoint, MetricPoint, type WorkerMemory } from '@pairwise/api';
 import { digestOf, parseDigest } from '@pairwise/fingerprint';
 import { writeSafetensors } from '@pairwise/safetensors';
 import {
@@ -19,6 +19,7 @@ import type { TrainDeps } from './deps.ts';
 import type { TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
+import type { PeakMemory } from './peak.ts';
 import { checkFits, levelOf } from './plan.ts';
 import type { OpenPolicy } from './policy.ts';
 
@@ -108,13 +109,20 @@ async function saveCheckpoint(
     await trainings.addCheckpoint(tx, name, checkpoint, hyperparameters.saveTotalLimit);
     if (rate !== undefined) await rates.add(tx, numericsProfile, rate);
     training.latestCheckpoint = checkpoint.name;
-    const measuredBytes = BigInt(peak.bytes());
-    if (training.memory !== undefined && measuredBytes > training.memory.measuredBytes) {
-      training.memory.measuredBytes = measuredBytes;
-    }
+    if (training.memory !== undefined) training.memory = withPeak(training.memory, peak.memory());
     return 'changed' as const;
   });
   return { step: state.step };
+}
+
+/** The mapped pages of Node, the runtime and the libraries, at most. */
+const programBytes = 100e6;
+
+/** The memory of a training after its worker has had a peak. Sessions share the pages of the weights, which count once. */
+function withPeak(memory: WorkerMemory, { anonymousBytes, mappedBytes }: PeakMemory): WorkerMemory {
+  const mapped = Math.min(mappedBytes, Number(memory.weightBytes) + programBytes);
+  const measuredBytes = BigInt(anonymousBytes + mapped);
+  return measuredBytes > memory.measuredBytes ? { ...memory, measuredBytes } : memory;
 }
 
 async function recordMetrics(

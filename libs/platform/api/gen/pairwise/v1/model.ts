@@ -341,7 +341,10 @@ export interface WorkerMemory {
   adapterBytes: bigint;
   /** The process itself, with the compiled graph. */
   processBytes: bigint;
-  /** The most that a worker had in memory so far, mapped pages included. 0 until it has been measured. */
+  /**
+   * The most that a worker had in memory so far, mapped pages included; those of the weights count once. 0 until it has been
+   * measured.
+   */
   measuredBytes: bigint;
   /** What the worker may use; of several workers, the one with the least. 0 if it is unknown. */
   availableBytes: bigint;
