@@ -1,9 +1,10 @@
+import { join } from 'node:path';
 import type { Artifact } from '@pairwise/api';
 import { parseDigest } from '@pairwise/fingerprint';
 import type { GgufType } from '@pairwise/gguf';
 import { ggufTypeOf } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
-import { sourceType, writeExact } from './gguf.ts';
+import { sourceType, writeGgufArtifact } from './gguf.ts';
 import { ggufModel, type Source } from './source.ts';
 import type { LoadedFile } from './verify.ts';
 
@@ -32,7 +33,9 @@ export async function openArtifactFiles(
     if (artifact.format === 'gguf') return { file: { path }, type: typeOf(artifact), basePath: undefined };
     if (includedBase !== undefined) return { ...over(includedBase), type: typeOf(artifact) };
     const base = await ggufModel({ ...source, adapter: undefined }, 'base', signal);
-    return { ...over(await writeExact(folder, base, signal)), type: sourceType(base) };
+    const type = sourceType(base);
+    const { files } = await writeGgufArtifact(folder, base, { baseName: 'base', type, signal });
+    return { ...over(join(folder, files[0]!)), type };
   };
   const found = await opened();
   const holds = opening.move();

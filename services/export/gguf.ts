@@ -113,9 +113,9 @@ export function sourceType({ config, weights }: GgufModel): StoredType {
   return matrices.some(([name]) => weights.storedType(name) === 'F32') ? 'F32' : 'F16';
 }
 
-/** Writes a model as it is before quantising, as a temporary file. Returns its path. */
+/** Writes a model before its weights are rounded, as a temporary F32 file. Returns its path. */
 export async function writeExact(folder: string, model: GgufModel, signal: AbortSignal): Promise<string> {
-  const options = { baseName: 'exact', type: sourceType(model), signal };
+  const options = { baseName: 'exact', type: 'F32' as const, signal };
   const { files } = await writeGgufArtifact(folder, model, options);
   return join(folder, files[0]!);
 }

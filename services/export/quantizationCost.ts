@@ -2,18 +2,12 @@ import { join } from 'node:path';
 import { QuantizationCost, QuantizedFigures } from '@pairwise/api';
 import type { QuantizedType } from '@pairwise/gguf';
 import { quantizeGguf, type Importance } from '@pairwise/llamacpp';
+import { requireExact, type ExactModel } from './exactFile.ts';
 import { inFolder } from './files.ts';
-import { sourceType, writeExact, type GgufModel } from './gguf.ts';
+import { writeExact } from './gguf.ts';
 import { differencesOf, pairFigures, type TokenLogps } from './pairFigures.ts';
 import { verificationFailed } from './verificationFailed.ts';
-import {
-  openFor,
-  requireSame,
-  untilAborted,
-  wholeSequences,
-  type LoadedFile,
-  type VerificationSequence,
-} from './verify.ts';
+import { openFor, untilAborted, wholeSequences, type LoadedFile, type VerificationSequence } from './verify.ts';
 
 /** A quantised file, and the models with which it is compared. */
 export interface QuantizedFile extends LoadedFile {
@@ -25,13 +19,6 @@ export interface QuantizedFile extends LoadedFile {
   isTrained: boolean;
   /** The chosen and the rejected response of each pair in turn. */
   sequences: readonly VerificationSequence[];
-}
-
-/** A model before quantising. */
-interface ExactModel {
-  model: GgufModel;
-  /** Logps of the responses in our own engine. */
-  logps: TokenLogps;
 }
 
 /** How a file of the base model is quantised to the same type. */
@@ -134,8 +121,7 @@ async function compared(
     const judged = wholeSequences(sequences).map((ids, index) => ({ ids, from: sequences[index]!.prompt.length }));
     const { klDivergence, topAgreement, logps, otherLogps } = await judge.divergenceFrom(exact, judged);
     const before = differencesOf(otherLogps, model.logps);
-    const routed = model.model.config.experts !== undefined;
-    requireSame(before, { type, exact: sourceType(model.model), routed });
+    requireExact(type, model.model, before);
     return QuantizedFigures.create({
       klDivergence,
       top1Agreement: topAgreement,

@@ -159,6 +159,18 @@ describe.skipIf(!shared)('a damaged file is found (skipped without ../shared)', 
   });
 });
 
+// The first two are the largest differences of SmolLM2-135M, the third is what a GELU of 11 bits may make of them.
+test.each([
+  ['F16', false, 0.0624, 0.15],
+  ['BF16', false, 0.164, 1.2],
+  ['F32', true, 0.02, 0.05],
+] as const)('a sound %s file, with a GELU: %s, differs by %f', (type, gelu, maxAbsLogpDiff, tolerance) => {
+  const differences = { maxAbsLogpDiff, meanAbsLogpDiff: 0.004 };
+  expect(requireSame(differences, { type, exact: type, routed: false, gelu })).toBe(tolerance);
+  // What it was made from must be closer.
+  expect(() => requireSame(differences, { type, exact: 'F32', routed: false })).toThrow('the largest difference');
+});
+
 test.each([
   ['F32', false, { maxAbsLogpDiff: 0.003, meanAbsLogpDiff: 0.0001 }, false],
   ['F32', true, { maxAbsLogpDiff: 0.003, meanAbsLogpDiff: 0.0001 }, false],

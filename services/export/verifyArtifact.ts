@@ -4,6 +4,7 @@ import { digestOfFiles } from '@pairwise/fingerprint';
 import { ggufContextLength, isQuantized, usesImportance } from '@pairwise/gguf';
 import { openArtifactFiles, type ArtifactFiles } from './artifactFiles.ts';
 import type { ArtifactDeps } from './artifacts.ts';
+import { verifyExact } from './exactFile.ts';
 import { inFolder } from './files.ts';
 import { writeGgufArtifact } from './gguf.ts';
 import { importanceOf } from './importance.ts';
@@ -82,11 +83,12 @@ async function verifyFiles(deps: ArtifactDeps, comparison: Comparison, signal: A
   };
   const samples = () =>
     text.samples.map(({ prompt }, n) => Sample.create({ prompt, base: base?.[n], tuned: tuned[n]! }));
+  const logps = verified.policyLogps;
   if (!isQuantized(type)) {
+    if (type !== 'F32') await verifyUnrounded(comparison, { logps, sequences }, signal);
     await visitBase(comparison, visit, signal);
     return { verification, caveats, samples: samples() };
   }
-  const logps = verified.policyLogps;
   const cost = await costOf(deps, comparison, { ...file, type, sequences, logps, visit }, signal);
   const noise = noiseCaveat(type, cost);
   return {
@@ -94,6 +96,18 @@ async function verifyFiles(deps: ArtifactDeps, comparison: Comparison, signal: A
     caveats: noise === undefined ? caveats : [...caveats, noise],
     samples: samples(),
   };
+}
+
+/** Verifies what a 16-bit artifact was before its weights were rounded. */
+async function verifyUnrounded(
+  { source, files: { file, type }, folder }: Comparison,
+  expected: Pick<QuantizedFile, 'sequences'> & { logps: TokenLogps },
+  signal: AbortSignal,
+): Promise<void> {
+  const { adapterPath } = file;
+  const adapter = adapterPath === undefined ? source.adapter : undefined;
+  const model = await ggufModel({ ...source, adapter }, 'exact', signal);
+  await verifyExact(join(folder, 'exact'), { ...expected, type, model, adapterPath }, signal);
 }
 
 /** Calls `visit` with a file of the base model that has the artifact's type, if an adapter was trained. */

@@ -386,9 +386,10 @@ export interface Verification {
   /** Number of response tokens that were compared. */
   tokenCount: number;
   /**
-   * Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16 (of `mean_abs_logp_diff` for models with experts, which
-   * rounding exchanges now and then), and of `quantization_cost.policy.kl_divergence` for quantised types. That limit is 1.5
-   * times `quantization_cost.base.kl_divergence` plus 0.001.
+   * Upper limit in nats: of `max_abs_logp_diff` for F32, F16 and BF16 (of `mean_abs_logp_diff` for F16 and BF16 models with
+   * experts, which rounding exchanges now and then), and of `quantization_cost.policy.kl_divergence` for quantised types. That
+   * limit is 1.5 times `quantization_cost.base.kl_divergence` plus 0.001. An F16 or BF16 artifact is also verified before its
+   * weights are rounded: an F32 file with the same tensors must be within the limit for F32, 0.002.
    */
   tolerance: number;
   /**
@@ -431,8 +432,7 @@ export interface QuantizationCost {
 export interface QuantizedFigures {
   /**
    * Mean KL divergence of the file's next-token distributions from those before quantising, in nats per token. The
-   * distributions before quantising are llama.cpp's, on an F16 file of the same model, or F32 if the base model's weights
-   * are F32.
+   * distributions before quantising are llama.cpp's, on an F32 file of the same model.
    */
   klDivergence: number;
   /** Share of tokens for which the most likely token is the same as before quantising, from 0 to 1. */
@@ -452,7 +452,8 @@ export interface QuantizedFigures {
     | undefined;
   /**
    * Largest absolute difference for a token, in nats, between the logps of the file before quantising and those in the
-   * training engine. At most 0.05, or 0.002 if the file before quantising is F32.
+   * training engine. At most 0.002, or 0.05 for Gemmas, whose GELU llama.cpp looks up in a table. For models with experts
+   * in 16 bits the mean is limited instead.
    */
   exactMaxAbsLogpDiff: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
