@@ -83,6 +83,17 @@ describe.skipIf(!shared)('an export of a trained adapter (skipped without ../sha
     expect(verification!.maxAbsLogpDiff).toBeLessThan(1e-4);
   });
 
+  test.each(['gguf', 'ggufAdapter'])('a 16-bit %s is verified before and after rounding', async (format) => {
+    const { error, artifacts } = await exported(
+      `rounded-${format}`,
+      format === 'gguf'
+        ? { $case: format, value: { type: 'F16' } }
+        : { $case: 'ggufAdapter', value: { baseType: 'F16' } },
+    );
+    expect(error).toBeUndefined();
+    expect(artifacts[0]!.verification).toMatchObject({ sequenceCount: 16, tolerance: 0.15 });
+  });
+
   test('an adapter with a file of the base model is verified over that file', async () => {
     const { error, artifacts } = await exported('with-base', { $case: 'ggufAdapter', value: { baseType: 'Q8_0' } });
     expect(error).toBeUndefined();
