@@ -14,7 +14,8 @@ export interface ExactModel {
 
 /**
  * Verifies what a file of a rounded type was made from: the same tensors in a temporary F32 file in `folder`, which is made
- * and removed, with the file of an adapter over it if there is one. Rounding hides faults that this finds. Throws the errors of `requireExact`, `writeGgufArtifact` and `openJudge`.
+ * and removed, with the file of an adapter over it if there is one. Rounding hides faults that this finds. Throws the errors of
+ * `requireExact`, `writeGgufArtifact` and `openJudge`.
  */
 export function verifyExact(
   folder: string,
