@@ -37,12 +37,12 @@ export async function estimateRun(
     const { version } = await peers.dataset.getDatasetVersion({ name: resolved.datasetVersion }, options);
     const pairs = { pairCount: version!.pairCount, tokenCount: 0n, longestPairLength: 0 };
     return EstimateRunResponse.create({
-      training: await estimateTraining(peers, resolved, inspected, [pairs], options),
+      training: await estimateTraining(peers, parent, resolved, inspected, [pairs], options),
     });
   }
   const [training] = encodings;
   return EstimateRunResponse.create({
-    training: await estimateTraining(peers, resolved, inspected, encodings, options),
+    training: await estimateTraining(peers, parent, resolved, inspected, encodings, options),
     reference: await estimateReference(peers, parent, resolved, training, options),
     pairs: encodedSet('training', training).pairs,
   });
@@ -57,6 +57,7 @@ type EncodedPairs = Pick<Encoding, 'pairCount' | 'tokenCount' | 'longestPairLeng
  */
 export function estimateTraining(
   { training }: Peers,
+  parent: string,
   spec: ResolvedSpec,
   { config, dtype }: Pick<InspectModelResponse, 'config' | 'dtype'>,
   encodings: readonly [EncodedPairs, ...EncodedPairs[]],
@@ -65,6 +66,7 @@ export function estimateTraining(
   const lengths = encodings.map(({ longestPairLength }) => longestPairLength);
   const [{ pairCount, tokenCount }] = encodings;
   const request = {
+    parent,
     modelConfig: config,
     dtype,
     spec: spec.training,

@@ -8,7 +8,7 @@ import {
   parseConfig,
   type BaseQuantization as EngineQuantization,
 } from '@pairwise/model';
-import { workerMemory } from '@pairwise/rpc';
+import { parseName, workerMemory } from '@pairwise/rpc';
 import { planTraining, stepCount, trainingOperations } from '@pairwise/training';
 import { resolveTrainingSpec } from './start.ts';
 import { choiceOf, levelOf } from './train/plan.ts';
@@ -26,6 +26,7 @@ export async function estimateTraining(
   request: EstimateTrainingRequest,
 ): Promise<EstimateTrainingResponse> {
   const { pairCount, tokenCount, longestPairLength, evaluates } = request;
+  parseName('projects/{project}', request.parent, 'parent');
   checkAtLeast('pair_count', pairCount, 1);
   checkAtLeast('token_count', tokenCount, 0);
   checkAtLeast('longest_pair_length', longestPairLength, 0);

@@ -59,7 +59,14 @@ const modelConfig = JSON.stringify({
   vocab_size: 32_000,
   max_position_embeddings: 4096,
 });
-const estimate = { modelConfig, dtype: 'BF16', pairCount: 100, tokenCount: 20_000n, longestPairLength: 900 };
+const estimate = {
+  parent: 'projects/default',
+  modelConfig,
+  dtype: 'BF16',
+  pairCount: 100,
+  tokenCount: 20_000n,
+  longestPairLength: 900,
+};
 
 const sigmoid = { losses: [{ type: 'sigmoid' }] };
 const good = {
@@ -140,6 +147,7 @@ test('an estimate of longer pairs or of another adapter differs, and a quantised
 });
 
 test.each([
+  ['parent', { parent: 'default' }],
   ['model_config', { modelConfig: '{' }],
   ['dtype', { dtype: 'I8' }],
   ['pair_count', { pairCount: 0 }],

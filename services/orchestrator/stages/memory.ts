@@ -1,7 +1,7 @@
 import type { EstimateTrainingResponse, InspectModelResponse } from '@pairwise/api';
 import { plannedBytes } from '@pairwise/rpc';
 import { estimateTraining } from '../estimate.ts';
-import { outputsOf } from '../run.ts';
+import { outputsOf, parentOf } from '../run.ts';
 import type { NewEvent } from '../runLog.ts';
 import type { ResolvedTraining } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
@@ -21,7 +21,7 @@ export async function planMemory(
   sets: readonly [EncodedSet, ...EncodedSet[]],
 ): Promise<MemoryPlan> {
   const [training, ...others] = sets.map(({ encoding }) => encoding);
-  const planned = await estimateTraining(peers, spec, inspected, [training!, ...others], { signal });
+  const planned = await estimateTraining(peers, parentOf(run), spec, inspected, [training!, ...others], { signal });
   const { activationCheckpointing, microBatchRows } = planned.resolvedSpec!;
   // Without a worker, the one that trains pins them. A training that has started has its own.
   const isOpen = planned.workerCount > 0 && outputsOf(run).training === '';

@@ -416,6 +416,8 @@ export interface Training {
 }
 
 export interface EstimateTrainingRequest {
+  /** `projects/{project}`. */
+  parent: string;
   /** Required. What the base model's config.json says, as JSON. */
   modelConfig: string;
   /** Required. Dtype in which most of the weights are stored, as safetensors names it: `F32`, `F16` or `BF16`. */
@@ -2111,6 +2113,7 @@ export const Training: MessageFns<Training> = {
 
 function createBaseEstimateTrainingRequest(): EstimateTrainingRequest {
   return {
+    parent: "",
     modelConfig: "",
     dtype: "",
     spec: undefined,
@@ -2124,29 +2127,32 @@ function createBaseEstimateTrainingRequest(): EstimateTrainingRequest {
 
 export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
   encode(message: EstimateTrainingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
     if (message.modelConfig !== "") {
-      writer.uint32(10).string(message.modelConfig);
+      writer.uint32(18).string(message.modelConfig);
     }
     if (message.dtype !== "") {
-      writer.uint32(18).string(message.dtype);
+      writer.uint32(26).string(message.dtype);
     }
     if (message.spec !== undefined) {
-      TrainingSpec.encode(message.spec, writer.uint32(26).fork()).join();
+      TrainingSpec.encode(message.spec, writer.uint32(34).fork()).join();
     }
     if (message.pairCount !== 0) {
-      writer.uint32(32).int32(message.pairCount);
+      writer.uint32(40).int32(message.pairCount);
     }
     if (message.tokenCount !== 0n) {
       if (BigInt.asIntN(64, message.tokenCount) !== message.tokenCount) {
         throw new globalThis.Error("value provided for field message.tokenCount of type int64 too large");
       }
-      writer.uint32(40).int64(message.tokenCount);
+      writer.uint32(48).int64(message.tokenCount);
     }
     if (message.longestPairLength !== 0) {
-      writer.uint32(48).int32(message.longestPairLength);
+      writer.uint32(56).int32(message.longestPairLength);
     }
     if (message.evaluates !== false) {
-      writer.uint32(56).bool(message.evaluates);
+      writer.uint32(64).bool(message.evaluates);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2177,7 +2183,7 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
               break;
             }
 
-            message.modelConfig = reader.string();
+            message.parent = reader.string();
             continue;
           }
           case 2: {
@@ -2185,7 +2191,7 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
               break;
             }
 
-            message.dtype = reader.string();
+            message.modelConfig = reader.string();
             continue;
           }
           case 3: {
@@ -2193,15 +2199,15 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
               break;
             }
 
-            message.spec = TrainingSpec.decode(reader, reader.uint32());
+            message.dtype = reader.string();
             continue;
           }
           case 4: {
-            if (tag !== 32) {
+            if (tag !== 34) {
               break;
             }
 
-            message.pairCount = reader.int32();
+            message.spec = TrainingSpec.decode(reader, reader.uint32());
             continue;
           }
           case 5: {
@@ -2209,7 +2215,7 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
               break;
             }
 
-            message.tokenCount = reader.int64() as bigint;
+            message.pairCount = reader.int32();
             continue;
           }
           case 6: {
@@ -2217,11 +2223,19 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
               break;
             }
 
-            message.longestPairLength = reader.int32();
+            message.tokenCount = reader.int64() as bigint;
             continue;
           }
           case 7: {
             if (tag !== 56) {
+              break;
+            }
+
+            message.longestPairLength = reader.int32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
               break;
             }
 
@@ -2250,6 +2264,7 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
 
   fromJSON(object: any): EstimateTrainingRequest {
     return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
       modelConfig: isSet(object.modelConfig)
         ? globalThis.String(object.modelConfig)
         : isSet(object.model_config)
@@ -2278,6 +2293,9 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
 
   toJSON(message: EstimateTrainingRequest): unknown {
     const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
     if (message.modelConfig !== "") {
       obj.modelConfig = message.modelConfig;
     }
@@ -2307,6 +2325,7 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
   },
   fromPartial(object: DeepPartial<EstimateTrainingRequest>): EstimateTrainingRequest {
     const message = createBaseEstimateTrainingRequest();
+    message.parent = object.parent ?? "";
     message.modelConfig = object.modelConfig ?? "";
     message.dtype = object.dtype ?? "";
     message.spec = (object.spec !== undefined && object.spec !== null)
