@@ -6,7 +6,7 @@ import {
   RunState,
   type CreateRunResponse,
   type EstimateRunRequest,
-  type EstimateRunResponse,
+  type RunEstimate,
   type InspectModelResponse,
   type RunSpec,
 } from '@pairwise/api';
@@ -72,7 +72,7 @@ export async function estimateSpec(
   { peers }: CreateDeps,
   request: EstimateRunRequest,
   options: CallOptions,
-): Promise<EstimateRunResponse> {
+): Promise<RunEstimate> {
   const checked = resolveRequest(request);
   await checkInputs(peers, request.parent, checked.resolved, options);
   return estimateRun(peers, request.parent, checked, options);

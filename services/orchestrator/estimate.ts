@@ -1,9 +1,9 @@
 import {
-  EstimateRunResponse,
+  RunEstimate,
   ModelState,
   type Encoding,
-  type EstimateLogpsResponse,
-  type EstimateTrainingResponse,
+  type LogpsEstimate,
+  type TrainingEstimate,
   type InspectModelResponse,
   type RunSpec,
 } from '@pairwise/api';
@@ -30,18 +30,18 @@ export async function estimateRun(
   parent: string,
   { spec, resolved }: CheckedSpec,
   options: CallOptions,
-): Promise<EstimateRunResponse> {
+): Promise<RunEstimate> {
   const inspected = await peers.model.inspectModel({ parent, source: resolved.model }, options);
   const encodings = await encodeAll(peers, { spec, resolved }, options);
   if (encodings === undefined) {
     const { version } = await peers.dataset.getDatasetVersion({ name: resolved.datasetVersion }, options);
     const pairs = { pairCount: version!.pairCount, tokenCount: 0n, longestPairLength: 0 };
-    return EstimateRunResponse.create({
+    return RunEstimate.create({
       training: await estimateTraining(peers, parent, resolved, inspected, [pairs], options),
     });
   }
   const [training] = encodings;
-  return EstimateRunResponse.create({
+  return RunEstimate.create({
     training: await estimateTraining(peers, parent, resolved, inspected, encodings, options),
     reference: await estimateReference(peers, parent, resolved, training, options),
     pairs: encodedSet('training', training).pairs,
@@ -55,14 +55,14 @@ type EncodedPairs = Pick<Encoding, 'pairCount' | 'tokenCount' | 'longestPairLeng
  * Estimates the training of a spec on encoded pairs: those to train on, and if there are any those to evaluate on. Throws
  * OUT_OF_MEMORY.
  */
-export function estimateTraining(
+export async function estimateTraining(
   { training }: Peers,
   parent: string,
   spec: ResolvedSpec,
   { config, dtype }: Pick<InspectModelResponse, 'config' | 'dtype'>,
   encodings: readonly [EncodedPairs, ...EncodedPairs[]],
   options: CallOptions,
-): Promise<EstimateTrainingResponse> {
+): Promise<TrainingEstimate> {
   const lengths = encodings.map(({ longestPairLength }) => longestPairLength);
   const [{ pairCount, tokenCount }] = encodings;
   const request = {
@@ -76,7 +76,7 @@ export function estimateTraining(
     longestPairLength: lengths.includes(0) ? 0 : Math.max(...lengths),
     evaluates: spec.evaluation !== undefined,
   };
-  return training.estimateTraining(request, options);
+  return (await training.estimateTraining(request, options)).estimate!;
 }
 
 /** The encodings of the pairs to train on and to evaluate on; undefined if the model is not imported yet. */
@@ -103,9 +103,9 @@ async function estimateReference(
   { training: { baseQuantization } }: ResolvedSpec,
   { name: encoding, model }: Encoding,
   options: CallOptions,
-): Promise<EstimateLogpsResponse | undefined> {
+): Promise<LogpsEstimate | undefined> {
   try {
-    return await reference.estimateLogps({ parent, model, encoding, baseQuantization }, options);
+    return (await reference.estimateLogps({ parent, model, encoding, baseQuantization }, options)).estimate;
   } catch (error) {
     if (error instanceof PairwiseError && error.reason === 'WRONG_STATE') return undefined;
     throw error;

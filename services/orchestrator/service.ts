@@ -28,7 +28,7 @@ export function orchestratorService(deps: OrchestratorDeps): Service {
   const { runs } = deps;
   return service(OrchestratorServiceService, {
     createRun: (request, context) => createRun(deps, request, context),
-    estimateRun: (request, context) => estimateSpec(deps, request, context),
+    estimateRun: async (request, context) => ({ estimate: await estimateSpec(deps, request, context) }),
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');

@@ -4,16 +4,16 @@ import {
   DatasetServiceService,
   DatasetVersion,
   Encoding,
-  EstimateLogpsResponse,
-  EstimateTrainingResponse,
   ExportServiceService,
   InspectModelResponse,
+  LogpsEstimate,
   Model,
   ModelServiceService,
   ModelState,
   QuantizationState,
   ReferenceServiceService,
   Training,
+  TrainingEstimate,
   TrainingServiceService,
   TrainingState,
   WorkerMemory,
@@ -68,7 +68,8 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   const training = {
     estimateTraining: ({ spec }: EstimateTrainingRequest) => {
       const memory = WorkerMemory.create({ weightBytes: 1_000_000_000n });
-      return Promise.resolve(EstimateTrainingResponse.create({ resolvedSpec: spec, memory, stepCount: 1 }));
+      const estimate = TrainingEstimate.create({ resolvedSpec: spec, memory, stepCount: 1 });
+      return Promise.resolve({ estimate });
     },
     startTraining: async ({ trainingId }: { trainingId: string }, context: CallContext) => {
       started.get(trainingId)!.resolve(undefined);
@@ -90,7 +91,7 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
       return Promise.resolve({});
     },
   };
-  const reference = { estimateLogps: () => Promise.resolve(EstimateLogpsResponse.create({})) };
+  const reference = { estimateLogps: () => Promise.resolve({ estimate: LogpsEstimate.create({}) }) };
   const exporting = {
     deleteExport: () =>
       Promise.reject(new PairwiseError('NOT_FOUND', 'name: there is no such export', { field: 'name' })),

@@ -41,7 +41,7 @@ test('what is missing is counted, and takes as long as the measured rate says', 
   const { client, database, deps } = service;
   const pairs = somePairs(0, 30);
   const request = await requestFor('estimated', [pairs.slice(0, 20), pairs.slice(20)]);
-  const before = await client.estimateLogps(request);
+  const before = (await client.estimateLogps(request)).estimate!;
   // The last token of a response does not go through the model.
   expect(before).toMatchObject({ responseCount: 60, missingCount: 60, missingTokenCount: 30n * 4n, workerCount: 1 });
   expect(before.durationSeconds).toBeUndefined();
@@ -53,13 +53,13 @@ test('what is missing is counted, and takes as long as the measured rate says', 
 
   await cover(await requestFor('estimated', [pairs.slice(0, 20)]));
   await deps.rates.add(database, 'test', 4 * pairOperations);
-  const between = await client.estimateLogps(request);
+  const between = (await client.estimateLogps(request)).estimate!;
   expect(between).toMatchObject({ responseCount: 60, missingCount: 20, missingTokenCount: 10n * 4n });
   expect(between.durationSeconds).toBeCloseTo(2.5, 6);
   expect(service.asked).toHaveLength(20);
 
   expect(await cover(request)).toMatchObject({ reusedCount: 40, computedCount: 20 });
-  const after = await client.estimateLogps(request);
+  const after = (await client.estimateLogps(request)).estimate!;
   expect(after).toMatchObject({ responseCount: 60, missingCount: 0, missingTokenCount: 0n, memory: undefined });
   expect(after.durationSeconds).toBe(0);
 });
@@ -67,10 +67,13 @@ test('what is missing is counted, and takes as long as the measured rate says', 
 test('work that is too large for every worker is refused, with the remedies', async () => {
   const { client } = service;
   const request = await requestFor('large', [somePairs(0, 4), [longPair(2000)]]);
-  const { memory } = await client.estimateLogps(request);
+  const { memory } = (await client.estimateLogps(request)).estimate!;
   const limit = Math.ceil(planned(memory!) / 0.9);
   await service.setWorkerMemory(limit - 1e6);
-  expect((await client.estimateLogps(request)).memory).toEqual({ ...memory, availableBytes: BigInt(limit - 1e6) });
+  expect((await client.estimateLogps(request)).estimate!.memory).toEqual({
+    ...memory,
+    availableBytes: BigInt(limit - 1e6),
+  });
   const failed = await cover(request);
   expect(failed.state).toBe(CoverageState.FAILED);
   expect(failed.error?.message).toMatch(

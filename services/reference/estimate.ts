@@ -1,4 +1,4 @@
-import { EstimateLogpsResponse } from '@pairwise/api';
+import { LogpsEstimate } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
 import type { Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
@@ -25,7 +25,7 @@ export interface EstimateDeps {
 export async function estimate(
   deps: EstimateDeps,
   { model, baseQuantization, encoding }: Pick<CoverageInputs, 'model' | 'baseQuantization' | 'encoding'>,
-): Promise<EstimateLogpsResponse> {
+): Promise<LogpsEstimate> {
   const { blobs, rates, durable, numericsProfile } = deps;
   const referenceFingerprint = fingerprintOfModel(model, baseQuantization, numericsProfile);
   const layers = quantizedFile(model, baseQuantization, 'base_quantization');
@@ -40,7 +40,7 @@ export async function estimate(
   const workers = await memoryOfWorkers(durable);
   const operations = forwardOperations(base.config, plan.missing);
   const isMissing = plan.units.length > 0;
-  return EstimateLogpsResponse.create({
+  return LogpsEstimate.create({
     responseCount: plan.responseCount,
     missingCount: plan.responseCount - plan.presentCount,
     missingTokenCount: BigInt(plan.missing.rows),

@@ -57,7 +57,9 @@ export function referenceService(deps: ReferenceDeps): Service {
       }
       return { coverage: record.coverage };
     },
-    estimateLogps: async (request, context) => estimate(deps, await inputsOf(peers, request, context)),
+    estimateLogps: async (request, context) => ({
+      estimate: await estimate(deps, await inputsOf(peers, request, context)),
+    }),
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
     watchCoverage: ({ name }, { signal }) => watchCoverage(coverages, named(name), signal),
     cancelCoverage: async ({ name }) => ({

@@ -1,4 +1,4 @@
-import { BaseQuantization, type EstimateTrainingRequest, type EstimateTrainingResponse } from '@pairwise/api';
+import { BaseQuantization, type EstimateTrainingRequest, type TrainingEstimate } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
 import type { QueueState } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
@@ -24,7 +24,7 @@ export interface EstimateDeps {
 export async function estimateTraining(
   { workers, rates, numericsProfile }: EstimateDeps,
   request: EstimateTrainingRequest,
-): Promise<EstimateTrainingResponse> {
+): Promise<TrainingEstimate> {
   const { pairCount, tokenCount, longestPairLength, evaluates } = request;
   parseName('projects/{project}', request.parent, 'parent');
   checkAtLeast('pair_count', pairCount, 1);

@@ -114,7 +114,7 @@ test.each<[string, string, object]>([
 
 test('an estimate says how much memory a training takes and how it is trained, and for how long once a rate is known', async () => {
   const request = EstimateTrainingRequest.fromPartial({ ...estimate, spec: { learningRate: 1e-4 } });
-  const before = await client.estimateTraining(request);
+  const before = (await client.estimateTraining(request)).estimate!;
   expect(before).toMatchObject({ stepCount: 13, workerCount: 1, durationSeconds: undefined });
   expect(before.resolvedSpec).toMatchObject({
     activationCheckpointing: ActivationCheckpointing.CHEAP,
@@ -128,7 +128,7 @@ test('an estimate says how much memory a training takes and how it is trained, a
     expect(parts[part]).toBeGreaterThan(1_000_000n);
   }
   await service.deps.rates.add(service.database, service.deps.numericsProfile, 1e9);
-  const { durationSeconds } = await client.estimateTraining(request);
+  const { durationSeconds } = (await client.estimateTraining(request)).estimate!;
   // 20,000 rows with about twice the model's 60 million weights, and its head, at 1e9 a second.
   expect(durationSeconds).toBeGreaterThan(2400);
   expect(durationSeconds).toBeLessThan(4000);
@@ -136,7 +136,7 @@ test('an estimate says how much memory a training takes and how it is trained, a
 
 test('an estimate of longer pairs or of another adapter differs, and a quantised base has smaller weights', async () => {
   const memoryOf = async (change: object) =>
-    (await client.estimateTraining(EstimateTrainingRequest.fromPartial({ ...estimate, ...change }))).memory!;
+    (await client.estimateTraining(EstimateTrainingRequest.fromPartial({ ...estimate, ...change }))).estimate!.memory!;
   const [plain, long, quantized] = [
     await memoryOf({}),
     await memoryOf({ longestPairLength: 4000 }),

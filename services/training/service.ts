@@ -29,7 +29,7 @@ export function trainingService(deps: TrainingDeps): Service {
       if (!hasEnded(record.training)) await deps.enqueue(record);
       return { training: record.training };
     },
-    estimateTraining: (request) => estimateTraining(deps, request),
+    estimateTraining: async (request) => ({ estimate: await estimateTraining(deps, request) }),
     getTraining: async ({ name }) => ({ training: (await trainings.get(named(name))).training }),
     watchTraining: ({ name, afterSequence }, { signal }) =>
       watchTraining(trainings, named(name), positionOf(afterSequence), signal),

@@ -1,4 +1,4 @@
-import type { EstimateTrainingResponse, InspectModelResponse } from '@pairwise/api';
+import type { TrainingEstimate, InspectModelResponse } from '@pairwise/api';
 import { plannedBytes } from '@pairwise/rpc';
 import { estimateTraining } from '../estimate.ts';
 import { outputsOf, parentOf } from '../run.ts';
@@ -28,7 +28,7 @@ export async function planMemory(
   return { pins: isOpen ? { activationCheckpointing, microBatchRows: microBatchRows! } : {}, event: eventOf(planned) };
 }
 
-function eventOf({ memory, durationSeconds, stepCount }: EstimateTrainingResponse): NewEvent {
+function eventOf({ memory, durationSeconds, stepCount }: TrainingEstimate): NewEvent {
   const needed = `Training needs ${gigabytes(plannedBytes(memory!))} of memory`;
   const available = memory!.availableBytes > 0n ? ` of its worker's ${gigabytes(memory!.availableBytes)}` : '';
   const time = durationSeconds === undefined ? '' : `, about ${Math.max(1, Math.round(durationSeconds / 60))} min`;

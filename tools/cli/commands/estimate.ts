@@ -1,4 +1,4 @@
-import { EstimateRunResponse, type WorkerMemory } from '@pairwise/api';
+import { RunEstimate, type WorkerMemory } from '@pairwise/api';
 import { plannedBytes } from '@pairwise/rpc';
 import type { Context } from '../context.ts';
 import { exitCodes, usage } from '../exit.ts';
@@ -20,14 +20,14 @@ export async function estimateSpec(
 ): Promise<number> {
   if (file === undefined && set.length === 0) usage('give the spec with --file, or its fields with --set');
   const spec = await readSpec(file, set, project);
-  const estimate = await services.orchestrator.estimateRun({ parent: project, spec });
-  if (json) sayJson(EstimateRunResponse.toJSON(estimate));
+  const estimate = (await services.orchestrator.estimateRun({ parent: project, spec })).estimate!;
+  if (json) sayJson(RunEstimate.toJSON(estimate));
   else say(estimateText(estimate));
   return exitCodes.succeeded;
 }
 
 /** An estimate for people. */
-export function estimateText({ training, reference, pairs }: EstimateRunResponse): string {
+export function estimateText({ training, reference, pairs }: RunEstimate): string {
   const { memory, stepCount, durationSeconds, resolvedSpec, workerCount } = training!;
   const { activationCheckpointing, microBatchRows } = resolvedSpec!;
   const checkpointing = activationCheckpointing.replace('ACTIVATION_CHECKPOINTING_', '');
@@ -52,7 +52,7 @@ function referenceText({
   responseCount,
   missingCount,
   durationSeconds,
-}: NonNullable<EstimateRunResponse['reference']>): string {
+}: NonNullable<RunEstimate['reference']>): string {
   if (missingCount === 0) return `all ${formatCount(responseCount)} responses are in the store`;
   const count = `${formatCount(missingCount)} of ${formatCount(responseCount)} responses to compute`;
   return [count, timeText(durationSeconds)].join(', ');

@@ -38,7 +38,8 @@ const imported = ({ outputs }: Run) => specOf({ model: { source: { $case: 'model
 let run: Run;
 
 test('before the model is imported, an estimate is of the longest pairs that max_length allows', async () => {
-  const { training, reference, pairs } = await platform.orchestrator.estimateRun({ parent, spec: specOf() });
+  const { training, reference, pairs } = (await platform.orchestrator.estimateRun({ parent, spec: specOf() }))
+    .estimate!;
   expect([reference, pairs]).toEqual([undefined, undefined]);
   expect(training).toMatchObject({ stepCount: 6, workerCount: 1, durationSeconds: undefined });
   expect(training!.memory!.activationBytes).toBeGreaterThan(0n);
@@ -66,7 +67,8 @@ test('the run pins how it trains, and its worker takes about what was planned', 
 });
 
 test('afterwards, an estimate knows the pairs, the logps in the store, and the rate', async () => {
-  const { training, reference, pairs } = await platform.orchestrator.estimateRun({ parent, spec: imported(run) });
+  const { training, reference, pairs } = (await platform.orchestrator.estimateRun({ parent, spec: imported(run) }))
+    .estimate!;
   expect(pairs).toMatchObject({ encodedCount: 48, leftOutCount: 0 });
   expect(reference).toMatchObject({ responseCount: 96, missingCount: 0, durationSeconds: 0 });
   expect(training!.stepCount).toBe(6);

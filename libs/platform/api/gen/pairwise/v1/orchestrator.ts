@@ -31,8 +31,8 @@ import {
 } from "./dataset.ts";
 import { Artifact, ExportTarget } from "./export.ts";
 import { ModelSource, WorkerMemory } from "./model.ts";
-import { EstimateLogpsResponse } from "./reference.ts";
-import { EstimateTrainingResponse, MetricPoint, TrainingSpec } from "./training.ts";
+import { LogpsEstimate } from "./reference.ts";
+import { MetricPoint, TrainingEstimate, TrainingSpec } from "./training.ts";
 
 /** State of a run. */
 export const RunState = {
@@ -474,7 +474,7 @@ export interface CreateRunResponse {
     | Run
     | undefined;
   /** With `validate_only`, what the run would take. Otherwise unset. */
-  estimate: EstimateRunResponse | undefined;
+  estimate: RunEstimate | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -487,13 +487,20 @@ export interface EstimateRunRequest {
 }
 
 export interface EstimateRunResponse {
+  /** What the run would take. */
+  estimate: RunEstimate | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What a run would take. */
+export interface RunEstimate {
   /** The training. Of a model that is not imported yet, it is that of the longest pairs that `max_length` allows. */
   training:
-    | EstimateTrainingResponse
+    | TrainingEstimate
     | undefined;
   /** The reference logps of the training pairs. Unset if the model, or the quantisation that the run asks for, is not ready. */
   reference:
-    | EstimateLogpsResponse
+    | LogpsEstimate
     | undefined;
   /** What would become of the training pairs. Unset if the model is not imported yet. */
   pairs: RunPairs | undefined;
@@ -2633,7 +2640,7 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
       Run.encode(message.run, writer.uint32(10).fork()).join();
     }
     if (message.estimate !== undefined) {
-      EstimateRunResponse.encode(message.estimate, writer.uint32(18).fork()).join();
+      RunEstimate.encode(message.estimate, writer.uint32(18).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2672,7 +2679,7 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
               break;
             }
 
-            message.estimate = EstimateRunResponse.decode(reader, reader.uint32());
+            message.estimate = RunEstimate.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2698,7 +2705,7 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
   fromJSON(object: any): CreateRunResponse {
     return {
       run: isSet(object.run) ? Run.fromJSON(object.run) : undefined,
-      estimate: isSet(object.estimate) ? EstimateRunResponse.fromJSON(object.estimate) : undefined,
+      estimate: isSet(object.estimate) ? RunEstimate.fromJSON(object.estimate) : undefined,
     };
   },
 
@@ -2708,7 +2715,7 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
       obj.run = Run.toJSON(message.run);
     }
     if (message.estimate !== undefined) {
-      obj.estimate = EstimateRunResponse.toJSON(message.estimate);
+      obj.estimate = RunEstimate.toJSON(message.estimate);
     }
     return obj;
   },
@@ -2720,7 +2727,7 @@ export const CreateRunResponse: MessageFns<CreateRunResponse> = {
     const message = createBaseCreateRunResponse();
     message.run = (object.run !== undefined && object.run !== null) ? Run.fromPartial(object.run) : undefined;
     message.estimate = (object.estimate !== undefined && object.estimate !== null)
-      ? EstimateRunResponse.fromPartial(object.estimate)
+      ? RunEstimate.fromPartial(object.estimate)
       : undefined;
     return message;
   },
@@ -2828,19 +2835,13 @@ export const EstimateRunRequest: MessageFns<EstimateRunRequest> = {
 };
 
 function createBaseEstimateRunResponse(): EstimateRunResponse {
-  return { training: undefined, reference: undefined, pairs: undefined, _unknownFields: {} };
+  return { estimate: undefined, _unknownFields: {} };
 }
 
 export const EstimateRunResponse: MessageFns<EstimateRunResponse> = {
   encode(message: EstimateRunResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.training !== undefined) {
-      EstimateTrainingResponse.encode(message.training, writer.uint32(10).fork()).join();
-    }
-    if (message.reference !== undefined) {
-      EstimateLogpsResponse.encode(message.reference, writer.uint32(18).fork()).join();
-    }
-    if (message.pairs !== undefined) {
-      RunPairs.encode(message.pairs, writer.uint32(26).fork()).join();
+    if (message.estimate !== undefined) {
+      RunEstimate.encode(message.estimate, writer.uint32(10).fork()).join();
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2871,7 +2872,98 @@ export const EstimateRunResponse: MessageFns<EstimateRunResponse> = {
               break;
             }
 
-            message.training = EstimateTrainingResponse.decode(reader, reader.uint32());
+            message.estimate = RunEstimate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateRunResponse {
+    return { estimate: isSet(object.estimate) ? RunEstimate.fromJSON(object.estimate) : undefined };
+  },
+
+  toJSON(message: EstimateRunResponse): unknown {
+    const obj: any = {};
+    if (message.estimate !== undefined) {
+      obj.estimate = RunEstimate.toJSON(message.estimate);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateRunResponse>): EstimateRunResponse {
+    return EstimateRunResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateRunResponse>): EstimateRunResponse {
+    const message = createBaseEstimateRunResponse();
+    message.estimate = (object.estimate !== undefined && object.estimate !== null)
+      ? RunEstimate.fromPartial(object.estimate)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseRunEstimate(): RunEstimate {
+  return { training: undefined, reference: undefined, pairs: undefined, _unknownFields: {} };
+}
+
+export const RunEstimate: MessageFns<RunEstimate> = {
+  encode(message: RunEstimate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.training !== undefined) {
+      TrainingEstimate.encode(message.training, writer.uint32(10).fork()).join();
+    }
+    if (message.reference !== undefined) {
+      LogpsEstimate.encode(message.reference, writer.uint32(18).fork()).join();
+    }
+    if (message.pairs !== undefined) {
+      RunPairs.encode(message.pairs, writer.uint32(26).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunEstimate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunEstimate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.training = TrainingEstimate.decode(reader, reader.uint32());
             continue;
           }
           case 2: {
@@ -2879,7 +2971,7 @@ export const EstimateRunResponse: MessageFns<EstimateRunResponse> = {
               break;
             }
 
-            message.reference = EstimateLogpsResponse.decode(reader, reader.uint32());
+            message.reference = LogpsEstimate.decode(reader, reader.uint32());
             continue;
           }
           case 3: {
@@ -2910,21 +3002,21 @@ export const EstimateRunResponse: MessageFns<EstimateRunResponse> = {
     }
   },
 
-  fromJSON(object: any): EstimateRunResponse {
+  fromJSON(object: any): RunEstimate {
     return {
-      training: isSet(object.training) ? EstimateTrainingResponse.fromJSON(object.training) : undefined,
-      reference: isSet(object.reference) ? EstimateLogpsResponse.fromJSON(object.reference) : undefined,
+      training: isSet(object.training) ? TrainingEstimate.fromJSON(object.training) : undefined,
+      reference: isSet(object.reference) ? LogpsEstimate.fromJSON(object.reference) : undefined,
       pairs: isSet(object.pairs) ? RunPairs.fromJSON(object.pairs) : undefined,
     };
   },
 
-  toJSON(message: EstimateRunResponse): unknown {
+  toJSON(message: RunEstimate): unknown {
     const obj: any = {};
     if (message.training !== undefined) {
-      obj.training = EstimateTrainingResponse.toJSON(message.training);
+      obj.training = TrainingEstimate.toJSON(message.training);
     }
     if (message.reference !== undefined) {
-      obj.reference = EstimateLogpsResponse.toJSON(message.reference);
+      obj.reference = LogpsEstimate.toJSON(message.reference);
     }
     if (message.pairs !== undefined) {
       obj.pairs = RunPairs.toJSON(message.pairs);
@@ -2932,16 +3024,16 @@ export const EstimateRunResponse: MessageFns<EstimateRunResponse> = {
     return obj;
   },
 
-  create(base?: DeepPartial<EstimateRunResponse>): EstimateRunResponse {
-    return EstimateRunResponse.fromPartial(base ?? {});
+  create(base?: DeepPartial<RunEstimate>): RunEstimate {
+    return RunEstimate.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<EstimateRunResponse>): EstimateRunResponse {
-    const message = createBaseEstimateRunResponse();
+  fromPartial(object: DeepPartial<RunEstimate>): RunEstimate {
+    const message = createBaseRunEstimate();
     message.training = (object.training !== undefined && object.training !== null)
-      ? EstimateTrainingResponse.fromPartial(object.training)
+      ? TrainingEstimate.fromPartial(object.training)
       : undefined;
     message.reference = (object.reference !== undefined && object.reference !== null)
-      ? EstimateLogpsResponse.fromPartial(object.reference)
+      ? LogpsEstimate.fromPartial(object.reference)
       : undefined;
     message.pairs = (object.pairs !== undefined && object.pairs !== null)
       ? RunPairs.fromPartial(object.pairs)

@@ -183,6 +183,13 @@ export interface EstimateLogpsRequest {
 }
 
 export interface EstimateLogpsResponse {
+  /** What computing the missing logps would take. */
+  estimate: LogpsEstimate | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What computing the missing reference logps of an encoding would take. */
+export interface LogpsEstimate {
   /** Distinct responses of the encoding. */
   responseCount: number;
   /** Responses whose logps are not in the store under this model and the numerics profile of the workers. */
@@ -945,6 +952,91 @@ export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
 };
 
 function createBaseEstimateLogpsResponse(): EstimateLogpsResponse {
+  return { estimate: undefined, _unknownFields: {} };
+}
+
+export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
+  encode(message: EstimateLogpsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.estimate !== undefined) {
+      LogpsEstimate.encode(message.estimate, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateLogpsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateLogpsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.estimate = LogpsEstimate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateLogpsResponse {
+    return { estimate: isSet(object.estimate) ? LogpsEstimate.fromJSON(object.estimate) : undefined };
+  },
+
+  toJSON(message: EstimateLogpsResponse): unknown {
+    const obj: any = {};
+    if (message.estimate !== undefined) {
+      obj.estimate = LogpsEstimate.toJSON(message.estimate);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateLogpsResponse>): EstimateLogpsResponse {
+    return EstimateLogpsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateLogpsResponse>): EstimateLogpsResponse {
+    const message = createBaseEstimateLogpsResponse();
+    message.estimate = (object.estimate !== undefined && object.estimate !== null)
+      ? LogpsEstimate.fromPartial(object.estimate)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseLogpsEstimate(): LogpsEstimate {
   return {
     responseCount: 0,
     missingCount: 0,
@@ -956,8 +1048,8 @@ function createBaseEstimateLogpsResponse(): EstimateLogpsResponse {
   };
 }
 
-export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
-  encode(message: EstimateLogpsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const LogpsEstimate: MessageFns<LogpsEstimate> = {
+  encode(message: LogpsEstimate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.responseCount !== 0) {
       writer.uint32(8).int32(message.responseCount);
     }
@@ -990,7 +1082,7 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): EstimateLogpsResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): LogpsEstimate {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -999,7 +1091,7 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseEstimateLogpsResponse();
+      const message = createBaseLogpsEstimate();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1071,7 +1163,7 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     }
   },
 
-  fromJSON(object: any): EstimateLogpsResponse {
+  fromJSON(object: any): LogpsEstimate {
     return {
       responseCount: isSet(object.responseCount)
         ? globalThis.Number(object.responseCount)
@@ -1102,7 +1194,7 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     };
   },
 
-  toJSON(message: EstimateLogpsResponse): unknown {
+  toJSON(message: LogpsEstimate): unknown {
     const obj: any = {};
     if (message.responseCount !== 0) {
       obj.responseCount = Math.round(message.responseCount);
@@ -1125,11 +1217,11 @@ export const EstimateLogpsResponse: MessageFns<EstimateLogpsResponse> = {
     return obj;
   },
 
-  create(base?: DeepPartial<EstimateLogpsResponse>): EstimateLogpsResponse {
-    return EstimateLogpsResponse.fromPartial(base ?? {});
+  create(base?: DeepPartial<LogpsEstimate>): LogpsEstimate {
+    return LogpsEstimate.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<EstimateLogpsResponse>): EstimateLogpsResponse {
-    const message = createBaseEstimateLogpsResponse();
+  fromPartial(object: DeepPartial<LogpsEstimate>): LogpsEstimate {
+    const message = createBaseLogpsEstimate();
     message.responseCount = object.responseCount ?? 0;
     message.missingCount = object.missingCount ?? 0;
     message.missingTokenCount = (object.missingTokenCount !== undefined && object.missingTokenCount !== null)

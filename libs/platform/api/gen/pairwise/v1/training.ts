@@ -444,6 +444,13 @@ export interface EstimateTrainingRequest {
 }
 
 export interface EstimateTrainingResponse {
+  /** What the training would take. */
+  estimate: TrainingEstimate | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** What a training would take. */
+export interface TrainingEstimate {
   /** The spec with all defaults filled in, and with the activation checkpointing and the micro-batch rows that fit. */
   resolvedSpec:
     | TrainingSpec
@@ -2342,6 +2349,91 @@ export const EstimateTrainingRequest: MessageFns<EstimateTrainingRequest> = {
 };
 
 function createBaseEstimateTrainingResponse(): EstimateTrainingResponse {
+  return { estimate: undefined, _unknownFields: {} };
+}
+
+export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
+  encode(message: EstimateTrainingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.estimate !== undefined) {
+      TrainingEstimate.encode(message.estimate, writer.uint32(10).fork()).join();
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EstimateTrainingResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEstimateTrainingResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.estimate = TrainingEstimate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EstimateTrainingResponse {
+    return { estimate: isSet(object.estimate) ? TrainingEstimate.fromJSON(object.estimate) : undefined };
+  },
+
+  toJSON(message: EstimateTrainingResponse): unknown {
+    const obj: any = {};
+    if (message.estimate !== undefined) {
+      obj.estimate = TrainingEstimate.toJSON(message.estimate);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<EstimateTrainingResponse>): EstimateTrainingResponse {
+    return EstimateTrainingResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EstimateTrainingResponse>): EstimateTrainingResponse {
+    const message = createBaseEstimateTrainingResponse();
+    message.estimate = (object.estimate !== undefined && object.estimate !== null)
+      ? TrainingEstimate.fromPartial(object.estimate)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTrainingEstimate(): TrainingEstimate {
   return {
     resolvedSpec: undefined,
     memory: undefined,
@@ -2352,8 +2444,8 @@ function createBaseEstimateTrainingResponse(): EstimateTrainingResponse {
   };
 }
 
-export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
-  encode(message: EstimateTrainingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const TrainingEstimate: MessageFns<TrainingEstimate> = {
+  encode(message: TrainingEstimate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.resolvedSpec !== undefined) {
       TrainingSpec.encode(message.resolvedSpec, writer.uint32(10).fork()).join();
     }
@@ -2380,7 +2472,7 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): EstimateTrainingResponse {
+  decode(input: BinaryReader | Uint8Array, length?: number): TrainingEstimate {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -2389,7 +2481,7 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseEstimateTrainingResponse();
+      const message = createBaseTrainingEstimate();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -2453,7 +2545,7 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     }
   },
 
-  fromJSON(object: any): EstimateTrainingResponse {
+  fromJSON(object: any): TrainingEstimate {
     return {
       resolvedSpec: isSet(object.resolvedSpec)
         ? TrainingSpec.fromJSON(object.resolvedSpec)
@@ -2479,7 +2571,7 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     };
   },
 
-  toJSON(message: EstimateTrainingResponse): unknown {
+  toJSON(message: TrainingEstimate): unknown {
     const obj: any = {};
     if (message.resolvedSpec !== undefined) {
       obj.resolvedSpec = TrainingSpec.toJSON(message.resolvedSpec);
@@ -2499,11 +2591,11 @@ export const EstimateTrainingResponse: MessageFns<EstimateTrainingResponse> = {
     return obj;
   },
 
-  create(base?: DeepPartial<EstimateTrainingResponse>): EstimateTrainingResponse {
-    return EstimateTrainingResponse.fromPartial(base ?? {});
+  create(base?: DeepPartial<TrainingEstimate>): TrainingEstimate {
+    return TrainingEstimate.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<EstimateTrainingResponse>): EstimateTrainingResponse {
-    const message = createBaseEstimateTrainingResponse();
+  fromPartial(object: DeepPartial<TrainingEstimate>): TrainingEstimate {
+    const message = createBaseTrainingEstimate();
     message.resolvedSpec = (object.resolvedSpec !== undefined && object.resolvedSpec !== null)
       ? TrainingSpec.fromPartial(object.resolvedSpec)
       : undefined;
