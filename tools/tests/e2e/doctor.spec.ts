@@ -88,7 +88,9 @@ test('on a healthy platform every check is ok', async () => {
   expect(stores.sort()).toEqual(['dataset', 'export', 'reference'].map((process) => `${process}: blob store`));
   for (const process of ['reference', 'training']) {
     const queue = named(outcome, `${process}: queue accelerator`)!;
-    expect(queue.finding).toMatch(/^1 worker on cpu, cpu\/[\w-]+\/onnxruntime-[\d.]+\/float32; 0 waiting, 0 running$/);
+    expect(queue.finding).toMatch(
+      /^1 worker on cpu with [\d.]+ GB, cpu\/[\w-]+\/onnxruntime-[\d.]+\/float32; 0 waiting, 0 running$/,
+    );
   }
   expect(names).toEqual(expect.arrayContaining(['versions', 'engine versions', 'clock here']));
 });

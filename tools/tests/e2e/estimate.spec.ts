@@ -81,7 +81,7 @@ test('the command line shows an estimate, and the memory of a run', async () => 
   const program = fileURLToPath(import.meta.resolve('pairwise/main'));
   const pairwise = async (...words: string[]) => {
     const all = [program, '--address', platform.platform.address, ...words];
-    return (await promisify(execFile)(process.execPath, all)).stdout;
+    return (await promisify(execFile)(process.execPath, all, { env: { ...process.env, FORCE_COLOR: '0' } })).stdout;
   };
   const fields = [`model.model=${run.outputs!.model}`, `dataset_version=${datasetVersion}`];
   const shown = await pairwise('runs', 'estimate', ...fields.flatMap((field) => ['--set', field]));

@@ -78,7 +78,7 @@ test('the command line shows the quantisation of a run and of a model', async ()
   const program = fileURLToPath(import.meta.resolve('pairwise/main'));
   const pairwise = async (...words: string[]) => {
     const all = [program, '--address', platform.platform.address, ...words];
-    return (await promisify(execFile)(process.execPath, all)).stdout;
+    return (await promisify(execFile)(process.execPath, all, { env: { ...process.env, FORCE_COLOR: '0' } })).stdout;
   };
   expect(await pairwise('runs', 'get', 'first')).toMatch(/base quantisation +NF4\n/);
   const { run } = await platform.orchestrator.getRun({ name: 'projects/default/runs/first' });
