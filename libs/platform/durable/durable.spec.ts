@@ -146,6 +146,35 @@ test('work that is cancelled before it begins does nothing', async () => {
   expect(await failure(durable.result(task, id))).toMatchObject({ reason: 'CANCELLED' });
 });
 
+test('work that begins during the check of a heartbeat keeps its owner', async () => {
+  const { promise: held, resolve: release } = Promise.withResolvers<undefined>();
+  const { promise: begun, resolve: begin } = Promise.withResolvers<undefined>();
+  body = (name, { activity }) =>
+    activity('hold', async (signal) => {
+      begin(undefined);
+      await held;
+      signal.throwIfAborted();
+      return name;
+    });
+  const [first, second] = [`${id}-first`, `${id}-second`];
+  await durable.enqueue(task, first, { name: 'a' });
+  await begun;
+  await database.transaction(async (tx) => {
+    await tx.rows('lock table public_durable.cancellations in access exclusive mode');
+    const untilWaiting = (count: number) =>
+      vi.waitFor(async () => {
+        const sql = `select 1 from pg_locks where not granted and relation = 'public_durable.cancellations'::regclass`;
+        expect(await tx.rows(sql)).toHaveLength(count);
+      }, 20_000);
+    // The heartbeat waits in the middle of its check, then also the second piece of work, which begins after it.
+    await untilWaiting(1);
+    await durable.enqueue(task, second, { name: 'b' });
+    await untilWaiting(2);
+  });
+  release(undefined);
+  expect(await Promise.all([first, second].map((one) => durable.result(task, one)))).toEqual(['a', 'b']);
+});
+
 test('work enqueued in a transaction exists only if the transaction is committed', async () => {
   body = (name, { activity }) => activity('one', () => Promise.resolve(name));
   await failure(

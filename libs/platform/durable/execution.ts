@@ -42,9 +42,9 @@ export interface ExecutionOptions {
 }
 
 /** Aborts work that was cancelled or taken over. */
-async function abortLost(connection: pg.Client, schema: string, running: ReadonlySet<Running>): Promise<void> {
-  if (running.size === 0) return;
-  const ids = [...running].map(({ id }) => id);
+async function abortLost(connection: pg.Client, schema: string, running: readonly Running[]): Promise<void> {
+  if (running.length === 0) return;
+  const ids = running.map(({ id }) => id);
   const claims = new Map((await claimsOf(connection, schema, ids)).map((claim) => [claim.id, claim]));
   for (const { id, owner, abort } of running) {
     const claim = claims.get(id);
@@ -136,7 +136,8 @@ export function openExecution(options: ExecutionOptions) {
         schema: durableSchema,
         leaseMs,
         log,
-        onBeat: (connection) => abortLost(connection, durableSchema, running),
+        // A copy, since work that begins during the query must not look as if it had no owner.
+        onBeat: (connection) => abortLost(connection, durableSchema, [...running]),
         onWork: () => dispatcher?.ring(),
       });
       executor = joined;
