@@ -49,7 +49,8 @@ export interface GgufArtifact {
 /**
  * Writes `<baseName>-<type>.gguf` and its `Modelfile`. llama.cpp makes the quantised types from a temporary unquantised
  * file in the same folder, with `importance` if it is given and `threads` (default: 1). The Modelfile loads the file
- * `adapter` over the model. Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a model or tokenizer that llama.cpp does not support.
+ * `adapter` over the model. Throws DISK_FULL, CANCELLED, NON_FINITE, and UNSUPPORTED_FORMAT for a model or tokenizer that
+ * llama.cpp does not support.
  */
 export async function writeGgufArtifact(
   folder: string,

@@ -18,7 +18,7 @@ import { estimateRun, type CheckedSpec } from './estimate.ts';
 import type { Peers } from './peers.ts';
 import { idOf, pendingStages } from './run.ts';
 import type { Runs } from './runs.ts';
-import { checkGgufTargets, wantsGguf } from './spec/gguf.ts';
+import { checkGgufTargets } from './spec/gguf.ts';
 import { modulesOf } from './spec/modules.ts';
 import { resolveRunSpec } from './spec/resolve.ts';
 import type { ResolvedSpec } from './spec/resolved.ts';
@@ -51,11 +51,11 @@ export async function createRun(
   // Before the checks: what the first request needed may be gone by now.
   const before = validateOnly ? undefined : await repeated(database, call);
   if (before !== undefined) return answer(await runs.get(before));
-  await checkInputs(peers, parent, resolved, options);
+  const inspected = await checkInputs(peers, parent, resolved, options);
   const run = newRun(`${parent}/runs/${id}`, spec, resolved, traceId());
   if (validateOnly) {
     if (!(await runs.isFree(run.name))) throw nameTaken(run);
-    return { run, estimate: await estimateRun(peers, parent, checked, options) };
+    return { run, estimate: await estimateRun(peers, parent, checked, inspected, options) };
   }
   const name = await runOnce(database, call, async (tx) => {
     if (!(await runs.create(run, parent, tx))) throw nameTaken(run);
@@ -74,8 +74,8 @@ export async function estimateSpec(
   options: CallOptions,
 ): Promise<RunEstimate> {
   const checked = resolveRequest(request);
-  await checkInputs(peers, request.parent, checked.resolved, options);
-  return estimateRun(peers, request.parent, checked, options);
+  const inspected = await checkInputs(peers, request.parent, checked.resolved, options);
+  return estimateRun(peers, request.parent, checked, inspected, options);
 }
 
 function resolveRequest({ parent, spec }: Pick<EstimateRunRequest, 'parent' | 'spec'>): CheckedSpec {
@@ -106,8 +106,16 @@ function newRun(name: string, spec: RunSpec, resolvedSpec: ResolvedSpec, traceId
   });
 }
 
-/** Throws if the data or the model does not exist, or the model cannot be trained. */
-async function checkInputs(peers: Peers, parent: string, spec: ResolvedSpec, options: CallOptions): Promise<void> {
+/**
+ * Throws if the data or the model does not exist, or the model cannot be trained. Returns what the model is, or undefined while
+ * it is being imported.
+ */
+async function checkInputs(
+  peers: Peers,
+  parent: string,
+  spec: ResolvedSpec,
+  options: CallOptions,
+): Promise<InspectModelResponse | undefined> {
   const findVersion = (field: string, name: string) =>
     inField(field, peers.dataset.getDatasetVersion({ name }, options));
   const { version: pairs } = await findVersion('spec.dataset_version', spec.datasetVersion);
@@ -117,9 +125,10 @@ async function checkInputs(peers: Peers, parent: string, spec: ResolvedSpec, opt
     await findVersion('spec.eval_dataset_version', spec.evaluation.value);
   }
   const found = await inField('spec.model', inspect(peers, parent, spec, options));
-  if (found === undefined) return;
+  if (found === undefined) return undefined;
   checkGgufTargets(spec, found);
   modulesOf(spec.training, found);
+  return found;
 }
 
 /** Throws if the model cannot be trained. Returns undefined if nothing is known of it yet. */
@@ -128,12 +137,11 @@ async function inspect(
   parent: string,
   spec: ResolvedSpec,
   options: CallOptions,
-): Promise<Pick<InspectModelResponse, 'architecture' | 'ggufObstacles'> | undefined> {
+): Promise<InspectModelResponse | undefined> {
   const { source } = spec.model;
   if (source.$case === 'model') {
     const { model } = await models.getModel({ name: source.value }, options);
     if (model!.state !== ModelState.READY) return undefined;
-    if (!wantsGguf(spec)) return { architecture: model!.architecture, ggufObstacles: [] };
   }
   const found = await models.inspectModel({ parent, source: spec.model }, options);
   if (found.obstacles[0] !== undefined) throw errorOf(found.obstacles[0]);

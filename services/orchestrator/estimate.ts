@@ -1,6 +1,5 @@
 import {
   RunEstimate,
-  ModelState,
   type Encoding,
   type LogpsEstimate,
   type TrainingEstimate,
@@ -22,16 +21,18 @@ export interface CheckedSpec {
 }
 
 /**
- * Estimates a run. The pairs of an imported model are encoded, which the run would do as well; otherwise the longest pairs that
- * `max_length` allows stand for them. Throws OUT_OF_MEMORY if the training does not fit into the memory of every worker.
+ * Estimates a run on the model that `inspected` describes; undefined means that it is being imported, and nothing is known. The
+ * pairs are encoded for an imported model, which the run would do as well; otherwise the longest pairs that `max_length` allows
+ * stand for them. Throws OUT_OF_MEMORY if the training does not fit into the memory of every worker.
  */
 export async function estimateRun(
   peers: Peers,
   parent: string,
   { spec, resolved }: CheckedSpec,
+  inspected: InspectModelResponse | undefined,
   options: CallOptions,
 ): Promise<RunEstimate> {
-  const inspected = await peers.model.inspectModel({ parent, source: resolved.model }, options);
+  if (inspected === undefined) return RunEstimate.create({});
   const encodings = await encodeAll(peers, { spec, resolved }, options);
   if (encodings === undefined) {
     const { version } = await peers.dataset.getDatasetVersion({ name: resolved.datasetVersion }, options);
@@ -79,7 +80,7 @@ export async function estimateTraining(
   return (await training.estimateTraining(request, options)).estimate!;
 }
 
-/** The encodings of the pairs to train on and to evaluate on; undefined if the model is not imported yet. */
+/** The encodings of the pairs to train on and to evaluate on; undefined if the model is not imported. */
 async function encodeAll(
   peers: Peers,
   { spec, resolved }: CheckedSpec,
@@ -87,8 +88,6 @@ async function encodeAll(
 ): Promise<[Encoding, ...Encoding[]] | undefined> {
   const { source } = resolved.model;
   if (source.$case !== 'model') return undefined;
-  const { model } = await peers.model.getModel({ name: source.value }, options);
-  if (model!.state !== ModelState.READY) return undefined;
   const encode = (version: string) =>
     encodeFor(peers, resolved, { version, model: source.value, maxLength: spec.training?.maxLength }, options);
   const training = await encode(resolved.datasetVersion);

@@ -110,13 +110,13 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
     },
   ];
   /**
-   * Models without a form in GGUF or NF4. The one called `importing` is ready from the second time that anybody asks.
+   * Models without a form in GGUF or NF4. Those called `importing...` are ready from the second time that anybody asks.
    */
   const model = {
     getModel: ({ name }: { name: string }) => {
       const asked = (calls.get(name) ?? 0) + 1;
       calls.set(name, asked);
-      const importing = idOf(name) === 'importing' && asked === 1;
+      const importing = idOf(name).startsWith('importing') && asked === 1;
       return Promise.resolve({
         model: Model.fromPartial({
           name,

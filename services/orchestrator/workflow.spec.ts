@@ -5,6 +5,7 @@ import {
   Run,
   RunOutputs,
   RunSpec,
+  RunEstimate,
   RunState,
   StageState,
 } from '@pairwise/api';
@@ -196,6 +197,11 @@ describe('a model that cannot be exported as GGUF', () => {
 
   test('is accepted for other targets', async () => {
     expect((await create('ready', [adapter], true)).run?.state).toBe(RunState.QUEUED);
+  });
+
+  test('is accepted without an estimate while it is being imported', async () => {
+    const { run, estimate } = await create('importing-slowly', [adapter], true);
+    expect([run?.state, estimate]).toEqual([RunState.QUEUED, RunEstimate.create({})]);
   });
 
   test('is refused in the stage validate if it was still being imported', async () => {

@@ -1,5 +1,5 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
-import type { Attempt, Durable } from '@pairwise/durable';
+import { leastMemoryBytes, type Attempt, type Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { readStoredModel, type BaseModel } from '@pairwise/model';
 import { quantizedFile } from '@pairwise/rpc';
@@ -12,7 +12,7 @@ import type { Peers } from './peers.ts';
 import { planEncoding, unitOperations } from './plan.ts';
 import { storedFile } from './referenceModel.ts';
 import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
-import { leastOf, memoryOfWorkers } from './workers.ts';
+import { workersOf } from './workers.ts';
 
 export interface CoverDeps {
   blobs: BlobStore;
@@ -49,7 +49,7 @@ export async function cover(deps: CoverDeps, input: CoverInput, { activity }: At
 
 /**
  * Counts the responses that are in the store, and enqueues units for the rest. Returns the ids of the units' work. Throws
- * OUT_OF_MEMORY if a unit needs more memory than any live worker has.
+ * OUT_OF_MEMORY if a unit does not fit into the memory of every live worker.
  */
 async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[]> {
   const { blobs, coverages, peers, durable, numericsProfile } = deps;
@@ -104,7 +104,7 @@ async function storeCounts(
 /** Throws OUT_OF_MEMORY if micro-batches of this shape do not fit into the memory of every worker. */
 async function refuseTooLarge(durable: Durable, base: BaseModel, shape: MicroBatchShape): Promise<void> {
   const memory = referenceMemory(base, shape);
-  const availableBytes = leastOf(await memoryOfWorkers(durable));
+  const availableBytes = leastMemoryBytes(await workersOf(durable));
   if (availableBytes === undefined || fits(memory, availableBytes)) return;
   const remedies = [
     ...(base.quantized === undefined ? ['set base_quantization to NF4'] : []),

@@ -40,8 +40,7 @@ export interface Coverages {
   change: Documents<CoverageRecord>['change'];
   /**
    * The coverage of an encoding under a reference model: a new one; the one that exists; or, if that failed or was
-   * cancelled, the same one in a new attempt. Throws WRONG_STATE if the model or its quantisation is not
-   * ready.
+   * cancelled, the same one in a new attempt. Throws WRONG_STATE if the model or its quantisation is not ready.
    */
   ensure(inputs: CoverageInputs): Promise<Stored<CoverageRecord>>;
   /** Ends an attempt, unless it has ended or is not the current one any more. Throws NOT_FOUND. */

@@ -1,6 +1,6 @@
 import { LogpsEstimate } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
-import type { Durable } from '@pairwise/durable';
+import { leastMemoryBytes, type Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { readStoredModel } from '@pairwise/model';
 import { quantizedFile, workerMemory } from '@pairwise/rpc';
@@ -10,7 +10,7 @@ import { fingerprintOfModel, type CoverageInputs } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import { planEncoding, unitOperations } from './plan.ts';
 import { storedFile } from './referenceModel.ts';
-import { leastOf, memoryOfWorkers } from './workers.ts';
+import { workersOf } from './workers.ts';
 
 export interface EstimateDeps {
   blobs: BlobStore;
@@ -37,7 +37,7 @@ export async function estimate(
     config: base.config,
     mostOperations: unitOperations(numericsProfile, rate),
   });
-  const workers = await memoryOfWorkers(durable);
+  const workers = await workersOf(durable);
   const operations = forwardOperations(base.config, plan.missing);
   const isMissing = plan.units.length > 0;
   return LogpsEstimate.create({
@@ -46,6 +46,6 @@ export async function estimate(
     missingTokenCount: BigInt(plan.missing.rows),
     durationSeconds: isMissing ? rate && operations / rate : 0,
     workerCount: workers.length,
-    memory: isMissing ? workerMemory(referenceMemory(base, plan.shape), leastOf(workers)) : undefined,
+    memory: isMissing ? workerMemory(referenceMemory(base, plan.shape), leastMemoryBytes(workers)) : undefined,
   });
 }

@@ -1,14 +1,7 @@
-import type { Durable } from '@pairwise/durable';
+import type { Durable, QueueState } from '@pairwise/durable';
 import { computeWork } from './work.ts';
 
-/** The memory of each live worker, in bytes; 0 where it is unknown. */
-export async function memoryOfWorkers(durable: Pick<Durable, 'queues'>): Promise<number[]> {
-  const queue = (await durable.queues()).find(({ name }) => name === computeWork.queue);
-  return (queue?.workers ?? []).map(({ about }) => Number(about['memoryBytes'] ?? 0));
-}
-
-/** The least memory of any worker: each may get the work. Undefined if none reports any. */
-export function leastOf(workers: readonly number[]): number | undefined {
-  const known = workers.filter((bytes) => bytes > 0);
-  return known.length === 0 ? undefined : Math.min(...known);
+/** The live workers that compute logps. */
+export async function workersOf(durable: Pick<Durable, 'queues'>): Promise<QueueState['workers']> {
+  return (await durable.queues()).find(({ name }) => name === computeWork.queue)?.workers ?? [];
 }

@@ -1,14 +1,9 @@
-import { BaseQuantization, type EstimateTrainingRequest, type TrainingEstimate } from '@pairwise/api';
+import { type EstimateTrainingRequest, type TrainingEstimate } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
-import type { QueueState } from '@pairwise/durable';
+import { leastMemoryBytes, type QueueState } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
-import {
-  adaptedModules,
-  declaredBaseModel,
-  parseConfig,
-  type BaseQuantization as EngineQuantization,
-} from '@pairwise/model';
-import { parseName, workerMemory } from '@pairwise/rpc';
+import { adaptedModules, declaredBaseModel, parseConfig } from '@pairwise/model';
+import { engineQuantization, parseName, workerMemory } from '@pairwise/rpc';
 import { planTraining, stepCount, trainingOperations } from '@pairwise/training';
 import { resolveTrainingSpec } from './start.ts';
 import { choiceOf, levelOf } from './train/plan.ts';
@@ -37,8 +32,8 @@ export async function estimateTraining(
   const hyperparameters = { ...spec, tuning: { $case: 'lora' as const, value: { ...lora, targetModules } } };
   const longestRows = longestPairLength > 0 ? longestPairLength : 2 * spec.maxLength;
   const alive = await workers();
-  const availableBytes = leastMemory(alive);
-  const plan = planTraining(declaredBaseModel(config, request.dtype, quantizations[spec.baseQuantization]), {
+  const availableBytes = leastMemoryBytes(alive);
+  const plan = planTraining(declaredBaseModel(config, request.dtype, engineQuantization(spec.baseQuantization)), {
     hyperparameters,
     activationCheckpointing: levelOf(spec.activationCheckpointing),
     shapeOf: (rowLimit) => {
@@ -61,18 +56,6 @@ export async function estimateTraining(
     durationSeconds: rate === undefined || tokenCount === 0n ? undefined : (operations * epochs) / rate,
     workerCount: alive.length,
   };
-}
-
-/** The engine's names. */
-const quantizations: Partial<Record<BaseQuantization, EngineQuantization>> = {
-  [BaseQuantization.INT8]: 'INT8',
-  [BaseQuantization.NF4]: 'NF4',
-};
-
-/** The least memory of any worker, in bytes: each may get the work. Undefined if none reports any. */
-function leastMemory(workers: QueueState['workers']): number | undefined {
-  const reported = workers.map(({ about }) => Number(about['memoryBytes'] ?? 0)).filter((bytes) => bytes > 0);
-  return reported.length === 0 ? undefined : Math.min(...reported);
 }
 
 function checkAtLeast(field: string, value: number | bigint, least: number): void {

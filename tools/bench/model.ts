@@ -28,7 +28,7 @@ export interface LocalModel {
 
 /**
  * Opens a model with random weights and, if asked for, with quantised linear layers. Files are written on first use and kept in
- * the system's temporary folder; `report` is told before that.
+ * the system's temporary folder; `report` is called before that.
  */
 export async function openBenchModel(choice: ModelChoice, report: (text: string) => void): Promise<LocalModel> {
   const { model, dtype, base } = choice;

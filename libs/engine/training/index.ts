@@ -1,4 +1,4 @@
-export { planMicroBatches } from './batches.ts';
+export { defaultRowLimit, planMicroBatches } from './batches.ts';
 export {
   adapterFeeds,
   dpoBatches,
@@ -11,14 +11,12 @@ export {
   type DpoTask,
   type TrainingPair,
 } from './dpo.ts';
-export { defaultRowLimit } from './batches.ts';
 export { crossEntropyGraph, dpoGraph, engineVersion, policyGraph, referenceGraph } from './graphs.ts';
 export { checkHeldOutFraction } from './heldOut.ts';
 export * from './hyperparameters.ts';
 export { importanceGraph, linearImportance } from './importance.ts';
 export { lossTypes, startLoss, type Objective } from './losses.ts';
 export {
-  describeMemory,
   fits,
   microBatchShape,
   outOfMemory,

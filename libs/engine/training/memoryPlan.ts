@@ -39,7 +39,7 @@ export interface MicroBatchShape {
 
 /**
  * A bound on the micro-batches of `rowLimit` rows that any order of these pairs can give. A pair that is longer has one of its
- * own. @default 1024 rows
+ * own. @default `defaultRowLimit`
  */
 export function microBatchShape(
   pairs: readonly Pick<TrainingPair, 'prompt' | 'chosen' | 'rejected'>[],
@@ -149,7 +149,7 @@ const nodeBytes = 7500;
 
 type GraphMemory = Omit<Memory, 'adapterBytes'>;
 
-/** So many layers are planned one by one. */
+/** How many layers are planned as they are. */
 const plannedLayers = 4;
 
 /**

@@ -1,6 +1,7 @@
 import type { ActivationCheckpointing } from '@pairwise/autodiff';
 import { PairwiseError } from '@pairwise/errors';
 import type { BaseModel } from '@pairwise/model';
+import { defaultRowLimit } from './batches.ts';
 import type { Hyperparameters } from './hyperparameters.ts';
 import { fits, outOfMemory, totalBytes, trainingMemory, type Memory, type MicroBatchShape } from './memoryPlan.ts';
 
@@ -25,7 +26,7 @@ export interface PlanSettings {
 }
 
 /** Enough rows for efficient products with little memory, and what is tried if that does not fit. */
-const rowLimits = [1024, 512, 256, 128];
+const rowLimits = [defaultRowLimit, 512, 256, 128];
 
 /** The fastest plan that fits. Throws OUT_OF_MEMORY with what the smallest one needs, and what helps. */
 export function planTraining(base: BaseModel, settings: PlanSettings): TrainingPlan {

@@ -6,3 +6,4 @@ export { startDurable, type DurableOptions } from './start.ts';
 export { retryKilled } from './retryKilled.ts';
 export type { Transaction } from './transaction.ts';
 export { work, type Work } from './work.ts';
+export { leastMemoryBytes } from './workerMemory.ts';

@@ -40,5 +40,5 @@ export {
   resolveTruncationMode,
 } from './messages/encoding.ts';
 export { plannedBytes, resolveActivationCheckpointing, workerMemory } from './messages/memory.ts';
-export { quantizedFile, resolveBaseQuantization } from './messages/quantization.ts';
+export { engineQuantization, quantizedFile, resolveBaseQuantization } from './messages/quantization.ts';
 export { watch, type Watched } from './server/watch.ts';

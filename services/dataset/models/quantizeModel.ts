@@ -1,7 +1,7 @@
-import { BaseQuantization, QuantizationState, type ModelQuantization } from '@pairwise/api';
+import { QuantizationState, type ModelQuantization } from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
-import { quantizedLinears, readBaseModel, type BaseQuantization as Quantization } from '@pairwise/model';
-import { statusOf } from '@pairwise/rpc';
+import { quantizedLinears, readBaseModel } from '@pairwise/model';
+import { engineQuantization, statusOf } from '@pairwise/rpc';
 import { streamedSize, streamSafetensors } from '@pairwise/safetensors';
 import type { BlobStore } from '@pairwise/store';
 import { progressMs, untilAborted } from './importModel.ts';
@@ -12,11 +12,6 @@ export interface QuantizeModelDeps {
   blobs: BlobStore;
   models: Models;
 }
-
-const quantizations = new Map<BaseQuantization, Quantization>([
-  [BaseQuantization.INT8, 'INT8'],
-  [BaseQuantization.NF4, 'NF4'],
-]);
 
 /** Stores the linear layers of a model in a quantised form, and its digest with the model. */
 export async function quantizeModel(
@@ -34,7 +29,7 @@ export async function quantizeModel(
 
 async function quantize({ blobs, models }: QuantizeModelDeps, input: QuantizeInput, signal: AbortSignal) {
   const folder = folderOf((await models.get(input.name)).model, blobs);
-  const tensors = quantizedLinears(folder, await readBaseModel(folder), quantizations.get(input.type)!);
+  const tensors = quantizedLinears(folder, await readBaseModel(folder), engineQuantization(input.type)!);
   const sizeBytes = BigInt(streamedSize(tensors));
   const save = (written: number) => change(models, input, { sizeBytes, writtenSizeBytes: BigInt(written) });
   const { digest } = await blobs.put(reported(untilAborted(streamSafetensors(tensors), signal), save));

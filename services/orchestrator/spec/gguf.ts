@@ -3,11 +3,6 @@ import { PairwiseError } from '@pairwise/errors';
 import { errorOf, isGguf } from '@pairwise/rpc';
 import type { ResolvedSpec } from './resolved.ts';
 
-/** Whether the run exports a GGUF file. */
-export function wantsGguf({ exportTargets }: ResolvedSpec): boolean {
-  return exportTargets.some(isGguf);
-}
-
 /** Throws if a GGUF file is asked for that the model cannot become: it would be known only after training. */
 export function checkGgufTargets(
   { exportTargets }: ResolvedSpec,

@@ -9,9 +9,9 @@ import type { RunDeps } from './context.ts';
 
 /**
  * Cancels the work that a run has started at its peers, and waits until it has stopped. A model that is being imported or
- * quantised is left alone, since other runs may wait for it. So is a coverage that is older than the run; if a later run waits for one
- * that this run started, that run starts it again. Work that cannot be stopped does not keep the run from ending: the
- * events that are returned name it.
+ * quantised is left alone, since other runs may wait for it. So is a coverage that is older than the run; if a later run
+ * waits for one that this run started, that run starts it again. Work that cannot be stopped does not keep the run from
+ * ending: the events that are returned name it.
  */
 export async function cancelPeers({ peers, patienceMs }: RunDeps, run: Run, signal: AbortSignal): Promise<NewEvent[]> {
   const deadline = new Date(Date.now() + patienceMs);

@@ -28,7 +28,8 @@ export async function estimateSpec(
 
 /** An estimate for people. */
 export function estimateText({ training, reference, pairs }: RunEstimate): string {
-  const { memory, stepCount, durationSeconds, resolvedSpec, workerCount } = training!;
+  if (training === undefined) return 'The model is being imported; estimate the run when that has ended.';
+  const { memory, stepCount, durationSeconds, resolvedSpec, workerCount } = training;
   const { activationCheckpointing, microBatchRows } = resolvedSpec!;
   const checkpointing = activationCheckpointing.replace('ACTIVATION_CHECKPOINTING_', '');
   return fields([

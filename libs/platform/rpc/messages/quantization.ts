@@ -6,6 +6,12 @@ export function resolveBaseQuantization(type: BaseQuantization | undefined): Bas
   return type === undefined || type === BaseQuantization.UNSPECIFIED ? BaseQuantization.NONE : type;
 }
 
+/** The engine's name of a quantisation; undefined for none. */
+export function engineQuantization(type: BaseQuantization): 'INT8' | 'NF4' | undefined {
+  if (type === BaseQuantization.INT8) return 'INT8';
+  return type === BaseQuantization.NF4 ? 'NF4' : undefined;
+}
+
 /**
  * The file with the quantised linear layers of a model; undefined if there is no quantisation. Throws WRONG_STATE for
  * `field`, the one that asks for the quantisation, unless it is READY.

@@ -3215,8 +3215,8 @@ export const ModelServiceService = {
     responseDeserialize: (value: Buffer): EnsureQuantizationResponse => EnsureQuantizationResponse.decode(value),
   },
   /**
-   * Deletes a model, with its quantised forms, and stops its import if that is still running. A run that still needs the model fails with
-   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
+   * Deletes a model with its quantised forms, and stops the work on them if that is still running. A run that still needs
+   * the model fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel: {
     path: "/pairwise.v1.ModelService/DeleteModel" as const,
@@ -3258,8 +3258,8 @@ export interface ModelServiceServer extends UntypedServiceImplementation {
    */
   ensureQuantization: handleUnaryCall<EnsureQuantizationRequest, EnsureQuantizationResponse>;
   /**
-   * Deletes a model, with its quantised forms, and stops its import if that is still running. A run that still needs the model fails with
-   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
+   * Deletes a model with its quantised forms, and stops the work on them if that is still running. A run that still needs
+   * the model fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel: handleUnaryCall<DeleteModelRequest, DeleteModelResponse>;
 }
@@ -3363,8 +3363,8 @@ export interface ModelServiceClient extends Client {
     callback: (error: ServiceError | null, response: EnsureQuantizationResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Deletes a model, with its quantised forms, and stops its import if that is still running. A run that still needs the model fails with
-   * `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
+   * Deletes a model with its quantised forms, and stops the work on them if that is still running. A run that still needs
+   * the model fails with `NOT_FOUND`. Idempotent by `request_id`. Errors: `NOT_FOUND`.
    */
   deleteModel(
     request: DeleteModelRequest,

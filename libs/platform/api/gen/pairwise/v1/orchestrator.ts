@@ -494,7 +494,10 @@ export interface EstimateRunResponse {
 
 /** What a run would take. */
 export interface RunEstimate {
-  /** The training. Of a model that is not imported yet, it is that of the longest pairs that `max_length` allows. */
+  /**
+   * The training. Of a model that is not imported, it is that of the longest pairs that `max_length` allows. Unset while the
+   * model is being imported.
+   */
   training:
     | TrainingEstimate
     | undefined;
