@@ -1,6 +1,6 @@
 import { CoverageState } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
-import type { Attempt } from '@pairwise/durable';
+import { Declined, type Attempt } from '@pairwise/durable';
 import type { BlobStore } from '@pairwise/store';
 import { count, record, type Log } from '@pairwise/telemetry';
 import { tokenCount } from '@pairwise/training';
@@ -19,6 +19,8 @@ export interface ComputeDeps {
   rates: Rates;
   /** The numerics profile of this worker. */
   numericsProfile: string;
+  /** The memory that this worker can use, in bytes; undefined if it is unknown. */
+  availableBytes: number | undefined;
   log: Log;
 }
 
@@ -28,14 +30,17 @@ export interface ComputeDeps {
  * writes nothing.
  */
 export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: Attempt): Promise<void> {
-  const { blobs, coverages, logps, reference, rates, numericsProfile, log } = deps;
-  const { coverage: name, referenceFingerprint: fingerprint } = input;
+  const { blobs, coverages, logps, reference, rates, numericsProfile, availableBytes = Infinity, log } = deps;
+  const { coverage: name, referenceFingerprint: fingerprint, memoryBytes = 0 } = input;
   await attempt.activity('compute', async (signal) => {
     if ((await coverages.get(name)).coverage.state !== CoverageState.COMPUTING) return;
     const pairs = await unitPairs(blobs, input.unit);
     const present = await logps.present(fingerprint, responsesOf(pairs));
     const missing = missingPairs(pairs, present);
     if (missing.length === 0) return;
+    if (memoryBytes > availableBytes) {
+      throw new Declined(`it was planned to take ${memoryBytes} bytes, but this worker has ${availableBytes}`);
+    }
     const startMs = performance.now();
     const { logps: computed, rate } = await reference.logps(input, missing, signal);
     const entries = distinct(computed).filter(({ response }) => !present.has(response));

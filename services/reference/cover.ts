@@ -1,18 +1,25 @@
 import { CoverageState, FileInfo } from '@pairwise/api';
-import { leastMemoryBytes, type Attempt, type Durable } from '@pairwise/durable';
+import { leastMemoryBytes, workersOf, type Attempt, type Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { readStoredModel, type BaseModel } from '@pairwise/model';
 import { quantizedFile } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { count } from '@pairwise/telemetry';
-import { defaultRowLimit, fits, outOfMemory, referenceMemory, type MicroBatchShape } from '@pairwise/training';
+import {
+  defaultRowLimit,
+  fits,
+  outOfMemory,
+  referenceMemory,
+  totalBytes,
+  type Memory,
+  type MicroBatchShape,
+} from '@pairwise/training';
 import type { Coverages } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import type { Peers } from './peers.ts';
 import { planEncoding, unitOperations } from './plan.ts';
 import { storedFile } from './referenceModel.ts';
-import { computeWork, type ComputeInput, type CoverInput } from './work.ts';
-import { workersOf } from './workers.ts';
+import { computeWork, type CoverInput } from './work.ts';
 
 export interface CoverDeps {
   blobs: BlobStore;
@@ -62,20 +69,22 @@ async function planCoverage(deps: CoverDeps, input: CoverInput): Promise<string[
   const referenceFingerprint = parseDigest(coverage.referenceFingerprint);
   const mostOperations = unitOperations(numericsProfile, rate);
   const plan = await planEncoding(deps, { referenceFingerprint, shards, config: base.config, mostOperations });
+  const memory = plan.units.length === 0 ? undefined : referenceMemory(base, plan.shape);
   // If this activity is repeated after a crash, the store also has what this attempt's own units have computed.
   const isCounted = coverage.responseCount > 0;
   if (!isCounted) {
-    if (plan.units.length > 0) await refuseTooLarge(durable, base, plan.shape);
+    if (memory) await refuseTooLarge(durable, base, plan.shape, memory);
     await storeCounts(coverages, input, plan.responseCount, plan.presentCount);
   }
   const filesJson = model!.files.map((file) => FileInfo.toJSON(file));
   const quantized = layers && FileInfo.toJSON(layers);
+  const memoryBytes = memory && totalBytes(memory);
+  const common = { coverage: name, referenceFingerprint, files: filesJson, quantized, memoryBytes };
   return Promise.all(
     plan.units.map(async (unit) => {
       // The bounds are in the id, so that the unit of another version's plan is never taken for this one.
       const id = `${name}/${attempt}/${unit.shard}/${unit.start}-${unit.end}`;
-      const unitInput: ComputeInput = { coverage: name, referenceFingerprint, files: filesJson, quantized, unit };
-      await durable.enqueue(computeWork, id, unitInput);
+      await durable.enqueue(computeWork, id, { ...common, unit });
       return id;
     }),
   );
@@ -101,10 +110,14 @@ async function storeCounts(
   count('pairwise.reference.misses', responseCount - presentCount, {});
 }
 
-/** Throws OUT_OF_MEMORY if micro-batches of this shape do not fit into the memory of every worker. */
-async function refuseTooLarge(durable: Durable, base: BaseModel, shape: MicroBatchShape): Promise<void> {
-  const memory = referenceMemory(base, shape);
-  const availableBytes = leastMemoryBytes(await workersOf(durable));
+/** Throws OUT_OF_MEMORY if micro-batches of this shape, which take this memory, do not fit into that of every worker. */
+async function refuseTooLarge(
+  durable: Durable,
+  base: BaseModel,
+  shape: MicroBatchShape,
+  memory: Memory,
+): Promise<void> {
+  const availableBytes = leastMemoryBytes(await workersOf(durable, computeWork));
   if (availableBytes === undefined || fits(memory, availableBytes)) return;
   const remedies = [
     ...(base.quantized === undefined ? ['set base_quantization to NF4'] : []),

@@ -1,6 +1,6 @@
 import { LogpsEstimate } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
-import { leastMemoryBytes, type Durable } from '@pairwise/durable';
+import { leastMemoryBytes, workersOf, type Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { readStoredModel } from '@pairwise/model';
 import { quantizedFile, workerMemory } from '@pairwise/rpc';
@@ -10,7 +10,7 @@ import { fingerprintOfModel, type CoverageInputs } from './coverages.ts';
 import type { Logps } from './logps.ts';
 import { planEncoding, unitOperations } from './plan.ts';
 import { storedFile } from './referenceModel.ts';
-import { workersOf } from './workers.ts';
+import { computeWork } from './work.ts';
 
 export interface EstimateDeps {
   blobs: BlobStore;
@@ -37,7 +37,7 @@ export async function estimate(
     config: base.config,
     mostOperations: unitOperations(numericsProfile, rate),
   });
-  const workers = await workersOf(durable);
+  const workers = await workersOf(durable, computeWork);
   const operations = forwardOperations(base.config, plan.missing);
   const isMissing = plan.units.length > 0;
   return LogpsEstimate.create({

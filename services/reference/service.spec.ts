@@ -8,7 +8,7 @@ import {
   type Model,
   type ReferenceServiceService,
 } from '@pairwise/api';
-import type { Attempt } from '@pairwise/durable';
+import { Declined, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
 import type { EncodedPair } from '@pairwise/preference';
@@ -190,9 +190,9 @@ test('a model whose logps are not finite fails the coverage, with the reason', a
   expect((await untilEnded((await client.ensureLogps(request)).coverage!)).state).toBe(CoverageState.COMPLETE);
 });
 
-test('a worker whose work was given to another one writes nothing', async () => {
-  const pairs = somePairs(0, 3);
-  const request = await requestFor('stale', [pairs]);
+/** A coverage whose only unit has not been enqueued. */
+async function lonelyUnit(id: string, pairs: readonly EncodedPair[]) {
+  const request = await requestFor(id, [[...pairs]]);
   const coverage = await service.deps.coverages.ensure({
     parent,
     model: service.resources.get(request.model) as Model,
@@ -201,8 +201,14 @@ test('a worker whose work was given to another one writes nothing', async () => 
     numericsProfile: 'test',
   });
   const { name, referenceFingerprint } = coverage.coverage;
-  const unit = { shard: coverage.shards[0]!, start: 0, end: 3 };
+  const unit = { shard: coverage.shards[0]!, start: 0, end: pairs.length };
   const input = { coverage: name, referenceFingerprint: parseDigest(referenceFingerprint), files: [], unit };
+  return { coverage, input };
+}
+
+test('a worker whose work was given to another one writes nothing', async () => {
+  const pairs = somePairs(0, 3);
+  const { coverage, input } = await lonelyUnit('stale', pairs);
   const attempt: Attempt = {
     id: 'stale',
     activity: (_name, work) => work(new AbortController().signal),
@@ -212,9 +218,23 @@ test('a worker whose work was given to another one writes nothing', async () => 
   const rate = await service.deps.rates.of('test');
   await expect(compute(service.deps, input, attempt)).rejects.toMatchObject({ reason: 'STALE_ATTEMPT' });
   expect(service.asked).toHaveLength(3);
-  expect(await service.deps.coverages.get(name)).toEqual(coverage);
+  expect(await service.deps.coverages.get(input.coverage)).toEqual(coverage);
   expect(await service.deps.rates.of('test')).toBe(rate);
   expect(await service.deps.logps.present(input.referenceFingerprint, responsesOf(pairs))).toEqual(new Set());
+});
+
+test('a unit that was planned for more memory than a worker has is left to others', async () => {
+  const { input } = await lonelyUnit('large-unit', somePairs(0, 3));
+  const attempt: Attempt = {
+    id: 'large-unit',
+    activity: (_name, work) => work(new AbortController().signal),
+    fence: () => Promise.resolve(),
+  };
+  const deps = { ...service.deps, availableBytes: 1e9 };
+  await expect(compute(deps, { ...input, memoryBytes: 1e9 + 1 }, attempt)).rejects.toBeInstanceOf(Declined);
+  expect(service.asked).toHaveLength(0);
+  await compute(deps, { ...input, memoryBytes: 1e9 }, attempt);
+  expect(service.asked).toHaveLength(3);
 });
 
 test.each<[string, string, object, string]>([

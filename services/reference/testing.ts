@@ -78,7 +78,8 @@ export async function startTestReference(): Promise<TestReference> {
   };
   const numericsProfile = 'test';
   const log = silent as unknown as ComputeDeps['log'];
-  const deps: ComputeDeps = { blobs, coverages, logps, reference, rates, numericsProfile, log };
+  const availableBytes = undefined;
+  const deps: ComputeDeps = { blobs, coverages, logps, reference, rates, numericsProfile, availableBytes, log };
   const serviceDeps = { blobs, coverages, logps, peers, rates, durable, numericsProfile };
   durable.execute(coverWork, (input, attempt) => {
     const activity: Attempt['activity'] = (name, work, options) => {

@@ -11,6 +11,8 @@ export interface ComputeInput {
   /** The file with its quantised linear layers, as proto JSON. Default: none. */
   quantized?: unknown;
   unit: Unit;
+  /** What a worker needs for it according to the plan. Default: unknown, as in units that an older version has planned. */
+  memoryBytes?: number | undefined;
 }
 
 /** One attempt of a coverage. */

@@ -27,7 +27,8 @@ const device = parseDevice(config.PAIRWISE_DEVICE);
 const reference = openReferenceModel(blobs, { device, threads: config.PAIRWISE_THREADS });
 const profile = numericsProfile(device, 'float32');
 const rates = openRates(database);
-const deps = { blobs, coverages, logps, reference, rates, numericsProfile: profile, log };
+const availableBytes = deviceMemoryBytes(device);
+const deps = { blobs, coverages, logps, reference, rates, numericsProfile: profile, availableBytes, log };
 durable.execute(computeWork, (input, attempt) => compute(deps, input, attempt));
 // One unit at a time: each uses the whole accelerator.
 await durable.launch(
@@ -37,7 +38,7 @@ await durable.launch(
     engineVersion,
     device,
     numericsProfile: profile,
-    memoryBytes: String(deviceMemoryBytes(device) ?? 0),
+    memoryBytes: String(availableBytes ?? 0),
   },
 );
 const health = await startHealth({ healthAddress: config.PAIRWISE_HEALTH_LISTEN, isAlive: () => durable.isAlive() });

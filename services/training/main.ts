@@ -1,6 +1,6 @@
 import { callers } from '@pairwise/config';
 import { migrate, openDatabase, openRates } from '@pairwise/database';
-import { startDurable } from '@pairwise/durable';
+import { startDurable, workersOf } from '@pairwise/durable';
 import { numericsProfile, parseDevice } from '@pairwise/ort';
 import { diagnosticsService, serverAccess, startServer, versionIn } from '@pairwise/rpc';
 import { logCrashes, probe, untilStopped } from '@pairwise/lifecycle';
@@ -32,7 +32,7 @@ const server = await startServer({
       peers: openPeers(config, log),
       numericsProfile: profile,
       rates: openRates(database),
-      workers: async () => (await durable.queues()).find(({ name }) => name === trainWork.queue)?.workers ?? [],
+      workers: () => workersOf(durable, trainWork),
       enqueue: ({ training: { name }, attempt }) =>
         durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
       cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),

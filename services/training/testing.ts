@@ -11,7 +11,7 @@ import {
 } from '@pairwise/api';
 import { migrate, openDatabase, openRates, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
-import { startDurable, type Attempt } from '@pairwise/durable';
+import { startDurable, workersOf, type Attempt } from '@pairwise/durable';
 import { parseDevice } from '@pairwise/ort';
 import { openClient, startServer, type Client } from '@pairwise/rpc';
 import { openFolder } from '@pairwise/store';
@@ -71,6 +71,7 @@ export async function startTestTraining(): Promise<TestTraining> {
     rates,
     numericsProfile,
     availableBytes: undefined,
+    workers: () => workersOf(durable, trainWork),
     peak,
   };
   const hooks = { held: '' };
@@ -92,7 +93,7 @@ export async function startTestTraining(): Promise<TestTraining> {
     peers,
     numericsProfile,
     rates,
-    workers: async () => (await durable.queues()).flatMap(({ workers }) => workers),
+    workers: () => workersOf(durable, trainWork),
     enqueue: ({ training: { name }, attempt }) =>
       durable.enqueue(trainWork, trainWorkId(name, attempt), { training: name }),
     cancel: ({ training: { name }, attempt }, tx) => durable.cancel(trainWorkId(name, attempt), tx),

@@ -1,5 +1,5 @@
 import { migrate, openDatabase, openRates } from '@pairwise/database';
-import { startDurable } from '@pairwise/durable';
+import { startDurable, workersOf } from '@pairwise/durable';
 import { deviceMemoryBytes, numericsProfile, parseDevice } from '@pairwise/ort';
 import { startHealth, versionIn } from '@pairwise/rpc';
 import { openBlobStore } from '@pairwise/store';
@@ -34,6 +34,7 @@ const peak = measurePeak();
 const deps = {
   ...{ blobs, trainings, peers, policies, openPairs, rates: openRates(database), numericsProfile: profile },
   availableBytes,
+  workers: () => workersOf(durable, trainWork),
   peak,
 };
 durable.execute(trainWork, ({ training }, attempt) => runTraining(deps, training, attempt));

@@ -4,7 +4,8 @@ import { type Context, SpanStatusCode, context as contexts, trace } from '@opent
 import { isConnectionLoss } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
-import { claimsOf, lockClaim, resetAttempts } from './dbosTables.ts';
+import { claimsOf, decline, lockClaim, resetAttempts } from './dbosTables.ts';
+import { Declined, declineLeases } from './declined.ts';
 import { type KeptError, keep, revive } from './failures.ts';
 import type { DurableLog } from './log.ts';
 import { type Transaction, asClient } from './transaction.ts';
@@ -29,7 +30,8 @@ export interface Attempt {
    * `signal` aborts when the work is cancelled, when another process takes it over, or when this process stops. In the
    * last case `work` has a few seconds to save what it has before another process takes over. Errors are stored like
    * results and thrown again by later attempts, except UNAVAILABLE: the activity is then retried after 0.25 to 10 seconds
-   * until it succeeds or the work is cancelled. Throws CANCELLED if the work was cancelled.
+   * until it succeeds or the work is cancelled, and `Declined`: then the attempt ends, and another process gets the work.
+   * Throws CANCELLED if the work was cancelled.
    */
   activity: <T>(name: string, work: (signal: AbortSignal) => Promise<T>, options?: ActivityOptions) => Promise<T>;
   /**
@@ -51,6 +53,7 @@ export interface Running {
 export interface AttemptOptions extends Running {
   schema: string;
   pool: pg.Pool;
+  leaseMs: number;
   /** Executions since an activity was last finished, including this one. */
   tries: number;
   /** Whether this execution has finished an activity. */
@@ -73,6 +76,20 @@ const firstPauseMs = 250;
 const longestPauseMs = 10_000;
 
 const never = new Promise<never>(() => undefined);
+
+const retryMs = 1000;
+
+/** Repeats a query until Postgres has executed it or the process stops. */
+export async function untilDone(query: () => Promise<unknown>, stopping: AbortSignal): Promise<void> {
+  while (!stopping.aborted) {
+    try {
+      await query();
+      return;
+    } catch {
+      await sleep(retryMs, undefined, { signal: stopping }).catch(() => undefined);
+    }
+  }
+}
 
 /** Restarts the count of tries if the work has progressed since. */
 async function countTries(options: AttemptOptions): Promise<void> {
@@ -133,6 +150,7 @@ async function settle<T>(
       if (stopping.aborted) return await never;
       // After the signal has aborted, whatever an activity throws is only a consequence.
       const error: unknown = signal.aborted ? signal.reason : thrown;
+      if (error instanceof Declined) return await giveUp(options, error);
       if (!isTemporary(error, activityOptions)) {
         if (!(error instanceof PairwiseError))
           log.error({ err: error, workflow: id }, `the activity ${name} failed because of a bug`);
@@ -142,6 +160,17 @@ async function settle<T>(
       await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
     }
   }
+}
+
+/** Lets other processes have the work. The outcome cannot be stored, since the work has no owner any more. */
+async function giveUp(
+  { pool, schema, id, owner, leaseMs, stopping, log }: AttemptOptions,
+  { message }: Declined,
+): Promise<Outcome> {
+  log.warn({ workflow: id }, `${id} is left to another process: ${message}`);
+  await untilDone(() => decline(pool, schema, id, owner), stopping);
+  await sleep(declineLeases * leaseMs, undefined, { signal: stopping }).catch(() => undefined);
+  return { error: keep(stale(id)) };
 }
 
 /** Runs the activity in a span of its own, a child of the work's span. */

@@ -41,9 +41,9 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 }
 
 /** The lease is short, so that the work of a dead process is soon taken over. */
-async function startWorker(leaseMs = 500): Promise<Worker> {
+async function startWorker(leaseMs = 500, size = 'large'): Promise<Worker> {
   const program = join(import.meta.dirname, 'testing.worker.ts');
-  const child = fork(program, [url, String(leaseMs)], { stdio: 'inherit' });
+  const child = fork(program, [url, String(leaseMs), size], { stdio: 'inherit' });
   const worker: Worker = { child, begun: [] };
   workers.push(worker);
   const ready = new Promise<void>((resolve) => {
@@ -153,4 +153,17 @@ test('two processes share the work of a queue; nothing is done twice', async () 
   await Promise.all(ids.map((id) => durable.result(plan, id)));
   expect(workers.map(({ begun }) => begun.length).reduce((a, b) => a + b)).toBe(24);
   expect(Math.min(...workers.map(({ begun }) => begun.length))).toBeGreaterThan(0);
+});
+
+test('work that a process declines waits for one that can do it, while smaller work is done', async () => {
+  const small = await startWorker(500, 'small');
+  await durable.enqueue(plan, 'large', { steps: 2, ms: 30, isLarge: true });
+  // The small process may decline twice in this time.
+  await sleep(3000);
+  expect(await durable.state('large')).toBe('QUEUED');
+  await durable.enqueue(plan, 'small', { steps: 1, ms: 1 });
+  expect(await durable.result(plan, 'small')).toBe(1);
+  const large = await startWorker();
+  expect(await durable.result(plan, 'large')).toBe(2);
+  expect([small.begun, large.begun]).toEqual([[0], [0, 1]]);
 });

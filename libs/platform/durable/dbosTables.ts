@@ -112,6 +112,15 @@ export const requeue = (connection: Connection, schema: string, id: string, owne
     owner,
   ]);
 
+/** Like `requeue`, for an attempt that is not counted, since it did not fail. */
+export const decline = (connection: Connection, schema: string, id: string, owner: string) =>
+  connection.query(
+    `update "${schema}".workflow_status
+     set ${requeued}, recovery_attempts = greatest(recovery_attempts - 1, 0)
+     where workflow_uuid = $1 and owner_xid = $2`,
+    [id, owner],
+  );
+
 export interface Claim {
   id: string;
   /** Token of the attempt that owns the work; null while it waits in a queue. */

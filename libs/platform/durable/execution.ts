@@ -4,7 +4,7 @@ import { currentOwnerXid } from '@dbos-inc/dbos-sdk/internal/context';
 import { isConnectionLoss } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type pg from 'pg';
-import { type Running, attemptOf, cancelled, isNotKept, stale } from './attempt.ts';
+import { type Running, attemptOf, cancelled, isNotKept, stale, untilDone } from './attempt.ts';
 import {
   type Envelope,
   type Result,
@@ -74,6 +74,7 @@ export function openExecution(options: ExecutionOptions) {
         ...one,
         schema: durableSchema,
         pool,
+        leaseMs,
         tries: await options.tries(workId),
         maxAttempts,
         workName: work.name,
@@ -86,28 +87,14 @@ export function openExecution(options: ExecutionOptions) {
     } catch (error) {
       if (isNotKept(error)) {
         log.warn({ err: error, workflow: workId }, `${workId} will be repeated`);
-        await handBack(one);
+        // DBOS cannot store the result of this attempt either, so it waits for the result of the next one.
+        await untilDone(() => requeue(pool, durableSchema, workId, one.owner), stopping.signal);
       }
       if (!(error instanceof PairwiseError))
         log.error({ err: error, workflow: workId }, `${workId} failed because of a bug`);
       return { error: keep(error) };
     } finally {
       running.delete(one);
-    }
-  }
-
-  /**
-   * Puts work whose last activity could not be stored back into its queue, unless another process already has it. DBOS
-   * cannot store the result of this attempt either, so it waits for the result of the next one.
-   */
-  async function handBack({ id: workId, owner }: Running): Promise<void> {
-    while (!stopping.signal.aborted) {
-      try {
-        await requeue(pool, durableSchema, workId, owner);
-        return;
-      } catch {
-        await sleep(retryMs, undefined, { signal: stopping.signal }).catch(() => undefined);
-      }
     }
   }
 

@@ -4,6 +4,8 @@ import { type DurableLog, work } from './index.ts';
 export interface Plan {
   steps: number;
   ms: number;
+  /** Whether a small process declines it. @default false */
+  isLarge?: boolean;
 }
 
 /** Written to the table instead of the number of a step that was stopped. */

@@ -3,10 +3,10 @@
 // takes half a second to end.
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { type Attempt, startDurable } from './index.ts';
+import { type Attempt, Declined, startDurable } from './index.ts';
 import { type Plan, plan, quiet, saved } from './testing.plan.ts';
 
-const [url, leaseMs] = process.argv.slice(2) as [string, string];
+const [url, leaseMs, size] = process.argv.slice(2) as [string, string, 'small' | 'large'];
 const durable = await startDurable({ url, schema: 'test', log: quiet, leaseMs: Number(leaseMs) });
 
 async function end(attempt: Attempt, step: number): Promise<void> {
@@ -24,9 +24,10 @@ async function end(attempt: Attempt, step: number): Promise<void> {
   }
 }
 
-durable.execute(plan, async ({ steps, ms }: Plan, attempt) => {
+durable.execute(plan, async ({ steps, ms, isLarge = false }: Plan, attempt) => {
   for (let index = 0; index < steps; index += 1) {
     await attempt.activity('count', async (signal) => {
+      if (isLarge && size === 'small') throw new Declined('it is too large');
       process.send!({ begun: index, pid: process.pid });
       try {
         await sleep(ms, undefined, { signal });

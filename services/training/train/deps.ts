@@ -1,4 +1,5 @@
 import type { Rates } from '@pairwise/database';
+import type { QueueState } from '@pairwise/durable';
 import type { BlobStore } from '@pairwise/store';
 import type { Peers } from '../peers.ts';
 import type { Trainings } from '../trainings/trainings.ts';
@@ -17,5 +18,7 @@ export interface TrainDeps {
   numericsProfile: string;
   /** The memory that this worker can use, in bytes; undefined if it is unknown. */
   availableBytes: number | undefined;
+  /** The training workers that are alive. */
+  workers: () => Promise<QueueState['workers']>;
   peak: Peak;
 }

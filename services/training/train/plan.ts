@@ -1,12 +1,13 @@
 import { ActivationCheckpointing, type Training } from '@pairwise/api';
+import { Declined, mostMemoryBytes } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { readStoredModel } from '@pairwise/model';
 import { plannedBytes } from '@pairwise/rpc';
-import type { BlobStore } from '@pairwise/store';
 import { microBatchShape, planTraining, type TrainingPlan } from '@pairwise/training';
 import type { ResolvedTrainingSpec } from '../trainings/record.ts';
-import { storedFile, type PolicyBase } from './policy.ts';
+import type { TrainDeps } from './deps.ts';
 import type { TrainingPairs } from './inputs.ts';
+import { storedFile, type PolicyBase } from './policy.ts';
 
 /** The engine's names of what the backward pass recomputes. */
 const levels = { [ActivationCheckpointing.CHEAP]: 'cheap', [ActivationCheckpointing.LAYERS]: 'layers' } as const;
@@ -24,31 +25,36 @@ export function choiceOf({ activationCheckpointing }: Pick<TrainingPlan, 'activa
 }
 
 /**
- * Plans how a worker with this much memory trains on these pairs. What the spec says, or an earlier plan has pinned, is kept.
- * Throws OUT_OF_MEMORY.
+ * Plans how this worker trains on these pairs. What the spec says, or an earlier plan has pinned, is kept. Throws OUT_OF_MEMORY,
+ * or `Declined` if another worker has more memory.
  */
 export async function planOnWorker(
-  blobs: BlobStore,
+  { blobs, availableBytes, workers }: Pick<TrainDeps, 'blobs' | 'availableBytes' | 'workers'>,
   { files, quantized }: PolicyBase,
   spec: ResolvedTrainingSpec,
   { pairs, evalPairs }: TrainingPairs,
-  availableBytes: number | undefined,
 ): Promise<TrainingPlan> {
   const layers = quantized === undefined ? undefined : storedFile(quantized);
-  return planTraining(await readStoredModel(files.map(storedFile), blobs, layers), {
-    hyperparameters: spec,
-    activationCheckpointing: levelOf(spec.activationCheckpointing),
-    shapeOf: (rowLimit) => microBatchShape([...pairs, ...evalPairs], rowLimit),
-    evaluates: evalPairs.length > 0,
-    availableBytes,
-  });
+  const base = await readStoredModel(files.map(storedFile), blobs, layers);
+  try {
+    return planTraining(base, {
+      hyperparameters: spec,
+      activationCheckpointing: levelOf(spec.activationCheckpointing),
+      shapeOf: (rowLimit) => microBatchShape([...pairs, ...evalPairs], rowLimit),
+      evaluates: evalPairs.length > 0,
+      availableBytes,
+    });
+  } catch (error) {
+    const isTooSmall = error instanceof PairwiseError && error.reason === 'OUT_OF_MEMORY';
+    if (!isTooSmall || mostMemoryBytes(await workers()) <= availableBytes!) throw error;
+    throw new Declined(error.message);
+  }
 }
 
-/** Refuses a training that was planned on a worker with more memory than this one has. Throws OUT_OF_MEMORY. */
-export function checkFits({ name, memory }: Training, availableBytes = Infinity): void {
+/** Throws `Declined` for a training that was planned for workers with more memory than this one has. */
+export function declineUnlessFits({ name, memory }: Training, availableBytes = Infinity): void {
   if (memory === undefined || plannedBytes(memory) <= availableBytes) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   const needed = gigabytes(Number(plannedBytes(memory)));
-  const message = `'${name}' was planned to take ${needed}, but this worker has ${gigabytes(availableBytes)}`;
-  throw new PairwiseError('OUT_OF_MEMORY', `${message}; give all training workers the same memory`);
+  throw new Declined(`'${name}' was planned to take ${needed}, but this worker has ${gigabytes(availableBytes)}`);
 }

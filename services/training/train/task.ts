@@ -20,7 +20,7 @@ import type { TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
 import type { PeakMemory } from './peak.ts';
-import { checkFits, levelOf } from './plan.ts';
+import { declineUnlessFits, levelOf } from './plan.ts';
 import type { OpenPolicy } from './policy.ts';
 
 /** The step that a training has reached: an activity's result. */
@@ -59,7 +59,7 @@ export async function openTask(
 ): Promise<Task> {
   const { request, training } = await owned.read();
   const hyperparameters = resolvedTrainingSpec(training);
-  checkFits(training, deps.availableBytes);
+  declineUnlessFits(training, deps.availableBytes);
   const level = levelOf(hyperparameters.activationCheckpointing);
   const policy = await deps.policies.open(inputs, hyperparameters, level);
   const { pairs, evalPairs } = await deps.openPairs(inputs, heldOutFraction(request));

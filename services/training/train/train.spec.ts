@@ -6,7 +6,7 @@ import {
   type MetricPoint,
   type TrainingServiceService,
 } from '@pairwise/api';
-import type { Attempt } from '@pairwise/durable';
+import { Declined, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import type { Session } from '@pairwise/ort';
 import type { Client } from '@pairwise/rpc';
@@ -16,7 +16,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { names, requestFor } from '../testing.peers.ts';
 import { startTestTraining, type TestTraining } from '../testing.ts';
 import { openTrainingPairs } from './inputs.ts';
-import { checkFits } from './plan.ts';
+import { declineUnlessFits } from './plan.ts';
 import type { Policies } from './policy.ts';
 import { runTraining } from './train.ts';
 
@@ -239,7 +239,24 @@ test('a training that does not fit into the memory of its worker fails before it
   );
 });
 
-test('a worker with less memory than the one that planned a training refuses to continue it', async () => {
+test('a training that does not fit into the memory of its worker is left to a larger one that is alive', async () => {
+  const { name } = (await service.queue(requestFor('larger', spec))).training;
+  const attempt: Attempt = { id: 'larger', activity: (_name, work) => work(new AbortController().signal), fence };
+  const workers = () => Promise.resolve([{ id: 'large', about: { memoryBytes: '1e12' } }]);
+  const outcomes: unknown[] = [];
+  const activity: Attempt['activity'] = async (at, work, options) => {
+    if (outcomes.length > 0) throw outcomes[0];
+    return attempt.activity(at, work, options).catch((error: unknown) => {
+      outcomes.push(error);
+      throw error;
+    });
+  };
+  const ended = runTraining({ ...service.deps, availableBytes: 100e6, workers }, name, { ...attempt, activity });
+  await expect(ended).rejects.toBeInstanceOf(Declined);
+  expect((await service.deps.trainings.get(name)).training.state).toBe(TrainingState.QUEUED);
+});
+
+test('a worker with less memory than the one that planned a training leaves it to others', async () => {
   const { name } = (await service.queue(requestFor('moved', spec))).training;
   const activity: Attempt['activity'] = (_name, work) => work(new AbortController().signal);
   const died = new PairwiseError('STALE_ATTEMPT', 'the worker died');
@@ -250,6 +267,6 @@ test('a worker with less memory than the one that planned a training refuses to 
   };
   await expect(runTraining(service.deps, name, dying)).rejects.toBe(died);
   const { training } = await service.deps.trainings.get(name);
-  expect(() => checkFits(training, 100e6)).toThrow(/was planned to take 0\.\d GB, but this worker has 0\.1 GB/);
-  expect(() => checkFits(training, 1e12)).not.toThrow();
+  expect(() => declineUnlessFits(training, 100e6)).toThrow(/was planned to take 0\.\d GB, but this worker has 0\.1 GB/);
+  expect(() => declineUnlessFits(training, 1e12)).not.toThrow();
 });

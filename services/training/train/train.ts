@@ -39,15 +39,15 @@ export async function runTraining(deps: TrainDeps, name: string, attempt: Attemp
 
 /** Gathers the inputs, plans the memory, and stores both with how much there is to do. */
 async function prepare(deps: TrainDeps, { read, change }: OwnedTraining, signal: AbortSignal) {
-  const { blobs, peers, availableBytes } = deps;
+  const { availableBytes } = deps;
   deps.peak.reset();
   const { request, training } = await read();
   const hyperparameters = resolvedTrainingSpec(training);
-  const base = await gatherBase(peers, request, hyperparameters, signal);
+  const base = await gatherBase(deps.peers, request, hyperparameters, signal);
   const inputs = { ...(await gatherInputs(deps, request, signal)), ...base };
   const total = stepCount(inputs.pairCount, hyperparameters);
   const pairs = await deps.openPairs(inputs, heldOutFraction(request));
-  const plan = await planOnWorker(blobs, inputs, hyperparameters, pairs, availableBytes);
+  const plan = await planOnWorker(deps, inputs, hyperparameters, pairs);
   await change((record) => {
     if (hasEnded(record.training)) return 'unchanged';
     if (record.training.state === TrainingState.QUEUED) record.training.state = TrainingState.RUNNING;
