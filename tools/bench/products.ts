@@ -3,7 +3,7 @@
  * weights, of the adapter and of the vocabulary. Attention's products are left out.
  */
 import { expectedTensors, linearName, type LinearModule, type ModelConfig } from '@pairwise/model';
-import { graphBuilder, ops, type Graph, type Value } from '@pairwise/onnx';
+import { graphBuilder, headChunkRows, ops, type Graph, type Value } from '@pairwise/onnx';
 import { openSession, sharedTensor, type Tensor } from '@pairwise/ort';
 
 /** The rows of a micro-batch that go through the layers (T), and those whose logits are computed (N). */
@@ -19,9 +19,6 @@ const inputGroups: readonly (readonly [LinearModule, ...LinearModule[]])[] = [
   ['gate_proj', 'up_proj'],
   ['down_proj'],
 ];
-
-/** How many rows of the vocabulary are multiplied at a time (C), as in `targetLogps` of libs/engine/onnx. */
-const vocabularyRows = 8192;
 
 /**
  * Weights are fed from as many copies in turn, so that none is still in the processor's cache when it is used again, as in a
@@ -123,7 +120,7 @@ export async function openProducts(
   const largest = {
     T: Math.max(...microBatches.map(({ T }) => T)),
     N: Math.max(...microBatches.map(({ N }) => N)),
-    C: vocabularyRows,
+    C: headChunkRows,
   };
   const open = async (graph: Graph) => ({
     session: await openSession({ graph, threads }),
@@ -136,8 +133,8 @@ export async function openProducts(
       for (let index = 0; index < config.layerCount; index++) {
         await layer.session.run(layer.feeds(index, { ...rows }));
       }
-      for (let from = 0, chunk = 0; from < config.vocabularySize; from += vocabularyRows, chunk++) {
-        const C = Math.min(vocabularyRows, config.vocabularySize - from);
+      for (let from = 0, chunk = 0; from < config.vocabularySize; from += headChunkRows, chunk++) {
+        const C = Math.min(headChunkRows, config.vocabularySize - from);
         await vocabulary.session.run(vocabulary.feeds(chunk, { ...rows, C }));
       }
     }

@@ -11,7 +11,7 @@ import {
   type BaseModel,
   type Weight,
 } from '@pairwise/model';
-import { peakBytes } from '@pairwise/onnx';
+import { headChunkRows, peakBytes } from '@pairwise/onnx';
 import { openSession } from '@pairwise/ort';
 import { afterAll, describe, expect, test } from 'vitest';
 import { dpoStep, treeOf, type TrainingPair } from './dpo.ts';
@@ -150,7 +150,16 @@ test.each(['cheap', 'layers'] as const)('the first layers say what all layers ta
   const deep = { ...base.config, layerCount: 9, layers: Array.from({ length: 9 }, () => base.config.layers[0]!) };
   const model = declaredBaseModel(deep, 'BF16');
   const shape = { rows: 1024, targets: 900, longestRows: 254 };
-  const numbers: Record<string, number> = { T: 1024, N: 900, P: 342, M: 16, C: 128, K: 254, R: 8192, rows: 1025 };
+  const numbers: Record<string, number> = {
+    T: 1024,
+    N: 900,
+    P: 342,
+    M: 16,
+    C: 128,
+    K: 254,
+    R: headChunkRows,
+    rows: 1025,
+  };
   const sizes = (name: string) => numbers[name] ?? { done: 1024, before: 1024, changed: 254 }[name];
   const whole = peakBytes(dpoGraph(model, lora, 'sigmoid', { activationCheckpointing: level }), sizes);
   const { activationBytes, weightBytes } = trainingMemory(model, { lora, lossType: 'sigmoid' }, level, shape);
