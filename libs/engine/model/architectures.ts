@@ -158,7 +158,7 @@ const table = {
       'norm_topk_prob',
       'mlp_only_layers',
     ],
-    differences: (json, sizes) => ({ ...qwen3.differences(json, sizes), experts: expertsOf(json) }),
+    differences: (json, sizes) => ({ ...qwen3.differences(json, sizes), experts: expertsOf(json, sizes.layerCount) }),
   },
 
   Gemma2ForCausalLM: gemma2,
@@ -281,13 +281,14 @@ function rotatedLayers(json: ConfigObject, layerCount: number): boolean[] {
   return listed.map((each) => each === 1);
 }
 
-function expertsOf(json: ConfigObject): Experts {
+function expertsOf(json: ConfigObject, layerCount: number): Experts {
   const dense = json['mlp_only_layers'] ?? [];
   if (!Array.isArray(dense) || dense.length > 0) {
     throw unsupportedField('mlp_only_layers', 'is not an empty list: layers without experts are not supported');
   }
   const read = counter(json);
-  const count = read('num_local_experts' in json ? 'num_local_experts' : 'num_experts', undefined, mostExperts);
+  const field = 'num_local_experts' in json ? 'num_local_experts' : 'num_experts';
+  const count = read(field, undefined, Math.floor(mostExperts / layerCount));
   const perToken = read('num_experts_per_tok', 8);
   if (perToken > count) throw invalidField('num_experts_per_tok', `is ${perToken}, but there are ${count} experts`);
   return {
@@ -298,8 +299,8 @@ function expertsOf(json: ConfigObject): Experts {
   };
 }
 
-/** Every expert costs nodes of the graph. */
-const mostExperts = 1024;
+/** Of all layers together: every expert costs memory before the first weight has been read. */
+const mostExperts = 30_000;
 
 /** A positive number, or undefined for null. */
 function optional(json: ConfigObject, field: string): number | undefined {

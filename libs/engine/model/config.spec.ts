@@ -380,6 +380,7 @@ describe('what the architectures add', () => {
     [{ architectures: ['SmolLM3ForCausalLM'], use_sliding_window: true }, 'UNSUPPORTED_CONFIG', 'use_sliding_window'],
     [{ architectures: ['GraniteForCausalLM'], logits_scaling: 0 }, 'INVALID_MODEL', 'logits_scaling'],
     [{ ...moe, num_experts: 0 }, 'INVALID_MODEL', 'num_experts'],
+    [{ ...moe, num_hidden_layers: 1000, num_experts: 31 }, 'INVALID_MODEL', 'num_experts'],
     [{ ...moe, num_experts_per_tok: 5 }, 'INVALID_MODEL', 'num_experts_per_tok'],
     [{ ...moe, mlp_only_layers: [0] }, 'UNSUPPORTED_CONFIG', 'mlp_only_layers'],
     [{ ...moe, decoder_sparse_step: 2 }, 'UNSUPPORTED_CONFIG', 'decoder_sparse_step'],

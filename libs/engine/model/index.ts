@@ -3,6 +3,7 @@ export { isMultimodal, parseConfig, textConfig, type ModelConfig } from './confi
 export { type RotaryConfig } from './configRope.ts';
 export { readBaseModel, frozenWeights, trainedWeights, type BaseModel } from './baseModel.ts';
 export { declaredBaseModel } from './declaredBaseModel.ts';
+export { partialModel } from './partialModel.ts';
 export { plainLinears, tokenLogps, type ModelParameters } from './forward.ts';
 export { packedInputs } from './packedInputs.ts';
 export {

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import {
   declaredBaseModel,
   expectedTensors,
+  expertRows,
   initialLora,
   loraLayout,
   parseConfig,
   targetModules,
   type BaseModel,
+  type LoraSettings,
   type Weight,
 } from '@pairwise/model';
 import { headChunkRows, peakBytes } from '@pairwise/onnx';
@@ -146,23 +148,44 @@ test('work may take 90 % of a worker’s memory, and a refusal says what it need
   expect(describeMemory({ ...memory, adapterBytes: 1e9 })).toContain('adapter and optimizer 1.0 GB');
 });
 
+/** Sizes of a micro-batch of this shape. */
+const shape = { rows: 1024, targets: 900, longestRows: 254 };
+const numbers: Record<string, number> = {
+  ...{ T: 1024, N: 900, P: 342, M: 16, C: 128, K: 254, R: headChunkRows, rows: 1025 },
+  ...{ done: 1024, before: 1024, changed: 254 },
+};
+
 test.each(['cheap', 'layers'] as const)('the first layers say what all layers take (%s)', (level) => {
   const deep = { ...base.config, layerCount: 9, layers: Array.from({ length: 9 }, () => base.config.layers[0]!) };
   const model = declaredBaseModel(deep, 'BF16');
-  const shape = { rows: 1024, targets: 900, longestRows: 254 };
-  const numbers: Record<string, number> = {
-    T: 1024,
-    N: 900,
-    P: 342,
-    M: 16,
-    C: 128,
-    K: 254,
-    R: headChunkRows,
-    rows: 1025,
-  };
-  const sizes = (name: string) => numbers[name] ?? { done: 1024, before: 1024, changed: 254 }[name];
-  const whole = peakBytes(dpoGraph(model, lora, 'sigmoid', { activationCheckpointing: level }), sizes);
+  const whole = peakBytes(
+    dpoGraph(model, lora, 'sigmoid', { activationCheckpointing: level }),
+    (name) => numbers[name],
+  );
   const { activationBytes, weightBytes } = trainingMemory(model, { lora, lossType: 'sigmoid' }, level, shape);
   expect(Math.abs(activationBytes / (1.2 * whole) - 1)).toBeLessThan(1e-6);
   expect(weightBytes).toBe([...model.weights.values()].reduce((sum, { length }) => sum + length, 0));
+});
+
+test.each(['cheap', 'layers'] as const)('the first experts say what all experts take (%s)', (level) => {
+  const config = parseConfig({
+    architectures: ['Qwen3MoeForCausalLM'],
+    hidden_act: 'silu',
+    hidden_size: 512,
+    intermediate_size: 2048,
+    moe_intermediate_size: 256,
+    num_hidden_layers: 2,
+    num_attention_heads: 8,
+    vocab_size: 20_000,
+    max_position_embeddings: 8192,
+    num_experts: 64,
+    num_experts_per_tok: 4,
+  });
+  const model = declaredBaseModel(config, 'BF16');
+  const attention: LoraSettings = { ...lora, targetModules: ['q_proj', 'v_proj'] };
+  const graph = dpoGraph(model, attention, 'sigmoid', { activationCheckpointing: level });
+  const whole = peakBytes(graph, (name) => (name.startsWith(expertRows) ? (1024 * 4) / 64 : numbers[name]));
+  const plan = trainingMemory(model, { lora: attention, lossType: 'sigmoid' }, level, shape);
+  expect(Math.abs(plan.activationBytes / (1.2 * whole) - 1)).toBeLessThan(1e-4);
+  expect(plan.weightBytes).toBe([...model.weights.values()].reduce((sum, { length }) => sum + length, 0));
 });

@@ -3,6 +3,7 @@ import { PairwiseError } from '@pairwise/errors';
 import {
   expertRows,
   loraLayout,
+  partialModel,
   queryChunkRows,
   rowCount,
   targetCount,
@@ -152,22 +153,31 @@ type GraphMemory = Omit<Memory, 'adapterBytes'>;
 /** How many layers are planned as they are. */
 const plannedLayers = 4;
 
+/** How many experts are planned as they are, besides those of one token. */
+const plannedExperts = 2;
+
 /**
- * All layers of a model have the same shapes, so from the third on each adds the same to every part. Deep models are planned
- * from their first layers: with all of them, building the graph would take seconds.
+ * Building the graph of a deep model, or of one with many experts, would take seconds. All layers have the same shapes, and all
+ * experts, so the first ones are planned, and say what each of the others adds to every part. The first experts then have the
+ * rows of all of them.
  */
 function graphMemory(base: BaseModel, graphOf: (base: BaseModel) => Graph, shape: MicroBatchShape): GraphMemory {
   const { config } = base;
-  const { layerCount, layers } = config;
-  const first = (count: number) =>
-    wholeGraphMemory(graphOf({ ...base, config: { ...config, layerCount: count, layers: layers.slice(0, count) } }), {
-      ...shape,
-      config,
-    });
-  const most = first(Math.min(layerCount, plannedLayers));
-  if (layerCount <= plannedLayers) return most;
-  const fewer = first(plannedLayers - 1);
-  const all = (part: keyof GraphMemory) => most[part] + (layerCount - plannedLayers) * (most[part] - fewer[part]);
+  const { count = 0, perToken = 0 } = config.experts ?? {};
+  return extrapolate(config.layerCount, plannedLayers, (layers) =>
+    extrapolate(count, perToken + plannedExperts, (experts) => {
+      const part = partialModel(base, layers, experts);
+      return wholeGraphMemory(graphOf(part), { ...shape, config: part.config });
+    }),
+  );
+}
+
+/** What `count` equal parts take, of which at most `planned` are measured. */
+function extrapolate(count: number, planned: number, measure: (count: number) => GraphMemory): GraphMemory {
+  const most = measure(Math.min(count, planned));
+  if (count <= planned) return most;
+  const fewer = measure(planned - 1);
+  const all = (part: keyof GraphMemory) => most[part] + (count - planned) * (most[part] - fewer[part]);
   return {
     weightBytes: all('weightBytes'),
     activationBytes: all('activationBytes'),
