@@ -66,13 +66,15 @@ export async function estimateTraining(
 ): Promise<TrainingEstimate> {
   const lengths = encodings.map(({ longestPairLength }) => longestPairLength);
   const [{ pairCount, tokenCount }] = encodings;
+  // Which pairs are held out is known only when the training begins; these are as many as it will be on average.
+  const share = spec.evaluation?.$case === 'evalFraction' ? 1 - spec.evaluation.value : 1;
   const request = {
     parent,
     modelConfig: config,
     dtype,
     spec: spec.training,
-    pairCount,
-    tokenCount,
+    pairCount: Math.max(1, Math.round(share * pairCount)),
+    tokenCount: BigInt(Math.round(share * Number(tokenCount))),
     // 0 stands for the longest that `max_length` allows; an encoding that is older than the field has it.
     longestPairLength: lengths.includes(0) ? 0 : Math.max(...lengths),
     evaluates: spec.evaluation !== undefined,

@@ -66,9 +66,9 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   const started = new Map(Object.keys(behaviours).map((id) => [id, Promise.withResolvers<undefined>()]));
   const deleted: string[] = [];
   const training = {
-    estimateTraining: ({ spec }: EstimateTrainingRequest) => {
+    estimateTraining: ({ spec, pairCount }: EstimateTrainingRequest) => {
       const memory = WorkerMemory.create({ weightBytes: 1_000_000_000n });
-      const estimate = TrainingEstimate.create({ resolvedSpec: spec, memory, stepCount: 1 });
+      const estimate = TrainingEstimate.create({ resolvedSpec: spec, memory, stepCount: pairCount });
       return Promise.resolve({ estimate });
     },
     startTraining: async ({ trainingId }: { trainingId: string }, context: CallContext) => {
@@ -100,7 +100,7 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   /** More pairs than any dataset has. */
   const dataset = {
     getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
-    encodeVersion: () => Promise.resolve({ encoding: Encoding.create({ report: DatasetReport.create({}) }) }),
+    encodeVersion: () => Promise.resolve({ encoding: Encoding.create({ pairCount: 1000, report: DatasetReport.create({}) }) }),
   };
   const quantizations = [
     {

@@ -167,9 +167,15 @@ test('a model that cannot be quantised fails the stage validate, with the reason
   });
 });
 
-describe('a model that cannot be exported as GGUF', () => {
-  const create = (model: string, exportTargets: ExportTarget[], validateOnly: boolean) => {
+describe('a run of a model that cannot be exported as GGUF', () => {
+  const create = (
+    model: string,
+    exportTargets: ExportTarget[],
+    validateOnly: boolean,
+    evaluation?: RunSpec['evaluation'],
+  ) => {
     const spec = RunSpec.fromPartial({
+      evaluation,
       model: { source: { $case: 'model', value: `${parent}/models/${model}` } },
       datasetVersion: `${parent}/datasets/d/versions/1`,
       training: { duration: { $case: 'maxSteps', value: 2 } },
@@ -202,6 +208,16 @@ describe('a model that cannot be exported as GGUF', () => {
   test('is accepted without an estimate while it is being imported', async () => {
     const { run, estimate } = await create('importing-slowly', [adapter], true);
     expect([run?.state, estimate]).toEqual([RunState.QUEUED, RunEstimate.create({})]);
+  });
+
+  test('is estimated without the pairs that are held out', async () => {
+    const estimated = async (evaluation: RunSpec['evaluation']) => {
+      const { estimate } = await create('ready', [adapter], true, evaluation);
+      // The stub's training has a step for each pair.
+      return estimate?.training?.stepCount;
+    };
+    expect(await estimated(undefined)).toBe(1000);
+    expect(await estimated({ $case: 'evalFraction', value: 0.05 })).toBe(950);
   });
 
   test('is refused in the stage validate if it was still being imported', async () => {

@@ -3,7 +3,7 @@ import { plannedBytes } from '@pairwise/rpc';
 import { estimateTraining } from '../estimate.ts';
 import { outputsOf, parentOf } from '../run.ts';
 import type { NewEvent } from '../runLog.ts';
-import type { ResolvedTraining } from '../spec/resolved.ts';
+import type { ResolvedSpec, ResolvedTraining } from '../spec/resolved.ts';
 import type { StageContext } from './context.ts';
 import type { EncodedSet } from './pairs.ts';
 
@@ -25,17 +25,21 @@ export async function planMemory(
   const { activationCheckpointing, microBatchRows } = planned.resolvedSpec!;
   // Without a worker, the one that trains pins them. A training that has started has its own.
   const isOpen = planned.workerCount > 0 && outputsOf(run).training === '';
-  return { pins: isOpen ? { activationCheckpointing, microBatchRows: microBatchRows! } : {}, event: eventOf(planned) };
+  return {
+    pins: isOpen ? { activationCheckpointing, microBatchRows: microBatchRows! } : {},
+    event: eventOf(planned, spec),
+  };
 }
 
-function eventOf({ memory, durationSeconds, stepCount }: TrainingEstimate): NewEvent {
+function eventOf({ memory, durationSeconds, stepCount }: TrainingEstimate, { evaluation }: ResolvedSpec): NewEvent {
   const needed = `Training needs ${gigabytes(plannedBytes(memory!))} of memory`;
   const available = memory!.availableBytes > 0n ? ` of its worker's ${gigabytes(memory!.availableBytes)}` : '';
   const time = durationSeconds === undefined ? '' : `, about ${Math.max(1, Math.round(durationSeconds / 60))} min`;
+  const steps = `${evaluation?.$case === 'evalFraction' ? 'about ' : ''}${stepCount} steps`;
   return {
     type: 'training.planned',
     stage: 'validate',
-    message: `${needed}${available} for ${stepCount} steps${time}.`,
+    message: `${needed}${available} for ${steps}${time}.`,
   };
 }
 

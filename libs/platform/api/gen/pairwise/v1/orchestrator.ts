@@ -495,8 +495,8 @@ export interface EstimateRunResponse {
 /** What a run would take. */
 export interface RunEstimate {
   /**
-   * The training. Of a model that is not imported, it is that of the longest pairs that `max_length` allows. Unset while the
-   * model is being imported.
+   * The training. Of a model that is not imported, it is that of the longest pairs that `max_length` allows. With
+   * `eval_fraction`, it is that of as many pairs as are not held out on average. Unset while the model is being imported.
    */
   training:
     | TrainingEstimate
