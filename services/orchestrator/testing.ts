@@ -100,7 +100,8 @@ export function misbehavingPeers(parent: string): MisbehavingPeers {
   /** More pairs than any dataset has. */
   const dataset = {
     getDatasetVersion: () => Promise.resolve({ version: DatasetVersion.create({ pairCount: 2 ** 31 - 1 }) }),
-    encodeVersion: () => Promise.resolve({ encoding: Encoding.create({ pairCount: 1000, report: DatasetReport.create({}) }) }),
+    encodeVersion: () =>
+      Promise.resolve({ encoding: Encoding.create({ pairCount: 1000, report: DatasetReport.create({}) }) }),
   };
   const quantizations = [
     {

@@ -1,6 +1,6 @@
 import { ExportState, type Artifact, type Export } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
-import { decidingFigure, hasEnded } from '@pairwise/rpc';
+import { decidingFigure, hasEnded, isGguf } from '@pairwise/rpc';
 import { untilEnded } from '../poll.ts';
 import { idOf, outputsOf, parentOf, type StageName } from '../run.ts';
 import { changed, type RunChange } from '../runs.ts';
@@ -27,12 +27,20 @@ export async function exportArtifacts(context: StageContext): Promise<void> {
     evalEncoding,
   };
   await peers.export.startExport(request, { deadline: startDeadline() });
-  await exportUntil(context, name, (exported) => exported.state === ExportState.VERIFYING || hasEnded(exported));
+  await exportUntil(context, name, {
+    awaited: (exported) => exported.state === ExportState.VERIFYING || hasEnded(exported),
+    isDone: () => true,
+    total: spec.exportTargets.length,
+  });
 }
 
 /** Waits until llama.cpp has reproduced the policy, and stores the artifacts with their figures on the run. */
 export async function verify(context: StageContext): Promise<void> {
-  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, hasEnded);
+  const { artifacts } = await exportUntil(context, outputsOf(context.run).export, {
+    awaited: hasEnded,
+    isDone: ({ verification }) => verification !== undefined,
+    total: context.spec.exportTargets.filter(isGguf).length,
+  });
   await context.change((changing): RunChange => {
     outputsOf(changing).artifacts = artifacts;
     return changed(...artifacts.flatMap(eventsOf));
@@ -55,19 +63,25 @@ function describe(artifact: Artifact): string {
   return `${artifact.name} is finished; its ${kind} is ${nats.toExponential(2)} nats per token (limit ${limit.toPrecision(2)}).`;
 }
 
+/** What a stage waits for, and which of how many artifacts are done with it. */
+interface Milestone {
+  awaited: (exported: Export) => boolean;
+  isDone: (artifact: Artifact) => boolean;
+  total: number;
+}
+
 /** Follows an export until it is as `awaited`. Throws its error, and CANCELLED if it was cancelled. */
 async function exportUntil(
   { peers, signal, report }: StageContext,
   name: string,
-  awaited: (exported: Export) => boolean,
+  { awaited, isDone, total }: Milestone,
 ): Promise<Export> {
   const ended = await untilEnded(
     {
       read: async () => (await peers.export.getExport({ name }, { signal })).export!,
       ended: awaited,
       error: ({ error }) => error,
-      changed: ({ artifacts, targetCount }) =>
-        report({ completed: artifacts.length, total: targetCount, unit: 'artifacts' }),
+      changed: ({ artifacts }) => report({ completed: artifacts.filter(isDone).length, total, unit: 'artifacts' }),
     },
     signal,
   );

@@ -71,6 +71,10 @@ test('a run goes through every stage, and its metrics are plausible', async () =
   expect(first.stages.map(({ name, state }) => [name, state])).toEqual(
     ['validate', 'reference', 'train', 'export', 'verify'].map((name) => [name, 'STAGE_STATE_SUCCEEDED']),
   );
+  // The files for llama.cpp are verified.
+  const [exported, verifying] = first.stages.slice(3).map(({ progress }) => progress);
+  expect(exported).toMatchObject({ completedCount: 6n, totalCount: 6n, unit: 'artifacts' });
+  expect(verifying).toMatchObject({ completedCount: 4n, totalCount: 4n, unit: 'artifacts' });
 
   const evaluations = points.filter(({ values }) => 'eval_loss' in values);
   const training = points.filter(({ values }) => 'loss' in values);
