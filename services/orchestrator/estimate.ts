@@ -73,7 +73,7 @@ export async function estimateTraining(
     modelConfig: config,
     dtype,
     spec: spec.training,
-    pairCount: Math.max(1, Math.round(share * pairCount)),
+    pairCount: Math.ceil(share * pairCount),
     tokenCount: BigInt(Math.round(share * Number(tokenCount))),
     // 0 stands for the longest that `max_length` allows; an encoding that is older than the field has it.
     longestPairLength: lengths.includes(0) ? 0 : Math.max(...lengths),

@@ -1,6 +1,6 @@
 import { CoverageState } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
-import { Declined, type Attempt } from '@pairwise/durable';
+import { declineUnlessFits, type Attempt } from '@pairwise/durable';
 import type { BlobStore } from '@pairwise/store';
 import { count, record, type Log } from '@pairwise/telemetry';
 import { tokenCount } from '@pairwise/training';
@@ -30,7 +30,7 @@ export interface ComputeDeps {
  * writes nothing.
  */
 export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: Attempt): Promise<void> {
-  const { blobs, coverages, logps, reference, rates, numericsProfile, availableBytes = Infinity, log } = deps;
+  const { blobs, coverages, logps, reference, rates, numericsProfile, availableBytes, log } = deps;
   const { coverage: name, referenceFingerprint: fingerprint, memoryBytes = 0 } = input;
   await attempt.activity('compute', async (signal) => {
     if ((await coverages.get(name)).coverage.state !== CoverageState.COMPUTING) return;
@@ -38,9 +38,7 @@ export async function compute(deps: ComputeDeps, input: ComputeInput, attempt: A
     const present = await logps.present(fingerprint, responsesOf(pairs));
     const missing = missingPairs(pairs, present);
     if (missing.length === 0) return;
-    if (memoryBytes > availableBytes) {
-      throw new Declined(`it was planned to take ${memoryBytes} bytes, but this worker has ${availableBytes}`);
-    }
+    declineUnlessFits(memoryBytes, availableBytes);
     const startMs = performance.now();
     const { logps: computed, rate } = await reference.logps(input, missing, signal);
     const entries = distinct(computed).filter(({ response }) => !present.has(response));

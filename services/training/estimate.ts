@@ -1,4 +1,4 @@
-import { type EstimateTrainingRequest, type TrainingEstimate } from '@pairwise/api';
+import type { EstimateTrainingRequest, TrainingEstimate } from '@pairwise/api';
 import type { Rates } from '@pairwise/database';
 import { leastMemoryBytes, type QueueState } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';

@@ -77,16 +77,18 @@ const longestPauseMs = 10_000;
 
 const never = new Promise<never>(() => undefined);
 
-const retryMs = 1000;
-
-/** Repeats a query until Postgres has executed it or the process stops. */
-export async function untilDone(query: () => Promise<unknown>, stopping: AbortSignal): Promise<void> {
+/** Repeats a query once a second until Postgres has executed it or the process stops. */
+export async function untilDone(
+  query: () => Promise<unknown>,
+  { stopping, log }: Pick<AttemptOptions, 'stopping' | 'log'>,
+): Promise<void> {
   while (!stopping.aborted) {
     try {
       await query();
       return;
-    } catch {
-      await sleep(retryMs, undefined, { signal: stopping }).catch(() => undefined);
+    } catch (error) {
+      log.warn({ err: error }, 'work could not be put back into its queue; trying again');
+      await sleep(1000, undefined, { signal: stopping }).catch(() => undefined);
     }
   }
 }
@@ -163,12 +165,10 @@ async function settle<T>(
 }
 
 /** Lets other processes have the work. The outcome cannot be stored, since the work has no owner any more. */
-async function giveUp(
-  { pool, schema, id, owner, leaseMs, stopping, log }: AttemptOptions,
-  { message }: Declined,
-): Promise<Outcome> {
+async function giveUp(options: AttemptOptions, { message }: Declined): Promise<Outcome> {
+  const { pool, schema, id, owner, leaseMs, stopping, log } = options;
   log.warn({ workflow: id }, `${id} is left to another process: ${message}`);
-  await untilDone(() => decline(pool, schema, id, owner), stopping);
+  await untilDone(() => decline(pool, schema, id, owner), options);
   await sleep(declineLeases * leaseMs, undefined, { signal: stopping }).catch(() => undefined);
   return { error: keep(stale(id)) };
 }

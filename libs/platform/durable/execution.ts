@@ -88,7 +88,7 @@ export function openExecution(options: ExecutionOptions) {
       if (isNotKept(error)) {
         log.warn({ err: error, workflow: workId }, `${workId} will be repeated`);
         // DBOS cannot store the result of this attempt either, so it waits for the result of the next one.
-        await untilDone(() => requeue(pool, durableSchema, workId, one.owner), stopping.signal);
+        await untilDone(() => requeue(pool, durableSchema, workId, one.owner), { stopping: stopping.signal, log });
       }
       if (!(error instanceof PairwiseError))
         log.error({ err: error, workflow: workId }, `${workId} failed because of a bug`);

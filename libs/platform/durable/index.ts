@@ -1,5 +1,5 @@
 export type { Attempt, ActivityOptions } from './attempt.ts';
-export { Declined } from './declined.ts';
+export { Declined, declineUnlessFits } from './declined.ts';
 export type { Body, Durable, QueueState, WorkState } from './durable.ts';
 export type { DurableLog } from './log.ts';
 export { migrateDurable, migrateService, type DurableDatabase } from './migrate.ts';

@@ -1,8 +1,7 @@
-import { ActivationCheckpointing, type Training } from '@pairwise/api';
+import { ActivationCheckpointing } from '@pairwise/api';
 import { Declined, mostMemoryBytes } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { readStoredModel } from '@pairwise/model';
-import { plannedBytes } from '@pairwise/rpc';
 import { microBatchShape, planTraining, type TrainingPlan } from '@pairwise/training';
 import type { ResolvedTrainingSpec } from '../trainings/record.ts';
 import type { TrainDeps } from './deps.ts';
@@ -49,12 +48,4 @@ export async function planOnWorker(
     if (!isTooSmall || mostMemoryBytes(await workers()) <= availableBytes!) throw error;
     throw new Declined(error.message);
   }
-}
-
-/** Throws `Declined` for a training that was planned for workers with more memory than this one has. */
-export function declineUnlessFits({ name, memory }: Training, availableBytes = Infinity): void {
-  if (memory === undefined || plannedBytes(memory) <= availableBytes) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  const needed = gigabytes(Number(plannedBytes(memory)));
-  throw new Declined(`'${name}' was planned to take ${needed}, but this worker has ${gigabytes(availableBytes)}`);
 }

@@ -1,5 +1,7 @@
 import { Checkpoint, MetricPoint, type WorkerMemory } from '@pairwise/api';
+import { declineUnlessFits } from '@pairwise/durable';
 import { digestOf, parseDigest } from '@pairwise/fingerprint';
+import { plannedBytes } from '@pairwise/rpc';
 import { writeSafetensors } from '@pairwise/safetensors';
 import {
   adapterTensors,
@@ -20,7 +22,7 @@ import type { TrainingInputs } from './inputs.ts';
 import { logMetrics } from './log.ts';
 import type { OwnedTraining } from './owned.ts';
 import type { PeakMemory } from './peak.ts';
-import { declineUnlessFits, levelOf } from './plan.ts';
+import { levelOf } from './plan.ts';
 import type { OpenPolicy } from './policy.ts';
 
 /** The step that a training has reached: an activity's result. */
@@ -59,7 +61,8 @@ export async function openTask(
 ): Promise<Task> {
   const { request, training } = await owned.read();
   const hyperparameters = resolvedTrainingSpec(training);
-  declineUnlessFits(training, deps.availableBytes);
+  const { memory } = training;
+  if (memory !== undefined) declineUnlessFits(Number(plannedBytes(memory)), deps.availableBytes);
   const level = levelOf(hyperparameters.activationCheckpointing);
   const policy = await deps.policies.open(inputs, hyperparameters, level);
   const { pairs, evalPairs } = await deps.openPairs(inputs, heldOutFraction(request));
