@@ -112,11 +112,15 @@ export const requeue = (connection: Connection, schema: string, id: string, owne
     owner,
   ]);
 
-/** Like `requeue`, for an attempt that is not counted, since it did not fail. */
+/**
+ * Puts work at the end of its queue, so that a process that cannot do it gets to the work behind it. The attempt is not
+ * counted, since it did not fail.
+ */
 export const decline = (connection: Connection, schema: string, id: string, owner: string) =>
   connection.query(
     `update "${schema}".workflow_status
-     set ${requeued}, recovery_attempts = greatest(recovery_attempts - 1, 0)
+     set ${requeued}, created_at = (extract(epoch from now()) * 1000)::bigint,
+         recovery_attempts = greatest(recovery_attempts - 1, 0)
      where workflow_uuid = $1 and owner_xid = $2`,
     [id, owner],
   );

@@ -1,9 +1,9 @@
 import { PairwiseError } from '@pairwise/errors';
 
 /**
- * Thrown by an activity that this process cannot do, such as one that needs more memory than it has: the work goes back into its
- * queue, without counting as an attempt that failed, and waits for another process. This one takes nothing in its place for
- * three leases, so that the others come first.
+ * Thrown by an activity that this process cannot do, such as one that needs more memory than it has: the work goes to the
+ * end of its queue, without counting as an attempt that failed, and waits for another process. This one takes nothing in its
+ * place for three leases, so that the others come first; then it continues with the work at the front of the queue.
  */
 export class Declined extends PairwiseError {
   constructor(message: string) {

@@ -41,7 +41,8 @@ durable.execute(plan, async ({ steps, ms, isLarge = false }: Plan, attempt) => {
   }
   return steps;
 });
-await durable.launch({ counting: 2 });
+// As a training worker has one slot, which work that it declines must not keep permanently.
+await durable.launch({ counting: size === 'small' ? 1 : 2 });
 process.send!({ ready: true });
 
 process.once('SIGTERM', () => {
