@@ -35,7 +35,8 @@ COPY --from=provider /provider/ /app/node_modules/onnxruntime-node/bin/napi-v6/l
 ARG SERVICE
 LABEL org.opencontainers.image.title="Pairwise ${SERVICE} for CUDA" \
   org.opencontainers.image.licenses="Apache-2.0"
-ENV NODE_ENV=production PAIRWISE_DATA=/var/lib/pairwise PAIRWISE_CACHE=/var/cache/pairwise PAIRWISE_DEVICE=cuda
+# See libs/platform/lifecycle/allocator.ts for the last one.
+ENV NODE_ENV=production PAIRWISE_DATA=/var/lib/pairwise PAIRWISE_CACHE=/var/cache/pairwise PAIRWISE_DEVICE=cuda MALLOC_TRIM_THRESHOLD_=131072
 USER 65532:65532
 WORKDIR /app/services/${SERVICE}
 STOPSIGNAL SIGTERM

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { allocatorSettings } from '@pairwise/lifecycle';
 import { openBenchModel } from './model.ts';
 import { benchPairs, longPair } from './pairs.ts';
 import type { PhaseFigures, PhaseSpec } from './phase.ts';
@@ -43,7 +44,9 @@ export async function measureModel(settings: Settings, report: (text: string) =>
 }
 
 async function figuresOf(spec: PhaseSpec): Promise<PhaseFigures> {
-  const child = fork(new URL('./phase.ts', import.meta.url), [JSON.stringify(spec)]);
+  const child = fork(new URL('./phase.ts', import.meta.url), [JSON.stringify(spec)], {
+    env: { ...allocatorSettings, ...process.env },
+  });
   let figures: PhaseFigures | undefined;
   child.once('message', (message) => (figures = message as PhaseFigures));
   const [code] = (await once(child, 'exit')) as [number | null];

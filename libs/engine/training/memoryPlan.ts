@@ -142,8 +142,10 @@ const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 
  */
 const poolFactor = 1.2;
 
-/** Node, the libraries of a worker, its threads and the buffers of their products. */
-const ownBytes = 260e6;
+/**
+ * Node, the libraries of a worker, its threads and the buffers of their products, in a process with the `allocatorSettings`.
+ */
+const ownBytes = 190e6;
 
 /** The runtime's objects for a node of a graph. */
 const nodeBytes = 7500;

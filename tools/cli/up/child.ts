@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Stream } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { allocatorSettings } from '@pairwise/lifecycle';
 import { type LogLine, readLine } from './lines.ts';
 
 export interface ProgramOptions {
@@ -32,7 +33,7 @@ function readLines(stream: Readable, onLine: (text: string) => void): void {
 export function startProgram(options: ProgramOptions, log: (line: LogLine) => void): ChildProcess {
   const { program, environment, lifeline, name } = options;
   const child = spawn(process.execPath, [...nodeFlags, fileURLToPath(program)], {
-    env: environment,
+    env: { ...allocatorSettings, ...environment },
     // Its own process group: Ctrl-C in a terminal goes only to the supervisor, which stops everything gracefully.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...(lifeline === undefined ? [] : [lifeline])],

@@ -1,7 +1,8 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { callers, readEnvironment, variables } from '@pairwise/config';
+import { allocatorSettings } from '@pairwise/lifecycle';
 import { beforeAll, expect, test } from 'vitest';
 import { readConfig as dataset } from '@pairwise/service-dataset/config';
 import { readConfig as exporter } from '@pairwise/service-export/config';
@@ -293,3 +294,12 @@ test.each(overlays)('%s: the migrations job covers all services', (overlay) => {
     readEnvironment(containerEnvironment(rendered.get(overlay)!, container), ['DATABASE_URL']);
   }
 });
+
+test.each(['Dockerfile', 'cuda.Dockerfile'])(
+  'the images of %s have the settings of the C library that memory is planned for',
+  (name) => {
+    const dockerfile = readFileSync(resolve(import.meta.dirname, '../../../deploy', name), 'utf8');
+    const last = dockerfile.match(/^ENV .*/gm)!.at(-1);
+    for (const [variable, value] of Object.entries(allocatorSettings)) expect(last).toContain(`${variable}=${value}`);
+  },
+);
