@@ -49,7 +49,8 @@ test('a dataset with a thousand unsealed imports accepts no more', async () => {
   });
 });
 
-test.each(offences('ModelService', { listModels: { parent } }))('$method rejects $field of $value', async (offence) => {
+const goodOfModels = { listModels: { parent }, ensureQuantization: { name: `${parent}/models/limits` } };
+test.each(offences('ModelService', goodOfModels))('$method rejects $field of $value', async (offence) => {
   const refused = send(service.model, ModelServiceService, offence);
   await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
 });

@@ -86,7 +86,7 @@ export function openExports(database: Database): Exports {
     },
     enter: (name, state, error, fence) =>
       changeFenced(name, fence, (exported) => {
-        if (hasEnded(exported) || exported.state === state) return 'unchanged';
+        if (hasEnded(ExportState, exported) || exported.state === state) return 'unchanged';
         exported.state = state;
         exported.error = error === undefined ? undefined : statusOf(error);
         return 'changed';
@@ -99,7 +99,7 @@ export function openExports(database: Database): Exports {
       }),
     remove: (name, alongside) =>
       documents.remove(name, '', ({ export: exported }, tx) => {
-        if (hasEnded(exported)) return alongside(tx);
+        if (hasEnded(ExportState, exported)) return alongside(tx);
         throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
       }),
   };

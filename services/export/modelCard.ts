@@ -1,4 +1,4 @@
-import { BaseQuantization, TrainingSpec, type DatasetReport, type Model } from '@pairwise/api';
+import { BaseQuantization, TrainingSpec, type DatasetReport, type Model, baseQuantizationToJSON } from '@pairwise/api';
 import { resolveBaseQuantization } from '@pairwise/rpc';
 import { baseModelNameOf } from './baseModelName.ts';
 import type { Lineage } from './lineage.ts';
@@ -61,7 +61,7 @@ function frontMatter(format: string, base: string, isOnHub: boolean, isTrained: 
 function quantizationLines({ training }: Lineage): string[] {
   const type = resolveBaseQuantization(training.resolvedSpec?.baseQuantization);
   if (type === BaseQuantization.NONE) return [];
-  const name = code(type.replace('BASE_QUANTIZATION_', ''));
+  const name = code(baseQuantizationToJSON(type).replace('BASE_QUANTIZATION_', ''));
   return [`- in training its linear layers were quantised to ${name}; the adapter is applied to its full weights`];
 }
 

@@ -60,7 +60,7 @@ const requestFor = (values: Partial<PushArtifactRequest> = {}) =>
 async function untilEnded({ name }: Push): Promise<Push> {
   for (;;) {
     const { push } = await client.getPush({ name });
-    if (hasEnded(push!)) return push!;
+    if (hasEnded(PushState, push!)) return push!;
     await sleep(20);
   }
 }

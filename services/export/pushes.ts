@@ -36,11 +36,11 @@ export function openPushes(database: Database): Pushes {
         [exportOf(push.name)],
       );
       const found = rows.map(({ document }) => Push.fromJSON(document));
-      return found.find((other) => !hasEnded(other) && targetOf(other) === targetOf(push))?.name;
+      return found.find((other) => !hasEnded(PushState, other) && targetOf(other) === targetOf(push))?.name;
     },
     cancel: (name, cancel) =>
       documents.change(name, async (push, tx) => {
-        if (hasEnded(push) || push.state === PushState.CANCELLING) return 'unchanged';
+        if (hasEnded(PushState, push) || push.state === PushState.CANCELLING) return 'unchanged';
         push.state = PushState.CANCELLING;
         push.updateTime = new Date();
         await cancel(name, tx);

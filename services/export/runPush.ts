@@ -75,7 +75,7 @@ function filesOf({ files }: Artifact, blobs: BlobStore): PushFile[] {
 async function change(pushes: Pushes, name: string, fence: Fence, values: Partial<Push>): Promise<void> {
   await pushes.change(name, async (push, tx) => {
     await fence(tx);
-    if (hasEnded(push)) return 'unchanged';
+    if (hasEnded(PushState, push)) return 'unchanged';
     Object.assign(push, values, { updateTime: new Date() });
     return 'changed';
   });

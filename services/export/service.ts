@@ -29,7 +29,7 @@ export function exportService(deps: ExportServiceDeps): Service {
   return service(ExportServiceService, {
     startExport: async (request, context) => {
       const record = await startExport(deps, request, context);
-      if (!hasEnded(record.export)) await deps.enqueue(record);
+      if (!hasEnded(ExportState, record.export)) await deps.enqueue(record);
       return { export: record.export };
     },
     getExport: async ({ name }) => ({ export: (await exports.get(named(name))).export }),
@@ -63,7 +63,7 @@ function named(name: string, field = 'name'): string {
 
 async function cancel({ exports, cancel: cancelWork }: ExportServiceDeps, name: string): Promise<Export> {
   const changed = await exports.change(name, async (record, tx) => {
-    if (hasEnded(record.export) || record.export.state === ExportState.CANCELLING) return 'unchanged';
+    if (hasEnded(ExportState, record.export) || record.export.state === ExportState.CANCELLING) return 'unchanged';
     record.export.state = ExportState.CANCELLING;
     record.export.updateTime = new Date();
     await cancelWork(record, tx);

@@ -1,4 +1,4 @@
-import { RunState, Run, StageState, type Stage } from '@pairwise/api';
+import { RunState, runStateToJSON, Run, StageState, type Stage } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
 import { observe, type Observation } from '@pairwise/telemetry';
 
@@ -7,7 +7,7 @@ const names = ['pairwise.runs', 'pairwise.run.progress'] as const;
 const states = Object.values(RunState).filter((state) => state !== RunState.UNSPECIFIED);
 
 /** A state as an attribute, such as `RUNNING`. */
-const shortName = (state: RunState) => state.replace('RUN_STATE_', '');
+const shortName = (state: RunState) => runStateToJSON(state).replace('RUN_STATE_', '');
 
 /**
  * Registers gauges for the runs by state and for the progress of active runs. They are read whenever metrics are exported.
@@ -30,13 +30,13 @@ async function countRuns(database: Database): Promise<Observed[]> {
   const counts = new Map(rows.map(({ state, count }) => [state, Number(count)]));
   return states.map((state) => ({
     name: 'pairwise.runs',
-    value: counts.get(state) ?? 0,
+    value: counts.get(runStateToJSON(state)) ?? 0,
     attributes: { 'pairwise.run.state': shortName(state) },
   }));
 }
 
 async function readProgress(database: Database): Promise<Observed[]> {
-  const active = [RunState.RUNNING, RunState.CANCELLING];
+  const active = [RunState.RUNNING, RunState.CANCELLING].map(runStateToJSON);
   const rows = await database.rows<{ document: unknown }>(
     "select document from runs where delete_time is null and document ->> 'state' = any ($1)",
     [active],

@@ -6,6 +6,7 @@ import {
   type MetricPoint,
   type Run,
   type RunEvent,
+  runStateToJSON,
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
@@ -61,7 +62,7 @@ function named(name: string): string {
 
 function cancelRun({ runs, cancel }: OrchestratorDeps, name: string): Promise<Run> {
   return runs.change(name, async (run, tx) => {
-    if (hasEnded(run) || run.state === RunState.CANCELLING) return unchanged;
+    if (hasEnded(RunState, run) || run.state === RunState.CANCELLING) return unchanged;
     run.state = RunState.CANCELLING;
     await cancel(run, tx);
     return changed({ type: 'run.cancelling', message: 'The run is being cancelled.' });
@@ -73,7 +74,7 @@ async function retryRun(deps: OrchestratorDeps, request: RetryRunRequest): Promi
   const name = named(request.name);
   const again: Alteration = async (run, tx) => {
     if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
-      const state = run.state.replace('RUN_STATE_', '').toLowerCase();
+      const state = runStateToJSON(run.state).replace('RUN_STATE_', '').toLowerCase();
       const message = `name: '${name}' is ${state}; only a failed or cancelled run can be retried`;
       throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
     }
@@ -97,7 +98,7 @@ async function deleteRun({ database, runs, peers }: OrchestratorDeps, request: D
   // What belongs to the run is deleted while its row is locked, so that no retry can use it in between, and before the run,
   // so that an interrupted call can be repeated.
   const removeBelongings = async (run: Run) => {
-    if (!hasEnded(run)) {
+    if (!hasEnded(RunState, run)) {
       throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
     }
     const [parent, id] = [parentOf(run), idOf(run)];

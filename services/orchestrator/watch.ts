@@ -1,4 +1,4 @@
-import type { Run, WatchRunResponse } from '@pairwise/api';
+import { RunState, type Run, type WatchRunResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded, watch } from '@pairwise/rpc';
 import type { LogEntry } from './runLog.ts';
@@ -35,7 +35,7 @@ export function watchRun(
   return watch<Run, WatchRunResponse>(
     {
       read: () => runs.get(name),
-      hasEnded,
+      hasEnded: (run) => hasEnded(RunState, run),
       show: (run) => message({ $case: 'run', value: run }),
       newEntries,
       heartbeat: () => message({ $case: 'heartbeat', value: { time: new Date() } }),

@@ -61,7 +61,7 @@ async function execute(deps: RunDeps, name: string, stage: StageName, stageWork:
 
 async function succeed({ runs }: RunDeps, name: string) {
   await runs.change(name, (run) => {
-    if (hasEnded(run)) return unchanged;
+    if (hasEnded(RunState, run)) return unchanged;
     run.state = RunState.SUCCEEDED;
     run.endTime = new Date();
     return changed({ type: 'run.succeeded', message: 'The run succeeded.' });
@@ -79,7 +79,7 @@ async function fail(deps: RunDeps, name: string, error: unknown, signal: AbortSi
     ? { type: 'run.cancelled', message: 'The run was cancelled.' }
     : { type: 'run.failed', message: status.message };
   await deps.runs.change(name, (run) => {
-    if (hasEnded(run)) return unchanged;
+    if (hasEnded(RunState, run)) return unchanged;
     run.state = cancelled ? RunState.CANCELLED : RunState.FAILED;
     run.endTime = new Date();
     run.error = cancelled ? undefined : status;

@@ -6,8 +6,9 @@ import {
   type Coverage,
   type Encoding,
   type Model,
-  type ReferenceServiceService,
+  ReferenceServiceService,
 } from '@pairwise/api';
+import { offences, send } from '@pairwise/api/testing';
 import { Declined, type Attempt } from '@pairwise/durable';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
@@ -55,6 +56,14 @@ async function read({ name }: Coverage): Promise<[string, number[]][]> {
   for await (const { responseDigest, tokenLogps } of client.readLogps({ name })) all.push([responseDigest, tokenLogps]);
   return all;
 }
+
+test.each(offences('ReferenceService', { ensureLogps: { parent }, estimateLogps: {} }))(
+  '$method refuses $field of $value',
+  async (offence) => {
+    const refused = send(client, ReferenceServiceService, offence);
+    await expect(refused).rejects.toMatchObject({ reason: 'INVALID_ARGUMENT', field: offence.field });
+  },
+);
 
 test('every response is computed once, whichever encodings it is in, and read in canonical order', async () => {
   const [first, second] = [somePairs(0, 300), somePairs(200, 400)];

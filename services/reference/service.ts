@@ -99,7 +99,7 @@ function watchCoverage(coverages: Coverages, name: string, signal: AbortSignal):
   return watch<CoverageRecord, { coverage: Coverage }>(
     {
       read: () => coverages.get(name),
-      hasEnded: ({ coverage }) => hasEnded(coverage),
+      hasEnded: ({ coverage }) => hasEnded(CoverageState, coverage),
       show: ({ coverage }) => ({ coverage }),
     },
     signal,

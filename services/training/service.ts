@@ -26,7 +26,7 @@ export function trainingService(deps: TrainingDeps): Service {
   return service(TrainingServiceService, {
     startTraining: async (request, context) => {
       const record = await startTraining(deps, request, context);
-      if (!hasEnded(record.training)) await deps.enqueue(record);
+      if (!hasEnded(TrainingState, record.training)) await deps.enqueue(record);
       return { training: record.training };
     },
     estimateTraining: async (request) => ({ estimate: await estimateTraining(deps, request) }),
@@ -64,7 +64,8 @@ function positionOf(afterSequence: bigint): bigint {
 
 async function cancel({ trainings, cancel: cancelWork }: TrainingDeps, name: string): Promise<Training> {
   const changed = await trainings.change(name, async (record, tx) => {
-    if (hasEnded(record.training) || record.training.state === TrainingState.CANCELLING) return 'unchanged';
+    if (hasEnded(TrainingState, record.training) || record.training.state === TrainingState.CANCELLING)
+      return 'unchanged';
     record.training.state = TrainingState.CANCELLING;
     record.training.updateTime = new Date();
     await cancelWork(record, tx);

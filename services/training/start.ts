@@ -6,6 +6,7 @@ import {
   TrainingState,
   type StartTrainingRequest,
   type TrainingSpec,
+  baseQuantizationToJSON,
 } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
@@ -109,8 +110,9 @@ async function checkCoverage(
   const { coverage } = await inField(field, peers.reference.getCoverage({ name }, options));
   const reference = resolveBaseQuantization(coverage!.baseQuantization);
   if (reference !== BaseQuantization.NONE && reference !== policy) {
-    const allowed = [...new Set([policy, BaseQuantization.NONE])].join(' or ');
-    const problem = `'${name}' is of ${reference}, but spec.base_quantization is ${policy}`;
+    const [own, other] = [policy, reference].map(baseQuantizationToJSON);
+    const allowed = [...new Set([own, baseQuantizationToJSON(BaseQuantization.NONE)])].join(' or ');
+    const problem = `'${name}' is of ${other}, but spec.base_quantization is ${own}`;
     refuseField(field, `${problem}; call EnsureLogps with ${allowed}`);
   }
   if (coverage!.state === CoverageState.COMPLETE) return;

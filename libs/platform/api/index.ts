@@ -1,3 +1,4 @@
+export { enumFields } from './gen/enumFields.ts';
 export * from './gen/pairwise/v1/dataset.ts';
 export * from './gen/pairwise/v1/diagnostics.ts';
 export * from './gen/pairwise/v1/errors.ts';
@@ -8,5 +9,5 @@ export * from './gen/pairwise/v1/reference.ts';
 export * from './gen/pairwise/v1/training.ts';
 export { BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInfo } from './gen/google/rpc/error_details.ts';
 export { Status } from './gen/google/rpc/status.ts';
-export { HealthService } from './gen/health/v1/health.ts';
+export { HealthCheckResponse_ServingStatus, HealthService } from './gen/health/v1/health.ts';
 export { Any } from './gen/google/protobuf/any.ts';

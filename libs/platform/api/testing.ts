@@ -35,8 +35,10 @@ const anyNumber = new Set(['pairwise.v1.TrainingSpec.seed']);
 const [outsideOfWhole, outsideOfReal] = [[-1], [1e300, 1e308, NaN, Infinity, -Infinity, -1]];
 /** More elements than any list may have. */
 const tooMany = 100_000;
+/** A number that is in no enum. */
+const inNoEnum = 99;
 
-/** Every number and every list that a request of the API can carry. */
+/** Every number, enum and list that a request of the API can carry. */
 export function boundedFields(): FieldPath[] {
   return serviceNames.flatMap((name) =>
     registry.getService(`pairwise.v1.${name}Service`)!.methods.flatMap(({ input }) => boundedIn(input)),
@@ -47,7 +49,8 @@ function boundedIn(message: DescMessage, before: FieldPath = []): FieldPath[] {
   return message.fields.flatMap((field) => {
     const path = [...before, field];
     const within = field.message === undefined ? [] : boundedIn(field.message, path);
-    const bounded = field.fieldKind === 'list' || field.fieldKind === 'map' || isNumber(field);
+    const bounded =
+      field.fieldKind === 'list' || field.fieldKind === 'map' || field.enum !== undefined || isNumber(field);
     return bounded ? [path, ...within] : within;
   });
 }
@@ -65,8 +68,9 @@ export function commentOf(field: DescField): string {
 }
 
 /**
- * For each number and each list that the requests of a service can carry, requests that are good, as `good` has them in
- * proto JSON by method, save for that field: numbers out of every range, and lists that are too long.
+ * For each number, enum and list that the requests of a service can carry, requests that are good, as `good` has them in
+ * proto JSON by method, save for that field: numbers out of every range, values that are in no enum, and lists that are too
+ * long.
  * Throws for a method that is missing from `good`.
  */
 export function offences(service: string, good: Readonly<Record<string, object>>): Offence[] {
@@ -87,6 +91,7 @@ function valuesOf(field: DescField): { value: string; json: JsonValue }[] {
     const element = field.listKind === 'message' ? {} : '';
     return [{ value: `${tooMany} elements`, json: Array.from({ length: tooMany }, () => element) }];
   }
+  if (field.fieldKind === 'enum') return [{ value: String(inNoEnum), json: inNoEnum }];
   if (field.fieldKind !== 'scalar') throw new Error(`${field.toString()} is of a kind that needs a case here`);
   if (anyNumber.has(`${field.parent.typeName}.${field.name}`)) return [];
   const isReal = field.scalar === ScalarType.DOUBLE || field.scalar === ScalarType.FLOAT;

@@ -1,4 +1,11 @@
-import type { ChatTemplateMode, DatasetVersion, Model, TruncationMode } from '@pairwise/api';
+import {
+  chatTemplateModeToJSON,
+  truncationModeToJSON,
+  type ChatTemplateMode,
+  type DatasetVersion,
+  type Model,
+  type TruncationMode,
+} from '@pairwise/api';
 import { digestOfFiles, fingerprintOf, type Digest } from '@pairwise/fingerprint';
 import { encodingVersion, shardPairs } from '@pairwise/preference';
 
@@ -30,8 +37,8 @@ export function encodingFingerprint({ digest }: DatasetVersion, model: Model, se
     pairs: digest,
     tokenizer,
     maxLength,
-    truncationMode,
-    chatTemplate,
+    truncationMode: truncationModeToJSON(truncationMode),
+    chatTemplate: chatTemplateModeToJSON(chatTemplate),
     chatTemplateDate,
     encodingVersion,
     shardPairs,

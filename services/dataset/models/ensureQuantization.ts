@@ -1,5 +1,6 @@
 import {
   BaseQuantization,
+  baseQuantizationToJSON,
   ModelQuantization,
   ModelState,
   QuantizationState,
@@ -26,7 +27,11 @@ export async function ensureQuantization(
   { name, type }: EnsureQuantizationRequest,
 ): Promise<Model> {
   parseName(modelPattern, name, 'name');
-  if (!types.includes(type)) refuseField('type', `is ${type}; it must be one of ${types.join(', ')}`);
+  if (!types.includes(type))
+    refuseField(
+      'type',
+      `is ${baseQuantizationToJSON(type)}; it must be one of ${types.map(baseQuantizationToJSON).join(', ')}`,
+    );
   const { model: changed } = await models.change(name, async ({ model, quantizationAttempts }, tx) => {
     if (model.state !== ModelState.READY) {
       const message = `name: '${name}' is not ready; wait until its import has succeeded`;
@@ -36,9 +41,10 @@ export async function ensureQuantization(
     if (found >= 0 && model.quantizations[found]!.state !== QuantizationState.FAILED) return 'unchanged';
     const begun = ModelQuantization.create({ type, state: QuantizationState.RUNNING });
     model.quantizations.splice(found < 0 ? model.quantizations.length : found, 1, begun);
-    const attempt = (quantizationAttempts[type] ?? 0) + 1;
-    quantizationAttempts[type] = attempt;
-    await enqueueQuantization({ name, type, attempt }, tx);
+    const typeName = baseQuantizationToJSON(type);
+    const attempt = (quantizationAttempts[typeName] ?? 0) + 1;
+    quantizationAttempts[typeName] = attempt;
+    await enqueueQuantization({ name, type: typeName, attempt }, tx);
     return 'changed';
   });
   return changed;

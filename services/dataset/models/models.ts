@@ -1,4 +1,4 @@
-import { DeleteModelRequest, Model, ModelState, QuantizationState } from '@pairwise/api';
+import { baseQuantizationToJSON, DeleteModelRequest, Model, ModelState, QuantizationState } from '@pairwise/api';
 import { callOf, openDocuments, runOnce, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest, type Digest } from '@pairwise/fingerprint';
@@ -81,7 +81,8 @@ export async function deleteModel(
     if (model.state === ModelState.IMPORTING) await cancel(name, tx);
     for (const { type, state } of model.quantizations) {
       if (state !== QuantizationState.RUNNING) continue;
-      await cancel(quantizeWorkId({ name, type, attempt: quantizationAttempts[type]! }), tx);
+      const typeName = baseQuantizationToJSON(type);
+      await cancel(quantizeWorkId({ name, type: typeName, attempt: quantizationAttempts[typeName]! }), tx);
     }
   };
   await runOnce(database, callOf('DeleteModel', DeleteModelRequest, request), async (tx) => {

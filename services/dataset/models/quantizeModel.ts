@@ -1,4 +1,9 @@
-import { QuantizationState, type ModelQuantization } from '@pairwise/api';
+import {
+  baseQuantizationFromJSON,
+  baseQuantizationToJSON,
+  QuantizationState,
+  type ModelQuantization,
+} from '@pairwise/api';
 import type { Attempt } from '@pairwise/durable';
 import { quantizedLinears, readBaseModel } from '@pairwise/model';
 import { engineQuantization, statusOf } from '@pairwise/rpc';
@@ -29,7 +34,8 @@ export async function quantizeModel(
 
 async function quantize({ blobs, models }: QuantizeModelDeps, input: QuantizeInput, signal: AbortSignal) {
   const folder = folderOf((await models.get(input.name)).model, blobs);
-  const tensors = quantizedLinears(folder, await readBaseModel(folder), engineQuantization(input.type)!);
+  const type = engineQuantization(baseQuantizationFromJSON(input.type))!;
+  const tensors = quantizedLinears(folder, await readBaseModel(folder), type);
   const sizeBytes = BigInt(streamedSize(tensors));
   const save = (written: number) => change(models, input, { sizeBytes, writtenSizeBytes: BigInt(written) });
   const { digest } = await blobs.put(reported(untilAborted(streamSafetensors(tensors), signal), save));
@@ -64,7 +70,7 @@ async function change(
   changes: Partial<ModelQuantization>,
 ): Promise<void> {
   await changeUnlessDeleted(models, name, ({ model, quantizationAttempts }) => {
-    const own = model.quantizations.find((each) => each.type === type);
+    const own = model.quantizations.find((each) => baseQuantizationToJSON(each.type) === type);
     if (own?.state !== QuantizationState.RUNNING || quantizationAttempts[type] !== attempt) return 'unchanged';
     Object.assign(own, changes);
     return 'changed';

@@ -1,11 +1,11 @@
-import type { BaseQuantization } from '@pairwise/api';
 import { work } from '@pairwise/durable';
 
 /** One attempt to quantise a model. */
 export interface QuantizeInput {
   /** Resource name of the model. */
   name: string;
-  type: BaseQuantization;
+  /** The name of the `BaseQuantization`. */
+  type: string;
   /** `ModelRecord.quantizationAttempts`. */
   attempt: number;
 }

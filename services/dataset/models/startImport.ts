@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { ImportModelRequest, Model, ModelState } from '@pairwise/api';
+import { ImportModelRequest, Model, ModelState, modelStateToJSON } from '@pairwise/api';
 import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { newId, parseName } from '@pairwise/rpc';
@@ -76,7 +76,7 @@ async function findImported(
     `select name from models
      where parent = $1 and delete_time is null and document->>'signature' = $2 and document->'model'->>'state' <> $3
      order by create_time`,
-    [parent, signature, ModelState.FAILED],
+    [parent, signature, modelStateToJSON(ModelState.FAILED)],
   );
   const names = found.map(({ name }) => name);
   return modelId === '' ? names[0] : names.find((name) => name === model.name);

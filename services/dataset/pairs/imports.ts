@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { DatasetReport, Import, ImportPolicy, ImportState, type ImportHeader } from '@pairwise/api';
+import {
+  DatasetReport,
+  Import,
+  ImportPolicy,
+  ImportState,
+  type ImportHeader,
+  importPolicyFromJSON,
+  importPolicyToJSON,
+  importStateToJSON,
+} from '@pairwise/api';
 import { openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import type { Digest } from '@pairwise/fingerprint';
@@ -45,13 +54,22 @@ export interface Imports {
   sweep(): Promise<void>;
 }
 
-interface RecordJson extends Omit<ImportRecord, 'import'> {
+interface RecordJson extends Omit<ImportRecord, 'import' | 'policy'> {
   import: unknown;
+  policy: string;
 }
 
 const codec = {
-  toJSON: (record: ImportRecord): RecordJson => ({ ...record, import: Import.toJSON(record.import) }),
-  fromJSON: (json: RecordJson): ImportRecord => ({ ...json, import: Import.fromJSON(json.import) }),
+  toJSON: (record: ImportRecord): RecordJson => ({
+    ...record,
+    import: Import.toJSON(record.import),
+    policy: importPolicyToJSON(record.policy),
+  }),
+  fromJSON: (json: RecordJson): ImportRecord => ({
+    ...json,
+    import: Import.fromJSON(json.import),
+    policy: importPolicyFromJSON(json.policy),
+  }),
 };
 
 /** Sealing keeps a file open for each import that is not in a version, so a dataset has at most this many. */
@@ -108,7 +126,7 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
       const rows = await database.rows<{ uid: string }>(
         `select document->>'uid' as uid from imports left join pending_imports on name = import
          where delete_time is null and (import is not null or document->'import'->>'state' = $1)`,
-        [ImportState.RECEIVING],
+        [importStateToJSON(ImportState.RECEIVING)],
       );
       await staging.sweep(new Set(rows.map(({ uid }) => uid)));
     },
@@ -131,7 +149,7 @@ async function begin(
   await inField('header.parent', create);
   const stored = await documents.get(name);
   if (header.policy === ImportPolicy.UNSPECIFIED || header.policy === stored.policy) return stored;
-  const message = `header.policy: the import '${name}' started with ${stored.policy}; use the same policy to resume it`;
+  const message = `header.policy: the import '${name}' started with ${importPolicyToJSON(stored.policy)}; use the same policy to resume it`;
   throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'header.policy' });
 }
 

@@ -1,4 +1,4 @@
-import type { Run } from '@pairwise/api';
+import { CoverageState, ExportState, TrainingState, type Run } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded, statusOf, type CallOptions } from '@pairwise/rpc';
 import type { Peers } from '../peers.ts';
@@ -35,6 +35,8 @@ interface PeerWork {
   cancel: () => Promise<'stopped' | 'stopping'>;
 }
 
+const progressOf = (ended: boolean) => (ended ? 'stopped' : 'stopping');
+
 function startedWork({ export: exports, training: trainings, reference }: Peers, run: Run, options: CallOptions) {
   const outputs = outputsOf(run);
   const coverage = (name: string): PeerWork => ({
@@ -42,16 +44,17 @@ function startedWork({ export: exports, training: trainings, reference }: Peers,
     cancel: async () => {
       const { coverage: now } = await reference.getCoverage({ name }, options);
       if (now!.createTime! < run.createTime!) return 'stopped';
-      return progressOf((await reference.cancelCoverage({ name }, options)).coverage!);
+      return progressOf(hasEnded(CoverageState, (await reference.cancelCoverage({ name }, options)).coverage!));
     },
   });
   const training = (name: string): PeerWork => ({
     name,
-    cancel: async () => progressOf((await trainings.cancelTraining({ name }, options)).training!),
+    cancel: async () =>
+      progressOf(hasEnded(TrainingState, (await trainings.cancelTraining({ name }, options)).training!)),
   });
   const exporting = (name: string): PeerWork => ({
     name,
-    cancel: async () => progressOf((await exports.cancelExport({ name }, options)).export!),
+    cancel: async () => progressOf(hasEnded(ExportState, (await exports.cancelExport({ name }, options)).export!)),
   });
   const all = [
     exporting(outputs.export),
@@ -61,8 +64,6 @@ function startedWork({ export: exports, training: trainings, reference }: Peers,
   ];
   return all.filter(({ name }) => name !== '');
 }
-
-const progressOf = (resource: Parameters<typeof hasEnded>[0]) => (hasEnded(resource) ? 'stopped' : 'stopping');
 
 /** Errors of a peer that is away or has a full disk, and may be able to cancel soon. */
 const transient: readonly string[] = ['UNAVAILABLE', 'DISK_FULL'];

@@ -28,7 +28,7 @@ export async function exportArtifacts(context: StageContext): Promise<void> {
   };
   await peers.export.startExport(request, { deadline: startDeadline() });
   await exportUntil(context, name, {
-    awaited: (exported) => exported.state === ExportState.VERIFYING || hasEnded(exported),
+    awaited: (exported) => exported.state === ExportState.VERIFYING || hasEnded(ExportState, exported),
     isDone: () => true,
     total: spec.exportTargets.length,
   });
@@ -37,7 +37,7 @@ export async function exportArtifacts(context: StageContext): Promise<void> {
 /** Waits until llama.cpp has reproduced the policy, and stores the artifacts with their figures on the run. */
 export async function verify(context: StageContext): Promise<void> {
   const { artifacts } = await exportUntil(context, outputsOf(context.run).export, {
-    awaited: hasEnded,
+    awaited: (exported) => hasEnded(ExportState, exported),
     isDone: ({ verification }) => verification !== undefined,
     total: context.spec.exportTargets.filter(isGguf).length,
   });

@@ -36,7 +36,7 @@ async function cover(context: StageContext, encoding: string, output: 'coverage'
   const ended = await untilEnded(
     {
       read: async () => (await peers.reference.getCoverage({ name }, { signal })).coverage!,
-      ended: hasEnded,
+      ended: (coverage) => hasEnded(CoverageState, coverage),
       error: ({ error }) => error,
       changed: ({ reusedCount, computedCount, responseCount }) =>
         report({ completed: reusedCount + computedCount, total: responseCount, unit: 'responses' }),

@@ -62,7 +62,7 @@ async function watch({ run, runs, peers, signal, report }: StageContext, name: s
     } else if (payload?.$case === 'training') {
       const training = payload.value;
       await report({ completed: training.step, total: training.stepCount, unit: 'steps' });
-      if (hasEnded(training)) return training;
+      if (hasEnded(TrainingState, training)) return training;
     }
   }
   throw new PairwiseError('UNAVAILABLE', `the stream of ${name} ended before the training did`);

@@ -49,7 +49,7 @@ async function prepare(deps: TrainDeps, { read, change }: OwnedTraining, signal:
   const pairs = await deps.openPairs(inputs, heldOutFraction(request));
   const plan = await planOnWorker(deps, inputs, hyperparameters, pairs);
   await change((record) => {
-    if (hasEnded(record.training)) return 'unchanged';
+    if (hasEnded(TrainingState, record.training)) return 'unchanged';
     if (record.training.state === TrainingState.QUEUED) record.training.state = TrainingState.RUNNING;
     record.training.stepCount = total;
     const { microBatchRows } = plan;

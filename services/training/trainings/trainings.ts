@@ -56,7 +56,7 @@ export function openTrainings(database: Database): Trainings {
     end: (name, state, error, fence) =>
       documents.change(name, async ({ training }, tx) => {
         await fence(tx);
-        if (hasEnded(training)) return 'unchanged';
+        if (hasEnded(TrainingState, training)) return 'unchanged';
         training.state = state;
         training.error = error === undefined ? undefined : statusOf(error);
         training.updateTime = new Date();
@@ -64,7 +64,7 @@ export function openTrainings(database: Database): Trainings {
       }),
     remove: (name) =>
       documents.remove(name, '', async ({ training }, tx) => {
-        if (!hasEnded(training)) {
+        if (!hasEnded(TrainingState, training)) {
           throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
         }
         await tx.run('delete from checkpoints where training = $1', [name]);

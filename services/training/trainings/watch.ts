@@ -1,4 +1,4 @@
-import type { WatchTrainingResponse } from '@pairwise/api';
+import { TrainingState, type WatchTrainingResponse } from '@pairwise/api';
 import { hasEnded, watch } from '@pairwise/rpc';
 import type { TrainingRecord } from './record.ts';
 import type { StoredPoint } from './points.ts';
@@ -33,7 +33,7 @@ export function watchTraining(
   return watch<TrainingRecord, WatchTrainingResponse>(
     {
       read: () => trainings.get(name),
-      hasEnded: ({ training }) => hasEnded(training),
+      hasEnded: ({ training }) => hasEnded(TrainingState, training),
       show: ({ training }) => ({ payload: { $case: 'training', value: training }, sequence }),
       newEntries: newPoints,
     },

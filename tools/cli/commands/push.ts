@@ -79,7 +79,7 @@ async function follow({ services, interrupted }: Context, started: Push): Promis
   try {
     for (let push = started; ; push = (await services.export.getPush({ name: push.name })).push!) {
       meter.update(Number(push.pushedSizeBytes));
-      if (hasEnded(push)) return push;
+      if (hasEnded(PushState, push)) return push;
       await sleep(pollMs, undefined, { signal: interrupted });
     }
   } catch (error) {

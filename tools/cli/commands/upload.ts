@@ -1,7 +1,7 @@
 import { createReadStream, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Import, type ImportPairsRequest, type ImportPolicy, ImportState } from '@pairwise/api';
+import { type Import, type ImportPairsRequest, ImportPolicy, ImportState } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { usage } from '../exit.ts';
 import type { Services } from '../connection.ts';
@@ -66,7 +66,7 @@ async function find(services: Services, name: string): Promise<Import | undefine
  * repeating a command resumes an interrupted upload and never imports twice. A refused import is followed by a new one.
  */
 async function chooseImport(services: Services, { parent, policy }: PairsUpload, digest: string) {
-  const stem = `${policy === 'IMPORT_POLICY_SKIP' ? 'skip' : 'strict'}-${digest.slice('sha256:'.length, 'sha256:'.length + 20)}`;
+  const stem = `${policy === ImportPolicy.SKIP ? 'skip' : 'strict'}-${digest.slice('sha256:'.length, 'sha256:'.length + 20)}`;
   for (let attempt = 1; ; attempt += 1) {
     const id = attempt === 1 ? stem : `${stem}-${attempt}`;
     const existing = await find(services, `${parent}/imports/${id}`);

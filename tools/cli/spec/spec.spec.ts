@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { RunSpec } from '@pairwise/api';
+import { RunSpec, TruncationMode } from '@pairwise/api';
 import { CommanderError } from 'commander';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { applySetting } from './set.ts';
@@ -58,7 +58,7 @@ export_targets:
         beta: 0.2,
         learningRate: 1e-5,
         duration: { $case: 'maxSteps', value: 40 },
-        truncationMode: 'TRUNCATION_MODE_KEEP_END',
+        truncationMode: TruncationMode.KEEP_END,
         losses: [{ type: 'sigmoid' }],
         tuning: { $case: 'lora', value: { r: 8, targetModules: ['q_proj', 'v_proj'], useRslora: true } },
       },

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HealthService } from '@pairwise/api';
+import { HealthCheckResponse_ServingStatus, HealthService } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { openClient } from '@pairwise/rpc';
 
@@ -10,7 +10,8 @@ export async function untilReady(address: string, signal: AbortSignal): Promise<
     for (;;) {
       signal.throwIfAborted();
       try {
-        if ((await client.check({ service: '' }, { signal })).status === 'SERVING') return;
+        if ((await client.check({ service: '' }, { signal })).status === HealthCheckResponse_ServingStatus.SERVING)
+          return;
       } catch (error) {
         if (!(error instanceof PairwiseError) || error.reason !== 'UNAVAILABLE') throw error;
       }
@@ -27,7 +28,9 @@ export function openLiveness(address: string): Liveness {
   return {
     lives: async (signal) => {
       try {
-        return (await client.check({ service: 'liveness' }, { signal })).status === 'SERVING';
+        return (
+          (await client.check({ service: 'liveness' }, { signal })).status === HealthCheckResponse_ServingStatus.SERVING
+        );
       } catch (error) {
         if (error instanceof PairwiseError) return false;
         throw error;

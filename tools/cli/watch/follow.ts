@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WatchRunResponse } from '@pairwise/api';
+import { RunState, type WatchRunResponse } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded } from '@pairwise/rpc';
 import type { Services } from '../connection.ts';
@@ -25,7 +25,7 @@ export async function* followRun(
         ({ resumeToken } = message);
         lastMessageAt = Date.now();
         yield message;
-        if (message.payload?.$case === 'run' && hasEnded(message.payload.value)) return;
+        if (message.payload?.$case === 'run' && hasEnded(RunState, message.payload.value)) return;
       }
     } catch (error) {
       const unreachable = error instanceof PairwiseError && error.reason === 'UNAVAILABLE';

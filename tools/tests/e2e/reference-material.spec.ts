@@ -1,6 +1,6 @@
 import { copyFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ExportTarget, RunSpec, RunState } from '@pairwise/api';
+import { ExportTarget, ImportPolicy, RunSpec, RunState, TruncationMode } from '@pairwise/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sharedFolder } from '@pairwise/testing';
 import { startTestPlatform, temporaryFolder, type TestPlatform } from './platform.ts';
@@ -33,7 +33,7 @@ describe.skipIf(shared === undefined)('real models and data', () => {
       datasetVersion,
       training: {
         maxLength,
-        truncationMode: 'TRUNCATION_MODE_KEEP_START',
+        truncationMode: TruncationMode.KEEP_START,
         duration: { $case: 'maxSteps', value: maxSteps },
         learningRate: 1e-3,
         tuning: { $case: 'lora', value: { r: 8 } },
@@ -94,7 +94,7 @@ describe.skipIf(shared === undefined)('real models and data', () => {
   test('a run on the original hh-rlhf jsonl.gz succeeds; five rows are refused and counted', async () => {
     const file = readFileSync(join(shared!, 'data/hh-rlhf/harmless-base.first1500.jsonl.gz'));
     await expect(platform.importDataset('hh-strict', file)).rejects.toMatchObject({ reason: 'INVALID_PAIR' });
-    const version = await platform.importDataset('hh', file, 'IMPORT_POLICY_SKIP');
+    const version = await platform.importDataset('hh', file, ImportPolicy.SKIP);
     const { version: sealed } = await platform.dataset.getDatasetVersion({ name: version });
     expect(sealed!.pairCount).toBe(1495);
     expect(sealed!.report!.refused.map(({ reason, count }) => [reason, count]).sort()).toEqual([
@@ -102,7 +102,7 @@ describe.skipIf(shared === undefined)('real models and data', () => {
       ['PROMPTS_DIFFER', 1],
     ]);
     const spec = specOf('models/stories260K', version, 512, 2);
-    spec.training!.truncationMode = 'TRUNCATION_MODE_REFUSE';
+    spec.training!.truncationMode = TruncationMode.REFUSE;
     const { name } = await platform.createRun('hh', spec);
     const run = await platform.untilEnded(name);
     expect(run.error).toBeUndefined();

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { RunSpec, RunState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
+import { RunSpec, RunState, StageState, type MetricPoint, type Run, type RunEvent } from '@pairwise/api';
 import { digestOf } from '@pairwise/fingerprint';
 import { startTestPushHub, type TestPushHub } from '@pairwise/hub/testing';
 import { errorOf } from '@pairwise/rpc';
@@ -69,7 +69,7 @@ test('a run goes through every stage, and its metrics are plausible', async () =
   expect(first.error).toBeUndefined();
   expect(first.state).toBe(RunState.SUCCEEDED);
   expect(first.stages.map(({ name, state }) => [name, state])).toEqual(
-    ['validate', 'reference', 'train', 'export', 'verify'].map((name) => [name, 'STAGE_STATE_SUCCEEDED']),
+    ['validate', 'reference', 'train', 'export', 'verify'].map((name) => [name, StageState.SUCCEEDED]),
   );
   // The files for llama.cpp are verified.
   const [exported, verifying] = first.stages.slice(3).map(({ progress }) => progress);
@@ -248,7 +248,7 @@ test('a run fails if its dataset is deleted before it is read', async () => {
   const { reason, message } = errorOf(ended.error);
   expect(reason).toBe('NOT_FOUND');
   expect(message).toContain(datasetVersion);
-  expect(ended.stages[0]).toMatchObject({ name: 'validate', state: 'STAGE_STATE_FAILED' });
+  expect(ended.stages[0]).toMatchObject({ name: 'validate', state: StageState.FAILED });
 });
 
 test.each<[string, string, string, object]>([

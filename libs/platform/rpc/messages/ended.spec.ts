@@ -1,16 +1,17 @@
-import { CoverageState, ExportState, RunState, TrainingState } from '@pairwise/api';
+import { CoverageState, ExportState, PushState, RunState, TrainingState } from '@pairwise/api';
 import { expect, test } from 'vitest';
 import { hasEnded } from './ended.ts';
 
-test.each<[string, Parameters<typeof hasEnded>[0]['state'][], string[]]>([
-  ['a run', Object.values(RunState), [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED]],
-  ['a coverage', Object.values(CoverageState), [CoverageState.COMPLETE, CoverageState.FAILED, CoverageState.CANCELLED]],
-  [
-    'a training',
-    Object.values(TrainingState),
-    [TrainingState.SUCCEEDED, TrainingState.FAILED, TrainingState.CANCELLED],
-  ],
-  ['an export', Object.values(ExportState), [ExportState.SUCCEEDED, ExportState.FAILED, ExportState.CANCELLED]],
-])('%s has ended once it succeeded, failed or was cancelled', (_, states, ends) => {
-  expect(states.filter((state) => hasEnded({ state })).sort()).toEqual(ends.toSorted());
+test.each([
+  ['a run', RunState, ['CANCELLED', 'SUCCEEDED', 'FAILED']],
+  ['a coverage', CoverageState, ['COMPLETE', 'FAILED', 'CANCELLED']],
+  ['a training', TrainingState, ['CANCELLED', 'SUCCEEDED', 'FAILED']],
+  ['an export', ExportState, ['CANCELLED', 'SUCCEEDED', 'FAILED']],
+  ['a push', PushState, ['CANCELLED', 'SUCCEEDED', 'FAILED']],
+])('%s has ended once it succeeded, failed or was cancelled', (_, states: Readonly<Record<string, number>>, ends) => {
+  expect(Object.keys(states).filter((name) => hasEnded(states, { state: states[name]! }))).toEqual(ends);
+});
+
+test('a state that is not known has not ended', () => {
+  expect(hasEnded(RunState, { state: 99 as RunState })).toBe(false);
 });

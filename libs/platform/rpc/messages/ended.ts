@@ -1,29 +1,14 @@
-import { CoverageState, ExportState, PushState, RunState, TrainingState } from '@pairwise/api';
-
-type State = RunState | CoverageState | TrainingState | ExportState | PushState;
-
-const endStates: ReadonlySet<State> = new Set<State>([
-  RunState.SUCCEEDED,
-  RunState.FAILED,
-  RunState.CANCELLED,
-  CoverageState.COMPLETE,
-  CoverageState.FAILED,
-  CoverageState.CANCELLED,
-  TrainingState.SUCCEEDED,
-  TrainingState.FAILED,
-  TrainingState.CANCELLED,
-  ExportState.SUCCEEDED,
-  ExportState.FAILED,
-  ExportState.CANCELLED,
-  PushState.SUCCEEDED,
-  PushState.FAILED,
-  PushState.CANCELLED,
-]);
+/** The names of the states in which work has ended. */
+const endStates = ['SUCCEEDED', 'COMPLETE', 'FAILED', 'CANCELLED'];
 
 /**
  * Whether a run, coverage, training, export or push has ended, so that its state changes only if it is retried or started
- * again. A state that this build does not know does not count as ended.
+ * again. `states` is the enum of its state. A state that this build does not know does not count as ended.
+ * @example hasEnded(RunState, run)
  */
-export function hasEnded({ state }: { state: State }): boolean {
-  return endStates.has(state);
+export function hasEnded<S extends Readonly<Record<string, number>>>(
+  states: S,
+  { state }: { state: S[keyof S] },
+): boolean {
+  return endStates.some((name) => states[name] === state);
 }

@@ -1,4 +1,4 @@
-import { BaseQuantization, FileInfo, QuantizationState, type Model } from '@pairwise/api';
+import { BaseQuantization, baseQuantizationToJSON, FileInfo, QuantizationState, type Model } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 
 /** How the linear layers of a base model are stored. Default: NONE. */
@@ -22,6 +22,6 @@ export function quantizedFile(model: Model, type: BaseQuantization, field: strin
   if (found?.state === QuantizationState.READY) {
     return FileInfo.create({ path: 'quantized.safetensors', digest: found.digest, sizeBytes: found.sizeBytes });
   }
-  const message = `${field}: '${model.name}' has no ${type} that is ready; call EnsureQuantization and wait until it is`;
+  const message = `${field}: '${model.name}' has no ${baseQuantizationToJSON(type)} that is ready; call EnsureQuantization and wait until it is`;
   throw new PairwiseError('WRONG_STATE', message, { field, metadata: { name: model.name } });
 }

@@ -11,6 +11,7 @@ import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import { unlessAborted } from '../abort.ts';
 import { type Trailers, toTrailers } from '../messages/failures.ts';
+import { enumCheckOf } from '../messages/openEnums.ts';
 import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from '../methods.ts';
 import { type TracedCall, beginServerCall } from '../tracing.ts';
 
@@ -60,14 +61,21 @@ const patienceMs = 3000;
 type Call = ServerDuplexStream<unknown, unknown> & { request: unknown };
 type AnyHandler = (input: unknown, context: CallContext) => Promise<unknown> | AsyncIterable<unknown>;
 
+interface BoundMethod {
+  method: Method;
+  /** Throws INVALID_ARGUMENT for a request with an enum value that this server does not know. */
+  checkEnums: (request: unknown) => void;
+}
+
 /** Binds a generated service definition to its handlers, with types checked for each method. */
 export function service<D extends Definition>(definition: D, handlers: Handlers<D>): Service {
   const bind = (hosting: Hosting) =>
     Object.fromEntries(
       Object.entries(definition).map(([name, method]) => {
         const handler = handlers[name] as AnyHandler;
+        const bound = { method, checkEnums: enumCheckOf(method.path) };
         const run = (call: Call, reply?: sendUnaryData<unknown>) => {
-          carry(hosting, method, handler, call, reply).catch((error: unknown) => {
+          carry(hosting, bound, handler, call, reply).catch((error: unknown) => {
             hosting.defect(error, method.path);
             fail(call, reply, toTrailers(error));
           });
@@ -95,6 +103,7 @@ async function* receive(
   call: Call,
   signal: AbortSignal,
   permit: (message: unknown) => void,
+  checkEnums: (message: unknown) => void,
 ): AsyncGenerator<unknown, void> {
   const iterator = (call as AsyncIterable<unknown>)[Symbol.asyncIterator]();
   for (let first = true; ; first = false) {
@@ -102,6 +111,7 @@ async function* receive(
     const next = await unlessAborted(iterator.next(), signal);
     if (next.done === true) return;
     if (first) permit(next.value);
+    checkEnums(next.value);
     yield next.value;
   }
 }
@@ -124,14 +134,18 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
 
 async function answer(
   hosting: Hosting,
-  method: Method,
+  { method, checkEnums }: BoundMethod,
   handler: AnyHandler,
   call: Call,
   context: CallContext,
 ): Promise<unknown> {
   const permit = (message: unknown) => hosting.permit(call.metadata, method.path, message);
-  if (!method.requestStream) permit(call.request);
-  const result = handler(method.requestStream ? receive(call, context.signal, permit) : call.request, context);
+  if (!method.requestStream) {
+    permit(call.request);
+    checkEnums(call.request);
+  }
+  const requests = () => receive(call, context.signal, permit, checkEnums);
+  const result = handler(method.requestStream ? requests() : call.request, context);
   if (method.responseStream) return send(call, result as AsyncIterable<unknown>, context.signal);
   return result;
 }
@@ -144,17 +158,18 @@ function fail(call: Call, reply: sendUnaryData<unknown> | undefined, trailers: T
 /** Runs one call from start to end: span, context, handler, status. */
 async function carry(
   hosting: Hosting,
-  method: Method,
+  bound: BoundMethod,
   handler: AnyHandler,
   call: Call,
   reply: sendUnaryData<unknown> | undefined,
 ): Promise<void> {
+  const { method } = bound;
   const began = Date.now();
   const { abort, ...context } = contextOf(call);
   const traced: TracedCall = beginServerCall(method.path, call.metadata);
   const close = hosting.open({ streams: method.requestStream || method.responseStream, abort });
   try {
-    const response = await contexts.with(traced.context, () => answer(hosting, method, handler, call, context));
+    const response = await contexts.with(traced.context, () => answer(hosting, bound, handler, call, context));
     if (reply === undefined) call.end();
     else reply(null, response);
     traced.end(status.OK);

@@ -20,13 +20,13 @@ export const Code = {
    *
    * HTTP Mapping: 200 OK
    */
-  OK: "OK",
+  OK: 0,
   /**
    * CANCELLED - The operation was cancelled, typically by the caller.
    *
    * HTTP Mapping: 499 Client Closed Request
    */
-  CANCELLED: "CANCELLED",
+  CANCELLED: 1,
   /**
    * UNKNOWN - Unknown error.  For example, this error may be returned when
    * a `Status` value received from another address space belongs to
@@ -36,7 +36,7 @@ export const Code = {
    *
    * HTTP Mapping: 500 Internal Server Error
    */
-  UNKNOWN: "UNKNOWN",
+  UNKNOWN: 2,
   /**
    * INVALID_ARGUMENT - The client specified an invalid argument.  Note that this differs
    * from `FAILED_PRECONDITION`.  `INVALID_ARGUMENT` indicates arguments
@@ -45,7 +45,7 @@ export const Code = {
    *
    * HTTP Mapping: 400 Bad Request
    */
-  INVALID_ARGUMENT: "INVALID_ARGUMENT",
+  INVALID_ARGUMENT: 3,
   /**
    * DEADLINE_EXCEEDED - The deadline expired before the operation could complete. For operations
    * that change the state of the system, this error may be returned
@@ -55,7 +55,7 @@ export const Code = {
    *
    * HTTP Mapping: 504 Gateway Timeout
    */
-  DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+  DEADLINE_EXCEEDED: 4,
   /**
    * NOT_FOUND - Some requested entity (e.g., file or directory) was not found.
    *
@@ -67,14 +67,14 @@ export const Code = {
    *
    * HTTP Mapping: 404 Not Found
    */
-  NOT_FOUND: "NOT_FOUND",
+  NOT_FOUND: 5,
   /**
    * ALREADY_EXISTS - The entity that a client attempted to create (e.g., file or directory)
    * already exists.
    *
    * HTTP Mapping: 409 Conflict
    */
-  ALREADY_EXISTS: "ALREADY_EXISTS",
+  ALREADY_EXISTS: 6,
   /**
    * PERMISSION_DENIED - The caller does not have permission to execute the specified
    * operation. `PERMISSION_DENIED` must not be used for rejections
@@ -87,21 +87,21 @@ export const Code = {
    *
    * HTTP Mapping: 403 Forbidden
    */
-  PERMISSION_DENIED: "PERMISSION_DENIED",
+  PERMISSION_DENIED: 7,
   /**
    * UNAUTHENTICATED - The request does not have valid authentication credentials for the
    * operation.
    *
    * HTTP Mapping: 401 Unauthorized
    */
-  UNAUTHENTICATED: "UNAUTHENTICATED",
+  UNAUTHENTICATED: 16,
   /**
    * RESOURCE_EXHAUSTED - Some resource has been exhausted, perhaps a per-user quota, or
    * perhaps the entire file system is out of space.
    *
    * HTTP Mapping: 429 Too Many Requests
    */
-  RESOURCE_EXHAUSTED: "RESOURCE_EXHAUSTED",
+  RESOURCE_EXHAUSTED: 8,
   /**
    * FAILED_PRECONDITION - The operation was rejected because the system is not in a state
    * required for the operation's execution.  For example, the directory
@@ -122,7 +122,7 @@ export const Code = {
    *
    * HTTP Mapping: 400 Bad Request
    */
-  FAILED_PRECONDITION: "FAILED_PRECONDITION",
+  FAILED_PRECONDITION: 9,
   /**
    * ABORTED - The operation was aborted, typically due to a concurrency issue such as
    * a sequencer check failure or transaction abort.
@@ -132,7 +132,7 @@ export const Code = {
    *
    * HTTP Mapping: 409 Conflict
    */
-  ABORTED: "ABORTED",
+  ABORTED: 10,
   /**
    * OUT_OF_RANGE - The operation was attempted past the valid range.  E.g., seeking or
    * reading past end-of-file.
@@ -152,14 +152,14 @@ export const Code = {
    *
    * HTTP Mapping: 400 Bad Request
    */
-  OUT_OF_RANGE: "OUT_OF_RANGE",
+  OUT_OF_RANGE: 11,
   /**
    * UNIMPLEMENTED - The operation is not implemented or is not supported/enabled in this
    * service.
    *
    * HTTP Mapping: 501 Not Implemented
    */
-  UNIMPLEMENTED: "UNIMPLEMENTED",
+  UNIMPLEMENTED: 12,
   /**
    * INTERNAL - Internal errors.  This means that some invariants expected by the
    * underlying system have been broken.  This error code is reserved
@@ -167,7 +167,7 @@ export const Code = {
    *
    * HTTP Mapping: 500 Internal Server Error
    */
-  INTERNAL: "INTERNAL",
+  INTERNAL: 13,
   /**
    * UNAVAILABLE - The service is currently unavailable.  This is most likely a
    * transient condition, which can be corrected by retrying with
@@ -179,13 +179,13 @@ export const Code = {
    *
    * HTTP Mapping: 503 Service Unavailable
    */
-  UNAVAILABLE: "UNAVAILABLE",
+  UNAVAILABLE: 14,
   /**
    * DATA_LOSS - Unrecoverable data loss or corruption.
    *
    * HTTP Mapping: 500 Internal Server Error
    */
-  DATA_LOSS: "DATA_LOSS",
+  DATA_LOSS: 15,
 } as const;
 
 export type Code = typeof Code[keyof typeof Code];
@@ -264,6 +264,7 @@ export function codeFromJSON(object: any): Code {
     case "DATA_LOSS":
       return Code.DATA_LOSS;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum Code");
   }
 }
@@ -305,47 +306,6 @@ export function codeToJSON(object: Code): string {
     case Code.DATA_LOSS:
       return "DATA_LOSS";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Code");
-  }
-}
-
-export function codeToNumber(object: Code): number {
-  switch (object) {
-    case Code.OK:
-      return 0;
-    case Code.CANCELLED:
-      return 1;
-    case Code.UNKNOWN:
-      return 2;
-    case Code.INVALID_ARGUMENT:
-      return 3;
-    case Code.DEADLINE_EXCEEDED:
-      return 4;
-    case Code.NOT_FOUND:
-      return 5;
-    case Code.ALREADY_EXISTS:
-      return 6;
-    case Code.PERMISSION_DENIED:
-      return 7;
-    case Code.UNAUTHENTICATED:
-      return 16;
-    case Code.RESOURCE_EXHAUSTED:
-      return 8;
-    case Code.FAILED_PRECONDITION:
-      return 9;
-    case Code.ABORTED:
-      return 10;
-    case Code.OUT_OF_RANGE:
-      return 11;
-    case Code.UNIMPLEMENTED:
-      return 12;
-    case Code.INTERNAL:
-      return 13;
-    case Code.UNAVAILABLE:
-      return 14;
-    case Code.DATA_LOSS:
-      return 15;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Code");
+      return object;
   }
 }

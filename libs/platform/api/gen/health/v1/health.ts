@@ -48,11 +48,11 @@ export interface HealthCheckResponse {
 }
 
 export const HealthCheckResponse_ServingStatus = {
-  UNKNOWN: "UNKNOWN",
-  SERVING: "SERVING",
-  NOT_SERVING: "NOT_SERVING",
+  UNKNOWN: 0,
+  SERVING: 1,
+  NOT_SERVING: 2,
   /** SERVICE_UNKNOWN - Used only by the Watch method. */
-  SERVICE_UNKNOWN: "SERVICE_UNKNOWN",
+  SERVICE_UNKNOWN: 3,
 } as const;
 
 export type HealthCheckResponse_ServingStatus =
@@ -80,6 +80,7 @@ export function healthCheckResponse_ServingStatusFromJSON(object: any): HealthCh
     case "SERVICE_UNKNOWN":
       return HealthCheckResponse_ServingStatus.SERVICE_UNKNOWN;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum HealthCheckResponse_ServingStatus");
   }
 }
@@ -95,22 +96,7 @@ export function healthCheckResponse_ServingStatusToJSON(object: HealthCheckRespo
     case HealthCheckResponse_ServingStatus.SERVICE_UNKNOWN:
       return "SERVICE_UNKNOWN";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum HealthCheckResponse_ServingStatus");
-  }
-}
-
-export function healthCheckResponse_ServingStatusToNumber(object: HealthCheckResponse_ServingStatus): number {
-  switch (object) {
-    case HealthCheckResponse_ServingStatus.UNKNOWN:
-      return 0;
-    case HealthCheckResponse_ServingStatus.SERVING:
-      return 1;
-    case HealthCheckResponse_ServingStatus.NOT_SERVING:
-      return 2;
-    case HealthCheckResponse_ServingStatus.SERVICE_UNKNOWN:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum HealthCheckResponse_ServingStatus");
+      return object;
   }
 }
 
@@ -484,13 +470,13 @@ export const HealthCheckRequest: MessageFns<HealthCheckRequest> = {
 };
 
 function createBaseHealthCheckResponse(): HealthCheckResponse {
-  return { status: HealthCheckResponse_ServingStatus.UNKNOWN, _unknownFields: {} };
+  return { status: 0, _unknownFields: {} };
 }
 
 export const HealthCheckResponse: MessageFns<HealthCheckResponse> = {
   encode(message: HealthCheckResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.status !== HealthCheckResponse_ServingStatus.UNKNOWN) {
-      writer.uint32(8).int32(healthCheckResponse_ServingStatusToNumber(message.status));
+    if (message.status !== 0) {
+      writer.uint32(8).int32(message.status);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -521,7 +507,7 @@ export const HealthCheckResponse: MessageFns<HealthCheckResponse> = {
               break;
             }
 
-            message.status = healthCheckResponse_ServingStatusFromJSON(reader.int32());
+            message.status = reader.int32() as any;
             continue;
           }
         }
@@ -545,16 +531,12 @@ export const HealthCheckResponse: MessageFns<HealthCheckResponse> = {
   },
 
   fromJSON(object: any): HealthCheckResponse {
-    return {
-      status: isSet(object.status)
-        ? healthCheckResponse_ServingStatusFromJSON(object.status)
-        : HealthCheckResponse_ServingStatus.UNKNOWN,
-    };
+    return { status: isSet(object.status) ? healthCheckResponse_ServingStatusFromJSON(object.status) : 0 };
   },
 
   toJSON(message: HealthCheckResponse): unknown {
     const obj: any = {};
-    if (message.status !== HealthCheckResponse_ServingStatus.UNKNOWN) {
+    if (message.status !== 0) {
       obj.status = healthCheckResponse_ServingStatusToJSON(message.status);
     }
     return obj;
@@ -565,7 +547,7 @@ export const HealthCheckResponse: MessageFns<HealthCheckResponse> = {
   },
   fromPartial(object: DeepPartial<HealthCheckResponse>): HealthCheckResponse {
     const message = createBaseHealthCheckResponse();
-    message.status = object.status ?? HealthCheckResponse_ServingStatus.UNKNOWN;
+    message.status = object.status ?? 0;
     return message;
   },
 };

@@ -27,11 +27,11 @@ import { Status } from "../../google/rpc/status.ts";
 
 /** What to do with a row that is not a usable pair. */
 export const ImportPolicy = {
-  UNSPECIFIED: "IMPORT_POLICY_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** STRICT - One bad row makes the import fail. This is the default. */
-  STRICT: "IMPORT_POLICY_STRICT",
+  STRICT: 1,
   /** SKIP - Bad rows are skipped and counted by reason. */
-  SKIP: "IMPORT_POLICY_SKIP",
+  SKIP: 2,
 } as const;
 
 export type ImportPolicy = typeof ImportPolicy[keyof typeof ImportPolicy];
@@ -54,6 +54,7 @@ export function importPolicyFromJSON(object: any): ImportPolicy {
     case "IMPORT_POLICY_SKIP":
       return ImportPolicy.SKIP;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ImportPolicy");
   }
 }
@@ -67,32 +68,19 @@ export function importPolicyToJSON(object: ImportPolicy): string {
     case ImportPolicy.SKIP:
       return "IMPORT_POLICY_SKIP";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ImportPolicy");
-  }
-}
-
-export function importPolicyToNumber(object: ImportPolicy): number {
-  switch (object) {
-    case ImportPolicy.UNSPECIFIED:
-      return 0;
-    case ImportPolicy.STRICT:
-      return 1;
-    case ImportPolicy.SKIP:
-      return 2;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ImportPolicy");
+      return object;
   }
 }
 
 /** State of an import. */
 export const ImportState = {
-  UNSPECIFIED: "IMPORT_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** RECEIVING - The upload is not complete; it can resume at `committed_size_bytes`. */
-  RECEIVING: "IMPORT_STATE_RECEIVING",
+  RECEIVING: 1,
   /** READY - The file is complete and its pairs are accepted. */
-  READY: "IMPORT_STATE_READY",
+  READY: 2,
   /** FAILED - The file was rejected; `error` says why. */
-  FAILED: "IMPORT_STATE_FAILED",
+  FAILED: 3,
 } as const;
 
 export type ImportState = typeof ImportState[keyof typeof ImportState];
@@ -119,6 +107,7 @@ export function importStateFromJSON(object: any): ImportState {
     case "IMPORT_STATE_FAILED":
       return ImportState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ImportState");
   }
 }
@@ -134,34 +123,19 @@ export function importStateToJSON(object: ImportState): string {
     case ImportState.FAILED:
       return "IMPORT_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ImportState");
-  }
-}
-
-export function importStateToNumber(object: ImportState): number {
-  switch (object) {
-    case ImportState.UNSPECIFIED:
-      return 0;
-    case ImportState.RECEIVING:
-      return 1;
-    case ImportState.READY:
-      return 2;
-    case ImportState.FAILED:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ImportState");
+      return object;
   }
 }
 
 /** What to do with a pair that is longer than `max_length` tokens. */
 export const TruncationMode = {
-  UNSPECIFIED: "TRUNCATION_MODE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** REFUSE - The pair is left out and counted. This is the default. */
-  REFUSE: "TRUNCATION_MODE_REFUSE",
+  REFUSE: 1,
   /** KEEP_START - The responses are cut at the end. */
-  KEEP_START: "TRUNCATION_MODE_KEEP_START",
+  KEEP_START: 2,
   /** KEEP_END - The prompt is cut at the beginning. */
-  KEEP_END: "TRUNCATION_MODE_KEEP_END",
+  KEEP_END: 3,
 } as const;
 
 export type TruncationMode = typeof TruncationMode[keyof typeof TruncationMode];
@@ -188,6 +162,7 @@ export function truncationModeFromJSON(object: any): TruncationMode {
     case "TRUNCATION_MODE_KEEP_END":
       return TruncationMode.KEEP_END;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum TruncationMode");
   }
 }
@@ -203,38 +178,23 @@ export function truncationModeToJSON(object: TruncationMode): string {
     case TruncationMode.KEEP_END:
       return "TRUNCATION_MODE_KEEP_END";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TruncationMode");
-  }
-}
-
-export function truncationModeToNumber(object: TruncationMode): number {
-  switch (object) {
-    case TruncationMode.UNSPECIFIED:
-      return 0;
-    case TruncationMode.REFUSE:
-      return 1;
-    case TruncationMode.KEEP_START:
-      return 2;
-    case TruncationMode.KEEP_END:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TruncationMode");
+      return object;
   }
 }
 
 /** Whether pairs of texts become conversations of the model's chat template. Pairs of messages are conversations already. */
 export const ChatTemplateMode = {
-  UNSPECIFIED: "CHAT_TEMPLATE_MODE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /**
    * AUTO - If the model has a chat template, a text prompt becomes the message of a user, and a response that of the
    * assistant. Transcripts (`\n\nHuman: ...\n\nAssistant:`) stay as they are. So do prompts that contain special tokens
    * of the model, or end with what the template writes before an answer. This is the default.
    */
-  AUTO: "CHAT_TEMPLATE_MODE_AUTO",
+  AUTO: 1,
   /** APPLY - Every text prompt becomes the message of a user. */
-  APPLY: "CHAT_TEMPLATE_MODE_APPLY",
+  APPLY: 2,
   /** NONE - Texts stay as they are, and pairs of messages are left out and counted. */
-  NONE: "CHAT_TEMPLATE_MODE_NONE",
+  NONE: 3,
 } as const;
 
 export type ChatTemplateMode = typeof ChatTemplateMode[keyof typeof ChatTemplateMode];
@@ -261,6 +221,7 @@ export function chatTemplateModeFromJSON(object: any): ChatTemplateMode {
     case "CHAT_TEMPLATE_MODE_NONE":
       return ChatTemplateMode.NONE;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ChatTemplateMode");
   }
 }
@@ -276,22 +237,7 @@ export function chatTemplateModeToJSON(object: ChatTemplateMode): string {
     case ChatTemplateMode.NONE:
       return "CHAT_TEMPLATE_MODE_NONE";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ChatTemplateMode");
-  }
-}
-
-export function chatTemplateModeToNumber(object: ChatTemplateMode): number {
-  switch (object) {
-    case ChatTemplateMode.UNSPECIFIED:
-      return 0;
-    case ChatTemplateMode.AUTO:
-      return 1;
-    case ChatTemplateMode.APPLY:
-      return 2;
-    case ChatTemplateMode.NONE:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ChatTemplateMode");
+      return object;
   }
 }
 
@@ -853,7 +799,7 @@ export const Dataset: MessageFns<Dataset> = {
 function createBaseImport(): Import {
   return {
     name: "",
-    state: ImportState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     committedSizeBytes: 0n,
     report: undefined,
@@ -867,8 +813,8 @@ export const Import: MessageFns<Import> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.state !== ImportState.UNSPECIFIED) {
-      writer.uint32(16).int32(importStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(26).fork()).join();
@@ -922,7 +868,7 @@ export const Import: MessageFns<Import> = {
               break;
             }
 
-            message.state = importStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -980,7 +926,7 @@ export const Import: MessageFns<Import> = {
   fromJSON(object: any): Import {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      state: isSet(object.state) ? importStateFromJSON(object.state) : ImportState.UNSPECIFIED,
+      state: isSet(object.state) ? importStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       committedSizeBytes: isSet(object.committedSizeBytes)
         ? BigInt(object.committedSizeBytes)
@@ -1001,7 +947,7 @@ export const Import: MessageFns<Import> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.state !== ImportState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = importStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -1025,7 +971,7 @@ export const Import: MessageFns<Import> = {
   fromPartial(object: DeepPartial<Import>): Import {
     const message = createBaseImport();
     message.name = object.name ?? "";
-    message.state = object.state ?? ImportState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
@@ -1510,8 +1456,8 @@ function createBaseEncoding(): Encoding {
     shardDigests: [],
     model: "",
     maxLength: 0,
-    truncationMode: TruncationMode.UNSPECIFIED,
-    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    truncationMode: 0,
+    chatTemplate: 0,
     chatTemplateDate: "",
     conversationCount: 0,
     hasChatTemplate: false,
@@ -1553,11 +1499,11 @@ export const Encoding: MessageFns<Encoding> = {
     if (message.maxLength !== 0) {
       writer.uint32(72).int32(message.maxLength);
     }
-    if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
-      writer.uint32(80).int32(truncationModeToNumber(message.truncationMode));
+    if (message.truncationMode !== 0) {
+      writer.uint32(80).int32(message.truncationMode);
     }
-    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
-      writer.uint32(88).int32(chatTemplateModeToNumber(message.chatTemplate));
+    if (message.chatTemplate !== 0) {
+      writer.uint32(88).int32(message.chatTemplate);
     }
     if (message.chatTemplateDate !== "") {
       writer.uint32(98).string(message.chatTemplateDate);
@@ -1675,7 +1621,7 @@ export const Encoding: MessageFns<Encoding> = {
               break;
             }
 
-            message.truncationMode = truncationModeFromJSON(reader.int32());
+            message.truncationMode = reader.int32() as any;
             continue;
           }
           case 11: {
@@ -1683,7 +1629,7 @@ export const Encoding: MessageFns<Encoding> = {
               break;
             }
 
-            message.chatTemplate = chatTemplateModeFromJSON(reader.int32());
+            message.chatTemplate = reader.int32() as any;
             continue;
           }
           case 12: {
@@ -1781,12 +1727,12 @@ export const Encoding: MessageFns<Encoding> = {
         ? truncationModeFromJSON(object.truncationMode)
         : isSet(object.truncation_mode)
         ? truncationModeFromJSON(object.truncation_mode)
-        : TruncationMode.UNSPECIFIED,
+        : 0,
       chatTemplate: isSet(object.chatTemplate)
         ? chatTemplateModeFromJSON(object.chatTemplate)
         : isSet(object.chat_template)
         ? chatTemplateModeFromJSON(object.chat_template)
-        : ChatTemplateMode.UNSPECIFIED,
+        : 0,
       chatTemplateDate: isSet(object.chatTemplateDate)
         ? globalThis.String(object.chatTemplateDate)
         : isSet(object.chat_template_date)
@@ -1840,10 +1786,10 @@ export const Encoding: MessageFns<Encoding> = {
     if (message.maxLength !== 0) {
       obj.maxLength = Math.round(message.maxLength);
     }
-    if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
+    if (message.truncationMode !== 0) {
       obj.truncationMode = truncationModeToJSON(message.truncationMode);
     }
-    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+    if (message.chatTemplate !== 0) {
       obj.chatTemplate = chatTemplateModeToJSON(message.chatTemplate);
     }
     if (message.chatTemplateDate !== "") {
@@ -1882,8 +1828,8 @@ export const Encoding: MessageFns<Encoding> = {
     message.shardDigests = object.shardDigests?.map((e) => e) || [];
     message.model = object.model ?? "";
     message.maxLength = object.maxLength ?? 0;
-    message.truncationMode = object.truncationMode ?? TruncationMode.UNSPECIFIED;
-    message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
+    message.truncationMode = object.truncationMode ?? 0;
+    message.chatTemplate = object.chatTemplate ?? 0;
     message.chatTemplateDate = object.chatTemplateDate ?? "";
     message.conversationCount = object.conversationCount ?? 0;
     message.hasChatTemplate = object.hasChatTemplate ?? false;
@@ -2849,7 +2795,7 @@ export const ImportPairsRequest: MessageFns<ImportPairsRequest> = {
 };
 
 function createBaseImportHeader(): ImportHeader {
-  return { parent: "", importId: "", offsetBytes: 0n, policy: ImportPolicy.UNSPECIFIED, _unknownFields: {} };
+  return { parent: "", importId: "", offsetBytes: 0n, policy: 0, _unknownFields: {} };
 }
 
 export const ImportHeader: MessageFns<ImportHeader> = {
@@ -2866,8 +2812,8 @@ export const ImportHeader: MessageFns<ImportHeader> = {
       }
       writer.uint32(24).int64(message.offsetBytes);
     }
-    if (message.policy !== ImportPolicy.UNSPECIFIED) {
-      writer.uint32(32).int32(importPolicyToNumber(message.policy));
+    if (message.policy !== 0) {
+      writer.uint32(32).int32(message.policy);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2922,7 +2868,7 @@ export const ImportHeader: MessageFns<ImportHeader> = {
               break;
             }
 
-            message.policy = importPolicyFromJSON(reader.int32());
+            message.policy = reader.int32() as any;
             continue;
           }
         }
@@ -2958,7 +2904,7 @@ export const ImportHeader: MessageFns<ImportHeader> = {
         : isSet(object.offset_bytes)
         ? BigInt(object.offset_bytes)
         : 0n,
-      policy: isSet(object.policy) ? importPolicyFromJSON(object.policy) : ImportPolicy.UNSPECIFIED,
+      policy: isSet(object.policy) ? importPolicyFromJSON(object.policy) : 0,
     };
   },
 
@@ -2973,7 +2919,7 @@ export const ImportHeader: MessageFns<ImportHeader> = {
     if (message.offsetBytes !== 0n) {
       obj.offsetBytes = message.offsetBytes.toString();
     }
-    if (message.policy !== ImportPolicy.UNSPECIFIED) {
+    if (message.policy !== 0) {
       obj.policy = importPolicyToJSON(message.policy);
     }
     return obj;
@@ -2989,7 +2935,7 @@ export const ImportHeader: MessageFns<ImportHeader> = {
     message.offsetBytes = (object.offsetBytes !== undefined && object.offsetBytes !== null)
       ? BigInt(object.offsetBytes)
       : 0n;
-    message.policy = object.policy ?? ImportPolicy.UNSPECIFIED;
+    message.policy = object.policy ?? 0;
     return message;
   },
 };
@@ -4486,8 +4432,8 @@ function createBaseEncodeVersionRequest(): EncodeVersionRequest {
     name: "",
     model: "",
     maxLength: undefined,
-    truncationMode: TruncationMode.UNSPECIFIED,
-    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    truncationMode: 0,
+    chatTemplate: 0,
     chatTemplateDate: "",
     _unknownFields: {},
   };
@@ -4504,11 +4450,11 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     if (message.maxLength !== undefined) {
       writer.uint32(24).int32(message.maxLength);
     }
-    if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
-      writer.uint32(32).int32(truncationModeToNumber(message.truncationMode));
+    if (message.truncationMode !== 0) {
+      writer.uint32(32).int32(message.truncationMode);
     }
-    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
-      writer.uint32(40).int32(chatTemplateModeToNumber(message.chatTemplate));
+    if (message.chatTemplate !== 0) {
+      writer.uint32(40).int32(message.chatTemplate);
     }
     if (message.chatTemplateDate !== "") {
       writer.uint32(50).string(message.chatTemplateDate);
@@ -4566,7 +4512,7 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
               break;
             }
 
-            message.truncationMode = truncationModeFromJSON(reader.int32());
+            message.truncationMode = reader.int32() as any;
             continue;
           }
           case 5: {
@@ -4574,7 +4520,7 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
               break;
             }
 
-            message.chatTemplate = chatTemplateModeFromJSON(reader.int32());
+            message.chatTemplate = reader.int32() as any;
             continue;
           }
           case 6: {
@@ -4618,12 +4564,12 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
         ? truncationModeFromJSON(object.truncationMode)
         : isSet(object.truncation_mode)
         ? truncationModeFromJSON(object.truncation_mode)
-        : TruncationMode.UNSPECIFIED,
+        : 0,
       chatTemplate: isSet(object.chatTemplate)
         ? chatTemplateModeFromJSON(object.chatTemplate)
         : isSet(object.chat_template)
         ? chatTemplateModeFromJSON(object.chat_template)
-        : ChatTemplateMode.UNSPECIFIED,
+        : 0,
       chatTemplateDate: isSet(object.chatTemplateDate)
         ? globalThis.String(object.chatTemplateDate)
         : isSet(object.chat_template_date)
@@ -4643,10 +4589,10 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     if (message.maxLength !== undefined) {
       obj.maxLength = Math.round(message.maxLength);
     }
-    if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
+    if (message.truncationMode !== 0) {
       obj.truncationMode = truncationModeToJSON(message.truncationMode);
     }
-    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+    if (message.chatTemplate !== 0) {
       obj.chatTemplate = chatTemplateModeToJSON(message.chatTemplate);
     }
     if (message.chatTemplateDate !== "") {
@@ -4663,8 +4609,8 @@ export const EncodeVersionRequest: MessageFns<EncodeVersionRequest> = {
     message.name = object.name ?? "";
     message.model = object.model ?? "";
     message.maxLength = object.maxLength ?? undefined;
-    message.truncationMode = object.truncationMode ?? TruncationMode.UNSPECIFIED;
-    message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
+    message.truncationMode = object.truncationMode ?? 0;
+    message.chatTemplate = object.chatTemplate ?? 0;
     message.chatTemplateDate = object.chatTemplateDate ?? "";
     return message;
   },

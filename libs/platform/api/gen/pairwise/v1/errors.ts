@@ -21,75 +21,75 @@
  * The last words of each comment are the gRPC status code.
  */
 export const ErrorReason = {
-  UNSPECIFIED: "ERROR_REASON_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** INVALID_ARGUMENT - A field of the request is missing, malformed or out of range. INVALID_ARGUMENT. */
-  INVALID_ARGUMENT: "ERROR_REASON_INVALID_ARGUMENT",
+  INVALID_ARGUMENT: 1,
   /** INVALID_PAIR - A row of an uploaded file is not a usable preference pair. INVALID_ARGUMENT. */
-  INVALID_PAIR: "ERROR_REASON_INVALID_PAIR",
+  INVALID_PAIR: 2,
   /** INVALID_FILE - A file is empty, truncated, damaged, or not what its name or header says. INVALID_ARGUMENT. */
-  INVALID_FILE: "ERROR_REASON_INVALID_FILE",
+  INVALID_FILE: 3,
   /** EMPTY_DATASET - A dataset, file or version has no usable pairs. FAILED_PRECONDITION. */
-  EMPTY_DATASET: "ERROR_REASON_EMPTY_DATASET",
+  EMPTY_DATASET: 4,
   /** PROMPT_TOO_LONG - The prompt leaves no room for a response within `max_length`. INVALID_ARGUMENT. */
-  PROMPT_TOO_LONG: "ERROR_REASON_PROMPT_TOO_LONG",
+  PROMPT_TOO_LONG: 5,
   /** UNKNOWN_FIELD - A spec contains a field that this server does not know. INVALID_ARGUMENT. */
-  UNKNOWN_FIELD: "ERROR_REASON_UNKNOWN_FIELD",
+  UNKNOWN_FIELD: 6,
   /** INVALID_MODEL - A model folder is incomplete or inconsistent. INVALID_ARGUMENT. */
-  INVALID_MODEL: "ERROR_REASON_INVALID_MODEL",
+  INVALID_MODEL: 7,
   /** UNSUPPORTED_ARCHITECTURE - This server cannot train the model's architecture. INVALID_ARGUMENT. */
-  UNSUPPORTED_ARCHITECTURE: "ERROR_REASON_UNSUPPORTED_ARCHITECTURE",
+  UNSUPPORTED_ARCHITECTURE: 8,
   /** UNSUPPORTED_CONFIG - A setting in the model's config changes the computation in a way that is not implemented. INVALID_ARGUMENT. */
-  UNSUPPORTED_CONFIG: "ERROR_REASON_UNSUPPORTED_CONFIG",
+  UNSUPPORTED_CONFIG: 9,
   /** UNSUPPORTED_FORMAT - The file format is not accepted, for example pickle. INVALID_ARGUMENT. */
-  UNSUPPORTED_FORMAT: "ERROR_REASON_UNSUPPORTED_FORMAT",
+  UNSUPPORTED_FORMAT: 10,
   /** MISSING_TENSOR - The weights lack a tensor that the model's config requires. INVALID_ARGUMENT. */
-  MISSING_TENSOR: "ERROR_REASON_MISSING_TENSOR",
+  MISSING_TENSOR: 11,
   /** WRONG_SHAPE - A tensor's shape differs from what the model's config requires. INVALID_ARGUMENT. */
-  WRONG_SHAPE: "ERROR_REASON_WRONG_SHAPE",
+  WRONG_SHAPE: 12,
   /** NOT_FOUND - The named resource does not exist or was deleted. NOT_FOUND. */
-  NOT_FOUND: "ERROR_REASON_NOT_FOUND",
+  NOT_FOUND: 13,
   /** ALREADY_EXISTS - The name is taken, or was used before: names are never reused. ALREADY_EXISTS. */
-  ALREADY_EXISTS: "ERROR_REASON_ALREADY_EXISTS",
+  ALREADY_EXISTS: 14,
   /** REQUEST_ID_REUSED - The `request_id` was already used for a different request. ALREADY_EXISTS. */
-  REQUEST_ID_REUSED: "ERROR_REASON_REQUEST_ID_REUSED",
+  REQUEST_ID_REUSED: 15,
   /** ETAG_MISMATCH - The resource has changed since the caller read its `etag`. ABORTED. */
-  ETAG_MISMATCH: "ERROR_REASON_ETAG_MISMATCH",
+  ETAG_MISMATCH: 16,
   /** WRONG_STATE - The resource's state does not allow the call. FAILED_PRECONDITION. */
-  WRONG_STATE: "ERROR_REASON_WRONG_STATE",
+  WRONG_STATE: 17,
   /** IN_USE - The resource is still in use. FAILED_PRECONDITION. */
-  IN_USE: "ERROR_REASON_IN_USE",
+  IN_USE: 18,
   /** DIGEST_MISMATCH - The bytes do not match the expected digest. DATA_LOSS. */
-  DIGEST_MISMATCH: "ERROR_REASON_DIGEST_MISMATCH",
+  DIGEST_MISMATCH: 19,
   /** MISSING_LOGPS - A required reference logp has not been computed. FAILED_PRECONDITION. */
-  MISSING_LOGPS: "ERROR_REASON_MISSING_LOGPS",
+  MISSING_LOGPS: 20,
   /** NON_FINITE - A loss, gradient or weight is infinite or NaN, or does not fit the requested type. FAILED_PRECONDITION. */
-  NON_FINITE: "ERROR_REASON_NON_FINITE",
+  NON_FINITE: 21,
   /** VERIFICATION_FAILED - An exported artifact does not reproduce the policy. FAILED_PRECONDITION. */
-  VERIFICATION_FAILED: "ERROR_REASON_VERIFICATION_FAILED",
+  VERIFICATION_FAILED: 22,
   /** STALE_ATTEMPT - A worker that had lost its work to another one tried to write. ABORTED. */
-  STALE_ATTEMPT: "ERROR_REASON_STALE_ATTEMPT",
+  STALE_ATTEMPT: 23,
   /** CANCELLED - The caller or an operator cancelled the work. CANCELLED. */
-  CANCELLED: "ERROR_REASON_CANCELLED",
+  CANCELLED: 24,
   /** DISK_FULL - The disk of the data folder is full. RESOURCE_EXHAUSTED. */
-  DISK_FULL: "ERROR_REASON_DISK_FULL",
+  DISK_FULL: 25,
   /** DOWNLOAD_FAILED - A download failed or its server rejected it. UNAVAILABLE. */
-  DOWNLOAD_FAILED: "ERROR_REASON_DOWNLOAD_FAILED",
+  DOWNLOAD_FAILED: 26,
   /** OFFLINE - A download is required, but the server runs offline. FAILED_PRECONDITION. */
-  OFFLINE: "ERROR_REASON_OFFLINE",
+  OFFLINE: 27,
   /** UNAUTHENTICATED - The call carries no valid token. UNAUTHENTICATED. */
-  UNAUTHENTICATED: "ERROR_REASON_UNAUTHENTICATED",
+  UNAUTHENTICATED: 28,
   /** PERMISSION_DENIED - The caller's role does not allow the call, or the server may not read the path. PERMISSION_DENIED. */
-  PERMISSION_DENIED: "ERROR_REASON_PERMISSION_DENIED",
+  PERMISSION_DENIED: 29,
   /** UNAVAILABLE - Part of the platform is temporarily unreachable; the caller can retry. UNAVAILABLE. */
-  UNAVAILABLE: "ERROR_REASON_UNAVAILABLE",
+  UNAVAILABLE: 30,
   /** INTERNAL - A bug in the server. INTERNAL. */
-  INTERNAL: "ERROR_REASON_INTERNAL",
+  INTERNAL: 31,
   /** OUT_OF_MEMORY - The device has too little memory for the work; smaller micro-batches may fit. RESOURCE_EXHAUSTED. */
-  OUT_OF_MEMORY: "ERROR_REASON_OUT_OF_MEMORY",
+  OUT_OF_MEMORY: 32,
   /** TOO_MANY_CALLS - The caller has too many open calls, for example watches, and can retry once some have ended. RESOURCE_EXHAUSTED. */
-  TOO_MANY_CALLS: "ERROR_REASON_TOO_MANY_CALLS",
+  TOO_MANY_CALLS: 33,
   /** UPLOAD_FAILED - An upload to the hub failed or the hub rejected it. UNAVAILABLE. */
-  UPLOAD_FAILED: "ERROR_REASON_UPLOAD_FAILED",
+  UPLOAD_FAILED: 34,
 } as const;
 
 export type ErrorReason = typeof ErrorReason[keyof typeof ErrorReason];
@@ -240,6 +240,7 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case "ERROR_REASON_UPLOAD_FAILED":
       return ErrorReason.UPLOAD_FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
   }
 }
@@ -317,83 +318,6 @@ export function errorReasonToJSON(object: ErrorReason): string {
     case ErrorReason.UPLOAD_FAILED:
       return "ERROR_REASON_UPLOAD_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
-  }
-}
-
-export function errorReasonToNumber(object: ErrorReason): number {
-  switch (object) {
-    case ErrorReason.UNSPECIFIED:
-      return 0;
-    case ErrorReason.INVALID_ARGUMENT:
-      return 1;
-    case ErrorReason.INVALID_PAIR:
-      return 2;
-    case ErrorReason.INVALID_FILE:
-      return 3;
-    case ErrorReason.EMPTY_DATASET:
-      return 4;
-    case ErrorReason.PROMPT_TOO_LONG:
-      return 5;
-    case ErrorReason.UNKNOWN_FIELD:
-      return 6;
-    case ErrorReason.INVALID_MODEL:
-      return 7;
-    case ErrorReason.UNSUPPORTED_ARCHITECTURE:
-      return 8;
-    case ErrorReason.UNSUPPORTED_CONFIG:
-      return 9;
-    case ErrorReason.UNSUPPORTED_FORMAT:
-      return 10;
-    case ErrorReason.MISSING_TENSOR:
-      return 11;
-    case ErrorReason.WRONG_SHAPE:
-      return 12;
-    case ErrorReason.NOT_FOUND:
-      return 13;
-    case ErrorReason.ALREADY_EXISTS:
-      return 14;
-    case ErrorReason.REQUEST_ID_REUSED:
-      return 15;
-    case ErrorReason.ETAG_MISMATCH:
-      return 16;
-    case ErrorReason.WRONG_STATE:
-      return 17;
-    case ErrorReason.IN_USE:
-      return 18;
-    case ErrorReason.DIGEST_MISMATCH:
-      return 19;
-    case ErrorReason.MISSING_LOGPS:
-      return 20;
-    case ErrorReason.NON_FINITE:
-      return 21;
-    case ErrorReason.VERIFICATION_FAILED:
-      return 22;
-    case ErrorReason.STALE_ATTEMPT:
-      return 23;
-    case ErrorReason.CANCELLED:
-      return 24;
-    case ErrorReason.DISK_FULL:
-      return 25;
-    case ErrorReason.DOWNLOAD_FAILED:
-      return 26;
-    case ErrorReason.OFFLINE:
-      return 27;
-    case ErrorReason.UNAUTHENTICATED:
-      return 28;
-    case ErrorReason.PERMISSION_DENIED:
-      return 29;
-    case ErrorReason.UNAVAILABLE:
-      return 30;
-    case ErrorReason.INTERNAL:
-      return 31;
-    case ErrorReason.OUT_OF_MEMORY:
-      return 32;
-    case ErrorReason.TOO_MANY_CALLS:
-      return 33;
-    case ErrorReason.UPLOAD_FAILED:
-      return 34;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
+      return object;
   }
 }

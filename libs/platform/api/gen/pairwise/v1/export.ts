@@ -26,21 +26,21 @@ import { FileInfo } from "./model.ts";
 
 /** State of an export. */
 export const ExportState = {
-  UNSPECIFIED: "EXPORT_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** QUEUED - Waiting for a worker. */
-  QUEUED: "EXPORT_STATE_QUEUED",
+  QUEUED: 1,
   /** RUNNING - The artifacts are being made. */
-  RUNNING: "EXPORT_STATE_RUNNING",
+  RUNNING: 2,
   /** VERIFYING - The artifacts are made; the GGUF files are being verified with llama.cpp. */
-  VERIFYING: "EXPORT_STATE_VERIFYING",
+  VERIFYING: 3,
   /** CANCELLING - Cancellation was requested; the work has not stopped yet. */
-  CANCELLING: "EXPORT_STATE_CANCELLING",
+  CANCELLING: 4,
   /** CANCELLED - Cancelled; finished artifacts remain. */
-  CANCELLED: "EXPORT_STATE_CANCELLED",
+  CANCELLED: 5,
   /** SUCCEEDED - All artifacts are made and verified. */
-  SUCCEEDED: "EXPORT_STATE_SUCCEEDED",
+  SUCCEEDED: 6,
   /** FAILED - Failed; `error` says why, and finished artifacts remain. */
-  FAILED: "EXPORT_STATE_FAILED",
+  FAILED: 7,
 } as const;
 
 export type ExportState = typeof ExportState[keyof typeof ExportState];
@@ -83,6 +83,7 @@ export function exportStateFromJSON(object: any): ExportState {
     case "EXPORT_STATE_FAILED":
       return ExportState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ExportState");
   }
 }
@@ -106,48 +107,25 @@ export function exportStateToJSON(object: ExportState): string {
     case ExportState.FAILED:
       return "EXPORT_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ExportState");
-  }
-}
-
-export function exportStateToNumber(object: ExportState): number {
-  switch (object) {
-    case ExportState.UNSPECIFIED:
-      return 0;
-    case ExportState.QUEUED:
-      return 1;
-    case ExportState.RUNNING:
-      return 2;
-    case ExportState.VERIFYING:
-      return 3;
-    case ExportState.CANCELLING:
-      return 4;
-    case ExportState.CANCELLED:
-      return 5;
-    case ExportState.SUCCEEDED:
-      return 6;
-    case ExportState.FAILED:
-      return 7;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ExportState");
+      return object;
   }
 }
 
 /** State of a push. */
 export const PushState = {
-  UNSPECIFIED: "PUSH_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** QUEUED - Waiting for a worker. */
-  QUEUED: "PUSH_STATE_QUEUED",
+  QUEUED: 1,
   /** RUNNING - The files are being uploaded. */
-  RUNNING: "PUSH_STATE_RUNNING",
+  RUNNING: 2,
   /** CANCELLING - Cancellation was requested; the work has not stopped yet. */
-  CANCELLING: "PUSH_STATE_CANCELLING",
+  CANCELLING: 3,
   /** CANCELLED - Cancelled; the branch has not changed. */
-  CANCELLED: "PUSH_STATE_CANCELLED",
+  CANCELLED: 4,
   /** SUCCEEDED - The branch has the artifact's files. */
-  SUCCEEDED: "PUSH_STATE_SUCCEEDED",
+  SUCCEEDED: 5,
   /** FAILED - Failed; `error` says why. */
-  FAILED: "PUSH_STATE_FAILED",
+  FAILED: 6,
 } as const;
 
 export type PushState = typeof PushState[keyof typeof PushState];
@@ -186,6 +164,7 @@ export function pushStateFromJSON(object: any): PushState {
     case "PUSH_STATE_FAILED":
       return PushState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum PushState");
   }
 }
@@ -207,28 +186,7 @@ export function pushStateToJSON(object: PushState): string {
     case PushState.FAILED:
       return "PUSH_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PushState");
-  }
-}
-
-export function pushStateToNumber(object: PushState): number {
-  switch (object) {
-    case PushState.UNSPECIFIED:
-      return 0;
-    case PushState.QUEUED:
-      return 1;
-    case PushState.RUNNING:
-      return 2;
-    case PushState.CANCELLING:
-      return 3;
-    case PushState.CANCELLED:
-      return 4;
-    case PushState.SUCCEEDED:
-      return 5;
-    case PushState.FAILED:
-      return 6;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PushState");
+      return object;
   }
 }
 
@@ -1161,7 +1119,7 @@ export const MergedTarget: MessageFns<MergedTarget> = {
 function createBaseExport(): Export {
   return {
     name: "",
-    state: ExportState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     artifacts: [],
     createTime: undefined,
@@ -1176,8 +1134,8 @@ export const Export: MessageFns<Export> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.state !== ExportState.UNSPECIFIED) {
-      writer.uint32(16).int32(exportStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(26).fork()).join();
@@ -1231,7 +1189,7 @@ export const Export: MessageFns<Export> = {
               break;
             }
 
-            message.state = exportStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -1297,7 +1255,7 @@ export const Export: MessageFns<Export> = {
   fromJSON(object: any): Export {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      state: isSet(object.state) ? exportStateFromJSON(object.state) : ExportState.UNSPECIFIED,
+      state: isSet(object.state) ? exportStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       artifacts: globalThis.Array.isArray(object?.artifacts)
         ? object.artifacts.map((e: any) => Artifact.fromJSON(e))
@@ -1325,7 +1283,7 @@ export const Export: MessageFns<Export> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.state !== ExportState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = exportStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -1352,7 +1310,7 @@ export const Export: MessageFns<Export> = {
   fromPartial(object: DeepPartial<Export>): Export {
     const message = createBaseExport();
     message.name = object.name ?? "";
-    message.state = object.state ?? ExportState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
@@ -2262,7 +2220,7 @@ export const QuantizedFigures: MessageFns<QuantizedFigures> = {
 function createBasePush(): Push {
   return {
     name: "",
-    state: PushState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     repoId: "",
     revision: "",
@@ -2283,8 +2241,8 @@ export const Push: MessageFns<Push> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.state !== PushState.UNSPECIFIED) {
-      writer.uint32(16).int32(pushStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(26).fork()).join();
@@ -2362,7 +2320,7 @@ export const Push: MessageFns<Push> = {
               break;
             }
 
-            message.state = pushStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -2476,7 +2434,7 @@ export const Push: MessageFns<Push> = {
   fromJSON(object: any): Push {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      state: isSet(object.state) ? pushStateFromJSON(object.state) : PushState.UNSPECIFIED,
+      state: isSet(object.state) ? pushStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       repoId: isSet(object.repoId)
         ? globalThis.String(object.repoId)
@@ -2520,7 +2478,7 @@ export const Push: MessageFns<Push> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.state !== PushState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = pushStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -2565,7 +2523,7 @@ export const Push: MessageFns<Push> = {
   fromPartial(object: DeepPartial<Push>): Push {
     const message = createBasePush();
     message.name = object.name ?? "";
-    message.state = object.state ?? PushState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;

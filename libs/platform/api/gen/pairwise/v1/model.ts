@@ -23,13 +23,13 @@ import { Status } from "../../google/rpc/status.ts";
 
 /** State of a model. */
 export const ModelState = {
-  UNSPECIFIED: "MODEL_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** IMPORTING - The files are being copied and checked. */
-  IMPORTING: "MODEL_STATE_IMPORTING",
+  IMPORTING: 1,
   /** READY - The model can be used. */
-  READY: "MODEL_STATE_READY",
+  READY: 2,
   /** FAILED - The import failed; `error` says why. */
-  FAILED: "MODEL_STATE_FAILED",
+  FAILED: 3,
 } as const;
 
 export type ModelState = typeof ModelState[keyof typeof ModelState];
@@ -56,6 +56,7 @@ export function modelStateFromJSON(object: any): ModelState {
     case "MODEL_STATE_FAILED":
       return ModelState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ModelState");
   }
 }
@@ -71,22 +72,7 @@ export function modelStateToJSON(object: ModelState): string {
     case ModelState.FAILED:
       return "MODEL_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ModelState");
-  }
-}
-
-export function modelStateToNumber(object: ModelState): number {
-  switch (object) {
-    case ModelState.UNSPECIFIED:
-      return 0;
-    case ModelState.IMPORTING:
-      return 1;
-    case ModelState.READY:
-      return 2;
-    case ModelState.FAILED:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ModelState");
+      return object;
   }
 }
 
@@ -96,13 +82,13 @@ export function modelStateToNumber(object: ModelState): number {
  */
 export const BaseQuantization = {
   /** UNSPECIFIED - The same as `NONE`. */
-  UNSPECIFIED: "BASE_QUANTIZATION_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** NONE - As the model's files have them. This is the default. */
-  NONE: "BASE_QUANTIZATION_NONE",
+  NONE: 1,
   /** INT8 - 8 bits a weight: the integers of LLM.int8() in bitsandbytes, with a scale for each row. */
-  INT8: "BASE_QUANTIZATION_INT8",
+  INT8: 2,
   /** NF4 - 4.5 bits a weight: the NF4 of QLoRA and bitsandbytes, with a scale for each block of 64 weights. */
-  NF4: "BASE_QUANTIZATION_NF4",
+  NF4: 3,
 } as const;
 
 export type BaseQuantization = typeof BaseQuantization[keyof typeof BaseQuantization];
@@ -129,6 +115,7 @@ export function baseQuantizationFromJSON(object: any): BaseQuantization {
     case "BASE_QUANTIZATION_NF4":
       return BaseQuantization.NF4;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum BaseQuantization");
   }
 }
@@ -144,34 +131,19 @@ export function baseQuantizationToJSON(object: BaseQuantization): string {
     case BaseQuantization.NF4:
       return "BASE_QUANTIZATION_NF4";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BaseQuantization");
-  }
-}
-
-export function baseQuantizationToNumber(object: BaseQuantization): number {
-  switch (object) {
-    case BaseQuantization.UNSPECIFIED:
-      return 0;
-    case BaseQuantization.NONE:
-      return 1;
-    case BaseQuantization.INT8:
-      return 2;
-    case BaseQuantization.NF4:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BaseQuantization");
+      return object;
   }
 }
 
 /** State of a model's quantisation. */
 export const QuantizationState = {
-  UNSPECIFIED: "QUANTIZATION_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** RUNNING - The weights are being quantised. */
-  RUNNING: "QUANTIZATION_STATE_RUNNING",
+  RUNNING: 1,
   /** READY - The quantisation can be used. */
-  READY: "QUANTIZATION_STATE_READY",
+  READY: 2,
   /** FAILED - Quantising failed; `error` says why. */
-  FAILED: "QUANTIZATION_STATE_FAILED",
+  FAILED: 3,
 } as const;
 
 export type QuantizationState = typeof QuantizationState[keyof typeof QuantizationState];
@@ -198,6 +170,7 @@ export function quantizationStateFromJSON(object: any): QuantizationState {
     case "QUANTIZATION_STATE_FAILED":
       return QuantizationState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum QuantizationState");
   }
 }
@@ -213,22 +186,7 @@ export function quantizationStateToJSON(object: QuantizationState): string {
     case QuantizationState.FAILED:
       return "QUANTIZATION_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum QuantizationState");
-  }
-}
-
-export function quantizationStateToNumber(object: QuantizationState): number {
-  switch (object) {
-    case QuantizationState.UNSPECIFIED:
-      return 0;
-    case QuantizationState.RUNNING:
-      return 1;
-    case QuantizationState.READY:
-      return 2;
-    case QuantizationState.FAILED:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum QuantizationState");
+      return object;
   }
 }
 
@@ -735,24 +693,16 @@ export const HubSource: MessageFns<HubSource> = {
 };
 
 function createBaseModelQuantization(): ModelQuantization {
-  return {
-    type: BaseQuantization.UNSPECIFIED,
-    state: QuantizationState.UNSPECIFIED,
-    error: undefined,
-    digest: "",
-    sizeBytes: 0n,
-    writtenSizeBytes: 0n,
-    _unknownFields: {},
-  };
+  return { type: 0, state: 0, error: undefined, digest: "", sizeBytes: 0n, writtenSizeBytes: 0n, _unknownFields: {} };
 }
 
 export const ModelQuantization: MessageFns<ModelQuantization> = {
   encode(message: ModelQuantization, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.type !== BaseQuantization.UNSPECIFIED) {
-      writer.uint32(8).int32(baseQuantizationToNumber(message.type));
+    if (message.type !== 0) {
+      writer.uint32(8).int32(message.type);
     }
-    if (message.state !== QuantizationState.UNSPECIFIED) {
-      writer.uint32(16).int32(quantizationStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(26).fork()).join();
@@ -801,7 +751,7 @@ export const ModelQuantization: MessageFns<ModelQuantization> = {
               break;
             }
 
-            message.type = baseQuantizationFromJSON(reader.int32());
+            message.type = reader.int32() as any;
             continue;
           }
           case 2: {
@@ -809,7 +759,7 @@ export const ModelQuantization: MessageFns<ModelQuantization> = {
               break;
             }
 
-            message.state = quantizationStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -866,8 +816,8 @@ export const ModelQuantization: MessageFns<ModelQuantization> = {
 
   fromJSON(object: any): ModelQuantization {
     return {
-      type: isSet(object.type) ? baseQuantizationFromJSON(object.type) : BaseQuantization.UNSPECIFIED,
-      state: isSet(object.state) ? quantizationStateFromJSON(object.state) : QuantizationState.UNSPECIFIED,
+      type: isSet(object.type) ? baseQuantizationFromJSON(object.type) : 0,
+      state: isSet(object.state) ? quantizationStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
       sizeBytes: isSet(object.sizeBytes)
@@ -885,10 +835,10 @@ export const ModelQuantization: MessageFns<ModelQuantization> = {
 
   toJSON(message: ModelQuantization): unknown {
     const obj: any = {};
-    if (message.type !== BaseQuantization.UNSPECIFIED) {
+    if (message.type !== 0) {
       obj.type = baseQuantizationToJSON(message.type);
     }
-    if (message.state !== QuantizationState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = quantizationStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -911,8 +861,8 @@ export const ModelQuantization: MessageFns<ModelQuantization> = {
   },
   fromPartial(object: DeepPartial<ModelQuantization>): ModelQuantization {
     const message = createBaseModelQuantization();
-    message.type = object.type ?? BaseQuantization.UNSPECIFIED;
-    message.state = object.state ?? QuantizationState.UNSPECIFIED;
+    message.type = object.type ?? 0;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
@@ -929,7 +879,7 @@ function createBaseModel(): Model {
   return {
     name: "",
     uid: "",
-    state: ModelState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     source: undefined,
     repoId: "",
@@ -958,8 +908,8 @@ export const Model: MessageFns<Model> = {
     if (message.uid !== "") {
       writer.uint32(18).string(message.uid);
     }
-    if (message.state !== ModelState.UNSPECIFIED) {
-      writer.uint32(24).int32(modelStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(24).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(34).fork()).join();
@@ -1063,7 +1013,7 @@ export const Model: MessageFns<Model> = {
               break;
             }
 
-            message.state = modelStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 4: {
@@ -1218,7 +1168,7 @@ export const Model: MessageFns<Model> = {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       uid: isSet(object.uid) ? globalThis.String(object.uid) : "",
-      state: isSet(object.state) ? modelStateFromJSON(object.state) : ModelState.UNSPECIFIED,
+      state: isSet(object.state) ? modelStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       source: isSet(object.source) ? ModelSource.fromJSON(object.source) : undefined,
       repoId: isSet(object.repoId)
@@ -1280,7 +1230,7 @@ export const Model: MessageFns<Model> = {
     if (message.uid !== "") {
       obj.uid = message.uid;
     }
-    if (message.state !== ModelState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = modelStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -1341,7 +1291,7 @@ export const Model: MessageFns<Model> = {
     const message = createBaseModel();
     message.name = object.name ?? "";
     message.uid = object.uid ?? "";
-    message.state = object.state ?? ModelState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
@@ -2782,7 +2732,7 @@ export const ListModelsResponse: MessageFns<ListModelsResponse> = {
 };
 
 function createBaseEnsureQuantizationRequest(): EnsureQuantizationRequest {
-  return { name: "", type: BaseQuantization.UNSPECIFIED, _unknownFields: {} };
+  return { name: "", type: 0, _unknownFields: {} };
 }
 
 export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = {
@@ -2790,8 +2740,8 @@ export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = 
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.type !== BaseQuantization.UNSPECIFIED) {
-      writer.uint32(16).int32(baseQuantizationToNumber(message.type));
+    if (message.type !== 0) {
+      writer.uint32(16).int32(message.type);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -2830,7 +2780,7 @@ export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = 
               break;
             }
 
-            message.type = baseQuantizationFromJSON(reader.int32());
+            message.type = reader.int32() as any;
             continue;
           }
         }
@@ -2856,7 +2806,7 @@ export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = 
   fromJSON(object: any): EnsureQuantizationRequest {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      type: isSet(object.type) ? baseQuantizationFromJSON(object.type) : BaseQuantization.UNSPECIFIED,
+      type: isSet(object.type) ? baseQuantizationFromJSON(object.type) : 0,
     };
   },
 
@@ -2865,7 +2815,7 @@ export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = 
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.type !== BaseQuantization.UNSPECIFIED) {
+    if (message.type !== 0) {
       obj.type = baseQuantizationToJSON(message.type);
     }
     return obj;
@@ -2877,7 +2827,7 @@ export const EnsureQuantizationRequest: MessageFns<EnsureQuantizationRequest> = 
   fromPartial(object: DeepPartial<EnsureQuantizationRequest>): EnsureQuantizationRequest {
     const message = createBaseEnsureQuantizationRequest();
     message.name = object.name ?? "";
-    message.type = object.type ?? BaseQuantization.UNSPECIFIED;
+    message.type = object.type ?? 0;
     return message;
   },
 };

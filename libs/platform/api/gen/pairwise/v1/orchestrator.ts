@@ -22,13 +22,7 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
-import {
-  ChatTemplateMode,
-  chatTemplateModeFromJSON,
-  chatTemplateModeToJSON,
-  chatTemplateModeToNumber,
-  RefusedRows,
-} from "./dataset.ts";
+import { ChatTemplateMode, chatTemplateModeFromJSON, chatTemplateModeToJSON, RefusedRows } from "./dataset.ts";
 import { Artifact, ExportTarget } from "./export.ts";
 import { ModelSource, WorkerMemory } from "./model.ts";
 import { LogpsEstimate } from "./reference.ts";
@@ -36,23 +30,23 @@ import { MetricPoint, TrainingEstimate, TrainingSpec } from "./training.ts";
 
 /** State of a run. */
 export const RunState = {
-  UNSPECIFIED: "RUN_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** QUEUED - Waiting to start. */
-  QUEUED: "RUN_STATE_QUEUED",
+  QUEUED: 1,
   /** RUNNING - A stage is running. */
-  RUNNING: "RUN_STATE_RUNNING",
+  RUNNING: 2,
   /** PAUSING - Not used in this version; reserved for pausing runs. */
-  PAUSING: "RUN_STATE_PAUSING",
+  PAUSING: 3,
   /** PAUSED - Not used in this version; reserved for pausing runs. */
-  PAUSED: "RUN_STATE_PAUSED",
+  PAUSED: 4,
   /** CANCELLING - Cancellation was requested; the work has not stopped yet. */
-  CANCELLING: "RUN_STATE_CANCELLING",
+  CANCELLING: 5,
   /** CANCELLED - Cancelled; `RetryRun` can restart it. */
-  CANCELLED: "RUN_STATE_CANCELLED",
+  CANCELLED: 6,
   /** SUCCEEDED - All stages are done. */
-  SUCCEEDED: "RUN_STATE_SUCCEEDED",
+  SUCCEEDED: 7,
   /** FAILED - A stage failed; `error` says why, and `RetryRun` can restart the run. */
-  FAILED: "RUN_STATE_FAILED",
+  FAILED: 8,
 } as const;
 
 export type RunState = typeof RunState[keyof typeof RunState];
@@ -99,6 +93,7 @@ export function runStateFromJSON(object: any): RunState {
     case "RUN_STATE_FAILED":
       return RunState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum RunState");
   }
 }
@@ -124,48 +119,23 @@ export function runStateToJSON(object: RunState): string {
     case RunState.FAILED:
       return "RUN_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum RunState");
-  }
-}
-
-export function runStateToNumber(object: RunState): number {
-  switch (object) {
-    case RunState.UNSPECIFIED:
-      return 0;
-    case RunState.QUEUED:
-      return 1;
-    case RunState.RUNNING:
-      return 2;
-    case RunState.PAUSING:
-      return 3;
-    case RunState.PAUSED:
-      return 4;
-    case RunState.CANCELLING:
-      return 5;
-    case RunState.CANCELLED:
-      return 6;
-    case RunState.SUCCEEDED:
-      return 7;
-    case RunState.FAILED:
-      return 8;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum RunState");
+      return object;
   }
 }
 
 /** State of a stage. */
 export const StageState = {
-  UNSPECIFIED: "STAGE_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** PENDING - Not started yet. */
-  PENDING: "STAGE_STATE_PENDING",
+  PENDING: 1,
   /** RUNNING - In progress. */
-  RUNNING: "STAGE_STATE_RUNNING",
+  RUNNING: 2,
   /** SUCCEEDED - Done. */
-  SUCCEEDED: "STAGE_STATE_SUCCEEDED",
+  SUCCEEDED: 3,
   /** FAILED - Failed; `error` says why. */
-  FAILED: "STAGE_STATE_FAILED",
+  FAILED: 4,
   /** CANCELLED - Cancelled with its run. */
-  CANCELLED: "STAGE_STATE_CANCELLED",
+  CANCELLED: 5,
 } as const;
 
 export type StageState = typeof StageState[keyof typeof StageState];
@@ -200,6 +170,7 @@ export function stageStateFromJSON(object: any): StageState {
     case "STAGE_STATE_CANCELLED":
       return StageState.CANCELLED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum StageState");
   }
 }
@@ -219,26 +190,7 @@ export function stageStateToJSON(object: StageState): string {
     case StageState.CANCELLED:
       return "STAGE_STATE_CANCELLED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum StageState");
-  }
-}
-
-export function stageStateToNumber(object: StageState): number {
-  switch (object) {
-    case StageState.UNSPECIFIED:
-      return 0;
-    case StageState.PENDING:
-      return 1;
-    case StageState.RUNNING:
-      return 2;
-    case StageState.SUCCEEDED:
-      return 3;
-    case StageState.FAILED:
-      return 4;
-    case StageState.CANCELLED:
-      return 5;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum StageState");
+      return object;
   }
 }
 
@@ -691,7 +643,7 @@ function createBaseRunSpec(): RunSpec {
     training: undefined,
     exportTargets: [],
     pins: undefined,
-    chatTemplate: ChatTemplateMode.UNSPECIFIED,
+    chatTemplate: 0,
     chatTemplateDate: "",
     _unknownFields: {},
   };
@@ -722,8 +674,8 @@ export const RunSpec: MessageFns<RunSpec> = {
     if (message.pins !== undefined) {
       Pins.encode(message.pins, writer.uint32(58).fork()).join();
     }
-    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
-      writer.uint32(64).int32(chatTemplateModeToNumber(message.chatTemplate));
+    if (message.chatTemplate !== 0) {
+      writer.uint32(64).int32(message.chatTemplate);
     }
     if (message.chatTemplateDate !== "") {
       writer.uint32(74).string(message.chatTemplateDate);
@@ -813,7 +765,7 @@ export const RunSpec: MessageFns<RunSpec> = {
               break;
             }
 
-            message.chatTemplate = chatTemplateModeFromJSON(reader.int32());
+            message.chatTemplate = reader.int32() as any;
             continue;
           }
           case 9: {
@@ -872,7 +824,7 @@ export const RunSpec: MessageFns<RunSpec> = {
         ? chatTemplateModeFromJSON(object.chatTemplate)
         : isSet(object.chat_template)
         ? chatTemplateModeFromJSON(object.chat_template)
-        : ChatTemplateMode.UNSPECIFIED,
+        : 0,
       chatTemplateDate: isSet(object.chatTemplateDate)
         ? globalThis.String(object.chatTemplateDate)
         : isSet(object.chat_template_date)
@@ -903,7 +855,7 @@ export const RunSpec: MessageFns<RunSpec> = {
     if (message.pins !== undefined) {
       obj.pins = Pins.toJSON(message.pins);
     }
-    if (message.chatTemplate !== ChatTemplateMode.UNSPECIFIED) {
+    if (message.chatTemplate !== 0) {
       obj.chatTemplate = chatTemplateModeToJSON(message.chatTemplate);
     }
     if (message.chatTemplateDate !== "") {
@@ -940,7 +892,7 @@ export const RunSpec: MessageFns<RunSpec> = {
       : undefined;
     message.exportTargets = object.exportTargets?.map((e) => ExportTarget.fromPartial(e)) || [];
     message.pins = (object.pins !== undefined && object.pins !== null) ? Pins.fromPartial(object.pins) : undefined;
-    message.chatTemplate = object.chatTemplate ?? ChatTemplateMode.UNSPECIFIED;
+    message.chatTemplate = object.chatTemplate ?? 0;
     message.chatTemplateDate = object.chatTemplateDate ?? "";
     return message;
   },
@@ -1125,7 +1077,7 @@ export const Pins: MessageFns<Pins> = {
 function createBaseStage(): Stage {
   return {
     name: "",
-    state: StageState.UNSPECIFIED,
+    state: 0,
     startTime: undefined,
     endTime: undefined,
     progress: undefined,
@@ -1139,8 +1091,8 @@ export const Stage: MessageFns<Stage> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.state !== StageState.UNSPECIFIED) {
-      writer.uint32(16).int32(stageStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.startTime !== undefined) {
       Timestamp.encode(toTimestamp(message.startTime), writer.uint32(26).fork()).join();
@@ -1191,7 +1143,7 @@ export const Stage: MessageFns<Stage> = {
               break;
             }
 
-            message.state = stageStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -1249,7 +1201,7 @@ export const Stage: MessageFns<Stage> = {
   fromJSON(object: any): Stage {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      state: isSet(object.state) ? stageStateFromJSON(object.state) : StageState.UNSPECIFIED,
+      state: isSet(object.state) ? stageStateFromJSON(object.state) : 0,
       startTime: isSet(object.startTime)
         ? fromJsonTimestamp(object.startTime)
         : isSet(object.start_time)
@@ -1270,7 +1222,7 @@ export const Stage: MessageFns<Stage> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.state !== StageState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = stageStateToJSON(message.state);
     }
     if (message.startTime !== undefined) {
@@ -1294,7 +1246,7 @@ export const Stage: MessageFns<Stage> = {
   fromPartial(object: DeepPartial<Stage>): Stage {
     const message = createBaseStage();
     message.name = object.name ?? "";
-    message.state = object.state ?? StageState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.startTime = object.startTime ?? undefined;
     message.endTime = object.endTime ?? undefined;
     message.progress = (object.progress !== undefined && object.progress !== null)
@@ -1446,7 +1398,7 @@ function createBaseRun(): Run {
   return {
     name: "",
     uid: "",
-    state: RunState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     stages: [],
     spec: undefined,
@@ -1470,8 +1422,8 @@ export const Run: MessageFns<Run> = {
     if (message.uid !== "") {
       writer.uint32(18).string(message.uid);
     }
-    if (message.state !== RunState.UNSPECIFIED) {
-      writer.uint32(24).int32(runStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(24).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(34).fork()).join();
@@ -1551,7 +1503,7 @@ export const Run: MessageFns<Run> = {
               break;
             }
 
-            message.state = runStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 4: {
@@ -1666,7 +1618,7 @@ export const Run: MessageFns<Run> = {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       uid: isSet(object.uid) ? globalThis.String(object.uid) : "",
-      state: isSet(object.state) ? runStateFromJSON(object.state) : RunState.UNSPECIFIED,
+      state: isSet(object.state) ? runStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       stages: globalThis.Array.isArray(object?.stages) ? object.stages.map((e: any) => Stage.fromJSON(e)) : [],
       spec: isSet(object.spec) ? RunSpec.fromJSON(object.spec) : undefined,
@@ -1709,7 +1661,7 @@ export const Run: MessageFns<Run> = {
     if (message.uid !== "") {
       obj.uid = message.uid;
     }
-    if (message.state !== RunState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = runStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -1755,7 +1707,7 @@ export const Run: MessageFns<Run> = {
     const message = createBaseRun();
     message.name = object.name ?? "";
     message.uid = object.uid ?? "";
-    message.state = object.state ?? RunState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;

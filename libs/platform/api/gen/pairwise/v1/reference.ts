@@ -22,25 +22,19 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
-import {
-  BaseQuantization,
-  baseQuantizationFromJSON,
-  baseQuantizationToJSON,
-  baseQuantizationToNumber,
-  WorkerMemory,
-} from "./model.ts";
+import { BaseQuantization, baseQuantizationFromJSON, baseQuantizationToJSON, WorkerMemory } from "./model.ts";
 
 /** State of a coverage. */
 export const CoverageState = {
-  UNSPECIFIED: "COVERAGE_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** COMPUTING - Missing logps are being computed. */
-  COMPUTING: "COVERAGE_STATE_COMPUTING",
+  COMPUTING: 1,
   /** COMPLETE - The store has the logps of every response. */
-  COMPLETE: "COVERAGE_STATE_COMPLETE",
+  COMPLETE: 2,
   /** FAILED - The computation failed; `error` says why. */
-  FAILED: "COVERAGE_STATE_FAILED",
+  FAILED: 3,
   /** CANCELLED - The computation was cancelled. */
-  CANCELLED: "COVERAGE_STATE_CANCELLED",
+  CANCELLED: 4,
 } as const;
 
 export type CoverageState = typeof CoverageState[keyof typeof CoverageState];
@@ -71,6 +65,7 @@ export function coverageStateFromJSON(object: any): CoverageState {
     case "COVERAGE_STATE_CANCELLED":
       return CoverageState.CANCELLED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum CoverageState");
   }
 }
@@ -88,24 +83,7 @@ export function coverageStateToJSON(object: CoverageState): string {
     case CoverageState.CANCELLED:
       return "COVERAGE_STATE_CANCELLED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum CoverageState");
-  }
-}
-
-export function coverageStateToNumber(object: CoverageState): number {
-  switch (object) {
-    case CoverageState.UNSPECIFIED:
-      return 0;
-    case CoverageState.COMPUTING:
-      return 1;
-    case CoverageState.COMPLETE:
-      return 2;
-    case CoverageState.FAILED:
-      return 3;
-    case CoverageState.CANCELLED:
-      return 4;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum CoverageState");
+      return object;
   }
 }
 
@@ -264,7 +242,7 @@ export interface ReadLogpsResponse {
 function createBaseCoverage(): Coverage {
   return {
     name: "",
-    state: CoverageState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     model: "",
     encoding: "",
@@ -275,7 +253,7 @@ function createBaseCoverage(): Coverage {
     computedTokenCount: 0n,
     createTime: undefined,
     updateTime: undefined,
-    baseQuantization: BaseQuantization.UNSPECIFIED,
+    baseQuantization: 0,
     _unknownFields: {},
   };
 }
@@ -285,8 +263,8 @@ export const Coverage: MessageFns<Coverage> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.state !== CoverageState.UNSPECIFIED) {
-      writer.uint32(16).int32(coverageStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(26).fork()).join();
@@ -321,8 +299,8 @@ export const Coverage: MessageFns<Coverage> = {
     if (message.updateTime !== undefined) {
       Timestamp.encode(toTimestamp(message.updateTime), writer.uint32(98).fork()).join();
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
-      writer.uint32(104).int32(baseQuantizationToNumber(message.baseQuantization));
+    if (message.baseQuantization !== 0) {
+      writer.uint32(104).int32(message.baseQuantization);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -361,7 +339,7 @@ export const Coverage: MessageFns<Coverage> = {
               break;
             }
 
-            message.state = coverageStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -449,7 +427,7 @@ export const Coverage: MessageFns<Coverage> = {
               break;
             }
 
-            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            message.baseQuantization = reader.int32() as any;
             continue;
           }
         }
@@ -475,7 +453,7 @@ export const Coverage: MessageFns<Coverage> = {
   fromJSON(object: any): Coverage {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      state: isSet(object.state) ? coverageStateFromJSON(object.state) : CoverageState.UNSPECIFIED,
+      state: isSet(object.state) ? coverageStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       model: isSet(object.model) ? globalThis.String(object.model) : "",
       encoding: isSet(object.encoding) ? globalThis.String(object.encoding) : "",
@@ -518,7 +496,7 @@ export const Coverage: MessageFns<Coverage> = {
         ? baseQuantizationFromJSON(object.baseQuantization)
         : isSet(object.base_quantization)
         ? baseQuantizationFromJSON(object.base_quantization)
-        : BaseQuantization.UNSPECIFIED,
+        : 0,
     };
   },
 
@@ -527,7 +505,7 @@ export const Coverage: MessageFns<Coverage> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.state !== CoverageState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = coverageStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -560,7 +538,7 @@ export const Coverage: MessageFns<Coverage> = {
     if (message.updateTime !== undefined) {
       obj.updateTime = message.updateTime.toISOString();
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+    if (message.baseQuantization !== 0) {
       obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
     }
     return obj;
@@ -572,7 +550,7 @@ export const Coverage: MessageFns<Coverage> = {
   fromPartial(object: DeepPartial<Coverage>): Coverage {
     const message = createBaseCoverage();
     message.name = object.name ?? "";
-    message.state = object.state ?? CoverageState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
@@ -587,13 +565,13 @@ export const Coverage: MessageFns<Coverage> = {
       : 0n;
     message.createTime = object.createTime ?? undefined;
     message.updateTime = object.updateTime ?? undefined;
-    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
+    message.baseQuantization = object.baseQuantization ?? 0;
     return message;
   },
 };
 
 function createBaseEnsureLogpsRequest(): EnsureLogpsRequest {
-  return { parent: "", model: "", encoding: "", baseQuantization: BaseQuantization.UNSPECIFIED, _unknownFields: {} };
+  return { parent: "", model: "", encoding: "", baseQuantization: 0, _unknownFields: {} };
 }
 
 export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
@@ -607,8 +585,8 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     if (message.encoding !== "") {
       writer.uint32(26).string(message.encoding);
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
-      writer.uint32(32).int32(baseQuantizationToNumber(message.baseQuantization));
+    if (message.baseQuantization !== 0) {
+      writer.uint32(32).int32(message.baseQuantization);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -663,7 +641,7 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
               break;
             }
 
-            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            message.baseQuantization = reader.int32() as any;
             continue;
           }
         }
@@ -695,7 +673,7 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
         ? baseQuantizationFromJSON(object.baseQuantization)
         : isSet(object.base_quantization)
         ? baseQuantizationFromJSON(object.base_quantization)
-        : BaseQuantization.UNSPECIFIED,
+        : 0,
     };
   },
 
@@ -710,7 +688,7 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     if (message.encoding !== "") {
       obj.encoding = message.encoding;
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+    if (message.baseQuantization !== 0) {
       obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
     }
     return obj;
@@ -724,7 +702,7 @@ export const EnsureLogpsRequest: MessageFns<EnsureLogpsRequest> = {
     message.parent = object.parent ?? "";
     message.model = object.model ?? "";
     message.encoding = object.encoding ?? "";
-    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
+    message.baseQuantization = object.baseQuantization ?? 0;
     return message;
   },
 };
@@ -815,7 +793,7 @@ export const EnsureLogpsResponse: MessageFns<EnsureLogpsResponse> = {
 };
 
 function createBaseEstimateLogpsRequest(): EstimateLogpsRequest {
-  return { parent: "", model: "", encoding: "", baseQuantization: BaseQuantization.UNSPECIFIED, _unknownFields: {} };
+  return { parent: "", model: "", encoding: "", baseQuantization: 0, _unknownFields: {} };
 }
 
 export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
@@ -829,8 +807,8 @@ export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
     if (message.encoding !== "") {
       writer.uint32(26).string(message.encoding);
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
-      writer.uint32(32).int32(baseQuantizationToNumber(message.baseQuantization));
+    if (message.baseQuantization !== 0) {
+      writer.uint32(32).int32(message.baseQuantization);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -885,7 +863,7 @@ export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
               break;
             }
 
-            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            message.baseQuantization = reader.int32() as any;
             continue;
           }
         }
@@ -917,7 +895,7 @@ export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
         ? baseQuantizationFromJSON(object.baseQuantization)
         : isSet(object.base_quantization)
         ? baseQuantizationFromJSON(object.base_quantization)
-        : BaseQuantization.UNSPECIFIED,
+        : 0,
     };
   },
 
@@ -932,7 +910,7 @@ export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
     if (message.encoding !== "") {
       obj.encoding = message.encoding;
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+    if (message.baseQuantization !== 0) {
       obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
     }
     return obj;
@@ -946,7 +924,7 @@ export const EstimateLogpsRequest: MessageFns<EstimateLogpsRequest> = {
     message.parent = object.parent ?? "";
     message.model = object.model ?? "";
     message.encoding = object.encoding ?? "";
-    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
+    message.baseQuantization = object.baseQuantization ?? 0;
     return message;
   },
 };

@@ -22,25 +22,19 @@ import {
 } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
-import { TruncationMode, truncationModeFromJSON, truncationModeToJSON, truncationModeToNumber } from "./dataset.ts";
-import {
-  BaseQuantization,
-  baseQuantizationFromJSON,
-  baseQuantizationToJSON,
-  baseQuantizationToNumber,
-  WorkerMemory,
-} from "./model.ts";
+import { TruncationMode, truncationModeFromJSON, truncationModeToJSON } from "./dataset.ts";
+import { BaseQuantization, baseQuantizationFromJSON, baseQuantizationToJSON, WorkerMemory } from "./model.ts";
 
 /** What the backward pass recomputes instead of keeping it in memory. All choices give the same bits. */
 export const ActivationCheckpointing = {
   /** UNSPECIFIED - The same as `AUTO`. */
-  UNSPECIFIED: "ACTIVATION_CHECKPOINTING_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** AUTO - `CHEAP` if it fits into the worker's memory, otherwise `LAYERS`. This is the default. */
-  AUTO: "ACTIVATION_CHECKPOINTING_AUTO",
+  AUTO: 1,
   /** CHEAP - What costs almost nothing to compute again: the norms and the MLP's gate. */
-  CHEAP: "ACTIVATION_CHECKPOINTING_CHEAP",
+  CHEAP: 2,
   /** LAYERS - All of a layer but its input. Takes a third of the memory and about a quarter more time. */
-  LAYERS: "ACTIVATION_CHECKPOINTING_LAYERS",
+  LAYERS: 3,
 } as const;
 
 export type ActivationCheckpointing = typeof ActivationCheckpointing[keyof typeof ActivationCheckpointing];
@@ -67,6 +61,7 @@ export function activationCheckpointingFromJSON(object: any): ActivationCheckpoi
     case "ACTIVATION_CHECKPOINTING_LAYERS":
       return ActivationCheckpointing.LAYERS;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ActivationCheckpointing");
   }
 }
@@ -82,40 +77,25 @@ export function activationCheckpointingToJSON(object: ActivationCheckpointing): 
     case ActivationCheckpointing.LAYERS:
       return "ACTIVATION_CHECKPOINTING_LAYERS";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ActivationCheckpointing");
-  }
-}
-
-export function activationCheckpointingToNumber(object: ActivationCheckpointing): number {
-  switch (object) {
-    case ActivationCheckpointing.UNSPECIFIED:
-      return 0;
-    case ActivationCheckpointing.AUTO:
-      return 1;
-    case ActivationCheckpointing.CHEAP:
-      return 2;
-    case ActivationCheckpointing.LAYERS:
-      return 3;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum ActivationCheckpointing");
+      return object;
   }
 }
 
 /** State of a training. */
 export const TrainingState = {
-  UNSPECIFIED: "TRAINING_STATE_UNSPECIFIED",
+  UNSPECIFIED: 0,
   /** QUEUED - Waiting for a worker. */
-  QUEUED: "TRAINING_STATE_QUEUED",
+  QUEUED: 1,
   /** RUNNING - A worker is training. */
-  RUNNING: "TRAINING_STATE_RUNNING",
+  RUNNING: 2,
   /** CANCELLING - Cancellation was requested; the worker has not stopped yet. */
-  CANCELLING: "TRAINING_STATE_CANCELLING",
+  CANCELLING: 3,
   /** CANCELLED - Cancelled; checkpoints remain. */
-  CANCELLED: "TRAINING_STATE_CANCELLED",
+  CANCELLED: 4,
   /** SUCCEEDED - All steps are done. */
-  SUCCEEDED: "TRAINING_STATE_SUCCEEDED",
+  SUCCEEDED: 5,
   /** FAILED - Failed; `error` says why, and checkpoints remain. */
-  FAILED: "TRAINING_STATE_FAILED",
+  FAILED: 6,
 } as const;
 
 export type TrainingState = typeof TrainingState[keyof typeof TrainingState];
@@ -154,6 +134,7 @@ export function trainingStateFromJSON(object: any): TrainingState {
     case "TRAINING_STATE_FAILED":
       return TrainingState.FAILED;
     default:
+      if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum TrainingState");
   }
 }
@@ -175,28 +156,7 @@ export function trainingStateToJSON(object: TrainingState): string {
     case TrainingState.FAILED:
       return "TRAINING_STATE_FAILED";
     default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TrainingState");
-  }
-}
-
-export function trainingStateToNumber(object: TrainingState): number {
-  switch (object) {
-    case TrainingState.UNSPECIFIED:
-      return 0;
-    case TrainingState.QUEUED:
-      return 1;
-    case TrainingState.RUNNING:
-      return 2;
-    case TrainingState.CANCELLING:
-      return 3;
-    case TrainingState.CANCELLED:
-      return 4;
-    case TrainingState.SUCCEEDED:
-      return 5;
-    case TrainingState.FAILED:
-      return 6;
-    default:
-      throw new globalThis.Error("Unrecognized enum value " + object + " for enum TrainingState");
+      return object;
   }
 }
 
@@ -644,10 +604,10 @@ function createBaseTrainingSpec(): TrainingSpec {
     saveSteps: undefined,
     saveTotalLimit: undefined,
     maxLength: undefined,
-    truncationMode: TruncationMode.UNSPECIFIED,
+    truncationMode: 0,
     tuning: undefined,
-    baseQuantization: BaseQuantization.UNSPECIFIED,
-    activationCheckpointing: ActivationCheckpointing.UNSPECIFIED,
+    baseQuantization: 0,
+    activationCheckpointing: 0,
     microBatchRows: undefined,
     _unknownFields: {},
   };
@@ -722,19 +682,19 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     if (message.maxLength !== undefined) {
       writer.uint32(168).int32(message.maxLength);
     }
-    if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
-      writer.uint32(176).int32(truncationModeToNumber(message.truncationMode));
+    if (message.truncationMode !== 0) {
+      writer.uint32(176).int32(message.truncationMode);
     }
     switch (message.tuning?.$case) {
       case "lora":
         LoraConfig.encode(message.tuning.value, writer.uint32(186).fork()).join();
         break;
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
-      writer.uint32(192).int32(baseQuantizationToNumber(message.baseQuantization));
+    if (message.baseQuantization !== 0) {
+      writer.uint32(192).int32(message.baseQuantization);
     }
-    if (message.activationCheckpointing !== ActivationCheckpointing.UNSPECIFIED) {
-      writer.uint32(200).int32(activationCheckpointingToNumber(message.activationCheckpointing));
+    if (message.activationCheckpointing !== 0) {
+      writer.uint32(200).int32(message.activationCheckpointing);
     }
     if (message.microBatchRows !== undefined) {
       writer.uint32(208).int32(message.microBatchRows);
@@ -936,7 +896,7 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
               break;
             }
 
-            message.truncationMode = truncationModeFromJSON(reader.int32());
+            message.truncationMode = reader.int32() as any;
             continue;
           }
           case 23: {
@@ -952,7 +912,7 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
               break;
             }
 
-            message.baseQuantization = baseQuantizationFromJSON(reader.int32());
+            message.baseQuantization = reader.int32() as any;
             continue;
           }
           case 25: {
@@ -960,7 +920,7 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
               break;
             }
 
-            message.activationCheckpointing = activationCheckpointingFromJSON(reader.int32());
+            message.activationCheckpointing = reader.int32() as any;
             continue;
           }
           case 26: {
@@ -1090,18 +1050,18 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
         ? truncationModeFromJSON(object.truncationMode)
         : isSet(object.truncation_mode)
         ? truncationModeFromJSON(object.truncation_mode)
-        : TruncationMode.UNSPECIFIED,
+        : 0,
       tuning: isSet(object.lora) ? { $case: "lora", value: LoraConfig.fromJSON(object.lora) } : undefined,
       baseQuantization: isSet(object.baseQuantization)
         ? baseQuantizationFromJSON(object.baseQuantization)
         : isSet(object.base_quantization)
         ? baseQuantizationFromJSON(object.base_quantization)
-        : BaseQuantization.UNSPECIFIED,
+        : 0,
       activationCheckpointing: isSet(object.activationCheckpointing)
         ? activationCheckpointingFromJSON(object.activationCheckpointing)
         : isSet(object.activation_checkpointing)
         ? activationCheckpointingFromJSON(object.activation_checkpointing)
-        : ActivationCheckpointing.UNSPECIFIED,
+        : 0,
       microBatchRows: isSet(object.microBatchRows)
         ? globalThis.Number(object.microBatchRows)
         : isSet(object.micro_batch_rows)
@@ -1173,16 +1133,16 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     if (message.maxLength !== undefined) {
       obj.maxLength = Math.round(message.maxLength);
     }
-    if (message.truncationMode !== TruncationMode.UNSPECIFIED) {
+    if (message.truncationMode !== 0) {
       obj.truncationMode = truncationModeToJSON(message.truncationMode);
     }
     if (message.tuning?.$case === "lora") {
       obj.lora = LoraConfig.toJSON(message.tuning.value);
     }
-    if (message.baseQuantization !== BaseQuantization.UNSPECIFIED) {
+    if (message.baseQuantization !== 0) {
       obj.baseQuantization = baseQuantizationToJSON(message.baseQuantization);
     }
-    if (message.activationCheckpointing !== ActivationCheckpointing.UNSPECIFIED) {
+    if (message.activationCheckpointing !== 0) {
       obj.activationCheckpointing = activationCheckpointingToJSON(message.activationCheckpointing);
     }
     if (message.microBatchRows !== undefined) {
@@ -1241,7 +1201,7 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
     message.saveSteps = object.saveSteps ?? undefined;
     message.saveTotalLimit = object.saveTotalLimit ?? undefined;
     message.maxLength = object.maxLength ?? undefined;
-    message.truncationMode = object.truncationMode ?? TruncationMode.UNSPECIFIED;
+    message.truncationMode = object.truncationMode ?? 0;
     switch (object.tuning?.$case) {
       case "lora": {
         if (object.tuning?.value !== undefined && object.tuning?.value !== null) {
@@ -1250,8 +1210,8 @@ export const TrainingSpec: MessageFns<TrainingSpec> = {
         break;
       }
     }
-    message.baseQuantization = object.baseQuantization ?? BaseQuantization.UNSPECIFIED;
-    message.activationCheckpointing = object.activationCheckpointing ?? ActivationCheckpointing.UNSPECIFIED;
+    message.baseQuantization = object.baseQuantization ?? 0;
+    message.activationCheckpointing = object.activationCheckpointing ?? 0;
     message.microBatchRows = object.microBatchRows ?? undefined;
     return message;
   },
@@ -1770,7 +1730,7 @@ export const MetricPoint_ValuesEntry: MessageFns<MetricPoint_ValuesEntry> = {
 function createBaseTraining(): Training {
   return {
     name: "",
-    state: TrainingState.UNSPECIFIED,
+    state: 0,
     error: undefined,
     step: 0,
     stepCount: 0,
@@ -1792,8 +1752,8 @@ export const Training: MessageFns<Training> = {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
-    if (message.state !== TrainingState.UNSPECIFIED) {
-      writer.uint32(16).int32(trainingStateToNumber(message.state));
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
     }
     if (message.error !== undefined) {
       Status.encode(message.error, writer.uint32(26).fork()).join();
@@ -1868,7 +1828,7 @@ export const Training: MessageFns<Training> = {
               break;
             }
 
-            message.state = trainingStateFromJSON(reader.int32());
+            message.state = reader.int32() as any;
             continue;
           }
           case 3: {
@@ -1990,7 +1950,7 @@ export const Training: MessageFns<Training> = {
   fromJSON(object: any): Training {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
-      state: isSet(object.state) ? trainingStateFromJSON(object.state) : TrainingState.UNSPECIFIED,
+      state: isSet(object.state) ? trainingStateFromJSON(object.state) : 0,
       error: isSet(object.error) ? Status.fromJSON(object.error) : undefined,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       stepCount: isSet(object.stepCount)
@@ -2047,7 +2007,7 @@ export const Training: MessageFns<Training> = {
     if (message.name !== "") {
       obj.name = message.name;
     }
-    if (message.state !== TrainingState.UNSPECIFIED) {
+    if (message.state !== 0) {
       obj.state = trainingStateToJSON(message.state);
     }
     if (message.error !== undefined) {
@@ -2095,7 +2055,7 @@ export const Training: MessageFns<Training> = {
   fromPartial(object: DeepPartial<Training>): Training {
     const message = createBaseTraining();
     message.name = object.name ?? "";
-    message.state = object.state ?? TrainingState.UNSPECIFIED;
+    message.state = object.state ?? 0;
     message.error = (object.error !== undefined && object.error !== null)
       ? Status.fromPartial(object.error)
       : undefined;
