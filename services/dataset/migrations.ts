@@ -1,4 +1,4 @@
-import { documentTable, requestTable } from '@pairwise/database';
+import { documentTable, requestAgeIndex, requestTable } from '@pairwise/database';
 
 /** The dataset process's tables: one table of documents per resource, and tables for look-ups by anything but the name. */
 export const migrations = [
@@ -15,4 +15,5 @@ export const migrations = [
       create index pending_imports_by_dataset on pending_imports (dataset);
       create index models_by_signature on models (parent, (document->>'signature')) where delete_time is null;`,
   },
+  { id: '0002-request-age', sql: requestAgeIndex },
 ];

@@ -34,7 +34,7 @@ export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'>
   /** Adds a finished artifact, or replaces it once it is verified. `fence` guards the transaction. */
   putArtifact(name: string, artifact: Artifact, fence: Fence): Promise<void>;
   /** Deletes an export that has ended. `alongside` deletes what belongs to it. Throws NOT_FOUND, WRONG_STATE. */
-  remove(name: string, alongside: (tx: Queries) => Promise<void>): Promise<void>;
+  remove(name: string, alongside: () => Promise<void>, tx: Queries): Promise<void>;
 }
 
 interface RecordJson {
@@ -97,11 +97,13 @@ export function openExports(database: Database): Exports {
         exported.artifacts.splice(index < 0 ? exported.artifacts.length : index, 1, artifact);
         return 'changed';
       }),
-    remove: (name, alongside) =>
-      documents.remove(name, '', ({ export: exported }, tx) => {
-        if (hasEnded(ExportState, exported)) return alongside(tx);
+    remove: (name, alongside, tx) => {
+      const removeBelongings = ({ export: exported }: ExportRecord) => {
+        if (hasEnded(ExportState, exported)) return alongside();
         throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
-      }),
+      };
+      return documents.remove(name, '', removeBelongings, tx);
+    },
   };
 }
 

@@ -120,7 +120,7 @@ test('pushes of an export are deleted with it, and cancelled', async () => {
   const { push } = await client.pushArtifact(requestFor({ name: doomed.name }));
   expect(push!.totalSizeBytes).toBe(sizeOf(doomed));
   while (!hub.requests.some(({ path }) => path === '/api/repos/create')) await sleep(20);
-  await client.deleteExport({ name: `${testProject}/exports/deleted` });
+  await client.deleteExport({ name: `${testProject}/exports/deleted`, requestId: '' });
   await expect(client.getPush({ name: push!.name })).rejects.toMatchObject({ reason: 'NOT_FOUND' });
   // The worker is free again, long before the pause that the hub asked for.
   expect((await pushed()).state).toBe(PushState.SUCCEEDED);
@@ -130,7 +130,9 @@ test('a cancelled push ends without a commit', async () => {
   hub.faults.push({ path: '/commit/main', answer: 503, headers: { 'retry-after': '60' } });
   const { push } = await client.pushArtifact(requestFor());
   while (!hub.requests.some(isCommit)) await sleep(20);
-  expect((await client.cancelPush({ name: push!.name })).push!.state).toBe(PushState.CANCELLING);
+  const request = { name: push!.name, requestId: 'stop' };
+  expect((await client.cancelPush(request)).push!.state).toBe(PushState.CANCELLING);
+  await client.cancelPush(request);
   expect(await untilEnded(push!)).toMatchObject({ state: PushState.CANCELLED, error: undefined, commit: '' });
   expect(commitsOf()).toHaveLength(1);
 });

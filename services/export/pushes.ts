@@ -19,7 +19,7 @@ export interface Pushes extends Pick<Documents<Push>, 'create' | 'get' | 'change
   /** Returns the name of a push to the same target that has not ended; undefined if there is none. */
   findActive(push: Push, tx: Queries): Promise<string | undefined>;
   /** Requests the cancellation of a push that has not ended. Throws NOT_FOUND. */
-  cancel(name: string, cancel: CancelPush): Promise<Push>;
+  cancel(name: string, cancel: CancelPush, tx: Queries): Promise<Push>;
   /** Deletes all pushes of an export, and cancels those that have not ended. */
   removeAll(exportName: string, cancel: CancelPush, tx: Queries): Promise<void>;
 }
@@ -38,14 +38,16 @@ export function openPushes(database: Database): Pushes {
       const found = rows.map(({ document }) => Push.fromJSON(document));
       return found.find((other) => !hasEnded(PushState, other) && targetOf(other) === targetOf(push))?.name;
     },
-    cancel: (name, cancel) =>
-      documents.change(name, async (push, tx) => {
+    cancel: (name, cancel, tx) => {
+      const stop = async (push: Push) => {
         if (hasEnded(PushState, push) || push.state === PushState.CANCELLING) return 'unchanged';
         push.state = PushState.CANCELLING;
         push.updateTime = new Date();
         await cancel(name, tx);
         return 'changed';
-      }),
+      };
+      return documents.change(name, stop, tx);
+    },
     async removeAll(exportName, cancel, tx) {
       const sql = 'update pushes set delete_time = now() where parent = $1 and delete_time is null returning name';
       for (const { name } of await tx.rows<{ name: string }>(sql, [exportName])) await cancel(name, tx);

@@ -102,16 +102,22 @@ test('a cancelled export can be restarted and keeps its finished artifacts', asy
     samples: [],
   };
   await service.deps.exports.putArtifact(name, { ...first, verification: undefined }, () => Promise.resolve());
-  expect((await client.cancelExport({ name })).export?.state).toBe(ExportState.CANCELLING);
-  await expect(client.deleteExport({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
+  expect((await client.cancelExport({ name, requestId: 'stop' })).export?.state).toBe(ExportState.CANCELLING);
+  await expect(client.deleteExport({ name, requestId: 'a' })).rejects.toMatchObject({
+    reason: 'WRONG_STATE',
+    field: 'name',
+  });
   mayContinue.resolve(undefined);
   expect(await untilEnded(name)).toMatchObject({ state: ExportState.CANCELLED, error: undefined });
   expect((await client.startExport(requestFor('cancelled'))).export?.state).toBe(ExportState.QUEUED);
+  // A late repetition of the call that cancelled it.
+  await client.cancelExport({ name, requestId: 'stop' });
   const { state, artifacts } = await untilEnded(name);
   expect(state).toBe(ExportState.SUCCEEDED);
   expect(artifacts.map((each) => each.name.split('/').at(-1))).toEqual(['merged-f32', 'half']);
   expect(artifacts[0]!.digest).toBe('kept');
-  await client.deleteExport({ name });
+  await client.deleteExport({ name, requestId: 'a' });
+  await client.deleteExport({ name, requestId: 'a' });
   await expect(client.getExport({ name })).rejects.toMatchObject({ reason: 'NOT_FOUND', field: 'name' });
 });
 
@@ -123,7 +129,7 @@ test('cancelling an export does not wait for a service that does not answer', as
   };
   const { name } = (await client.startExport(requestFor('silent'))).export!;
   await asked.promise;
-  await client.cancelExport({ name });
+  await client.cancelExport({ name, requestId: '' });
   expect((await untilEnded(name)).state).toBe(ExportState.CANCELLED);
   service.insteadOfModel = undefined;
   service.beforeAttempt = undefined;

@@ -1,5 +1,13 @@
-import { ExportServiceService, ExportState, type DownloadArtifactRequest, type Export } from '@pairwise/api';
-import type { Queries } from '@pairwise/database';
+import {
+  CancelExportRequest,
+  CancelPushRequest,
+  DeleteExportRequest,
+  ExportServiceService,
+  ExportState,
+  type DownloadArtifactRequest,
+  type Export,
+} from '@pairwise/api';
+import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
 import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
@@ -25,7 +33,7 @@ const pattern = 'projects/{project}/exports/{export}';
 
 /** ExportService; `proto/pairwise/v1/export.proto` documents each method. */
 export function exportService(deps: ExportServiceDeps): Service {
-  const { exports, pushes, cancelPush } = deps;
+  const { database, exports, pushes, cancelPush } = deps;
   return service(ExportServiceService, {
     startExport: async (request, context) => {
       const record = await startExport(deps, request, context);
@@ -33,9 +41,13 @@ export function exportService(deps: ExportServiceDeps): Service {
       return { export: record.export };
     },
     getExport: async ({ name }) => ({ export: (await exports.get(named(name))).export }),
-    cancelExport: async ({ name }) => ({ export: await cancel(deps, named(name)) }),
-    deleteExport: async ({ name }) => {
-      await exports.remove(named(name), (tx) => pushes.removeAll(name, cancelPush, tx));
+    cancelExport: async (request) => ({ export: await cancel(deps, request) }),
+    deleteExport: async (request) => {
+      const name = named(request.name);
+      await runOnce(database, callOf('DeleteExport', DeleteExportRequest, request), async (tx) => {
+        await exports.remove(name, () => pushes.removeAll(name, cancelPush, tx), tx);
+        return name;
+      });
       return {};
     },
     listArtifacts: async (request) => {
@@ -49,9 +61,14 @@ export function exportService(deps: ExportServiceDeps): Service {
       parseName(pushPattern, name, 'name');
       return { push: await pushes.get(name) };
     },
-    cancelPush: async ({ name }) => {
+    cancelPush: async (request) => {
+      const { name } = request;
       parseName(pushPattern, name, 'name');
-      return { push: await pushes.cancel(name, cancelPush) };
+      await runOnce(database, callOf('CancelPush', CancelPushRequest, request), async (tx) => {
+        await pushes.cancel(name, cancelPush, tx);
+        return name;
+      });
+      return { push: await pushes.get(name) };
     },
   });
 }
@@ -61,15 +78,21 @@ function named(name: string, field = 'name'): string {
   return name;
 }
 
-async function cancel({ exports, cancel: cancelWork }: ExportServiceDeps, name: string): Promise<Export> {
-  const changed = await exports.change(name, async (record, tx) => {
+async function cancel(deps: ExportServiceDeps, request: CancelExportRequest): Promise<Export> {
+  const { database, exports, cancel: cancelWork } = deps;
+  const name = named(request.name);
+  const stop = async (record: ExportRecord, tx: Queries) => {
     if (hasEnded(ExportState, record.export) || record.export.state === ExportState.CANCELLING) return 'unchanged';
     record.export.state = ExportState.CANCELLING;
     record.export.updateTime = new Date();
     await cancelWork(record, tx);
     return 'changed';
+  };
+  await runOnce(database, callOf('CancelExport', CancelExportRequest, request), async (tx) => {
+    await exports.change(name, stop, tx);
+    return name;
   });
-  return changed.export;
+  return (await exports.get(name)).export;
 }
 
 /** Streams one file of an artifact. The path is looked up in the artifact's list of files and never reaches the file system. */

@@ -1,4 +1,4 @@
-import { documentTable, requestTable } from '@pairwise/database';
+import { documentTable, requestAgeIndex, requestTable } from '@pairwise/database';
 
 /** The orchestrator's tables. A run is a document; its log is what `WatchRun` replays. */
 export const migrations = [
@@ -19,4 +19,5 @@ export const migrations = [
         check ((event is null) <> (metrics is null))
       );`,
   },
+  { id: '0002-request-age', sql: requestAgeIndex },
 ];

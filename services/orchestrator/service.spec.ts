@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrations } from './migrations.ts';
 import { openPeers } from './peers.ts';
 import { pendingStages, stageNames } from './run.ts';
-import { openRuns, type Runs } from './runs.ts';
+import { changed, openRuns, type Runs } from './runs.ts';
 import { orchestratorService } from './service.ts';
 import { runWork, runWorkId } from './workflow.ts';
 
@@ -102,6 +102,18 @@ test('a request id that was used for another run is refused', async () => {
   const reused = client.retryRun({ name: other.name, requestId: 'three' });
   await expect(reused).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED', field: 'request_id' });
   expect((await runs.get(other.name)).attempt).toBe(1);
+});
+
+test('a late repetition of a call that cancelled a run does not cancel its retry', async () => {
+  const { name } = await stored('late', RunState.QUEUED);
+  const request = { name, requestId: 'stop' };
+  expect((await client.cancelRun(request)).run?.state).toBe(RunState.CANCELLING);
+  await runs.change(name, (run) => {
+    run.state = RunState.CANCELLED;
+    return changed();
+  });
+  await client.retryRun({ name, requestId: '' });
+  expect((await client.cancelRun(request)).run?.state).toBe(RunState.QUEUED);
 });
 
 test('a run is deleted only if its etag matches, it has ended, and its export and training can be deleted', async () => {

@@ -1,4 +1,5 @@
 import {
+  CancelRunRequest,
   DeleteRunRequest,
   OrchestratorServiceService,
   RetryRunRequest,
@@ -36,7 +37,7 @@ export function orchestratorService(deps: OrchestratorDeps): Service {
       const page = await readPage(request, (limit, offset) => runs.list(request.parent, limit, offset));
       return { runs: page.items, nextPageToken: page.nextPageToken };
     },
-    cancelRun: async ({ name }) => ({ run: await cancelRun(deps, named(name)) }),
+    cancelRun: async (request) => ({ run: await cancelRun(deps, request) }),
     retryRun: async (request) => ({ run: await retryRun(deps, request) }),
     deleteRun: async (request) => {
       await deleteRun(deps, request);
@@ -60,13 +61,18 @@ function named(name: string): string {
   return name;
 }
 
-function cancelRun({ runs, cancel }: OrchestratorDeps, name: string): Promise<Run> {
-  return runs.change(name, async (run, tx) => {
+async function cancelRun({ database, runs, cancel }: OrchestratorDeps, request: CancelRunRequest): Promise<Run> {
+  const name = named(request.name);
+  const stop: Alteration = async (run, tx) => {
     if (hasEnded(RunState, run) || run.state === RunState.CANCELLING) return unchanged;
     run.state = RunState.CANCELLING;
     await cancel(run, tx);
     return changed({ type: 'run.cancelling', message: 'The run is being cancelled.' });
+  };
+  await runOnce(database, callOf('CancelRun', CancelRunRequest, request), async (tx) => {
+    return (await runs.change(name, stop, tx)).name;
   });
+  return runs.get(name);
 }
 
 async function retryRun(deps: OrchestratorDeps, request: RetryRunRequest): Promise<Run> {
@@ -102,8 +108,8 @@ async function deleteRun({ database, runs, peers }: OrchestratorDeps, request: D
       throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
     }
     const [parent, id] = [parentOf(run), idOf(run)];
-    await ifPossible(() => peers.export.deleteExport({ name: `${parent}/exports/${id}` }));
-    await ifPossible(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}` }));
+    await ifPossible(() => peers.export.deleteExport({ name: `${parent}/exports/${id}`, requestId: '' }));
+    await ifPossible(() => peers.training.deleteTraining({ name: `${parent}/trainings/${id}`, requestId: '' }));
   };
   await runOnce(database, callOf('DeleteRun', DeleteRunRequest, request), async (tx) => {
     await runs.remove(name, request.etag, removeBelongings, tx);

@@ -1,5 +1,5 @@
 import { Coverage, CoverageState, ModelState, type BaseQuantization, type Encoding, type Model } from '@pairwise/api';
-import { openDocuments, type Database, type Documents, type Stored } from '@pairwise/database';
+import { openDocuments, type Database, type Documents, type Queries, type Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { fingerprintOf, hexOf, parseDigest, type Digest } from '@pairwise/fingerprint';
 import { quantizedFile, statusOf } from '@pairwise/rpc';
@@ -43,8 +43,11 @@ export interface Coverages {
    * cancelled, the same one in a new attempt. Throws WRONG_STATE if the model or its quantisation is not ready.
    */
   ensure(inputs: CoverageInputs): Promise<Stored<CoverageRecord>>;
-  /** Ends an attempt, unless it has ended or is not the current one any more. Throws NOT_FOUND. */
-  end(name: string, end: CoverageEnd): Promise<Stored<CoverageRecord>>;
+  /**
+   * Ends an attempt, unless it has ended or is not the current one any more. `within` is a transaction to do so in; default:
+   * one of its own. Throws NOT_FOUND.
+   */
+  end(name: string, end: CoverageEnd, within?: Queries): Promise<Stored<CoverageRecord>>;
 }
 
 interface RecordJson {
@@ -81,8 +84,8 @@ export function openCoverages(database: Database): Coverages {
         return 'changed';
       });
     },
-    end: (name, { state, error, attempt }) =>
-      documents.change(name, (record) => {
+    end: (name, { state, error, attempt }, within) => {
+      const end = (record: CoverageRecord) => {
         const { coverage } = record;
         if (coverage.state !== CoverageState.COMPUTING || (attempt ?? record.attempt) !== record.attempt)
           return 'unchanged';
@@ -92,7 +95,9 @@ export function openCoverages(database: Database): Coverages {
         coverage.error = error === undefined ? undefined : statusOf(error);
         coverage.updateTime = new Date();
         return 'changed';
-      }),
+      };
+      return documents.change(name, end, within);
+    },
   };
 }
 

@@ -29,7 +29,7 @@ const coverages = openCoverages(database);
 const logps = openLogps(database, blobs);
 const rates = openRates(database);
 const peers = openPeers(config, log);
-const deps = { blobs, coverages, logps, peers, rates, durable, numericsProfile: profile };
+const deps = { database, blobs, coverages, logps, peers, rates, durable, numericsProfile: profile };
 durable.execute(coverWork, (input, attempt) => cover(deps, input, attempt));
 // A coverage mostly waits for its units, so one process executes many.
 await durable.launch({ [coverWork.queue]: 20 }, { version, engineVersion });

@@ -1,4 +1,4 @@
-import { documentTable, rateTable } from '@pairwise/database';
+import { documentTable, rateTable, requestAgeIndex, requestTable } from '@pairwise/database';
 
 /** The reference service's tables: coverages as documents, the index from responses to places in shard blobs, and rates. */
 export const migrations = [
@@ -20,4 +20,5 @@ export const migrations = [
       );`,
   },
   { id: '0002-rates', sql: rateTable },
+  { id: '0003-requests', sql: `${requestTable} ${requestAgeIndex}` },
 ];

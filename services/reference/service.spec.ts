@@ -179,14 +179,21 @@ test('a cancelled coverage keeps what is computed, reports what is missing, and 
   const request = await requestFor('cancelled', [somePairs(0, 10)]);
   const { coverage } = await client.ensureLogps(request);
   await started.promise;
-  expect((await client.cancelCoverage({ name: coverage!.name })).coverage?.state).toBe(CoverageState.CANCELLED);
+  expect((await client.cancelCoverage({ name: coverage!.name, requestId: 'stop' })).coverage?.state).toBe(
+    CoverageState.CANCELLED,
+  );
   expect(await untilEnded(coverage!)).toMatchObject({ state: CoverageState.CANCELLED });
   await expect(read(coverage!)).rejects.toMatchObject({ reason: 'MISSING_LOGPS' });
   proceed.resolve(undefined);
-  const again = await untilEnded((await client.ensureLogps(request)).coverage!);
+  const begun = (await client.ensureLogps(request)).coverage!;
+  // A late repetition of the call that cancelled it.
+  await client.cancelCoverage({ name: coverage!.name, requestId: 'stop' });
+  const again = await untilEnded(begun);
   expect(again).toMatchObject({ name: coverage!.name, state: CoverageState.COMPLETE, responseCount: 20 });
   expect(again.computedCount + again.reusedCount).toBe(20);
-  expect((await client.cancelCoverage({ name: again.name })).coverage?.state).toBe(CoverageState.COMPLETE);
+  expect((await client.cancelCoverage({ name: again.name, requestId: '' })).coverage?.state).toBe(
+    CoverageState.COMPLETE,
+  );
 });
 
 test('a model whose logps are not finite fails the coverage, with the reason', async () => {
@@ -264,7 +271,7 @@ test('a coverage that does not exist is NOT_FOUND in every call', async () => {
   const name = `${parent}/coverages/none`;
   const missing = { reason: 'NOT_FOUND', field: 'name' };
   await expect(client.getCoverage({ name })).rejects.toMatchObject(missing);
-  await expect(client.cancelCoverage({ name })).rejects.toMatchObject(missing);
+  await expect(client.cancelCoverage({ name, requestId: '' })).rejects.toMatchObject(missing);
   await expect(client.watchCoverage({ name }).next()).rejects.toMatchObject(missing);
   await expect(client.readLogps({ name }).next()).rejects.toMatchObject(missing);
 });

@@ -1,4 +1,5 @@
 import {
+  CancelCoverageRequest,
   CoverageState,
   ReferenceServiceService,
   type Coverage,
@@ -6,7 +7,7 @@ import {
   type EstimateLogpsRequest,
   type ReadLogpsResponse,
 } from '@pairwise/api';
-import type { Rates } from '@pairwise/database';
+import { callOf, runOnce, type Database, type Rates } from '@pairwise/database';
 import type { Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
@@ -30,6 +31,7 @@ import { responsesOf } from './plan.ts';
 import { coverWork } from './work.ts';
 
 export interface ReferenceDeps {
+  database: Database;
   blobs: BlobStore;
   coverages: Coverages;
   logps: Logps;
@@ -42,7 +44,7 @@ export interface ReferenceDeps {
 
 /** ReferenceService; `proto/pairwise/v1/reference.proto` documents each method. */
 export function referenceService(deps: ReferenceDeps): Service {
-  const { coverages, peers } = deps;
+  const { coverages, database, peers } = deps;
   return service(ReferenceServiceService, {
     ensureLogps: async (request, context) => {
       const record = await coverages.ensure({
@@ -62,9 +64,14 @@ export function referenceService(deps: ReferenceDeps): Service {
     }),
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
     watchCoverage: ({ name }, { signal }) => watchCoverage(coverages, named(name), signal),
-    cancelCoverage: async ({ name }) => ({
-      coverage: (await coverages.end(named(name), { state: CoverageState.CANCELLED })).coverage,
-    }),
+    cancelCoverage: async (request) => {
+      const name = named(request.name);
+      await runOnce(database, callOf('CancelCoverage', CancelCoverageRequest, request), async (tx) => {
+        await coverages.end(name, { state: CoverageState.CANCELLED }, tx);
+        return name;
+      });
+      return { coverage: (await coverages.get(name)).coverage };
+    },
     readLogps: ({ name }) => readLogps(deps, named(name)),
   });
 }

@@ -80,7 +80,7 @@ export async function startTestReference(): Promise<TestReference> {
   const log = silent as unknown as ComputeDeps['log'];
   const availableBytes = undefined;
   const deps: ComputeDeps = { blobs, coverages, logps, reference, rates, numericsProfile, availableBytes, log };
-  const serviceDeps = { blobs, coverages, logps, peers, rates, durable, numericsProfile };
+  const serviceDeps = { database, blobs, coverages, logps, peers, rates, durable, numericsProfile };
   durable.execute(coverWork, (input, attempt) => {
     const activity: Attempt['activity'] = (name, work, options) => {
       if (name !== 'plan') return attempt.activity(name, work, options);

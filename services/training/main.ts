@@ -28,6 +28,7 @@ const server = await startServer({
   log,
   services: [
     trainingService({
+      database,
       trainings: openTrainings(database),
       peers: openPeers(config, log),
       numericsProfile: profile,

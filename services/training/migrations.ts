@@ -1,4 +1,4 @@
-import { documentTable, rateTable } from '@pairwise/database';
+import { documentTable, rateTable, requestAgeIndex, requestTable } from '@pairwise/database';
 
 /** The training service's tables: trainings as documents, their checkpoints, their metric points in order, and rates. */
 export const migrations = [
@@ -26,4 +26,5 @@ export const migrations = [
       );`,
   },
   { id: '0002-rates', sql: rateTable },
+  { id: '0003-requests', sql: `${requestTable} ${requestAgeIndex}` },
 ];

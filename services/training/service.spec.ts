@@ -38,13 +38,17 @@ test('a reference in another quantisation is refused with the names of both', as
 
 test('an ended training is deleted with its checkpoints', async () => {
   const { name } = (await client.startTraining(requestFor('deleted', spec))).training!;
-  await expect(client.deleteTraining({ name })).rejects.toMatchObject({ reason: 'WRONG_STATE', field: 'name' });
+  await expect(client.deleteTraining({ name, requestId: 'a' })).rejects.toMatchObject({
+    reason: 'WRONG_STATE',
+    field: 'name',
+  });
   const { latestCheckpoint } = await service.untilEnded(name);
-  await client.deleteTraining({ name });
+  await client.deleteTraining({ name, requestId: 'a' });
+  await client.deleteTraining({ name, requestId: 'a' });
   const missing = { reason: 'NOT_FOUND', field: 'name' };
   await expect(client.getTraining({ name })).rejects.toMatchObject(missing);
   await expect(client.getCheckpoint({ name: latestCheckpoint })).rejects.toMatchObject(missing);
-  await expect(client.deleteTraining({ name })).rejects.toMatchObject(missing);
+  await expect(client.deleteTraining({ name, requestId: '' })).rejects.toMatchObject(missing);
   const again = client.startTraining(requestFor('deleted', spec));
   await expect(again).rejects.toMatchObject({ reason: 'ALREADY_EXISTS', field: 'training_id' });
 });

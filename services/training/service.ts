@@ -1,5 +1,11 @@
-import { TrainingServiceService, TrainingState, type Training } from '@pairwise/api';
-import type { Queries } from '@pairwise/database';
+import {
+  CancelTrainingRequest,
+  DeleteTrainingRequest,
+  TrainingServiceService,
+  TrainingState,
+  type Training,
+} from '@pairwise/api';
+import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { estimateTraining, type EstimateDeps } from './estimate.ts';
@@ -10,6 +16,7 @@ import type { Trainings } from './trainings/trainings.ts';
 import { watchTraining } from './trainings/watch.ts';
 
 export interface TrainingDeps extends EstimateDeps {
+  database: Database;
   trainings: Trainings;
   peers: Peers;
   /** Enqueues the work of a training's attempt unless it is enqueued. */
@@ -22,7 +29,7 @@ const pattern = 'projects/{project}/trainings/{training}';
 
 /** TrainingService; `proto/pairwise/v1/training.proto` documents each method. */
 export function trainingService(deps: TrainingDeps): Service {
-  const { trainings } = deps;
+  const { database, trainings } = deps;
   return service(TrainingServiceService, {
     startTraining: async (request, context) => {
       const record = await startTraining(deps, request, context);
@@ -33,9 +40,13 @@ export function trainingService(deps: TrainingDeps): Service {
     getTraining: async ({ name }) => ({ training: (await trainings.get(named(name))).training }),
     watchTraining: ({ name, afterSequence }, { signal }) =>
       watchTraining(trainings, named(name), positionOf(afterSequence), signal),
-    cancelTraining: async ({ name }) => ({ training: await cancel(deps, named(name)) }),
-    deleteTraining: async ({ name }) => {
-      await trainings.remove(named(name));
+    cancelTraining: async (request) => ({ training: await cancel(deps, request) }),
+    deleteTraining: async (request) => {
+      const name = named(request.name);
+      await runOnce(database, callOf('DeleteTraining', DeleteTrainingRequest, request), async (tx) => {
+        await trainings.remove(name, tx);
+        return name;
+      });
       return {};
     },
     listCheckpoints: async (request) => {
@@ -62,14 +73,20 @@ function positionOf(afterSequence: bigint): bigint {
   throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'after_sequence' });
 }
 
-async function cancel({ trainings, cancel: cancelWork }: TrainingDeps, name: string): Promise<Training> {
-  const changed = await trainings.change(name, async (record, tx) => {
+async function cancel(deps: TrainingDeps, request: CancelTrainingRequest): Promise<Training> {
+  const { database, trainings, cancel: cancelWork } = deps;
+  const name = named(request.name);
+  const stop = async (record: TrainingRecord, tx: Queries) => {
     if (hasEnded(TrainingState, record.training) || record.training.state === TrainingState.CANCELLING)
       return 'unchanged';
     record.training.state = TrainingState.CANCELLING;
     record.training.updateTime = new Date();
     await cancelWork(record, tx);
     return 'changed';
+  };
+  await runOnce(database, callOf('CancelTraining', CancelTrainingRequest, request), async (tx) => {
+    await trainings.change(name, stop, tx);
+    return name;
   });
-  return changed.training;
+  return (await trainings.get(name)).training;
 }

@@ -89,6 +89,7 @@ export async function startTestTraining(): Promise<TestTraining> {
   });
   await durable.launch({ [trainWork.queue]: 1 });
   const serviceDeps: TrainingDeps = {
+    database,
     trainings,
     peers,
     numericsProfile,

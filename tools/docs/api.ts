@@ -23,7 +23,8 @@ const introduction = `# API reference
 Generated from the comments in \`proto/pairwise/v1\`. All services answer at one address, \`127.0.0.1:7410\` by default.
 
 - A resource name is the path of its ids: \`projects/default/runs/first\`.
-- Requests that create or change something take a \`request_id\`; repeating a call with the same id changes nothing more.
+- Requests that create, change or delete something take a \`request_id\`; repeating a call with the same id within 30 days changes
+  nothing more. Each project and each method has ids of its own.
 - List calls return pages: pass \`next_page_token\` as the next \`page_token\`, until it is empty.
 - Errors are \`google.rpc.Status\` with an \`ErrorInfo\`, whose \`reason\` is one of [ErrorReason](#errorreason).
 - An _optional_ field that is not set takes its default; zero is a value like any other.

@@ -7,4 +7,4 @@ export { documentTable, openDocuments, type Change, type Codec, type Documents, 
 export { takePidLock } from './pidLock.ts';
 export { openPool } from './pool.ts';
 export { openRates, rateTable, type Rates } from './rates.ts';
-export { callOf, repeated, requestTable, runOnce, type OnceCall } from './requests.ts';
+export { callOf, repeated, requestAgeIndex, requestTable, runOnce, type OnceCall } from './requests.ts';

@@ -44,17 +44,20 @@ function startedWork({ export: exports, training: trainings, reference }: Peers,
     cancel: async () => {
       const { coverage: now } = await reference.getCoverage({ name }, options);
       if (now!.createTime! < run.createTime!) return 'stopped';
-      return progressOf(hasEnded(CoverageState, (await reference.cancelCoverage({ name }, options)).coverage!));
+      return progressOf(
+        hasEnded(CoverageState, (await reference.cancelCoverage({ name, requestId: '' }, options)).coverage!),
+      );
     },
   });
   const training = (name: string): PeerWork => ({
     name,
     cancel: async () =>
-      progressOf(hasEnded(TrainingState, (await trainings.cancelTraining({ name }, options)).training!)),
+      progressOf(hasEnded(TrainingState, (await trainings.cancelTraining({ name, requestId: '' }, options)).training!)),
   });
   const exporting = (name: string): PeerWork => ({
     name,
-    cancel: async () => progressOf(hasEnded(ExportState, (await exports.cancelExport({ name }, options)).export!)),
+    cancel: async () =>
+      progressOf(hasEnded(ExportState, (await exports.cancelExport({ name, requestId: '' }, options)).export!)),
   });
   const all = [
     exporting(outputs.export),

@@ -82,14 +82,16 @@ test('a cancelled training keeps its checkpoint and continues to the same bytes 
   service.held = `${request.parent}/trainings/${request.trainingId} segment 6`;
   const { name } = (await client.startTraining(request)).training!;
   const stopped = await service.untilEnded(name, async ({ step, values }) => {
-    if (step === 3 && 'loss' in values) await client.cancelTraining({ name });
+    if (step === 3 && 'loss' in values) await client.cancelTraining({ name, requestId: 'stop' });
   });
   expect(stopped).toMatchObject({ state: TrainingState.CANCELLED, error: undefined });
   service.held = '';
   expect((await service.checkpoints(name)).at(-1)!.step).toBe(4);
-  expect((await client.cancelTraining({ name })).training?.state).toBe(TrainingState.CANCELLED);
+  expect((await client.cancelTraining({ name, requestId: '' })).training?.state).toBe(TrainingState.CANCELLED);
 
   expect((await client.startTraining(request)).training?.state).toBe(TrainingState.QUEUED);
+  // A late repetition of the call that cancelled it.
+  await client.cancelTraining({ name, requestId: 'stop' });
   const points: MetricPoint[] = [];
   expect((await service.untilEnded(name, (point) => points.push(point))).state).toBe(TrainingState.SUCCEEDED);
   const digests = async (of: string) => (await service.checkpoints(of)).map(({ step, digest }) => [step, digest]);

@@ -31,7 +31,7 @@ export interface Trainings {
     fence: (tx: Queries) => Promise<void>,
   ): Promise<Stored<TrainingRecord>>;
   /** Deletes an ended training with its checkpoints and points. Throws NOT_FOUND and WRONG_STATE. */
-  remove(name: string): Promise<void>;
+  remove(name: string, tx: Queries): Promise<void>;
   /** Adds a metric point, unless its step already has one of that split. */
   addPoint(tx: Queries, name: string, split: Split, point: MetricPoint): Promise<void>;
   /** Whether a step has a metric point of a split. */
@@ -62,14 +62,16 @@ export function openTrainings(database: Database): Trainings {
         training.updateTime = new Date();
         return 'changed';
       }),
-    remove: (name) =>
-      documents.remove(name, '', async ({ training }, tx) => {
+    remove: (name, within) => {
+      const removeBelongings = async ({ training }: TrainingRecord, tx: Queries) => {
         if (!hasEnded(TrainingState, training)) {
           throw new PairwiseError('WRONG_STATE', `name: '${name}' has not ended; cancel it first`, { field: 'name' });
         }
         await tx.run('delete from checkpoints where training = $1', [name]);
         await tx.run('delete from metric_points where training = $1', [name]);
-      }),
+      };
+      return documents.remove(name, '', removeBelongings, within);
+    },
     addPoint: insertPoint,
     hasPoint: (name, split, step) => hasPoint(database, name, split, step),
     points: (name, after, limit) => pointsAfter(database, name, after, limit),

@@ -507,6 +507,11 @@ export interface GetExportResponse {
 export interface CancelExportRequest {
   /** `projects/{project}/exports/{export}`. */
   name: string;
+  /**
+   * A retry with the same id changes nothing, even if the export was started again since. Any text of at most 64
+   * characters, such as a UUID. Default: none, so that a retry is a new call.
+   */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -519,6 +524,11 @@ export interface CancelExportResponse {
 export interface DeleteExportRequest {
   /** `projects/{project}/exports/{export}`. */
   name: string;
+  /**
+   * A retry with the same id succeeds without effect. Any text of at most 64 characters. Default: none, so that a retry
+   * fails with `NOT_FOUND`.
+   */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -607,6 +617,11 @@ export interface GetPushResponse {
 export interface CancelPushRequest {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}/pushes/{push}`. */
   name: string;
+  /**
+   * A retry with the same id changes nothing. Any text of at most 64 characters, such as a UUID. Default: none, so that a
+   * retry is a new call.
+   */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3035,13 +3050,16 @@ export const GetExportResponse: MessageFns<GetExportResponse> = {
 };
 
 function createBaseCancelExportRequest(): CancelExportRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "", requestId: "", _unknownFields: {} };
 }
 
 export const CancelExportRequest: MessageFns<CancelExportRequest> = {
   encode(message: CancelExportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3075,6 +3093,14 @@ export const CancelExportRequest: MessageFns<CancelExportRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3096,13 +3122,23 @@ export const CancelExportRequest: MessageFns<CancelExportRequest> = {
   },
 
   fromJSON(object: any): CancelExportRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: CancelExportRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -3113,6 +3149,7 @@ export const CancelExportRequest: MessageFns<CancelExportRequest> = {
   fromPartial(object: DeepPartial<CancelExportRequest>): CancelExportRequest {
     const message = createBaseCancelExportRequest();
     message.name = object.name ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
@@ -3203,13 +3240,16 @@ export const CancelExportResponse: MessageFns<CancelExportResponse> = {
 };
 
 function createBaseDeleteExportRequest(): DeleteExportRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "", requestId: "", _unknownFields: {} };
 }
 
 export const DeleteExportRequest: MessageFns<DeleteExportRequest> = {
   encode(message: DeleteExportRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3243,6 +3283,14 @@ export const DeleteExportRequest: MessageFns<DeleteExportRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3264,13 +3312,23 @@ export const DeleteExportRequest: MessageFns<DeleteExportRequest> = {
   },
 
   fromJSON(object: any): DeleteExportRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: DeleteExportRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -3281,6 +3339,7 @@ export const DeleteExportRequest: MessageFns<DeleteExportRequest> = {
   fromPartial(object: DeepPartial<DeleteExportRequest>): DeleteExportRequest {
     const message = createBaseDeleteExportRequest();
     message.name = object.name ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
@@ -4229,13 +4288,16 @@ export const GetPushResponse: MessageFns<GetPushResponse> = {
 };
 
 function createBaseCancelPushRequest(): CancelPushRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "", requestId: "", _unknownFields: {} };
 }
 
 export const CancelPushRequest: MessageFns<CancelPushRequest> = {
   encode(message: CancelPushRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -4269,6 +4331,14 @@ export const CancelPushRequest: MessageFns<CancelPushRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4290,13 +4360,23 @@ export const CancelPushRequest: MessageFns<CancelPushRequest> = {
   },
 
   fromJSON(object: any): CancelPushRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: CancelPushRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -4307,6 +4387,7 @@ export const CancelPushRequest: MessageFns<CancelPushRequest> = {
   fromPartial(object: DeepPartial<CancelPushRequest>): CancelPushRequest {
     const message = createBaseCancelPushRequest();
     message.name = object.name ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };

@@ -495,7 +495,10 @@ export interface ListRunsResponse {
 export interface CancelRunRequest {
   /** `projects/{project}/runs/{run}`. */
   name: string;
-  /** Ignored: the call is idempotent without it. */
+  /**
+   * A retry with the same id changes nothing, even if the run was retried since. Any text of at most 64 characters, such
+   * as a UUID. Default: none, so that a retry is a new call.
+   */
   requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

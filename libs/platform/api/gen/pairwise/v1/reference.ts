@@ -215,6 +215,11 @@ export interface WatchCoverageResponse {
 export interface CancelCoverageRequest {
   /** `projects/{project}/coverages/{coverage}`. */
   name: string;
+  /**
+   * A retry with the same id changes nothing, even if the coverage was started again since. Any text of at most 64
+   * characters, such as a UUID. Default: none, so that a retry is a new call.
+   */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1551,13 +1556,16 @@ export const WatchCoverageResponse: MessageFns<WatchCoverageResponse> = {
 };
 
 function createBaseCancelCoverageRequest(): CancelCoverageRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "", requestId: "", _unknownFields: {} };
 }
 
 export const CancelCoverageRequest: MessageFns<CancelCoverageRequest> = {
   encode(message: CancelCoverageRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -1591,6 +1599,14 @@ export const CancelCoverageRequest: MessageFns<CancelCoverageRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1612,13 +1628,23 @@ export const CancelCoverageRequest: MessageFns<CancelCoverageRequest> = {
   },
 
   fromJSON(object: any): CancelCoverageRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: CancelCoverageRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -1629,6 +1655,7 @@ export const CancelCoverageRequest: MessageFns<CancelCoverageRequest> = {
   fromPartial(object: DeepPartial<CancelCoverageRequest>): CancelCoverageRequest {
     const message = createBaseCancelCoverageRequest();
     message.name = object.name ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };

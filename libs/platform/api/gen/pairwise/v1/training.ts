@@ -534,6 +534,11 @@ export interface WatchTrainingResponse {
 export interface CancelTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
+  /**
+   * A retry with the same id changes nothing, even if the training was started again since. Any text of at most 64
+   * characters, such as a UUID. Default: none, so that a retry is a new call.
+   */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -546,6 +551,11 @@ export interface CancelTrainingResponse {
 export interface DeleteTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
+  /**
+   * A retry with the same id succeeds without effect. Any text of at most 64 characters. Default: none, so that a retry
+   * fails with `NOT_FOUND`.
+   */
+  requestId: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3563,13 +3573,16 @@ export const WatchTrainingResponse: MessageFns<WatchTrainingResponse> = {
 };
 
 function createBaseCancelTrainingRequest(): CancelTrainingRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "", requestId: "", _unknownFields: {} };
 }
 
 export const CancelTrainingRequest: MessageFns<CancelTrainingRequest> = {
   encode(message: CancelTrainingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3603,6 +3616,14 @@ export const CancelTrainingRequest: MessageFns<CancelTrainingRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3624,13 +3645,23 @@ export const CancelTrainingRequest: MessageFns<CancelTrainingRequest> = {
   },
 
   fromJSON(object: any): CancelTrainingRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: CancelTrainingRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -3641,6 +3672,7 @@ export const CancelTrainingRequest: MessageFns<CancelTrainingRequest> = {
   fromPartial(object: DeepPartial<CancelTrainingRequest>): CancelTrainingRequest {
     const message = createBaseCancelTrainingRequest();
     message.name = object.name ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
@@ -3731,13 +3763,16 @@ export const CancelTrainingResponse: MessageFns<CancelTrainingResponse> = {
 };
 
 function createBaseDeleteTrainingRequest(): DeleteTrainingRequest {
-  return { name: "", _unknownFields: {} };
+  return { name: "", requestId: "", _unknownFields: {} };
 }
 
 export const DeleteTrainingRequest: MessageFns<DeleteTrainingRequest> = {
   encode(message: DeleteTrainingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.requestId !== "") {
+      writer.uint32(18).string(message.requestId);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -3771,6 +3806,14 @@ export const DeleteTrainingRequest: MessageFns<DeleteTrainingRequest> = {
             message.name = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3792,13 +3835,23 @@ export const DeleteTrainingRequest: MessageFns<DeleteTrainingRequest> = {
   },
 
   fromJSON(object: any): DeleteTrainingRequest {
-    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      requestId: isSet(object.requestId)
+        ? globalThis.String(object.requestId)
+        : isSet(object.request_id)
+        ? globalThis.String(object.request_id)
+        : "",
+    };
   },
 
   toJSON(message: DeleteTrainingRequest): unknown {
     const obj: any = {};
     if (message.name !== "") {
       obj.name = message.name;
+    }
+    if (message.requestId !== "") {
+      obj.requestId = message.requestId;
     }
     return obj;
   },
@@ -3809,6 +3862,7 @@ export const DeleteTrainingRequest: MessageFns<DeleteTrainingRequest> = {
   fromPartial(object: DeepPartial<DeleteTrainingRequest>): DeleteTrainingRequest {
     const message = createBaseDeleteTrainingRequest();
     message.name = object.name ?? "";
+    message.requestId = object.requestId ?? "";
     return message;
   },
 };
