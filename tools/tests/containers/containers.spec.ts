@@ -130,7 +130,7 @@ describe.skipIf(!hasDocker)('containers', () => {
     const { training, orchestrator, ...others } = platform.clientsWith(shown);
     const [name, requestId] = ['projects/default/runs/tiny', ''];
     await expect(orchestrator.deleteRun({ name, etag: '', requestId })).rejects.toMatchObject({ reason });
-    await expect(training.cancelTraining({ name })).rejects.toMatchObject({ reason });
+    await expect(training.cancelTraining({ name, requestId: '' })).rejects.toMatchObject({ reason });
     for (const client of [training, orchestrator, ...Object.values(others)]) client.close();
   });
 
