@@ -1,4 +1,4 @@
-import { DatasetServiceService } from '@pairwise/api';
+import { DatasetServiceService, Dataset, DatasetVersion } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
 import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
@@ -36,7 +36,12 @@ export function datasetService(deps: DatasetServiceDeps): Service {
     getDataset: async ({ name }) => ({ dataset: await datasets.get(named(datasetPattern, name)) }),
     listDatasets: async (request) => {
       named('projects/{project}', request.parent, 'parent');
-      const page = await readPage(request, (limit, offset) => datasets.list(request.parent, limit, offset));
+      const page = await readPage<Dataset>(request, {
+        name: 'datasets',
+        read: (limit, after) => datasets.list(request.parent, limit, after),
+        keyOf: ({ name }) => name,
+        encode: (dataset) => Dataset.encode(dataset),
+      });
       return { datasets: page.items, nextPageToken: page.nextPageToken };
     },
     deleteDataset: async (request) => {
@@ -49,7 +54,12 @@ export function datasetService(deps: DatasetServiceDeps): Service {
     getDatasetVersion: async ({ name }) => ({ version: await versions.get(named(versionPattern, name)) }),
     listDatasetVersions: async (request) => {
       await inField('parent', datasets.get(named(datasetPattern, request.parent, 'parent')));
-      const page = await readPage(request, (limit, offset) => versions.list(request.parent, limit, offset));
+      const page = await readPage<DatasetVersion>(request, {
+        name: 'versions',
+        read: (limit, after) => versions.list(request.parent, limit, after),
+        keyOf: ({ name }) => name,
+        encode: (version) => DatasetVersion.encode(version),
+      });
       return { versions: page.items, nextPageToken: page.nextPageToken };
     },
     readPairs: async function* (request) {

@@ -6,6 +6,7 @@ import {
   ExportState,
   type DownloadArtifactRequest,
   type Export,
+  Artifact,
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
@@ -52,7 +53,15 @@ export function exportService(deps: ExportServiceDeps): Service {
     },
     listArtifacts: async (request) => {
       const { artifacts } = (await exports.get(named(request.parent, 'parent'))).export;
-      const page = await readPage(request, (limit, offset) => Promise.resolve(artifacts.slice(offset, offset + limit)));
+      const page = await readPage<Artifact>(request, {
+        name: 'artifacts',
+        read: (limit, after) => {
+          const start = artifacts.findIndex(({ name }) => name === after) + 1;
+          return Promise.resolve(artifacts.slice(start, start + limit));
+        },
+        keyOf: ({ name }) => name,
+        encode: (artifact) => Artifact.encode(artifact),
+      });
       return { artifacts: page.items, nextPageToken: page.nextPageToken };
     },
     downloadArtifact: (request) => download(deps, request),

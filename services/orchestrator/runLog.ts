@@ -60,18 +60,18 @@ export async function entriesAfter(database: Queries, run: string, after: bigint
   return rows.map(toEntry);
 }
 
-/** Up to `limit` entries of one kind from `offset` on, oldest first. */
+/** Up to `limit` entries of one kind after a sequence, oldest first. */
 export async function entriesOf(
   database: Queries,
   run: string,
   kind: 'event' | 'metrics',
   limit: number,
-  offset: number,
+  after: bigint,
 ): Promise<LogEntry[]> {
   const rows = await database.rows<LogRow>(
-    `select sequence, event, metrics from run_log where run = $1 and ${kind} is not null
-     order by sequence limit $2 offset $3`,
-    [run, limit, offset],
+    `select sequence, event, metrics from run_log where run = $1 and sequence > $3 and ${kind} is not null
+     order by sequence limit $2`,
+    [run, limit, after],
   );
   return rows.map(toEntry);
 }

@@ -1,5 +1,5 @@
 import { Run, type MetricPoint } from '@pairwise/api';
-import { openDocuments, type Database, type Queries, type Stored } from '@pairwise/database';
+import { openDocuments, type Database, type Documents, type Queries, type Stored } from '@pairwise/database';
 import {
   appendEvents,
   appendMetrics,
@@ -27,8 +27,8 @@ export type Alteration = (run: Run, tx: Queries) => RunChange | Promise<RunChang
 export interface Runs {
   /** Throws NOT_FOUND. */
   get(name: string): Promise<Stored<Run>>;
-  /** A project's runs, newest first. */
-  list(parent: string, limit: number, offset: number): Promise<Stored<Run>[]>;
+  /** A project's runs, newest first; see `Documents.list`. */
+  list: Documents<Run>['list'];
   /** Whether no run has this name or ever had it. */
   isFree(name: string): Promise<boolean>;
   /** Inserts a new run within a transaction. Returns false if the name is taken or ever was. */
@@ -49,7 +49,7 @@ export interface Runs {
   /** Log entries with a sequence above `after`, oldest first. */
   logAfter(name: string, after: bigint, limit: number): Promise<LogEntry[]>;
   /** Log entries of one kind, oldest first. */
-  log(name: string, kind: 'event' | 'metrics', limit: number, offset: number): Promise<LogEntry[]>;
+  log(name: string, kind: 'event' | 'metrics', limit: number, after: bigint): Promise<LogEntry[]>;
 }
 
 /** Opens the runs of a database. `onEvent` is called for every event that was added to a run's log. */
@@ -95,6 +95,6 @@ export function openRuns(database: Database, onEvent: (name: string, event: NewE
     },
     metricsPosition: (name) => lastMetricsPosition(database, name),
     logAfter: (name, after, limit) => entriesAfter(database, name, after, limit),
-    log: (name, kind, limit, offset) => entriesOf(database, name, kind, limit, offset),
+    log: (name, kind, limit, after) => entriesOf(database, name, kind, limit, after),
   };
 }

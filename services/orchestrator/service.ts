@@ -4,16 +4,17 @@ import {
   OrchestratorServiceService,
   RetryRunRequest,
   RunState,
-  type MetricPoint,
-  type Run,
-  type RunEvent,
   runStateToJSON,
+  MetricPoint,
+  Run,
+  RunEvent,
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { createRun, estimateSpec, type CreateDeps } from './create.ts';
 import { idOf, parentOf, pendingStages } from './run.ts';
+import type { LogEntry } from './runLog.ts';
 import { changed, unchanged, type Alteration, type Runs } from './runs.ts';
 import { serverInfo } from './serverInfo.ts';
 import { watchRun } from './watch.ts';
@@ -34,7 +35,12 @@ export function orchestratorService(deps: OrchestratorDeps): Service {
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');
-      const page = await readPage(request, (limit, offset) => runs.list(request.parent, limit, offset));
+      const page = await readPage<Run>(request, {
+        name: 'runs',
+        read: (limit, after) => runs.list(request.parent, limit, after),
+        keyOf: ({ name }) => name,
+        encode: (run) => Run.encode(run),
+      });
       return { runs: page.items, nextPageToken: page.nextPageToken };
     },
     cancelRun: async (request) => ({ run: await cancelRun(deps, request) }),
@@ -136,6 +142,12 @@ async function readLog(
 ) {
   parseName(pattern, request.parent, 'parent');
   await runs.get(request.parent);
-  const page = await readPage(request, (limit, offset) => runs.log(request.parent, kind, limit, offset));
+  const page = await readPage<LogEntry>(request, {
+    name: kind,
+    read: (limit, after) => runs.log(request.parent, kind, limit, BigInt(after)),
+    keyOf: ({ sequence }) => String(sequence),
+    encode: ({ payload }) =>
+      payload.$case === 'event' ? RunEvent.encode(payload.value) : MetricPoint.encode(payload.value),
+  });
   return { ...page, items: page.items.map(({ payload }) => payload.value) };
 }

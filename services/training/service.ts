@@ -4,6 +4,7 @@ import {
   TrainingServiceService,
   TrainingState,
   type Training,
+  Checkpoint,
 } from '@pairwise/api';
 import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
@@ -52,7 +53,12 @@ export function trainingService(deps: TrainingDeps): Service {
     listCheckpoints: async (request) => {
       parseName(pattern, request.parent, 'parent');
       await trainings.get(request.parent);
-      const page = await readPage(request, (limit, offset) => trainings.checkpoints(request.parent, limit, offset));
+      const page = await readPage<Checkpoint>(request, {
+        name: 'checkpoints',
+        read: (limit, after) => trainings.checkpoints(request.parent, limit, after === '' ? -1 : Number(after)),
+        keyOf: ({ step }) => String(step),
+        encode: (checkpoint) => Checkpoint.encode(checkpoint),
+      });
       return { checkpoints: page.items, nextPageToken: page.nextPageToken };
     },
     getCheckpoint: async ({ name }) => {

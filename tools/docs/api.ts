@@ -25,7 +25,8 @@ Generated from the comments in \`proto/pairwise/v1\`. All services answer at one
 - A resource name is the path of its ids: \`projects/default/runs/first\`.
 - Requests that create, change or delete something take a \`request_id\`; repeating a call with the same id within 30 days changes
   nothing more. Each project and each method has ids of its own.
-- List calls return pages: pass \`next_page_token\` as the next \`page_token\`, until it is empty.
+- List calls return pages: pass \`next_page_token\` as the next \`page_token\`, until it is empty. A page ends before 4 MiB, so it may
+  be shorter than \`page_size\`. What is created or deleted meanwhile neither repeats nor hides other items.
 - Errors are \`google.rpc.Status\` with an \`ErrorInfo\`, whose \`reason\` is one of [ErrorReason](#errorreason).
 - An _optional_ field that is not set takes its default; zero is a value like any other.
 - Fields of one _oneof_ exclude each other.

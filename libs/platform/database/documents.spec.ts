@@ -30,8 +30,9 @@ test('documents are created once, changed with a new etag, listed newest first, 
   });
   expect(changed).toEqual({ text: 'x', count: 5, etag: '2' });
   expect(await documents.change('a', () => 'unchanged')).toEqual(changed);
-  expect((await documents.list('p', 10, 0)).map(({ text }) => text)).toEqual(['y', 'x']);
-  expect((await documents.list('p', 10, 1)).map(({ text }) => text)).toEqual(['x']);
+  expect((await documents.list('p', 10, '')).map(({ text }) => text)).toEqual(['y', 'x']);
+  expect((await documents.list('p', 10, 'b')).map(({ text }) => text)).toEqual(['x']);
+  expect(await documents.list('p', 10, 'a')).toEqual([]);
 
   await expect(documents.remove('a', '1')).rejects.toMatchObject({ reason: 'ETAG_MISMATCH', field: 'etag' });
   await documents.remove('a', '2');
@@ -40,6 +41,21 @@ test('documents are created once, changed with a new etag, listed newest first, 
     message: "name: there is no note 'a'",
   });
   expect(await documents.create('a', 'p', { text: 'again', count: 0 })).toBe(false);
+  await database.close();
+});
+
+test('a list continues after a document that was deleted, and among some of the same time', async () => {
+  const { database, notes: documents } = await notes();
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await documents.create(name, 'p', { text: name, count: 0 });
+  await database.run(
+    `update notes set create_time = (select create_time from notes where name = 'c') where name in ('b', 'd')`,
+  );
+  const after = async (name: string) => (await documents.list('p', 10, name)).map(({ text }) => text);
+  expect(await after('')).toEqual(['e', 'b', 'c', 'd', 'a']);
+  await documents.remove('c', '');
+  await documents.create('f', 'p', { text: 'f', count: 0 });
+  expect(await after('c')).toEqual(['d', 'a']);
+  expect(await after('e')).toEqual(['b', 'd', 'a']);
   await database.close();
 });
 

@@ -30,8 +30,11 @@ export interface Documents<T extends object> {
     alter: (document: T, tx: Queries) => Promise<Change> | Change,
     within?: Queries,
   ): Promise<Stored<T>>;
-  /** Returns the documents of a parent, newest first, starting at `offset`. */
-  list(parent: string, limit: number, offset: number): Promise<Stored<T>[]>;
+  /**
+   * Returns the documents of a parent, newest first: those that follow the one named `after`, which may have been deleted, or
+   * the first ones if `after` is empty.
+   */
+  list(parent: string, limit: number, after: string): Promise<Stored<T>[]>;
   /**
    * Deletes a document. `alongside` deletes what belongs to it, and may refuse by throwing. The name stays taken.
    * Throws NOT_FOUND, or ETAG_MISMATCH if `etag` is given and differs from the document's. `within` as in `change`.
@@ -102,9 +105,11 @@ export function openDocuments<T extends object>(
         await tx.run(sql, [name, JSON.stringify(codec.toJSON(document))]);
         return { ...document, etag: String(BigInt(document.etag) + 1n) };
       }),
-    list: async (parent, limit, offset) => {
-      const sql = `${select} and parent = $1 order by create_time desc, name limit $2 offset $3`;
-      return (await database.rows<Row>(sql, [parent, limit, offset])).map(stored);
+    list: async (parent, limit, after) => {
+      const place = `(select create_time from ${table} where name = $3)`;
+      const follows = `create_time <= ${place} and (create_time < ${place} or name > $3)`;
+      const sql = `${select} and parent = $1 and ($3 = '' or ${follows}) order by create_time desc, name limit $2`;
+      return (await database.rows<Row>(sql, [parent, limit, after])).map(stored);
     },
     remove: (name, etag, alongside, within) =>
       transaction(within, async (tx) => {

@@ -21,16 +21,16 @@ export async function insertCheckpoint(
   );
 }
 
-/** Up to `limit` checkpoints of a training from `offset` on, by step. */
+/** Up to `limit` checkpoints of a training after a step, in order. */
 export async function listCheckpoints(
   database: Queries,
   training: string,
   limit: number,
-  offset: number,
+  after: number,
 ): Promise<Checkpoint[]> {
   const rows = await database.rows<{ checkpoint: unknown }>(
-    'select checkpoint from checkpoints where training = $1 order by step limit $2 offset $3',
-    [training, limit, offset],
+    'select checkpoint from checkpoints where training = $1 and step > $3 order by step limit $2',
+    [training, limit, after],
   );
   return rows.map(({ checkpoint }) => Checkpoint.fromJSON(checkpoint));
 }

@@ -40,8 +40,8 @@ export interface Trainings {
   points(name: string, after: bigint, limit: number): Promise<StoredPoint[]>;
   /** Adds a checkpoint and deletes the oldest beyond `limit`. */
   addCheckpoint(tx: Queries, name: string, checkpoint: Checkpoint, limit: number): Promise<void>;
-  /** A training's checkpoints by step. */
-  checkpoints(name: string, limit: number, offset: number): Promise<Checkpoint[]>;
+  /** A training's checkpoints after a step, in order. */
+  checkpoints(name: string, limit: number, after: number): Promise<Checkpoint[]>;
   /** A checkpoint by its resource name. Throws NOT_FOUND. */
   checkpoint(name: string): Promise<Checkpoint>;
 }
@@ -76,7 +76,7 @@ export function openTrainings(database: Database): Trainings {
     hasPoint: (name, split, step) => hasPoint(database, name, split, step),
     points: (name, after, limit) => pointsAfter(database, name, after, limit),
     addCheckpoint: insertCheckpoint,
-    checkpoints: (name, limit, offset) => listCheckpoints(database, name, limit, offset),
+    checkpoints: (name, limit, after) => listCheckpoints(database, name, limit, after),
     checkpoint: (name) => findCheckpoint(database, name),
   };
 }

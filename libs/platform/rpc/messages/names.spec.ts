@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
 import { newId, parseName } from './names.ts';
-import { readPage } from './paging.ts';
 
 test('names are split according to their pattern', () => {
   const pattern = 'projects/{project}/datasets/{dataset}/versions/{number}';
@@ -30,19 +29,4 @@ test('ids are DNS labels, or generated', () => {
   for (const id of ['My-Run', '-x', 'x-', '../x', 'x'.repeat(51)]) {
     expect(() => newId(id, 'run', 'run_id')).toThrow('run_id');
   }
-});
-
-test('pages follow one another without gaps', async () => {
-  const all = Array.from({ length: 120 }, (_, index) => index);
-  const read = (limit: number, offset: number) => Promise.resolve(all.slice(offset, offset + limit));
-  const seen: number[] = [];
-  let pageToken = '';
-  do {
-    const page = await readPage({ pageSize: 0, pageToken }, read);
-    seen.push(...page.items);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
-  expect(seen).toEqual(all);
-  await expect(readPage({ pageSize: -1, pageToken: '' }, read)).rejects.toThrow('page_size');
-  await expect(readPage({ pageSize: 1, pageToken: 'x' }, read)).rejects.toThrow('page_token');
 });

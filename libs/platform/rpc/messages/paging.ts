@@ -1,33 +1,68 @@
+import { createHash } from 'node:crypto';
 import { PairwiseError } from '@pairwise/errors';
+import { refuseField } from './field.ts';
 
-/** One page of a list, selected by offset. */
+/** A list whose order does not change: an item that is added comes before all others, or after them. */
+export interface PageSource<T> {
+  /** The name of the list among those of the same parent. */
+  name: string;
+  /** Reads up to `limit` items that follow the one with the key `after`, or the first ones if `after` is empty. */
+  read(limit: number, after: string): Promise<T[]>;
+  /** What identifies an item within the list; `read` must find its place even if the item has been deleted. */
+  keyOf(item: T): string;
+  /** Encodes an item as it is sent. */
+  encode(item: T): { finish(): Uint8Array };
+}
+
 export interface Page<T> {
   items: T[];
   /** Empty on the last page. */
   nextPageToken: string;
 }
 
+/** Clients in most languages refuse messages above 4 MiB; this leaves room for the rest of one. */
+const pageBytes = 4 * 1024 * 1024 - 64 * 1024;
+
 /**
- * Reads a page (AIP-158). A `page_size` of 0 means 50, and more than 1000 means 1000. The token is the position of the
- * page. `read` is called with a limit and an offset. Throws INVALID_ARGUMENT for a negative size or an invalid token.
+ * Reads a page (AIP-158). A `page_size` of 0 means 50, and more than 1000 means 1000. Pages end before 4 MiB. The token names
+ * the last item of the page before, so that items which are added or deleted meanwhile neither hide others nor repeat them.
+ * Throws INVALID_ARGUMENT for a negative size, or a token that no earlier page of the same list has returned.
  */
 export async function readPage<T>(
-  request: { pageSize: number; pageToken: string },
-  read: (limit: number, offset: number) => Promise<T[]>,
+  request: { parent: string; pageSize: number; pageToken: string },
+  source: PageSource<T>,
 ): Promise<Page<T>> {
-  const { pageSize, pageToken } = request;
-  if (pageSize < 0) {
-    throw new PairwiseError('INVALID_ARGUMENT', `page_size is ${pageSize}; it must not be negative`, {
-      field: 'page_size',
-    });
-  }
-  if (!/^\d{0,9}$/.test(pageToken)) {
-    const message =
-      'page_token is invalid; use the next_page_token of the previous page, or leave it empty to start at the beginning';
-    throw new PairwiseError('INVALID_ARGUMENT', message, { field: 'page_token' });
-  }
+  const { parent, pageSize, pageToken } = request;
+  if (pageSize < 0) refuseField('page_size', `is ${pageSize}; it must not be negative`);
+  const list = `${parent} ${source.name}`;
+  const after = pageToken === '' ? '' : keyIn(pageToken, list);
   const size = pageSize === 0 ? 50 : Math.min(pageSize, 1000);
-  const offset = Number(pageToken);
-  const found = await read(size + 1, offset);
-  return { items: found.slice(0, size), nextPageToken: found.length > size ? String(offset + size) : '' };
+  const found = await source.read(size + 1, after);
+  const items = found.slice(0, Math.min(size, countWithin(pageBytes, found, source)));
+  const last = items.at(-1);
+  const isLast = last === undefined || items.length === found.length;
+  return { items, nextPageToken: isLast ? '' : tokenOf(source.keyOf(last), list) };
+}
+
+/** How many of the items fit in so many bytes together, but at least one. */
+function countWithin<T>(bytes: number, items: readonly T[], { encode }: PageSource<T>): number {
+  let total = 0;
+  // Each item has a tag and a length of up to five bytes.
+  const end = items.findIndex((item, index) => (total += encode(item).finish().length + 6) > bytes && index > 0);
+  return end === -1 ? items.length : end;
+}
+
+const checkLength = 12;
+
+/** Differs for keys of other lists, and for tokens that somebody has altered. */
+const checkOf = (key: string, list: string) =>
+  createHash('sha256').update(`${list}\n${key}`).digest('base64url').slice(0, checkLength);
+
+const tokenOf = (key: string, list: string) => checkOf(key, list) + Buffer.from(key).toString('base64url');
+
+function keyIn(token: string, list: string): string {
+  const key = Buffer.from(token.slice(checkLength), 'base64url').toString();
+  if (tokenOf(key, list) === token) return key;
+  const remedy = 'use the next_page_token of the previous page, or leave it empty to start at the beginning';
+  throw new PairwiseError('INVALID_ARGUMENT', `page_token is invalid; ${remedy}`, { field: 'page_token' });
 }
