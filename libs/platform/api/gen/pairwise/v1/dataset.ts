@@ -27,6 +27,7 @@ import { Status } from "../../google/rpc/status.ts";
 
 /** What to do with a row that is not a usable pair. */
 export const ImportPolicy = {
+  /** UNSPECIFIED - The default: `IMPORT_POLICY_STRICT`. */
   UNSPECIFIED: 0,
   /** STRICT - One bad row makes the import fail. This is the default. */
   STRICT: 1,
@@ -74,6 +75,7 @@ export function importPolicyToJSON(object: ImportPolicy): string {
 
 /** State of an import. */
 export const ImportState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** RECEIVING - The upload is not complete; it can resume at `committed_size_bytes`. */
   RECEIVING: 1,
@@ -129,6 +131,7 @@ export function importStateToJSON(object: ImportState): string {
 
 /** What to do with a pair that is longer than `max_length` tokens. */
 export const TruncationMode = {
+  /** UNSPECIFIED - The default: `TRUNCATION_MODE_REFUSE`. */
   UNSPECIFIED: 0,
   /** REFUSE - The pair is left out and counted. This is the default. */
   REFUSE: 1,
@@ -184,6 +187,7 @@ export function truncationModeToJSON(object: TruncationMode): string {
 
 /** Whether pairs of texts become conversations of the model's chat template. Pairs of messages are conversations already. */
 export const ChatTemplateMode = {
+  /** UNSPECIFIED - The default: `CHAT_TEMPLATE_MODE_AUTO`. */
   UNSPECIFIED: 0,
   /**
    * AUTO - If the model has a chat template, a text prompt becomes the message of a user, and a response that of the
@@ -369,6 +373,7 @@ export interface Encoding {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.CreateDataset`. */
 export interface CreateDatasetRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -384,24 +389,28 @@ export interface CreateDatasetRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.CreateDataset`. */
 export interface CreateDatasetResponse {
   /** The new dataset. */
   dataset: Dataset | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.GetDataset`. */
 export interface GetDatasetRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.GetDataset`. */
 export interface GetDatasetResponse {
   /** The dataset in its current state. */
   dataset: Dataset | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.ListDatasets`. */
 export interface ListDatasetsRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -412,6 +421,7 @@ export interface ListDatasetsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.ListDatasets`. */
 export interface ListDatasetsResponse {
   /** One page of datasets. */
   datasets: Dataset[];
@@ -420,6 +430,7 @@ export interface ListDatasetsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.DeleteDataset`. */
 export interface DeleteDatasetRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   name: string;
@@ -433,11 +444,14 @@ export interface DeleteDatasetRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.DeleteDataset`. */
 export interface DeleteDatasetResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.ImportPairs`. */
 export interface ImportPairsRequest {
+  /** The header, the chunks of the file in order, and the end. */
   payload:
     | //
     /** The first message, sent once. */
@@ -478,24 +492,28 @@ export interface ImportFinish {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.ImportPairs`. */
 export interface ImportPairsResponse {
   /** The import in state `READY`. */
   import: Import | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.GetImport`. */
 export interface GetImportRequest {
   /** `projects/{project}/datasets/{dataset}/imports/{import}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.GetImport`. */
 export interface GetImportResponse {
   /** The import in its current state. */
   import: Import | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.SealVersion`. */
 export interface SealVersionRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
@@ -507,24 +525,28 @@ export interface SealVersionRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.SealVersion`. */
 export interface SealVersionResponse {
   /** The new version. */
   version: DatasetVersion | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.GetDatasetVersion`. */
 export interface GetDatasetVersionRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.GetDatasetVersion`. */
 export interface GetDatasetVersionResponse {
   /** The version. */
   version: DatasetVersion | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.ListDatasetVersions`. */
 export interface ListDatasetVersionsRequest {
   /** `projects/{project}/datasets/{dataset}`. */
   parent: string;
@@ -535,6 +557,7 @@ export interface ListDatasetVersionsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.ListDatasetVersions`. */
 export interface ListDatasetVersionsResponse {
   /** One page of versions. */
   versions: DatasetVersion[];
@@ -580,6 +603,7 @@ export interface PreferencePair {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.ReadPairs`. */
 export interface ReadPairsRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
@@ -590,6 +614,7 @@ export interface ReadPairsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.ReadPairs`. */
 export interface ReadPairsResponse {
   /** The pair. */
   pair:
@@ -600,6 +625,7 @@ export interface ReadPairsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.EncodeVersion`. */
 export interface EncodeVersionRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}`. */
   name: string;
@@ -621,18 +647,21 @@ export interface EncodeVersionRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.EncodeVersion`. */
 export interface EncodeVersionResponse {
   /** The complete encoding. */
   encoding: Encoding | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.GetEncoding`. */
 export interface GetEncodingRequest {
   /** `projects/{project}/datasets/{dataset}/versions/{number}/encodings/{encoding}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DatasetService.GetEncoding`. */
 export interface GetEncodingResponse {
   /** The encoding. */
   encoding: Encoding | undefined;

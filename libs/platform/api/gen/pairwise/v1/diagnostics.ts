@@ -21,10 +21,12 @@ import {
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 import { Status } from "../../google/rpc/status.ts";
 
+/** Request of `DiagnosticsService.Diagnose`. */
 export interface DiagnoseRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `DiagnosticsService.Diagnose`. */
 export interface DiagnoseResponse {
   /** The process that was called comes first, followed by those it asked. */
   processes: ProcessReport[];

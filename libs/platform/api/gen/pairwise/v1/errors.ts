@@ -21,6 +21,7 @@
  * The last words of each comment are the gRPC status code.
  */
 export const ErrorReason = {
+  /** UNSPECIFIED - Not used. */
   UNSPECIFIED: 0,
   /** INVALID_ARGUMENT - A field of the request is missing, malformed or out of range. INVALID_ARGUMENT. */
   INVALID_ARGUMENT: 1,

@@ -26,6 +26,7 @@ import { FileInfo } from "./model.ts";
 
 /** State of an export. */
 export const ExportState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** QUEUED - Waiting for a worker. */
   QUEUED: 1,
@@ -113,6 +114,7 @@ export function exportStateToJSON(object: ExportState): string {
 
 /** State of a push. */
 export const PushState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** QUEUED - Waiting for a worker. */
   QUEUED: 1,
@@ -452,6 +454,7 @@ export interface Push {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.StartExport`. */
 export interface StartExportRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -486,24 +489,28 @@ export interface StartExportRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.StartExport`. */
 export interface StartExportResponse {
   /** The export in its current state. */
   export: Export | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.GetExport`. */
 export interface GetExportRequest {
   /** `projects/{project}/exports/{export}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.GetExport`. */
 export interface GetExportResponse {
   /** The export in its current state. */
   export: Export | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.CancelExport`. */
 export interface CancelExportRequest {
   /** `projects/{project}/exports/{export}`. */
   name: string;
@@ -515,12 +522,14 @@ export interface CancelExportRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.CancelExport`. */
 export interface CancelExportResponse {
   /** The export in its current state. */
   export: Export | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.DeleteExport`. */
 export interface DeleteExportRequest {
   /** `projects/{project}/exports/{export}`. */
   name: string;
@@ -532,10 +541,12 @@ export interface DeleteExportRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.DeleteExport`. */
 export interface DeleteExportResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.ListArtifacts`. */
 export interface ListArtifactsRequest {
   /** `projects/{project}/exports/{export}`. */
   parent: string;
@@ -546,6 +557,7 @@ export interface ListArtifactsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.ListArtifacts`. */
 export interface ListArtifactsResponse {
   /** One page of artifacts. */
   artifacts: Artifact[];
@@ -554,6 +566,7 @@ export interface ListArtifactsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.DownloadArtifact`. */
 export interface DownloadArtifactRequest {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}`. */
   name: string;
@@ -564,12 +577,14 @@ export interface DownloadArtifactRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.DownloadArtifact`. */
 export interface DownloadArtifactResponse {
   /** The next bytes of the file. */
   chunk: Buffer;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.PushArtifact`. */
 export interface PushArtifactRequest {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}`. */
   name: string;
@@ -596,24 +611,28 @@ export interface PushArtifactRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.PushArtifact`. */
 export interface PushArtifactResponse {
   /** The push in its current state. */
   push: Push | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.GetPush`. */
 export interface GetPushRequest {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}/pushes/{push}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.GetPush`. */
 export interface GetPushResponse {
   /** The push in its current state. */
   push: Push | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.CancelPush`. */
 export interface CancelPushRequest {
   /** `projects/{project}/exports/{export}/artifacts/{artifact}/pushes/{push}`. */
   name: string;
@@ -625,6 +644,7 @@ export interface CancelPushRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ExportService.CancelPush`. */
 export interface CancelPushResponse {
   /** The push in its current state. */
   push: Push | undefined;

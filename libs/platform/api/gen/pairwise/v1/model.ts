@@ -23,6 +23,7 @@ import { Status } from "../../google/rpc/status.ts";
 
 /** State of a model. */
 export const ModelState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** IMPORTING - The files are being copied and checked. */
   IMPORTING: 1,
@@ -137,6 +138,7 @@ export function baseQuantizationToJSON(object: BaseQuantization): string {
 
 /** State of a model's quantisation. */
 export const QuantizationState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** RUNNING - The weights are being quantised. */
   RUNNING: 1,
@@ -192,6 +194,7 @@ export function quantizationStateToJSON(object: QuantizationState): string {
 
 /** Where to find a base model. A model has at most 1,000 weight files with at most 100,000 tensors in total. */
 export interface ModelSource {
+  /** Required: one of them. */
   source:
     | //
     /** A repository on the Hugging Face hub. */
@@ -320,6 +323,7 @@ export interface FileInfo {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ModelService.ImportModel`. */
 export interface ImportModelRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -339,12 +343,14 @@ export interface ImportModelRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ModelService.ImportModel`. */
 export interface ImportModelResponse {
   /** The new model, or the existing one with the same content. */
   model: Model | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ModelService.InspectModel`. */
 export interface InspectModelRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -353,6 +359,7 @@ export interface InspectModelRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ModelService.InspectModel`. */
 export interface InspectModelResponse {
   /** Class named in config.json. For a model for images and text, that of its text part. Empty if that cannot be read. */
   architecture: string;
@@ -390,18 +397,21 @@ export interface InspectModelResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ModelService.GetModel`. */
 export interface GetModelRequest {
   /** `projects/{project}/models/{model}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ModelService.GetModel`. */
 export interface GetModelResponse {
   /** The model in its current state. */
   model: Model | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ModelService.ListModels`. */
 export interface ListModelsRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -412,6 +422,7 @@ export interface ListModelsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ModelService.ListModels`. */
 export interface ListModelsResponse {
   /** One page of models. */
   models: Model[];
@@ -420,6 +431,7 @@ export interface ListModelsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ModelService.EnsureQuantization`. */
 export interface EnsureQuantizationRequest {
   /** `projects/{project}/models/{model}`. */
   name: string;
@@ -428,12 +440,14 @@ export interface EnsureQuantizationRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ModelService.EnsureQuantization`. */
 export interface EnsureQuantizationResponse {
   /** The model with the quantisation in its current state. */
   model: Model | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ModelService.DeleteModel`. */
 export interface DeleteModelRequest {
   /** `projects/{project}/models/{model}`. */
   name: string;
@@ -445,6 +459,7 @@ export interface DeleteModelRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ModelService.DeleteModel`. */
 export interface DeleteModelResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }

@@ -30,6 +30,7 @@ import { MetricPoint, TrainingEstimate, TrainingSpec } from "./training.ts";
 
 /** State of a run. */
 export const RunState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** QUEUED - Waiting to start. */
   QUEUED: 1,
@@ -125,6 +126,7 @@ export function runStateToJSON(object: RunState): string {
 
 /** State of a stage. */
 export const StageState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** PENDING - Not started yet. */
   PENDING: 1,
@@ -401,6 +403,7 @@ export interface RunEvent {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.CreateRun`. */
 export interface CreateRunRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -420,6 +423,7 @@ export interface CreateRunRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.CreateRun`. */
 export interface CreateRunResponse {
   /** The run in its current state. */
   run:
@@ -430,6 +434,7 @@ export interface CreateRunResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.EstimateRun`. */
 export interface EstimateRunRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -438,6 +443,7 @@ export interface EstimateRunRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.EstimateRun`. */
 export interface EstimateRunResponse {
   /** What the run would take. */
   estimate: RunEstimate | undefined;
@@ -462,18 +468,21 @@ export interface RunEstimate {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.GetRun`. */
 export interface GetRunRequest {
   /** `projects/{project}/runs/{run}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.GetRun`. */
 export interface GetRunResponse {
   /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.ListRuns`. */
 export interface ListRunsRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -484,6 +493,7 @@ export interface ListRunsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.ListRuns`. */
 export interface ListRunsResponse {
   /** One page of runs. */
   runs: Run[];
@@ -492,6 +502,7 @@ export interface ListRunsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.CancelRun`. */
 export interface CancelRunRequest {
   /** `projects/{project}/runs/{run}`. */
   name: string;
@@ -503,12 +514,14 @@ export interface CancelRunRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.CancelRun`. */
 export interface CancelRunResponse {
   /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.RetryRun`. */
 export interface RetryRunRequest {
   /** `projects/{project}/runs/{run}`. */
   name: string;
@@ -520,12 +533,14 @@ export interface RetryRunRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.RetryRun`. */
 export interface RetryRunResponse {
   /** The run in its current state. */
   run: Run | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.DeleteRun`. */
 export interface DeleteRunRequest {
   /** `projects/{project}/runs/{run}`. */
   name: string;
@@ -539,10 +554,12 @@ export interface DeleteRunRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.DeleteRun`. */
 export interface DeleteRunResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.WatchRun`. */
 export interface WatchRunRequest {
   /** `projects/{project}/runs/{run}`. */
   name: string;
@@ -551,7 +568,9 @@ export interface WatchRunRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.WatchRun`. */
 export interface WatchRunResponse {
+  /** Exactly one of them. */
   payload:
     | //
     /** The run in its current state. */
@@ -578,6 +597,7 @@ export interface Heartbeat {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.ListRunEvents`. */
 export interface ListRunEventsRequest {
   /** `projects/{project}/runs/{run}`. */
   parent: string;
@@ -588,6 +608,7 @@ export interface ListRunEventsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.ListRunEvents`. */
 export interface ListRunEventsResponse {
   /** One page of events. */
   events: RunEvent[];
@@ -596,6 +617,7 @@ export interface ListRunEventsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.ListRunMetrics`. */
 export interface ListRunMetricsRequest {
   /** `projects/{project}/runs/{run}`. */
   parent: string;
@@ -606,6 +628,7 @@ export interface ListRunMetricsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.ListRunMetrics`. */
 export interface ListRunMetricsResponse {
   /** One page of metric points. */
   points: MetricPoint[];
@@ -614,10 +637,12 @@ export interface ListRunMetricsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `OrchestratorService.GetServerInfo`. */
 export interface GetServerInfoRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `OrchestratorService.GetServerInfo`. */
 export interface GetServerInfoResponse {
   /** Version of the software. */
   version: string;

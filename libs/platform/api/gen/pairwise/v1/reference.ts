@@ -26,6 +26,7 @@ import { BaseQuantization, baseQuantizationFromJSON, baseQuantizationToJSON, Wor
 
 /** State of a coverage. */
 export const CoverageState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** COMPUTING - Missing logps are being computed. */
   COMPUTING: 1,
@@ -127,6 +128,7 @@ export interface Coverage {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.EnsureLogps`. */
 export interface EnsureLogpsRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -142,12 +144,14 @@ export interface EnsureLogpsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ReferenceService.EnsureLogps`. */
 export interface EnsureLogpsResponse {
   /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.EstimateLogps`. */
 export interface EstimateLogpsRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -160,6 +164,7 @@ export interface EstimateLogpsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ReferenceService.EstimateLogps`. */
 export interface EstimateLogpsResponse {
   /** What computing the missing logps would take. */
   estimate: LogpsEstimate | undefined;
@@ -188,30 +193,35 @@ export interface LogpsEstimate {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.GetCoverage`. */
 export interface GetCoverageRequest {
   /** `projects/{project}/coverages/{coverage}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ReferenceService.GetCoverage`. */
 export interface GetCoverageResponse {
   /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.WatchCoverage`. */
 export interface WatchCoverageRequest {
   /** `projects/{project}/coverages/{coverage}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ReferenceService.WatchCoverage`. */
 export interface WatchCoverageResponse {
   /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.CancelCoverage`. */
 export interface CancelCoverageRequest {
   /** `projects/{project}/coverages/{coverage}`. */
   name: string;
@@ -223,12 +233,14 @@ export interface CancelCoverageRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `ReferenceService.CancelCoverage`. */
 export interface CancelCoverageResponse {
   /** The coverage in its current state. */
   coverage: Coverage | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.ReadLogps`. */
 export interface ReadLogpsRequest {
   /** `projects/{project}/coverages/{coverage}`. */
   name: string;

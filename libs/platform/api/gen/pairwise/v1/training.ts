@@ -83,6 +83,7 @@ export function activationCheckpointingToJSON(object: ActivationCheckpointing): 
 
 /** State of a training. */
 export const TrainingState = {
+  /** UNSPECIFIED - Not used: every resource has a state. */
   UNSPECIFIED: 0,
   /** QUEUED - Waiting for a worker. */
   QUEUED: 1,
@@ -375,6 +376,7 @@ export interface Training {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.EstimateTraining`. */
 export interface EstimateTrainingRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -403,6 +405,7 @@ export interface EstimateTrainingRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.EstimateTraining`. */
 export interface EstimateTrainingResponse {
   /** What the training would take. */
   estimate: TrainingEstimate | undefined;
@@ -461,6 +464,7 @@ export interface Checkpoint {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.StartTraining`. */
 export interface StartTrainingRequest {
   /** `projects/{project}`. */
   parent: string;
@@ -488,24 +492,28 @@ export interface StartTrainingRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.StartTraining`. */
 export interface StartTrainingResponse {
   /** The training in its current state. */
   training: Training | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.GetTraining`. */
 export interface GetTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.GetTraining`. */
 export interface GetTrainingResponse {
   /** The training in its current state. */
   training: Training | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.WatchTraining`. */
 export interface WatchTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
@@ -517,7 +525,9 @@ export interface WatchTrainingRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.WatchTraining`. */
 export interface WatchTrainingResponse {
+  /** Exactly one of them. */
   payload:
     | //
     /** The training in its current state. */
@@ -531,6 +541,7 @@ export interface WatchTrainingResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.CancelTraining`. */
 export interface CancelTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
@@ -542,12 +553,14 @@ export interface CancelTrainingRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.CancelTraining`. */
 export interface CancelTrainingResponse {
   /** The training in its current state. */
   training: Training | undefined;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.DeleteTraining`. */
 export interface DeleteTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
   name: string;
@@ -559,10 +572,12 @@ export interface DeleteTrainingRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.DeleteTraining`. */
 export interface DeleteTrainingResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.ListCheckpoints`. */
 export interface ListCheckpointsRequest {
   /** `projects/{project}/trainings/{training}`. */
   parent: string;
@@ -573,6 +588,7 @@ export interface ListCheckpointsRequest {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.ListCheckpoints`. */
 export interface ListCheckpointsResponse {
   /** One page of checkpoints. */
   checkpoints: Checkpoint[];
@@ -581,12 +597,14 @@ export interface ListCheckpointsResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.GetCheckpoint`. */
 export interface GetCheckpointRequest {
   /** `projects/{project}/trainings/{training}/checkpoints/checkpoint-<step>`. */
   name: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Response of `TrainingService.GetCheckpoint`. */
 export interface GetCheckpointResponse {
   /** The checkpoint. */
   checkpoint: Checkpoint | undefined;
