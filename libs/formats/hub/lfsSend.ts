@@ -32,7 +32,7 @@ interface SendRange {
 
 /**
  * Sends the ranges of a file one after the other, and each again if its connection breaks. Returns the parts as the hub
- * wants them listed. Throws DIGEST_MISMATCH if the bytes that were read are not those of the file.
+ * wants them listed. Throws DAMAGED_DATA if the bytes that were read are not those of the file.
  */
 export async function sendFile(upload: LfsUpload, { ranges, headers }: SendPlan) {
   const { file, signal } = upload;
@@ -49,7 +49,7 @@ export async function sendFile(upload: LfsUpload, { ranges, headers }: SendPlan)
   }
   const { oid } = lfsObject(file);
   if (hash.digest('hex') === oid) return parts;
-  throw new PairwiseError('DIGEST_MISMATCH', `${file.path} is damaged: its bytes do not have the digest sha256:${oid}`);
+  throw new PairwiseError('DAMAGED_DATA', `${file.path} is damaged: its bytes do not have the digest sha256:${oid}`);
 }
 
 interface Sending {

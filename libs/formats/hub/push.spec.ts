@@ -208,7 +208,7 @@ test('a file whose bytes do not have its digest is never committed', async () =>
   await server.close();
   await start(100_000);
   const damaged = fileOf('model.safetensors', first, sha256(second));
-  await expect(pushFiles(hub, target, [damaged])).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+  await expect(pushFiles(hub, target, [damaged])).rejects.toMatchObject({ reason: 'DAMAGED_DATA' });
   expect(commitsOf()).toHaveLength(1);
 });
 

@@ -23,7 +23,7 @@ export interface Pushed {
  * a failed push resumes it; if nothing differs, there is no new commit. Other files of the branch remain, except for the
  * list of weights that would make another program read the wrong ones. Memory does not grow with the files.
  * Throws UPLOAD_FAILED, PERMISSION_DENIED, NOT_FOUND, WRONG_STATE (an existing repository is not as private as the target
- * says), DIGEST_MISMATCH (a file does not have its digest) and what reading a file throws.
+ * says), DAMAGED_DATA (a file does not have its digest) and what reading a file throws.
  */
 export async function pushFiles(
   hub: HubAccess,

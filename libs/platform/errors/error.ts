@@ -1,6 +1,6 @@
 /**
  * Every reason why Pairwise refuses or fails, as callers see it in `google.rpc.ErrorInfo.reason` (domain
- * `pairwise.v1`). The list is closed and callers branch on it, so names never change.
+ * `pairwise`). The list is closed and callers branch on it, so names never change.
  */
 export const reasons = [
   'INVALID_ARGUMENT',
@@ -37,6 +37,7 @@ export const reasons = [
   'OUT_OF_MEMORY',
   'TOO_MANY_CALLS',
   'UPLOAD_FAILED',
+  'DAMAGED_DATA',
 ] as const;
 
 export type Reason = (typeof reasons)[number];

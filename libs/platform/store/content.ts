@@ -20,7 +20,7 @@ export const missing = (digest: Digest) =>
   new PairwiseError('NOT_FOUND', `there is no blob ${digest}`, { metadata: { digest } });
 
 export const damaged = (digest: Digest, actual: Digest, cause?: unknown) =>
-  new PairwiseError('DIGEST_MISMATCH', `the blob ${digest} is damaged: its bytes have the digest ${actual}`, {
+  new PairwiseError('DAMAGED_DATA', `the blob ${digest} is damaged: its bytes have the digest ${actual}`, {
     metadata: { digest, actual },
     cause,
   });

@@ -162,7 +162,7 @@ describe.each(['folder', 'bucket'])('a blob store in a %s', (kind) => {
     for (const read of [() => store.get(digest), () => collect(store.read(digest))]) {
       await store.put(bytes);
       await damage(digest);
-      await expect(read()).rejects.toMatchObject({ reason: 'DIGEST_MISMATCH' });
+      await expect(read()).rejects.toMatchObject({ reason: 'DAMAGED_DATA' });
       expect(await store.has(digest)).toBe(false);
     }
     await store.put(bytes);

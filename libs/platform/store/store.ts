@@ -35,7 +35,7 @@ export interface BlobStore {
    */
   putFile(path: string): Promise<{ digest: Digest; sizeBytes: number }>;
   /**
-   * Returns the whole blob, verified. Throws NOT_FOUND, or DIGEST_MISMATCH if the bytes are damaged: the blob is then
+   * Returns the whole blob, verified. Throws NOT_FOUND, or DAMAGED_DATA if the bytes are damaged: the blob is then
    * moved out of the way, so that another `put` restores it.
    */
   get(digest: Digest): Promise<Buffer>;

@@ -3,7 +3,7 @@ import { Any, BadRequest, ErrorInfo, PreconditionFailure, ResourceInfo, RetryInf
 import { PairwiseError, type Reason, reasons } from '@pairwise/errors';
 import { reasonOf, statusCodeOf } from './codes.ts';
 
-const domain = 'pairwise.v1';
+const domain = 'pairwise';
 const detailsKey = 'grpc-status-details-bin';
 /** Details are sent as HTTP/2 headers, and peers limit the size of those. */
 const detailsLimitBytes = 4096;
@@ -74,7 +74,7 @@ function detailsOf({ reason, field, metadata }: PairwiseError, message: string):
 
 /**
  * Converts an error to `google.rpc.Status`, for a reply or for a resource's `error` field. The code follows from the
- * reason. Details are ErrorInfo (domain `pairwise.v1`) and, where they apply, BadRequest, PreconditionFailure,
+ * reason. Details are ErrorInfo (domain `pairwise`) and, where they apply, BadRequest, PreconditionFailure,
  * ResourceInfo (from `metadata.name`) and RetryInfo. Anything but a PairwiseError becomes INTERNAL and reveals nothing.
  */
 export function statusOf(error: unknown): Status {

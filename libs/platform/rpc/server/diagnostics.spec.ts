@@ -116,6 +116,6 @@ test('a store that does not answer times out, and one that damages blobs is dete
   });
   expect((await Promise.all(checks)).map(({ reason, message }) => [reason, message])).toEqual([
     ['UNAVAILABLE', 'the blob store did not answer within 5 s'],
-    ['DIGEST_MISMATCH', 'the blob store returned different bytes than were stored'],
+    ['DAMAGED_DATA', 'the blob store returned different bytes than were stored'],
   ]);
 });

@@ -131,7 +131,7 @@ async function storeReport(subject: DiagnosedProcess): Promise<StoreReport | und
 }
 
 /**
- * Writes a small new blob to the store, reads it and deletes it. Throws the store's errors, and DIGEST_MISMATCH if
+ * Writes a small new blob to the store, reads it and deletes it. Throws the store's errors, and DAMAGED_DATA if
  * different bytes come back.
  */
 export async function roundTrip(blobs: NonNullable<DiagnosedProcess['blobs']>): Promise<void> {
@@ -139,7 +139,7 @@ export async function roundTrip(blobs: NonNullable<DiagnosedProcess['blobs']>): 
   const { digest } = await blobs.put(content);
   try {
     if (!content.equals(await blobs.get(digest))) {
-      throw new PairwiseError('DIGEST_MISMATCH', 'the blob store returned different bytes than were stored');
+      throw new PairwiseError('DAMAGED_DATA', 'the blob store returned different bytes than were stored');
     }
   } finally {
     await blobs.delete(digest);

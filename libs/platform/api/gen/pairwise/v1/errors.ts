@@ -9,7 +9,7 @@
 /**
  * Every reason for which Pairwise rejects a call or for which a run fails.
  *
- * Errors are `google.rpc.Status`. The details hold one `google.rpc.ErrorInfo` whose `domain` is `pairwise.v1` and whose
+ * Errors are `google.rpc.Status`. The details hold one `google.rpc.ErrorInfo` whose `domain` is `pairwise` and whose
  * `reason` is a name from this enum without its prefix (`INVALID_PAIR`). Where they apply, the details also hold
  * `BadRequest` with the path of the offending field (`spec.training.beta`), `PreconditionFailure`, `ResourceInfo` and
  * `RetryInfo`. Callers branch on the reason, never on the text of the message.
@@ -59,7 +59,7 @@ export const ErrorReason = {
   WRONG_STATE: 17,
   /** IN_USE - The resource is still in use. FAILED_PRECONDITION. */
   IN_USE: 18,
-  /** DIGEST_MISMATCH - The bytes do not match the expected digest. DATA_LOSS. */
+  /** DIGEST_MISMATCH - What was sent, or what a spec pins, does not have the digest that the request says. FAILED_PRECONDITION. */
   DIGEST_MISMATCH: 19,
   /** MISSING_LOGPS - A required reference logp has not been computed. FAILED_PRECONDITION. */
   MISSING_LOGPS: 20,
@@ -91,6 +91,8 @@ export const ErrorReason = {
   TOO_MANY_CALLS: 33,
   /** UPLOAD_FAILED - An upload to the hub failed or the hub rejected it. UNAVAILABLE. */
   UPLOAD_FAILED: 34,
+  /** DAMAGED_DATA - Stored bytes are damaged: they do not have the digest that they were stored under. DATA_LOSS. */
+  DAMAGED_DATA: 35,
 } as const;
 
 export type ErrorReason = typeof ErrorReason[keyof typeof ErrorReason];
@@ -131,6 +133,7 @@ export namespace ErrorReason {
   export type OUT_OF_MEMORY = typeof ErrorReason.OUT_OF_MEMORY;
   export type TOO_MANY_CALLS = typeof ErrorReason.TOO_MANY_CALLS;
   export type UPLOAD_FAILED = typeof ErrorReason.UPLOAD_FAILED;
+  export type DAMAGED_DATA = typeof ErrorReason.DAMAGED_DATA;
 }
 
 export function errorReasonFromJSON(object: any): ErrorReason {
@@ -240,6 +243,9 @@ export function errorReasonFromJSON(object: any): ErrorReason {
     case 34:
     case "ERROR_REASON_UPLOAD_FAILED":
       return ErrorReason.UPLOAD_FAILED;
+    case 35:
+    case "ERROR_REASON_DAMAGED_DATA":
+      return ErrorReason.DAMAGED_DATA;
     default:
       if (Number.isInteger(object)) return object;
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum ErrorReason");
@@ -318,6 +324,8 @@ export function errorReasonToJSON(object: ErrorReason): string {
       return "ERROR_REASON_TOO_MANY_CALLS";
     case ErrorReason.UPLOAD_FAILED:
       return "ERROR_REASON_UPLOAD_FAILED";
+    case ErrorReason.DAMAGED_DATA:
+      return "ERROR_REASON_DAMAGED_DATA";
     default:
       return object;
   }
