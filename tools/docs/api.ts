@@ -30,6 +30,7 @@ Generated from the comments in \`proto/pairwise/v1\`. All services answer at one
 - Errors are \`google.rpc.Status\` with an \`ErrorInfo\`, whose \`reason\` is one of [ErrorReason](#errorreason).
 - An _optional_ field that is not set takes its default; zero is a value like any other.
 - Fields of one _oneof_ exclude each other.
+- A string has at most 16,384 characters, or fewer where its field says so, and no NUL.
 - Enums are open: later versions add values. Treat a state that you do not know as one that has not ended. In a request, a value
   that the server does not know is an \`INVALID_ARGUMENT\`.`;
 

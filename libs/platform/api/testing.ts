@@ -45,15 +45,22 @@ export function boundedFields(): FieldPath[] {
   );
 }
 
-function boundedIn(message: DescMessage, before: FieldPath = []): FieldPath[] {
+const boundedIn = (message: DescMessage) => fieldsIn(message, isBounded);
+
+/** The fields of a message and of those within it for which `matches` is true. */
+function fieldsIn(message: DescMessage, matches: (field: DescField) => boolean, before: FieldPath = []): FieldPath[] {
   return message.fields.flatMap((field) => {
     const path = [...before, field];
-    const within = field.message === undefined ? [] : boundedIn(field.message, path);
-    const bounded =
-      field.fieldKind === 'list' || field.fieldKind === 'map' || field.enum !== undefined || isNumber(field);
-    return bounded ? [path, ...within] : within;
+    const within = field.message === undefined ? [] : fieldsIn(field.message, matches, path);
+    return matches(field) ? [path, ...within] : within;
   });
 }
+
+function isBounded(field: DescField): boolean {
+  return field.fieldKind === 'list' || field.fieldKind === 'map' || field.enum !== undefined || isNumber(field);
+}
+
+const isString = (field: DescField) => field.fieldKind === 'scalar' && field.scalar === ScalarType.STRING;
 
 function isNumber({ scalar }: DescField): boolean {
   return scalar !== undefined && ![ScalarType.STRING, ScalarType.BOOL, ScalarType.BYTES].includes(scalar);
@@ -68,15 +75,15 @@ export function commentOf(field: DescField): string {
 }
 
 /**
- * For each number, enum and list that the requests of a service can carry, requests that are good, as `good` has them in
- * proto JSON by method, save for that field: numbers out of every range, values that are in no enum, and lists that are too
- * long.
- * Throws for a method that is missing from `good`.
+ * For each number, enum, string and list that the requests of a service can carry, requests that are good, as `good` has them in
+ * proto JSON by method, save for that field: numbers out of every range, values that are in no enum, strings with a NUL, and
+ * lists that are too long. Throws for a method that is missing from `good`.
  */
 export function offences(service: string, good: Readonly<Record<string, object>>): Offence[] {
   return registry.getService(`pairwise.v1.${service}`)!.methods.flatMap(({ localName: method, input }) =>
-    boundedIn(input).flatMap((path) => {
-      const base = good[method];
+    fieldsIn(input, (field) => isBounded(field) || isString(field)).flatMap((path) => {
+      // A bad string is refused first, whatever else is in the request.
+      const base = good[method] ?? (isString(path.at(-1)!) ? {} : undefined);
       if (base === undefined) throw new Error(`give a good request of ${method}: it has bounded fields`);
       return valuesOf(path.at(-1)!).map(({ value, json }): Offence => {
         const request = Buffer.from(toBinary(input, fromJson(input, withValue(base as JsonObject, path, json))));
@@ -91,6 +98,7 @@ function valuesOf(field: DescField): { value: string; json: JsonValue }[] {
     const element = field.listKind === 'message' ? {} : '';
     return [{ value: `${tooMany} elements`, json: Array.from({ length: tooMany }, () => element) }];
   }
+  if (isString(field)) return [{ value: 'a NUL', json: 'a\0' }];
   if (field.fieldKind === 'enum') return [{ value: String(inNoEnum), json: inNoEnum }];
   if (field.fieldKind !== 'scalar') throw new Error(`${field.toString()} is of a kind that needs a case here`);
   if (anyNumber.has(`${field.parent.typeName}.${field.name}`)) return [];

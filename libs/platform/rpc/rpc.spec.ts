@@ -3,7 +3,7 @@ import { status } from '@grpc/grpc-js';
 import { PairwiseError } from '@pairwise/errors';
 import { afterEach, expect, test } from 'vitest';
 import { type CallContext, openClient, startServer } from './index.ts';
-import { type EchoHandlers, echo, echoService, failure, requests, texts } from './testing.echo.ts';
+import { type EchoHandlers, echo, echoService, failure, largeMessage, requests, texts } from './testing.echo.ts';
 
 const defects: unknown[] = [];
 const log = { error: (fields: object) => defects.push(fields) };
@@ -148,11 +148,11 @@ test("a handler's context, when passed on, ends the calls that the handler makes
 });
 
 test('a slow reader slows the handler down, and a slow server its caller', async () => {
-  const big = 'x'.repeat(100_000);
+  const big = largeMessage('x', 100_000);
   let made = 0;
   const { client } = await serve({
     tell: async function* () {
-      for (; made < 1000; made += 1) yield await Promise.resolve({ text: big });
+      for (; made < 1000; made += 1) yield await Promise.resolve(big);
     },
     collect: async (all) => {
       for await (const first of all) {
@@ -170,7 +170,7 @@ test('a slow reader slows the handler down, and a slow server its caller', async
 
   let sent = 0;
   const many = async function* () {
-    for (; sent < 1000; sent += 1) yield await Promise.resolve({ text: big });
+    for (; sent < 1000; sent += 1) yield await Promise.resolve(big);
   };
   await client.collect(many());
   expect(sent).toBeLessThan(100);

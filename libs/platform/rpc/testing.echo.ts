@@ -1,15 +1,21 @@
 import { PairwiseError } from '@pairwise/errors';
 import { type Handlers, type Service, service } from './server/serve.ts';
 
+/** A large message has parts, since a server refuses long strings. */
+interface Echo {
+  text: string;
+  parts?: string[];
+}
+
 /** A service whose messages are JSON; everything else is as in the generated definitions. */
 const json = <Path extends string, In extends boolean, Out extends boolean>(path: Path, ins: In, outs: Out) => ({
   path,
   requestStream: ins,
   responseStream: outs,
-  requestSerialize: (message: { text: string }) => Buffer.from(JSON.stringify(message)),
-  requestDeserialize: (bytes: Buffer) => JSON.parse(bytes.toString()) as { text: string },
-  responseSerialize: (message: { text: string }) => Buffer.from(JSON.stringify(message)),
-  responseDeserialize: (bytes: Buffer) => JSON.parse(bytes.toString()) as { text: string },
+  requestSerialize: (message: Echo) => Buffer.from(JSON.stringify(message)),
+  requestDeserialize: (bytes: Buffer) => JSON.parse(bytes.toString()) as Echo,
+  responseSerialize: (message: Echo) => Buffer.from(JSON.stringify(message)),
+  responseDeserialize: (bytes: Buffer) => JSON.parse(bytes.toString()) as Echo,
 });
 export const echo = {
   say: json('/test.Echo/Say', false, false),
@@ -30,6 +36,12 @@ export function echoService(handlers: Partial<EchoHandlers>): Service {
   };
   return service(echo, { say: refuse, tell: none, collect: refuse, converse: none, ...handlers });
 }
+
+/** A message of this many characters. */
+export const largeMessage = (text: string, characters: number): Echo => ({
+  text,
+  parts: Array.from({ length: characters / 10_000 }, () => text.repeat(10_000)),
+});
 
 /** A stream of requests. */
 export async function* requests(...texts: string[]) {

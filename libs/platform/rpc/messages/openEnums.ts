@@ -1,6 +1,6 @@
 import { enumFields } from '@pairwise/api';
 import { refuseField } from './field.ts';
-import { snakeCase } from './unknown.ts';
+import { joinedPath } from './fields.ts';
 
 type Enum = Readonly<Record<string, number>>;
 
@@ -29,16 +29,14 @@ function check(value: unknown, steps: readonly string[], type: Enum, path: strin
   const message = value as Record<string, unknown>;
   // A oneof is an object {$case, value}, which does not appear in the field's path.
   if ('$case' in message) {
-    if (message['$case'] === step) check(message['value'], later, type, joined(path, step));
+    if (message['$case'] === step) check(message['value'], later, type, joinedPath(path, step));
     return;
   }
   const next = message[step];
-  check(next, later, type, isOneof(next) ? path : joined(path, step));
+  check(next, later, type, isOneof(next) ? path : joinedPath(path, step));
 }
 
 const isOneof = (value: unknown) => typeof value === 'object' && value !== null && '$case' in value;
-
-const joined = (path: string, name: string) => (path === '' ? snakeCase(name) : `${path}.${snakeCase(name)}`);
 
 function requireKnown(value: number, type: Enum, path: string): void {
   const known = Object.entries(type);

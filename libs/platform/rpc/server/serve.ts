@@ -12,6 +12,7 @@ import { PairwiseError } from '@pairwise/errors';
 import { unlessAborted } from '../abort.ts';
 import { type Trailers, toTrailers } from '../messages/failures.ts';
 import { enumCheckOf } from '../messages/openEnums.ts';
+import { refuseBadStrings } from '../messages/strings.ts';
 import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from '../methods.ts';
 import { type TracedCall, beginServerCall } from '../tracing.ts';
 
@@ -63,8 +64,16 @@ type AnyHandler = (input: unknown, context: CallContext) => Promise<unknown> | A
 
 interface BoundMethod {
   method: Method;
-  /** Throws INVALID_ARGUMENT for a request with an enum value that this server does not know. */
-  checkEnums: (request: unknown) => void;
+  /** Throws INVALID_ARGUMENT for an enum value that this server does not know, and for a string that no field can have. */
+  check: (request: unknown) => void;
+}
+
+function checkOf(path: string): BoundMethod['check'] {
+  const checkEnums = enumCheckOf(path);
+  return (request) => {
+    refuseBadStrings(request);
+    checkEnums(request);
+  };
 }
 
 /** Binds a generated service definition to its handlers, with types checked for each method. */
@@ -73,7 +82,7 @@ export function service<D extends Definition>(definition: D, handlers: Handlers<
     Object.fromEntries(
       Object.entries(definition).map(([name, method]) => {
         const handler = handlers[name] as AnyHandler;
-        const bound = { method, checkEnums: enumCheckOf(method.path) };
+        const bound = { method, check: checkOf(method.path) };
         const run = (call: Call, reply?: sendUnaryData<unknown>) => {
           carry(hosting, bound, handler, call, reply).catch((error: unknown) => {
             hosting.defect(error, method.path);
@@ -103,7 +112,7 @@ async function* receive(
   call: Call,
   signal: AbortSignal,
   permit: (message: unknown) => void,
-  checkEnums: (message: unknown) => void,
+  check: (message: unknown) => void,
 ): AsyncGenerator<unknown, void> {
   const iterator = (call as AsyncIterable<unknown>)[Symbol.asyncIterator]();
   for (let first = true; ; first = false) {
@@ -111,7 +120,7 @@ async function* receive(
     const next = await unlessAborted(iterator.next(), signal);
     if (next.done === true) return;
     if (first) permit(next.value);
-    checkEnums(next.value);
+    check(next.value);
     yield next.value;
   }
 }
@@ -134,7 +143,7 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
 
 async function answer(
   hosting: Hosting,
-  { method, checkEnums }: BoundMethod,
+  { method, check }: BoundMethod,
   handler: AnyHandler,
   call: Call,
   context: CallContext,
@@ -142,9 +151,9 @@ async function answer(
   const permit = (message: unknown) => hosting.permit(call.metadata, method.path, message);
   if (!method.requestStream) {
     permit(call.request);
-    checkEnums(call.request);
+    check(call.request);
   }
-  const requests = () => receive(call, context.signal, permit, checkEnums);
+  const requests = () => receive(call, context.signal, permit, check);
   const result = handler(method.requestStream ? requests() : call.request, context);
   if (method.responseStream) return send(call, result as AsyncIterable<unknown>, context.signal);
   return result;
