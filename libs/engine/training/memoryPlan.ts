@@ -145,7 +145,7 @@ const poolFactor = 1.2;
 /**
  * Node, the libraries of a worker, its threads and the buffers of their products, in a process with the `allocatorSettings`.
  */
-const ownBytes = 190e6;
+const ownBytes = 225e6;
 
 /** The runtime's objects for a node of a graph. */
 const nodeBytes = 7500;
