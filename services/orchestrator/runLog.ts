@@ -2,7 +2,7 @@ import { MetricPoint, RunEvent } from '@pairwise/api';
 import type { Queries } from '@pairwise/database';
 import type { StageName } from './run.ts';
 
-/** An event to add to a run's log, which gives it its sequence and its time. */
+/** An event to add to a run's log, which gives it its number and its time. */
 export interface NewEvent {
   type: string;
   stage?: StageName;
@@ -13,6 +13,7 @@ export interface NewEvent {
 
 /** One entry of a run's log. */
 export interface LogEntry {
+  /** The place in the log, from 1. */
   sequence: bigint;
   payload: { $case: 'event'; value: RunEvent } | { $case: 'metrics'; value: MetricPoint };
 }
@@ -23,13 +24,15 @@ interface LogRow {
   metrics: unknown;
 }
 
-/** Adds events to a run's log. The caller holds the run's row lock, so the sequence has no gaps. */
+/** Adds events to a run's log and numbers them. The caller holds the run's row lock, so there are no gaps. */
 export async function appendEvents(tx: Queries, run: string, events: readonly NewEvent[]): Promise<void> {
   for (const { type, stage, message, warning } of events) {
     const event = RunEvent.create({ type, stage: stage ?? '', message, warning: warning ?? false, time: new Date() });
     await tx.run(
       `insert into run_log (run, sequence, event)
-       select $1, coalesce(max(sequence), 0) + 1, $2 from run_log where run = $1`,
+       select $1, coalesce(max(sequence), 0) + 1,
+              jsonb_set($2::jsonb, '{sequence}', to_jsonb((count(event) + 1)::text))
+       from run_log where run = $1`,
       [run, JSON.stringify(RunEvent.toJSON(event))],
     );
   }
@@ -77,9 +80,9 @@ export async function entriesOf(
 }
 
 function toEntry({ sequence, event, metrics }: LogRow): LogEntry {
-  const payload: LogEntry['payload'] =
-    event === null
-      ? { $case: 'metrics', value: MetricPoint.fromJSON(metrics) }
-      : { $case: 'event', value: { ...RunEvent.fromJSON(event), sequence } };
-  return { sequence, payload };
+  if (event === null) return { sequence, payload: { $case: 'metrics', value: MetricPoint.fromJSON(metrics) } };
+  const value = RunEvent.fromJSON(event);
+  // Earlier versions gave events no number of their own.
+  if (value.sequence === 0n) value.sequence = sequence;
+  return { sequence, payload: { $case: 'event', value } };
 }

@@ -1,4 +1,12 @@
-import { CreateRunRequest, OrchestratorServiceService, Run, RunSpec, RunState, StageState } from '@pairwise/api';
+import {
+  MetricPoint,
+  CreateRunRequest,
+  OrchestratorServiceService,
+  Run,
+  RunSpec,
+  RunState,
+  StageState,
+} from '@pairwise/api';
 import { offences, send } from '@pairwise/api/testing';
 import { callOf, migrate, openDatabase, runOnce, type Database } from '@pairwise/database';
 import { testDatabase } from '@pairwise/database/testing';
@@ -102,6 +110,26 @@ test('a request id that was used for another run is refused', async () => {
   const reused = client.retryRun({ name: other.name, requestId: 'three' });
   await expect(reused).rejects.toMatchObject({ reason: 'REQUEST_ID_REUSED', field: 'request_id' });
   expect((await runs.get(other.name)).attempt).toBe(1);
+});
+
+test('events are numbered from 1, whatever metric points are between them', async () => {
+  const { name } = await stored('numbered', RunState.RUNNING);
+  const add = (type: string) => runs.change(name, () => changed({ type, message: type }));
+  await add('one');
+  for (const step of [1, 2]) await runs.addMetrics(name, BigInt(step), MetricPoint.fromPartial({ step }));
+  await add('two');
+  const firstPage = await client.listRunEvents({ parent: name, pageSize: 1, pageToken: '' });
+  const rest = await client.listRunEvents({ parent: name, pageSize: 50, pageToken: firstPage.nextPageToken });
+  const events = [...firstPage.events, ...rest.events];
+  expect(events.map(({ type, sequence }) => [type, sequence])).toEqual([
+    ['run.created', 1n],
+    ['one', 2n],
+    ['two', 3n],
+  ]);
+  // An event as earlier versions wrote them has its place in the log.
+  await database.run(`update run_log set event = event - 'sequence' where run = $1`, [name]);
+  const { events: old } = await client.listRunEvents({ parent: name, pageSize: 0, pageToken: '' });
+  expect(old.map(({ sequence }) => sequence)).toEqual([1n, 2n, 5n]);
 });
 
 test('a late repetition of a call that cancelled a run does not cancel its retry', async () => {

@@ -44,7 +44,7 @@ export async function readPage<T>(
   return { items, nextPageToken: isLast ? '' : tokenOf(source.keyOf(last), list) };
 }
 
-/** How many of the items fit in so many bytes together, but at least one. */
+/** How many items fit into a message of `bytes`, but at least one. */
 function countWithin<T>(bytes: number, items: readonly T[], { encode }: PageSource<T>): number {
   let total = 0;
   // Each item has a tag and a length of up to five bytes.

@@ -386,7 +386,7 @@ export interface RunPairs {
 
 /** An entry in a run's history. */
 export interface RunEvent {
-  /** Position in the run's log of events and metric points, from 1. */
+  /** Number of the event in the run, from 1, without gaps. */
   sequence: bigint;
   /** When it happened. */
   time:
