@@ -71,7 +71,11 @@ for (const [language, { needs, prepare }] of Object.entries(languages)) {
       const [command, ...first] = await prepare();
       const target = join(folder, language);
       const inputs = [platform.platform.address, join(folder, 'pairs.jsonl'), `file://${folder}/model`, target];
-      const child = spawn(command, [...first, ...inputs], { cwd: clients, stdio: ['ignore', 'pipe', 'inherit'] });
+      const child = spawn(command, [...first, ...inputs], {
+        cwd: clients,
+        env: { ...process.env, FORCE_COLOR: '0' },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const exited = once(child, 'exit');
       const lines: string[] = [];
       for await (const line of createInterface({ input: child.stdout })) {
