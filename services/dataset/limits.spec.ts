@@ -24,6 +24,8 @@ const good = {
   importPairs: { header: { parent: name, importId: 'limits' } },
   listDatasetVersions: { parent: name },
   readPairs: { name: `${name}/versions/1` },
+  listImports: { parent: name },
+  listEncodings: { parent: `${name}/versions/1` },
   encodeVersion: { name: `${name}/versions/1`, model: `${parent}/models/limits` },
 };
 test.each(offences('DatasetService', good))('$method rejects $field of $value', async (offence) => {

@@ -1,6 +1,6 @@
-import { DatasetServiceService, Dataset, DatasetVersion } from '@pairwise/api';
+import { DatasetServiceService, Dataset, DatasetVersion, Import, Encoding } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
-import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { inField, parseName, readPage, service, type Service, byName } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { openActiveUploads } from './pairs/activeUploads.ts';
 import { createDataset, datasetPattern, type Datasets } from './pairs/datasets.ts';
@@ -36,12 +36,10 @@ export function datasetService(deps: DatasetServiceDeps): Service {
     getDataset: async ({ name }) => ({ dataset: await datasets.get(named(datasetPattern, name)) }),
     listDatasets: async (request) => {
       named('projects/{project}', request.parent, 'parent');
-      const page = await readPage<Dataset>(request, {
-        name: 'datasets',
-        read: (limit, after) => datasets.list(request.parent, limit, after),
-        keyOf: ({ name }) => name,
-        encode: (dataset) => Dataset.encode(dataset),
-      });
+      const page = await readPage(
+        request,
+        byName('datasets', Dataset, (limit, after) => datasets.list(request.parent, limit, after)),
+      );
       return { datasets: page.items, nextPageToken: page.nextPageToken };
     },
     deleteDataset: async (request) => {
@@ -50,16 +48,20 @@ export function datasetService(deps: DatasetServiceDeps): Service {
     },
     importPairs: async (requests) => ({ import: await importPairs(uploadDeps, requests) }),
     getImport: async ({ name }) => ({ import: await imports.get(named(`${datasetPattern}/imports/{import}`, name)) }),
+    listImports: async (request) => {
+      await inField('parent', datasets.get(named(datasetPattern, request.parent, 'parent')));
+      const read = (limit: number, after: string) => imports.list(request.parent, limit, after);
+      const page = await readPage(request, byName('imports', Import, read));
+      return { imports: page.items, nextPageToken: page.nextPageToken };
+    },
     sealVersion: async (request) => ({ version: await seal(request) }),
     getDatasetVersion: async ({ name }) => ({ version: await versions.get(named(versionPattern, name)) }),
     listDatasetVersions: async (request) => {
       await inField('parent', datasets.get(named(datasetPattern, request.parent, 'parent')));
-      const page = await readPage<DatasetVersion>(request, {
-        name: 'versions',
-        read: (limit, after) => versions.list(request.parent, limit, after),
-        keyOf: ({ name }) => name,
-        encode: (version) => DatasetVersion.encode(version),
-      });
+      const page = await readPage(
+        request,
+        byName('versions', DatasetVersion, (limit, after) => versions.list(request.parent, limit, after)),
+      );
       return { versions: page.items, nextPageToken: page.nextPageToken };
     },
     readPairs: async function* (request) {
@@ -67,6 +69,12 @@ export function datasetService(deps: DatasetServiceDeps): Service {
     },
     encodeVersion: async (request, { signal }) => ({ encoding: await encode(request, signal) }),
     getEncoding: async ({ name }) => ({ encoding: await encodings.get(named(encodingPattern, name)) }),
+    listEncodings: async (request) => {
+      named(versionPattern, request.parent, 'parent');
+      const read = (limit: number, after: string) => encodings.list(request.parent, limit, after);
+      const page = await readPage(request, byName('encodings', Encoding, read));
+      return { encodings: page.items, nextPageToken: page.nextPageToken };
+    },
   });
 }
 

@@ -23,7 +23,7 @@ export interface ExportRecord {
 export type Fence = (tx: Queries) => Promise<void>;
 
 /** The exports in Postgres. */
-export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change'> {
+export interface Exports extends Pick<Documents<ExportRecord>, 'get' | 'change' | 'list'> {
   /**
    * Returns the export of a request. Creates it if it is new, and queues it again if it failed or was cancelled; its
    * finished artifacts remain. Throws ALREADY_EXISTS if the name belongs to an export with different inputs.
@@ -72,6 +72,7 @@ export function openExports(database: Database): Exports {
   return {
     get: documents.get,
     change: documents.change,
+    list: documents.list,
     async ensure(exported, request) {
       const { name } = exported;
       if (await documents.create(name, request.parent, { export: exported, request, attempt: 1 })) {

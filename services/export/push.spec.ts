@@ -78,6 +78,12 @@ test('an artifact is pushed to a new private repository, with every file as the 
   const totalSizeBytes = sizeOf(artifact);
   expect(push).toMatchObject({ state: PushState.SUCCEEDED, error: undefined, repoId, revision: 'main', private: true });
   expect(push).toMatchObject({ pushedSizeBytes: totalSizeBytes, totalSizeBytes });
+  const { pushes } = await client.listPushes({
+    parent: artifact.name.split('/artifacts/')[0]!,
+    pageSize: 0,
+    pageToken: '',
+  });
+  expect(pushes).toEqual([push]);
   expect(push.url).toBe(`${hub.endpoint}/${repoId}/commit/${push.commit}`);
   const { commit, message, files } = commitsOf().at(-1)!;
   expect([commit, message]).toEqual([push.commit, 'Add whole of source']);

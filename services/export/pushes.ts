@@ -15,7 +15,7 @@ export const exportOf = (name: string) => name.split('/').slice(0, 4).join('/');
 export const artifactOf = (name: string) => name.split('/').slice(0, 6).join('/');
 
 /** The pushes in Postgres. */
-export interface Pushes extends Pick<Documents<Push>, 'create' | 'get' | 'change'> {
+export interface Pushes extends Pick<Documents<Push>, 'create' | 'get' | 'change' | 'list'> {
   /** Returns the name of a push to the same target that has not ended; undefined if there is none. */
   findActive(push: Push, tx: Queries): Promise<string | undefined>;
   /** Requests the cancellation of a push that has not ended. Throws NOT_FOUND. */
@@ -30,6 +30,7 @@ export function openPushes(database: Database): Pushes {
     create: documents.create,
     get: documents.get,
     change: documents.change,
+    list: documents.list,
     async findActive(push, tx) {
       const rows = await tx.rows<{ document: unknown }>(
         'select document from pushes where parent = $1 and delete_time is null order by create_time',

@@ -53,6 +53,8 @@ test('artifacts are made, listed in pages, and downloaded from any offset', asyn
     ['half', 'F16'],
   ]);
   expect(rest.nextPageToken).toBe('');
+  const { exports } = await client.listExports({ parent: testProject, pageSize: 0, pageToken: '' });
+  expect(exports.map((each) => each.name)).toContain(name);
   const [artifact] = page.artifacts;
   for (const { path, digest, sizeBytes } of artifact!.files) {
     const bytes = await bytesOf(artifact!.name, path, 0n);
@@ -68,7 +70,9 @@ test('artifacts are made, listed in pages, and downloaded from any offset', asyn
 
 const good = {
   startExport: StartExportRequest.toJSON(requestFor('limits')) as object,
+  listExports: { parent: testProject },
   listArtifacts: { parent: `${testProject}/exports/whole` },
+  listPushes: { parent: `${testProject}/exports/whole` },
   downloadArtifact: { name: `${testProject}/exports/whole/artifacts/half`, path: 'config.json' },
 };
 test.each(offences('ExportService', good))('$method rejects $field of $value', async (offence) => {

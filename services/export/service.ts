@@ -5,13 +5,14 @@ import {
   ExportServiceService,
   ExportState,
   type DownloadArtifactRequest,
-  type Export,
   Artifact,
+  Export,
+  Push,
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
-import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { byName, hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
@@ -42,6 +43,14 @@ export function exportService(deps: ExportServiceDeps): Service {
       return { export: record.export };
     },
     getExport: async ({ name }) => ({ export: (await exports.get(named(name))).export }),
+    listExports: async (request) => {
+      const { parent } = request;
+      parseName('projects/{project}', parent, 'parent');
+      const read = async (limit: number, after: string) =>
+        (await exports.list(parent, limit, after)).map((record) => record.export);
+      const page = await readPage(request, byName('exports', Export, read));
+      return { exports: page.items, nextPageToken: page.nextPageToken };
+    },
     cancelExport: async (request) => ({ export: await cancel(deps, request) }),
     deleteExport: async (request) => {
       const name = named(request.name);
@@ -53,15 +62,13 @@ export function exportService(deps: ExportServiceDeps): Service {
     },
     listArtifacts: async (request) => {
       const { artifacts } = (await exports.get(named(request.parent, 'parent'))).export;
-      const page = await readPage<Artifact>(request, {
-        name: 'artifacts',
-        read: (limit, after) => {
+      const page = await readPage(
+        request,
+        byName('artifacts', Artifact, (limit, after) => {
           const start = artifacts.findIndex(({ name }) => name === after) + 1;
           return Promise.resolve(artifacts.slice(start, start + limit));
-        },
-        keyOf: ({ name }) => name,
-        encode: (artifact) => Artifact.encode(artifact),
-      });
+        }),
+      );
       return { artifacts: page.items, nextPageToken: page.nextPageToken };
     },
     downloadArtifact: (request) => download(deps, request),
@@ -69,6 +76,12 @@ export function exportService(deps: ExportServiceDeps): Service {
     getPush: async ({ name }) => {
       parseName(pushPattern, name, 'name');
       return { push: await pushes.get(name) };
+    },
+    listPushes: async (request) => {
+      await exports.get(named(request.parent, 'parent'));
+      const read = (limit: number, after: string) => pushes.list(request.parent, limit, after);
+      const page = await readPage(request, byName('pushes', Push, read));
+      return { pushes: page.items, nextPageToken: page.nextPageToken };
     },
     cancelPush: async (request) => {
       const { name } = request;

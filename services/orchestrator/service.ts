@@ -11,7 +11,7 @@ import {
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { hasEnded, parseName, readPage, service, type Service, byName } from '@pairwise/rpc';
 import { createRun, estimateSpec, type CreateDeps } from './create.ts';
 import { idOf, parentOf, pendingStages } from './run.ts';
 import type { LogEntry } from './runLog.ts';
@@ -35,12 +35,10 @@ export function orchestratorService(deps: OrchestratorDeps): Service {
     getRun: async ({ name }) => ({ run: await runs.get(named(name)) }),
     listRuns: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');
-      const page = await readPage<Run>(request, {
-        name: 'runs',
-        read: (limit, after) => runs.list(request.parent, limit, after),
-        keyOf: ({ name }) => name,
-        encode: (run) => Run.encode(run),
-      });
+      const page = await readPage(
+        request,
+        byName('runs', Run, (limit, after) => runs.list(request.parent, limit, after)),
+      );
       return { runs: page.items, nextPageToken: page.nextPageToken };
     },
     cancelRun: async (request) => ({ run: await cancelRun(deps, request) }),

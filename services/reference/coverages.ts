@@ -38,6 +38,8 @@ export interface Coverages {
   get(name: string): Promise<Stored<CoverageRecord>>;
   /** Changes a coverage under its row lock; see `Documents.change`. Throws NOT_FOUND. */
   change: Documents<CoverageRecord>['change'];
+  /** A project's coverages, newest first; see `Documents.list`. */
+  list: Documents<CoverageRecord>['list'];
   /**
    * The coverage of an encoding under a reference model: a new one; the one that exists; or, if that failed or was
    * cancelled, the same one in a new attempt. Throws WRONG_STATE if the model or its quantisation is not ready.
@@ -71,6 +73,7 @@ export function openCoverages(database: Database): Coverages {
   return {
     get: documents.get,
     change: documents.change,
+    list: documents.list,
     ensure: async (inputs) => {
       const coverage = newCoverage(inputs);
       const { name } = coverage;

@@ -57,7 +57,7 @@ async function read({ name }: Coverage): Promise<[string, number[]][]> {
   return all;
 }
 
-test.each(offences('ReferenceService', { ensureLogps: { parent }, estimateLogps: {} }))(
+test.each(offences('ReferenceService', { ensureLogps: { parent }, estimateLogps: {}, listCoverages: { parent } }))(
   '$method refuses $field of $value',
   async (offence) => {
     const refused = send(client, ReferenceServiceService, offence);
@@ -71,6 +71,7 @@ test('every response is computed once, whichever encodings it is in, and read in
   const complete = await untilEnded(coverage!);
   expect(complete).toMatchObject({ state: CoverageState.COMPLETE, responseCount: 600, reusedCount: 0 });
   expect(complete).toMatchObject({ computedCount: 600, computedTokenCount: 300n * 5n });
+  expect((await client.listCoverages({ parent, pageSize: 0, pageToken: '' })).coverages).toEqual([complete]);
   expect(await read(complete)).toEqual(
     first.flatMap(logpsOf).map(({ response, tokenLogps }) => [response, [...tokenLogps]]),
   );

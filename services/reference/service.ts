@@ -2,19 +2,21 @@ import {
   CancelCoverageRequest,
   CoverageState,
   ReferenceServiceService,
-  type Coverage,
   type EnsureLogpsRequest,
   type EstimateLogpsRequest,
   type ReadLogpsResponse,
+  Coverage,
 } from '@pairwise/api';
 import { callOf, runOnce, type Database, type Rates } from '@pairwise/database';
 import type { Durable } from '@pairwise/durable';
 import { parseDigest } from '@pairwise/fingerprint';
 import { unpackPairs } from '@pairwise/preference';
 import {
+  byName,
   hasEnded,
   inField,
   parseName,
+  readPage,
   resolveBaseQuantization,
   service,
   watch,
@@ -63,6 +65,14 @@ export function referenceService(deps: ReferenceDeps): Service {
       estimate: await estimate(deps, await inputsOf(peers, request, context)),
     }),
     getCoverage: async ({ name }) => ({ coverage: (await coverages.get(named(name))).coverage }),
+    listCoverages: async (request) => {
+      const { parent } = request;
+      parseName('projects/{project}', parent, 'parent');
+      const read = async (limit: number, after: string) =>
+        (await coverages.list(parent, limit, after)).map(({ coverage }) => coverage);
+      const page = await readPage(request, byName('coverages', Coverage, read));
+      return { coverages: page.items, nextPageToken: page.nextPageToken };
+    },
     watchCoverage: ({ name }, { signal }) => watchCoverage(coverages, named(name), signal),
     cancelCoverage: async (request) => {
       const name = named(request.name);

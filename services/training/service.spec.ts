@@ -38,6 +38,11 @@ test('a reference in another quantisation is refused with the names of both', as
 
 test('an ended training is deleted with its checkpoints', async () => {
   const { name } = (await client.startTraining(requestFor('deleted', spec))).training!;
+  const list = async () => {
+    const { trainings } = await client.listTrainings({ parent: requestFor('x').parent, pageSize: 0, pageToken: '' });
+    return trainings.map((each) => each.name);
+  };
+  expect(await list()).toContain(name);
   await expect(client.deleteTraining({ name, requestId: 'a' })).rejects.toMatchObject({
     reason: 'WRONG_STATE',
     field: 'name',
@@ -45,6 +50,7 @@ test('an ended training is deleted with its checkpoints', async () => {
   const { latestCheckpoint } = await service.untilEnded(name);
   await client.deleteTraining({ name, requestId: 'a' });
   await client.deleteTraining({ name, requestId: 'a' });
+  expect(await list()).not.toContain(name);
   const missing = { reason: 'NOT_FOUND', field: 'name' };
   await expect(client.getTraining({ name })).rejects.toMatchObject(missing);
   await expect(client.getCheckpoint({ name: latestCheckpoint })).rejects.toMatchObject(missing);
@@ -79,6 +85,7 @@ const good = {
     EstimateTrainingRequest.fromPartial({ ...estimate, spec: sigmoid }),
   ) as object,
   watchTraining: { name: `${requestFor('x').parent}/trainings/straight` },
+  listTrainings: { parent: requestFor('x').parent },
   listCheckpoints: { parent: `${requestFor('x').parent}/trainings/straight` },
 };
 test.each(offences('TrainingService', good))('$method refuses $field of $value', async (offence) => {

@@ -3,12 +3,12 @@ import {
   DeleteTrainingRequest,
   TrainingServiceService,
   TrainingState,
-  type Training,
   Checkpoint,
+  Training,
 } from '@pairwise/api';
 import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { byName, hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { estimateTraining, type EstimateDeps } from './estimate.ts';
 import type { Peers } from './peers.ts';
 import { startTraining } from './start.ts';
@@ -39,6 +39,14 @@ export function trainingService(deps: TrainingDeps): Service {
     },
     estimateTraining: async (request) => ({ estimate: await estimateTraining(deps, request) }),
     getTraining: async ({ name }) => ({ training: (await trainings.get(named(name))).training }),
+    listTrainings: async (request) => {
+      const { parent } = request;
+      parseName('projects/{project}', parent, 'parent');
+      const read = async (limit: number, after: string) =>
+        (await trainings.list(parent, limit, after)).map(({ training }) => training);
+      const page = await readPage(request, byName('trainings', Training, read));
+      return { trainings: page.items, nextPageToken: page.nextPageToken };
+    },
     watchTraining: ({ name, afterSequence }, { signal }) =>
       watchTraining(trainings, named(name), positionOf(afterSequence), signal),
     cancelTraining: async (request) => ({ training: await cancel(deps, request) }),

@@ -22,7 +22,7 @@ export { maxMessageBytes, startServer, type RunningServer, type ServerOptions } 
 export { refuseUnknownFields } from './messages/unknown.ts';
 export { refuseLongList } from './messages/lists.ts';
 export { newId, parseName } from './messages/names.ts';
-export { readPage, type Page } from './messages/paging.ts';
+export { byName, readPage, type Page } from './messages/paging.ts';
 export {
   accessVariables,
   clientSecurity,

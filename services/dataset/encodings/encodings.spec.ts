@@ -71,6 +71,9 @@ test('only what determines the token ids makes another encoding', async () => {
   expect(await name({ truncationMode: TruncationMode.KEEP_START })).not.toBe(base);
   expect(await name({ chatTemplate: ChatTemplateMode.NONE })).not.toBe(base);
   expect(await name({ chatTemplateDate: '2026-01-01' })).not.toBe(base);
+  const { encodings } = await service.dataset.listEncodings({ parent: version, pageSize: 0, pageToken: '' });
+  expect(encodings.map((each) => each.name)).toContain(base);
+  expect(new Set(encodings.map((each) => each.fingerprint)).size).toBe(encodings.length);
 });
 
 test('pairs that cannot be kept are counted, and it is an error if no pair can', async () => {

@@ -7,11 +7,11 @@ import {
 } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import type { ModelFolder } from '@pairwise/safetensors';
-import { inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { byName, inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { ensureQuantization, type EnsureQuantizationDeps } from './ensureQuantization.ts';
 import { inspectFolder, inspectionOf } from './inspect.ts';
-import { deleteModel, folderOf, modelPattern, type DeleteModelDeps, type ModelRecord } from './models.ts';
+import { deleteModel, folderOf, modelPattern, type DeleteModelDeps } from './models.ts';
 import { locationOf, openSource } from './modelSource.ts';
 import { startImport, type StartImportDeps } from './startImport.ts';
 
@@ -31,13 +31,11 @@ export function modelService(deps: ModelServiceDeps): Service {
     },
     listModels: async (request) => {
       parseName('projects/{project}', request.parent, 'parent');
-      const page = await readPage<ModelRecord>(request, {
-        name: 'models',
-        read: (limit, after) => models.list(request.parent, limit, after),
-        keyOf: ({ model }) => model.name,
-        encode: ({ model }) => Model.encode(model),
-      });
-      return { models: page.items.map(({ model }) => model), nextPageToken: page.nextPageToken };
+      const { parent } = request;
+      const read = async (limit: number, after: string) =>
+        (await models.list(parent, limit, after)).map(({ model }) => model);
+      const page = await readPage(request, byName('models', Model, read));
+      return { models: page.items, nextPageToken: page.nextPageToken };
     },
     ensureQuantization: async (request) => ({ model: await ensureQuantization(deps, request) }),
     deleteModel: async (request) => {

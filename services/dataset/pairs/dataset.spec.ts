@@ -52,6 +52,9 @@ test('a new version adds only the new pairs to those of the previous version', a
   expect((await service.dataset.getDataset({ name })).dataset!.latestVersion).toBe(2);
   const { versions } = await service.dataset.listDatasetVersions({ parent: name, pageSize: 1, pageToken: '' });
   expect(versions.map((each) => each.name)).toEqual([second.name]);
+  const { imports } = await service.dataset.listImports({ parent: name, pageSize: 0, pageToken: '' });
+  expect(imports.map(({ report }) => report!.acceptedCount)).toEqual([5, 5]);
+  expect(imports[0]!.name).toBe(`${name}/imports/more`);
   expect(readdirSync(service.staged)).toEqual(before);
 });
 

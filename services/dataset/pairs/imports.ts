@@ -38,6 +38,8 @@ export interface Imports {
   record(name: string): Promise<ImportRecord>;
   /** Returns the import with the number of bytes that are safely on disk. Throws NOT_FOUND. */
   get(name: string): Promise<Import>;
+  /** The imports of a dataset, newest first; see `Documents.list`. */
+  list(dataset: string, limit: number, after: string): Promise<Import[]>;
   /** Marks an import as READY once its pairs are staged. Throws NOT_FOUND. */
   accept(name: string, digest: Digest, sizeBytes: number, report: Report): Promise<Import>;
   /** Marks an import as FAILED. Throws NOT_FOUND. */
@@ -78,6 +80,12 @@ const maxPending = 1000;
 export function openImports(database: Database, datasets: Datasets, staging: Staging): Imports {
   const documents = openDocuments(database, 'imports', 'import', codec);
 
+  /** An import with the number of bytes that are safely on disk. */
+  async function current({ import: found, uid }: ImportRecord): Promise<Import> {
+    if (found.state !== ImportState.RECEIVING) return found;
+    return { ...found, committedSizeBytes: BigInt(await staging.committedBytes(uid)) };
+  }
+
   /** Ends an import that is still receiving; an import that has ended stays as it is. */
   async function end(name: string, change: (record: ImportRecord, tx: Queries) => Promise<void> | void) {
     const changed = await documents.change(name, async (record, tx) => {
@@ -91,11 +99,8 @@ export function openImports(database: Database, datasets: Datasets, staging: Sta
   return {
     begin: (header) => begin(documents, datasets, header),
     record: (name) => documents.get(name),
-    async get(name) {
-      const { import: found, uid } = await documents.get(name);
-      if (found.state !== ImportState.RECEIVING) return found;
-      return { ...found, committedSizeBytes: BigInt(await staging.committedBytes(uid)) };
-    },
+    get: async (name) => current(await documents.get(name)),
+    list: async (dataset, limit, after) => Promise.all((await documents.list(dataset, limit, after)).map(current)),
     accept: (name, digest, sizeBytes, report) =>
       end(name, async (record, tx) => {
         record.digest = digest;

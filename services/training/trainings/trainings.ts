@@ -18,6 +18,8 @@ export interface Trainings {
   get(name: string): Promise<Stored<TrainingRecord>>;
   /** Changes a training under its row lock; see `Documents.change`. Throws NOT_FOUND. */
   change: Documents<TrainingRecord>['change'];
+  /** A project's trainings, newest first; see `Documents.list`. */
+  list: Documents<TrainingRecord>['list'];
   /**
    * The training of a request: a new one; the one that exists; or, if that failed or was cancelled, the same one queued
    * again. Throws ALREADY_EXISTS if the existing one has other inputs.
@@ -52,6 +54,7 @@ export function openTrainings(database: Database): Trainings {
   return {
     get: documents.get,
     change: documents.change,
+    list: documents.list,
     ensure: (training, request) => ensure(documents, training, request),
     end: (name, state, error, fence) =>
       documents.change(name, async ({ training }, tx) => {

@@ -14,6 +14,15 @@ export interface PageSource<T> {
   encode(item: T): { finish(): Uint8Array };
 }
 
+/** A list of resources, each of which is found again by its name. */
+export function byName<R extends { name: string }>(
+  name: string,
+  { encode }: Pick<PageSource<R>, 'encode'>,
+  read: PageSource<R>['read'],
+): PageSource<R> {
+  return { name, read, keyOf: (resource) => resource.name, encode };
+}
+
 export interface Page<T> {
   items: T[];
   /** Empty on the last page. */

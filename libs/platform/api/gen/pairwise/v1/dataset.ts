@@ -513,6 +513,26 @@ export interface GetImportResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `DatasetService.ListImports`. */
+export interface ListImportsRequest {
+  /** `projects/{project}/datasets/{dataset}`. */
+  parent: string;
+  /** Imports per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
+  pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
+  pageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Response of `DatasetService.ListImports`. */
+export interface ListImportsResponse {
+  /** One page of imports. */
+  imports: Import[];
+  /** Token of the next page. Empty on the last page. */
+  nextPageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 /** Request of `DatasetService.SealVersion`. */
 export interface SealVersionRequest {
   /** `projects/{project}/datasets/{dataset}`. */
@@ -665,6 +685,26 @@ export interface GetEncodingRequest {
 export interface GetEncodingResponse {
   /** The encoding. */
   encoding: Encoding | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Request of `DatasetService.ListEncodings`. */
+export interface ListEncodingsRequest {
+  /** `projects/{project}/datasets/{dataset}/versions/{version}`. */
+  parent: string;
+  /** Encodings per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
+  pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
+  pageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Response of `DatasetService.ListEncodings`. */
+export interface ListEncodingsResponse {
+  /** One page of encodings. */
+  encodings: Encoding[];
+  /** Token of the next page. Empty on the last page. */
+  nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3305,6 +3345,236 @@ export const GetImportResponse: MessageFns<GetImportResponse> = {
   },
 };
 
+function createBaseListImportsRequest(): ListImportsRequest {
+  return { parent: "", pageSize: 0, pageToken: "", _unknownFields: {} };
+}
+
+export const ListImportsRequest: MessageFns<ListImportsRequest> = {
+  encode(message: ListImportsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListImportsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListImportsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListImportsRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListImportsRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListImportsRequest>): ListImportsRequest {
+    return ListImportsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListImportsRequest>): ListImportsRequest {
+    const message = createBaseListImportsRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListImportsResponse(): ListImportsResponse {
+  return { imports: [], nextPageToken: "", _unknownFields: {} };
+}
+
+export const ListImportsResponse: MessageFns<ListImportsResponse> = {
+  encode(message: ListImportsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.imports) {
+      Import.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListImportsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListImportsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.imports.push(Import.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListImportsResponse {
+    return {
+      imports: globalThis.Array.isArray(object?.imports) ? object.imports.map((e: any) => Import.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListImportsResponse): unknown {
+    const obj: any = {};
+    if (message.imports?.length) {
+      obj.imports = message.imports.map((e) => Import.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListImportsResponse>): ListImportsResponse {
+    return ListImportsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListImportsResponse>): ListImportsResponse {
+    const message = createBaseListImportsResponse();
+    message.imports = object.imports?.map((e) => Import.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 function createBaseSealVersionRequest(): SealVersionRequest {
   return { parent: "", requestId: "", _unknownFields: {} };
 }
@@ -4898,6 +5168,238 @@ export const GetEncodingResponse: MessageFns<GetEncodingResponse> = {
   },
 };
 
+function createBaseListEncodingsRequest(): ListEncodingsRequest {
+  return { parent: "", pageSize: 0, pageToken: "", _unknownFields: {} };
+}
+
+export const ListEncodingsRequest: MessageFns<ListEncodingsRequest> = {
+  encode(message: ListEncodingsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEncodingsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEncodingsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListEncodingsRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListEncodingsRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListEncodingsRequest>): ListEncodingsRequest {
+    return ListEncodingsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListEncodingsRequest>): ListEncodingsRequest {
+    const message = createBaseListEncodingsRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListEncodingsResponse(): ListEncodingsResponse {
+  return { encodings: [], nextPageToken: "", _unknownFields: {} };
+}
+
+export const ListEncodingsResponse: MessageFns<ListEncodingsResponse> = {
+  encode(message: ListEncodingsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.encodings) {
+      Encoding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEncodingsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEncodingsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.encodings.push(Encoding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListEncodingsResponse {
+    return {
+      encodings: globalThis.Array.isArray(object?.encodings)
+        ? object.encodings.map((e: any) => Encoding.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListEncodingsResponse): unknown {
+    const obj: any = {};
+    if (message.encodings?.length) {
+      obj.encodings = message.encodings.map((e) => Encoding.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListEncodingsResponse>): ListEncodingsResponse {
+    return ListEncodingsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListEncodingsResponse>): ListEncodingsResponse {
+    const message = createBaseListEncodingsResponse();
+    message.encodings = object.encodings?.map((e) => Encoding.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 /** Stores preference pairs in immutable, validated versions and encodes them as token ids. */
 export type DatasetServiceService = typeof DatasetServiceService;
 export const DatasetServiceService = {
@@ -4984,6 +5486,16 @@ export const DatasetServiceService = {
     responseSerialize: (value: GetImportResponse): Buffer => Buffer.from(GetImportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetImportResponse => GetImportResponse.decode(value),
   },
+  /** Lists a dataset's imports, newest first. Errors: `NOT_FOUND`. */
+  listImports: {
+    path: "/pairwise.v1.DatasetService/ListImports" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListImportsRequest): Buffer => Buffer.from(ListImportsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListImportsRequest => ListImportsRequest.decode(value),
+    responseSerialize: (value: ListImportsResponse): Buffer => Buffer.from(ListImportsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListImportsResponse => ListImportsResponse.decode(value),
+  },
   /**
    * Creates the next version from the pairs of the previous version and of all imports that are `READY` and not in a
    * version yet. Each distinct pair is stored once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET`
@@ -5061,6 +5573,17 @@ export const DatasetServiceService = {
     responseSerialize: (value: GetEncodingResponse): Buffer => Buffer.from(GetEncodingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetEncodingResponse => GetEncodingResponse.decode(value),
   },
+  /** Lists a version's encodings, newest first. They outlive the version. */
+  listEncodings: {
+    path: "/pairwise.v1.DatasetService/ListEncodings" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListEncodingsRequest): Buffer => Buffer.from(ListEncodingsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListEncodingsRequest => ListEncodingsRequest.decode(value),
+    responseSerialize: (value: ListEncodingsResponse): Buffer =>
+      Buffer.from(ListEncodingsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListEncodingsResponse => ListEncodingsResponse.decode(value),
+  },
 } as const;
 
 export interface DatasetServiceServer extends UntypedServiceImplementation {
@@ -5096,6 +5619,8 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
   importPairs: handleClientStreamingCall<ImportPairsRequest, ImportPairsResponse>;
   /** Returns one import. Errors: `NOT_FOUND`. */
   getImport: handleUnaryCall<GetImportRequest, GetImportResponse>;
+  /** Lists a dataset's imports, newest first. Errors: `NOT_FOUND`. */
+  listImports: handleUnaryCall<ListImportsRequest, ListImportsResponse>;
   /**
    * Creates the next version from the pairs of the previous version and of all imports that are `READY` and not in a
    * version yet. Each distinct pair is stored once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET`
@@ -5120,6 +5645,8 @@ export interface DatasetServiceServer extends UntypedServiceImplementation {
   encodeVersion: handleUnaryCall<EncodeVersionRequest, EncodeVersionResponse>;
   /** Returns one encoding. Errors: `NOT_FOUND`. */
   getEncoding: handleUnaryCall<GetEncodingRequest, GetEncodingResponse>;
+  /** Lists a version's encodings, newest first. They outlive the version. */
+  listEncodings: handleUnaryCall<ListEncodingsRequest, ListEncodingsResponse>;
 }
 
 export interface DatasetServiceClient extends Client {
@@ -5240,6 +5767,22 @@ export interface DatasetServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetImportResponse) => void,
   ): ClientUnaryCall;
+  /** Lists a dataset's imports, newest first. Errors: `NOT_FOUND`. */
+  listImports(
+    request: ListImportsRequest,
+    callback: (error: ServiceError | null, response: ListImportsResponse) => void,
+  ): ClientUnaryCall;
+  listImports(
+    request: ListImportsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListImportsResponse) => void,
+  ): ClientUnaryCall;
+  listImports(
+    request: ListImportsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListImportsResponse) => void,
+  ): ClientUnaryCall;
   /**
    * Creates the next version from the pairs of the previous version and of all imports that are `READY` and not in a
    * version yet. Each distinct pair is stored once. Idempotent by `request_id`. Errors: `NOT_FOUND`, `EMPTY_DATASET`
@@ -5338,6 +5881,22 @@ export interface DatasetServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetEncodingResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists a version's encodings, newest first. They outlive the version. */
+  listEncodings(
+    request: ListEncodingsRequest,
+    callback: (error: ServiceError | null, response: ListEncodingsResponse) => void,
+  ): ClientUnaryCall;
+  listEncodings(
+    request: ListEncodingsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListEncodingsResponse) => void,
+  ): ClientUnaryCall;
+  listEncodings(
+    request: ListEncodingsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListEncodingsResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -510,6 +510,26 @@ export interface GetExportResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ExportService.ListExports`. */
+export interface ListExportsRequest {
+  /** `projects/{project}`. */
+  parent: string;
+  /** Exports per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
+  pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
+  pageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Response of `ExportService.ListExports`. */
+export interface ListExportsResponse {
+  /** One page of exports. */
+  exports: Export[];
+  /** Token of the next page. Empty on the last page. */
+  nextPageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 /** Request of `ExportService.CancelExport`. */
 export interface CancelExportRequest {
   /** `projects/{project}/exports/{export}`. */
@@ -629,6 +649,26 @@ export interface GetPushRequest {
 export interface GetPushResponse {
   /** The push in its current state. */
   push: Push | undefined;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Request of `ExportService.ListPushes`. */
+export interface ListPushesRequest {
+  /** `projects/{project}/exports/{export}`. */
+  parent: string;
+  /** Pushes per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
+  pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
+  pageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Response of `ExportService.ListPushes`. */
+export interface ListPushesResponse {
+  /** One page of pushes. */
+  pushes: Push[];
+  /** Token of the next page. Empty on the last page. */
+  nextPageToken: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -3069,6 +3109,236 @@ export const GetExportResponse: MessageFns<GetExportResponse> = {
   },
 };
 
+function createBaseListExportsRequest(): ListExportsRequest {
+  return { parent: "", pageSize: 0, pageToken: "", _unknownFields: {} };
+}
+
+export const ListExportsRequest: MessageFns<ListExportsRequest> = {
+  encode(message: ListExportsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExportsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExportsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListExportsRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListExportsRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListExportsRequest>): ListExportsRequest {
+    return ListExportsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListExportsRequest>): ListExportsRequest {
+    const message = createBaseListExportsRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListExportsResponse(): ListExportsResponse {
+  return { exports: [], nextPageToken: "", _unknownFields: {} };
+}
+
+export const ListExportsResponse: MessageFns<ListExportsResponse> = {
+  encode(message: ListExportsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.exports) {
+      Export.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListExportsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListExportsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.exports.push(Export.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListExportsResponse {
+    return {
+      exports: globalThis.Array.isArray(object?.exports) ? object.exports.map((e: any) => Export.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListExportsResponse): unknown {
+    const obj: any = {};
+    if (message.exports?.length) {
+      obj.exports = message.exports.map((e) => Export.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListExportsResponse>): ListExportsResponse {
+    return ListExportsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListExportsResponse>): ListExportsResponse {
+    const message = createBaseListExportsResponse();
+    message.exports = object.exports?.map((e) => Export.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 function createBaseCancelExportRequest(): CancelExportRequest {
   return { name: "", requestId: "", _unknownFields: {} };
 }
@@ -4307,6 +4577,236 @@ export const GetPushResponse: MessageFns<GetPushResponse> = {
   },
 };
 
+function createBaseListPushesRequest(): ListPushesRequest {
+  return { parent: "", pageSize: 0, pageToken: "", _unknownFields: {} };
+}
+
+export const ListPushesRequest: MessageFns<ListPushesRequest> = {
+  encode(message: ListPushesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPushesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPushesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListPushesRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListPushesRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListPushesRequest>): ListPushesRequest {
+    return ListPushesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPushesRequest>): ListPushesRequest {
+    const message = createBaseListPushesRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListPushesResponse(): ListPushesResponse {
+  return { pushes: [], nextPageToken: "", _unknownFields: {} };
+}
+
+export const ListPushesResponse: MessageFns<ListPushesResponse> = {
+  encode(message: ListPushesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.pushes) {
+      Push.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListPushesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListPushesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pushes.push(Push.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListPushesResponse {
+    return {
+      pushes: globalThis.Array.isArray(object?.pushes) ? object.pushes.map((e: any) => Push.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListPushesResponse): unknown {
+    const obj: any = {};
+    if (message.pushes?.length) {
+      obj.pushes = message.pushes.map((e) => Push.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListPushesResponse>): ListPushesResponse {
+    return ListPushesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListPushesResponse>): ListPushesResponse {
+    const message = createBaseListPushesResponse();
+    message.pushes = object.pushes?.map((e) => Push.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 function createBaseCancelPushRequest(): CancelPushRequest {
   return { name: "", requestId: "", _unknownFields: {} };
 }
@@ -4527,6 +5027,16 @@ export const ExportServiceService = {
     responseSerialize: (value: GetExportResponse): Buffer => Buffer.from(GetExportResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetExportResponse => GetExportResponse.decode(value),
   },
+  /** Lists a project's exports, newest first. */
+  listExports: {
+    path: "/pairwise.v1.ExportService/ListExports" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListExportsRequest): Buffer => Buffer.from(ListExportsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListExportsRequest => ListExportsRequest.decode(value),
+    responseSerialize: (value: ListExportsResponse): Buffer => Buffer.from(ListExportsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListExportsResponse => ListExportsResponse.decode(value),
+  },
   /**
    * Cancels an export and returns at once, in state `CANCELLING`. Finished artifacts remain. Idempotent: an export that
    * has ended is returned unchanged. Errors: `NOT_FOUND`.
@@ -4611,6 +5121,16 @@ export const ExportServiceService = {
     responseSerialize: (value: GetPushResponse): Buffer => Buffer.from(GetPushResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetPushResponse => GetPushResponse.decode(value),
   },
+  /** Lists the pushes of an export's artifacts, newest first. Errors: `NOT_FOUND`. */
+  listPushes: {
+    path: "/pairwise.v1.ExportService/ListPushes" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListPushesRequest): Buffer => Buffer.from(ListPushesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListPushesRequest => ListPushesRequest.decode(value),
+    responseSerialize: (value: ListPushesResponse): Buffer => Buffer.from(ListPushesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListPushesResponse => ListPushesResponse.decode(value),
+  },
   /**
    * Cancels a push and returns at once, in state `CANCELLING`. Uploaded files remain on the hub, without a commit.
    * Idempotent: a push that has ended is returned unchanged. Errors: `NOT_FOUND`.
@@ -4637,6 +5157,8 @@ export interface ExportServiceServer extends UntypedServiceImplementation {
   startExport: handleUnaryCall<StartExportRequest, StartExportResponse>;
   /** Returns one export. Errors: `NOT_FOUND`. */
   getExport: handleUnaryCall<GetExportRequest, GetExportResponse>;
+  /** Lists a project's exports, newest first. */
+  listExports: handleUnaryCall<ListExportsRequest, ListExportsResponse>;
   /**
    * Cancels an export and returns at once, in state `CANCELLING`. Finished artifacts remain. Idempotent: an export that
    * has ended is returned unchanged. Errors: `NOT_FOUND`.
@@ -4667,6 +5189,8 @@ export interface ExportServiceServer extends UntypedServiceImplementation {
   pushArtifact: handleUnaryCall<PushArtifactRequest, PushArtifactResponse>;
   /** Returns one push. Errors: `NOT_FOUND`. */
   getPush: handleUnaryCall<GetPushRequest, GetPushResponse>;
+  /** Lists the pushes of an export's artifacts, newest first. Errors: `NOT_FOUND`. */
+  listPushes: handleUnaryCall<ListPushesRequest, ListPushesResponse>;
   /**
    * Cancels a push and returns at once, in state `CANCELLING`. Uploaded files remain on the hub, without a commit.
    * Idempotent: a push that has ended is returned unchanged. Errors: `NOT_FOUND`.
@@ -4712,6 +5236,22 @@ export interface ExportServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetExportResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists a project's exports, newest first. */
+  listExports(
+    request: ListExportsRequest,
+    callback: (error: ServiceError | null, response: ListExportsResponse) => void,
+  ): ClientUnaryCall;
+  listExports(
+    request: ListExportsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListExportsResponse) => void,
+  ): ClientUnaryCall;
+  listExports(
+    request: ListExportsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListExportsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Cancels an export and returns at once, in state `CANCELLING`. Finished artifacts remain. Idempotent: an export that
@@ -4820,6 +5360,22 @@ export interface ExportServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetPushResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists the pushes of an export's artifacts, newest first. Errors: `NOT_FOUND`. */
+  listPushes(
+    request: ListPushesRequest,
+    callback: (error: ServiceError | null, response: ListPushesResponse) => void,
+  ): ClientUnaryCall;
+  listPushes(
+    request: ListPushesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListPushesResponse) => void,
+  ): ClientUnaryCall;
+  listPushes(
+    request: ListPushesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListPushesResponse) => void,
   ): ClientUnaryCall;
   /**
    * Cancels a push and returns at once, in state `CANCELLING`. Uploaded files remain on the hub, without a commit.

@@ -207,6 +207,26 @@ export interface GetCoverageResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `ReferenceService.ListCoverages`. */
+export interface ListCoveragesRequest {
+  /** `projects/{project}`. */
+  parent: string;
+  /** Coverages per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
+  pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
+  pageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Response of `ReferenceService.ListCoverages`. */
+export interface ListCoveragesResponse {
+  /** One page of coverages. */
+  coverages: Coverage[];
+  /** Token of the next page. Empty on the last page. */
+  nextPageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 /** Request of `ReferenceService.WatchCoverage`. */
 export interface WatchCoverageRequest {
   /** `projects/{project}/coverages/{coverage}`. */
@@ -1399,6 +1419,238 @@ export const GetCoverageResponse: MessageFns<GetCoverageResponse> = {
   },
 };
 
+function createBaseListCoveragesRequest(): ListCoveragesRequest {
+  return { parent: "", pageSize: 0, pageToken: "", _unknownFields: {} };
+}
+
+export const ListCoveragesRequest: MessageFns<ListCoveragesRequest> = {
+  encode(message: ListCoveragesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListCoveragesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListCoveragesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListCoveragesRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListCoveragesRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListCoveragesRequest>): ListCoveragesRequest {
+    return ListCoveragesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListCoveragesRequest>): ListCoveragesRequest {
+    const message = createBaseListCoveragesRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListCoveragesResponse(): ListCoveragesResponse {
+  return { coverages: [], nextPageToken: "", _unknownFields: {} };
+}
+
+export const ListCoveragesResponse: MessageFns<ListCoveragesResponse> = {
+  encode(message: ListCoveragesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.coverages) {
+      Coverage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListCoveragesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListCoveragesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.coverages.push(Coverage.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListCoveragesResponse {
+    return {
+      coverages: globalThis.Array.isArray(object?.coverages)
+        ? object.coverages.map((e: any) => Coverage.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListCoveragesResponse): unknown {
+    const obj: any = {};
+    if (message.coverages?.length) {
+      obj.coverages = message.coverages.map((e) => Coverage.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListCoveragesResponse>): ListCoveragesResponse {
+    return ListCoveragesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListCoveragesResponse>): ListCoveragesResponse {
+    const message = createBaseListCoveragesResponse();
+    message.coverages = object.coverages?.map((e) => Coverage.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 function createBaseWatchCoverageRequest(): WatchCoverageRequest {
   return { name: "", _unknownFields: {} };
 }
@@ -2006,6 +2258,17 @@ export const ReferenceServiceService = {
     responseSerialize: (value: GetCoverageResponse): Buffer => Buffer.from(GetCoverageResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetCoverageResponse => GetCoverageResponse.decode(value),
   },
+  /** Lists a project's coverages, newest first. */
+  listCoverages: {
+    path: "/pairwise.v1.ReferenceService/ListCoverages" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListCoveragesRequest): Buffer => Buffer.from(ListCoveragesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListCoveragesRequest => ListCoveragesRequest.decode(value),
+    responseSerialize: (value: ListCoveragesResponse): Buffer =>
+      Buffer.from(ListCoveragesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListCoveragesResponse => ListCoveragesResponse.decode(value),
+  },
   /**
    * Streams a coverage whenever it changes, and at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`.
    * Errors: `NOT_FOUND`.
@@ -2066,6 +2329,8 @@ export interface ReferenceServiceServer extends UntypedServiceImplementation {
   estimateLogps: handleUnaryCall<EstimateLogpsRequest, EstimateLogpsResponse>;
   /** Returns how much of an encoding is covered. Errors: `NOT_FOUND`. */
   getCoverage: handleUnaryCall<GetCoverageRequest, GetCoverageResponse>;
+  /** Lists a project's coverages, newest first. */
+  listCoverages: handleUnaryCall<ListCoveragesRequest, ListCoveragesResponse>;
   /**
    * Streams a coverage whenever it changes, and at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`.
    * Errors: `NOT_FOUND`.
@@ -2140,6 +2405,22 @@ export interface ReferenceServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetCoverageResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists a project's coverages, newest first. */
+  listCoverages(
+    request: ListCoveragesRequest,
+    callback: (error: ServiceError | null, response: ListCoveragesResponse) => void,
+  ): ClientUnaryCall;
+  listCoverages(
+    request: ListCoveragesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListCoveragesResponse) => void,
+  ): ClientUnaryCall;
+  listCoverages(
+    request: ListCoveragesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListCoveragesResponse) => void,
   ): ClientUnaryCall;
   /**
    * Streams a coverage whenever it changes, and at least every 30 s, until it is `COMPLETE`, `FAILED` or `CANCELLED`.

@@ -513,6 +513,26 @@ export interface GetTrainingResponse {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
+/** Request of `TrainingService.ListTrainings`. */
+export interface ListTrainingsRequest {
+  /** `projects/{project}`. */
+  parent: string;
+  /** Trainings per page. At least 0; 0 means 50, and more than 1000 means 1000. Default: 50. */
+  pageSize: number;
+  /** `next_page_token` of the previous page. Default: the first page. */
+  pageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+/** Response of `TrainingService.ListTrainings`. */
+export interface ListTrainingsResponse {
+  /** One page of trainings. */
+  trainings: Training[];
+  /** Token of the next page. Empty on the last page. */
+  nextPageToken: string;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
 /** Request of `TrainingService.WatchTraining`. */
 export interface WatchTrainingRequest {
   /** `projects/{project}/trainings/{training}`. */
@@ -3344,6 +3364,238 @@ export const GetTrainingResponse: MessageFns<GetTrainingResponse> = {
   },
 };
 
+function createBaseListTrainingsRequest(): ListTrainingsRequest {
+  return { parent: "", pageSize: 0, pageToken: "", _unknownFields: {} };
+}
+
+export const ListTrainingsRequest: MessageFns<ListTrainingsRequest> = {
+  encode(message: ListTrainingsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.parent !== "") {
+      writer.uint32(10).string(message.parent);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListTrainingsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListTrainingsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListTrainingsRequest {
+    return {
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListTrainingsRequest): unknown {
+    const obj: any = {};
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListTrainingsRequest>): ListTrainingsRequest {
+    return ListTrainingsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListTrainingsRequest>): ListTrainingsRequest {
+    const message = createBaseListTrainingsRequest();
+    message.parent = object.parent ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListTrainingsResponse(): ListTrainingsResponse {
+  return { trainings: [], nextPageToken: "", _unknownFields: {} };
+}
+
+export const ListTrainingsResponse: MessageFns<ListTrainingsResponse> = {
+  encode(message: ListTrainingsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.trainings) {
+      Training.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListTrainingsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListTrainingsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.trainings.push(Training.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListTrainingsResponse {
+    return {
+      trainings: globalThis.Array.isArray(object?.trainings)
+        ? object.trainings.map((e: any) => Training.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListTrainingsResponse): unknown {
+    const obj: any = {};
+    if (message.trainings?.length) {
+      obj.trainings = message.trainings.map((e) => Training.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ListTrainingsResponse>): ListTrainingsResponse {
+    return ListTrainingsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListTrainingsResponse>): ListTrainingsResponse {
+    const message = createBaseListTrainingsResponse();
+    message.trainings = object.trainings?.map((e) => Training.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
 function createBaseWatchTrainingRequest(): WatchTrainingRequest {
   return { name: "", afterSequence: 0n, _unknownFields: {} };
 }
@@ -4399,6 +4651,17 @@ export const TrainingServiceService = {
     responseSerialize: (value: GetTrainingResponse): Buffer => Buffer.from(GetTrainingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetTrainingResponse => GetTrainingResponse.decode(value),
   },
+  /** Lists a project's trainings, newest first. */
+  listTrainings: {
+    path: "/pairwise.v1.TrainingService/ListTrainings" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListTrainingsRequest): Buffer => Buffer.from(ListTrainingsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListTrainingsRequest => ListTrainingsRequest.decode(value),
+    responseSerialize: (value: ListTrainingsResponse): Buffer =>
+      Buffer.from(ListTrainingsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListTrainingsResponse => ListTrainingsResponse.decode(value),
+  },
   /**
    * Streams the training whenever it changes, and every metric point after `after_sequence` in order and without gaps,
    * until the training has ended. Sends at least one message every 30 s. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
@@ -4482,6 +4745,8 @@ export interface TrainingServiceServer extends UntypedServiceImplementation {
   estimateTraining: handleUnaryCall<EstimateTrainingRequest, EstimateTrainingResponse>;
   /** Returns one training. Errors: `NOT_FOUND`. */
   getTraining: handleUnaryCall<GetTrainingRequest, GetTrainingResponse>;
+  /** Lists a project's trainings, newest first. */
+  listTrainings: handleUnaryCall<ListTrainingsRequest, ListTrainingsResponse>;
   /**
    * Streams the training whenever it changes, and every metric point after `after_sequence` in order and without gaps,
    * until the training has ended. Sends at least one message every 30 s. Errors: `NOT_FOUND`, `INVALID_ARGUMENT`.
@@ -4558,6 +4823,22 @@ export interface TrainingServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetTrainingResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists a project's trainings, newest first. */
+  listTrainings(
+    request: ListTrainingsRequest,
+    callback: (error: ServiceError | null, response: ListTrainingsResponse) => void,
+  ): ClientUnaryCall;
+  listTrainings(
+    request: ListTrainingsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListTrainingsResponse) => void,
+  ): ClientUnaryCall;
+  listTrainings(
+    request: ListTrainingsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListTrainingsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Streams the training whenever it changes, and every metric point after `after_sequence` in order and without gaps,
