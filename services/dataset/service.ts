@@ -1,6 +1,6 @@
-import { DatasetServiceService, Dataset, DatasetVersion, Import, Encoding } from '@pairwise/api';
+import { Dataset, DatasetServiceService, DatasetVersion, Encoding, Import } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
-import { inField, parseName, readPage, service, type Service, byName } from '@pairwise/rpc';
+import { byName, inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import { openActiveUploads } from './pairs/activeUploads.ts';
 import { createDataset, datasetPattern, type Datasets } from './pairs/datasets.ts';

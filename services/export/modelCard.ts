@@ -1,5 +1,5 @@
-import { BaseQuantization, TrainingSpec, type DatasetReport, type Model, baseQuantizationToJSON } from '@pairwise/api';
-import { resolveBaseQuantization } from '@pairwise/rpc';
+import { BaseQuantization, TrainingSpec, type DatasetReport, type Model } from '@pairwise/api';
+import { enumName, resolveBaseQuantization } from '@pairwise/rpc';
 import { baseModelNameOf } from './baseModelName.ts';
 import type { Lineage } from './lineage.ts';
 import { section, verificationSections, type CardSubject } from './verificationCard.ts';
@@ -61,7 +61,7 @@ function frontMatter(format: string, base: string, isOnHub: boolean, isTrained: 
 function quantizationLines({ training }: Lineage): string[] {
   const type = resolveBaseQuantization(training.resolvedSpec?.baseQuantization);
   if (type === BaseQuantization.NONE) return [];
-  const name = code(baseQuantizationToJSON(type).replace('BASE_QUANTIZATION_', ''));
+  const name = code(enumName(BaseQuantization, type));
   return [`- in training its linear layers were quantised to ${name}; the adapter is applied to its full weights`];
 }
 

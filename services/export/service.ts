@@ -1,18 +1,18 @@
 import {
+  Artifact,
   CancelExportRequest,
   CancelPushRequest,
   DeleteExportRequest,
+  Export,
   ExportServiceService,
   ExportState,
-  type DownloadArtifactRequest,
-  Artifact,
-  Export,
   Push,
+  type DownloadArtifactRequest,
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
 import { parseDigest } from '@pairwise/fingerprint';
-import { byName, hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { byName, hasEnded, inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import type { BlobStore } from '@pairwise/store';
 import type { ExportRecord, Exports } from './exports.ts';
 import type { Peers } from './peers.ts';
@@ -61,7 +61,7 @@ export function exportService(deps: ExportServiceDeps): Service {
       return {};
     },
     listArtifacts: async (request) => {
-      const { artifacts } = (await exports.get(named(request.parent, 'parent'))).export;
+      const { artifacts } = (await inField('parent', exports.get(named(request.parent, 'parent')))).export;
       const page = await readPage(
         request,
         byName('artifacts', Artifact, (limit, after) => {
@@ -78,7 +78,7 @@ export function exportService(deps: ExportServiceDeps): Service {
       return { push: await pushes.get(name) };
     },
     listPushes: async (request) => {
-      await exports.get(named(request.parent, 'parent'));
+      await inField('parent', exports.get(named(request.parent, 'parent')));
       const read = (limit: number, after: string) => pushes.list(request.parent, limit, after);
       const page = await readPage(request, byName('pushes', Push, read));
       return { pushes: page.items, nextPageToken: page.nextPageToken };

@@ -1,13 +1,11 @@
 import { RunState, runStateToJSON, Run, StageState, type Stage } from '@pairwise/api';
 import type { Database } from '@pairwise/database';
+import { enumName } from '@pairwise/rpc';
 import { observe, type Observation } from '@pairwise/telemetry';
 
 const names = ['pairwise.runs', 'pairwise.run.progress'] as const;
 
 const states = Object.values(RunState).filter((state) => state !== RunState.UNSPECIFIED);
-
-/** A state as an attribute, such as `RUNNING`. */
-const shortName = (state: RunState) => runStateToJSON(state).replace('RUN_STATE_', '');
 
 /**
  * Registers gauges for the runs by state and for the progress of active runs. They are read whenever metrics are exported.
@@ -27,11 +25,11 @@ async function countRuns(database: Database): Promise<Observed[]> {
   const rows = await database.rows<{ state: string; count: bigint }>(
     "select document ->> 'state' as state, count(*) from runs where delete_time is null group by 1",
   );
-  const counts = new Map(rows.map(({ state, count }) => [state, Number(count)]));
+  const counts = new Map<string | number, number>(rows.map(({ state, count }) => [state, Number(count)]));
   return states.map((state) => ({
     name: 'pairwise.runs',
     value: counts.get(runStateToJSON(state)) ?? 0,
-    attributes: { 'pairwise.run.state': shortName(state) },
+    attributes: { 'pairwise.run.state': enumName(RunState, state) },
   }));
 }
 

@@ -24,7 +24,7 @@ interface LogRow {
   metrics: unknown;
 }
 
-/** Adds events to a run's log and numbers them. The caller holds the run's row lock, so there are no gaps. */
+/** Adds events to a run's log and numbers them. The caller holds the run's row lock, so the numbers have no gaps. */
 export async function appendEvents(tx: Queries, run: string, events: readonly NewEvent[]): Promise<void> {
   for (const { type, stage, message, warning } of events) {
     const event = RunEvent.create({ type, stage: stage ?? '', message, warning: warning ?? false, time: new Date() });

@@ -1,17 +1,16 @@
 import {
   CancelRunRequest,
   DeleteRunRequest,
+  MetricPoint,
   OrchestratorServiceService,
   RetryRunRequest,
-  RunState,
-  runStateToJSON,
-  MetricPoint,
   Run,
   RunEvent,
+  RunState,
 } from '@pairwise/api';
 import { callOf, runOnce, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { hasEnded, parseName, readPage, service, type Service, byName } from '@pairwise/rpc';
+import { byName, enumName, hasEnded, inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { createRun, estimateSpec, type CreateDeps } from './create.ts';
 import { idOf, parentOf, pendingStages } from './run.ts';
 import type { LogEntry } from './runLog.ts';
@@ -84,7 +83,7 @@ async function retryRun(deps: OrchestratorDeps, request: RetryRunRequest): Promi
   const name = named(request.name);
   const again: Alteration = async (run, tx) => {
     if (run.state !== RunState.FAILED && run.state !== RunState.CANCELLED) {
-      const state = runStateToJSON(run.state).replace('RUN_STATE_', '').toLowerCase();
+      const state = enumName(RunState, run.state).toLowerCase();
       const message = `name: '${name}' is ${state}; only a failed or cancelled run can be retried`;
       throw new PairwiseError('WRONG_STATE', message, { field: 'name' });
     }
@@ -139,7 +138,7 @@ async function readLog(
   kind: 'event' | 'metrics',
 ) {
   parseName(pattern, request.parent, 'parent');
-  await runs.get(request.parent);
+  await inField('parent', runs.get(request.parent));
   const page = await readPage<LogEntry>(request, {
     name: kind,
     read: (limit, after) => runs.log(request.parent, kind, limit, BigInt(after)),

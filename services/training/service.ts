@@ -1,14 +1,14 @@
 import {
   CancelTrainingRequest,
+  Checkpoint,
   DeleteTrainingRequest,
+  Training,
   TrainingServiceService,
   TrainingState,
-  Checkpoint,
-  Training,
 } from '@pairwise/api';
 import { callOf, runOnce, type Database, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
-import { byName, hasEnded, parseName, readPage, service, type Service } from '@pairwise/rpc';
+import { byName, hasEnded, inField, parseName, readPage, service, type Service } from '@pairwise/rpc';
 import { estimateTraining, type EstimateDeps } from './estimate.ts';
 import type { Peers } from './peers.ts';
 import { startTraining } from './start.ts';
@@ -60,7 +60,7 @@ export function trainingService(deps: TrainingDeps): Service {
     },
     listCheckpoints: async (request) => {
       parseName(pattern, request.parent, 'parent');
-      await trainings.get(request.parent);
+      await inField('parent', trainings.get(request.parent));
       const page = await readPage<Checkpoint>(request, {
         name: 'checkpoints',
         read: (limit, after) => trainings.checkpoints(request.parent, limit, after === '' ? -1 : Number(after)),

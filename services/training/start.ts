@@ -1,12 +1,12 @@
 import {
   BaseQuantization,
+  baseQuantizationToJSON,
   CoverageState,
   Training,
-  type Model,
   TrainingState,
+  type Model,
   type StartTrainingRequest,
   type TrainingSpec,
-  baseQuantizationToJSON,
 } from '@pairwise/api';
 import type { Stored } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';

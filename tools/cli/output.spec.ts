@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import { Artifact, Run, RunOutputs } from '@pairwise/api';
+import { Artifact, Run, RunOutputs, RunState } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { CommanderError } from 'commander';
 import { expect, test } from 'vitest';
@@ -62,7 +62,8 @@ test('formatted numbers', () => {
     '12.346',
     '-250.1',
   ]);
-  expect(formatEnum('RUN_STATE_SUCCEEDED')).toBe('succeeded');
+  expect(formatEnum(RunState, RunState.SUCCEEDED)).toBe('succeeded');
+  expect(formatEnum(RunState, 99 as RunState)).toBe('99');
   expect([0, 62, 3723].map(formatClock)).toEqual(['0:00', '1:02', '1:02:03']);
 });
 

@@ -1,5 +1,6 @@
-import Table from 'cli-table3';
 import { styleText } from 'node:util';
+import { enumName } from '@pairwise/rpc';
+import Table from 'cli-table3';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -83,7 +84,7 @@ export function formatTime(time: Date | undefined): string {
   return local.toISOString().slice(0, 19).replace('T', ' ');
 }
 
-/** `RUN_STATE_RUNNING` as `running`. */
-export function formatEnum(value: string): string {
-  return value.replace(/^[A-Z_]+?_(?:STATE|POLICY)_/, '').toLowerCase();
+/** A state for people: `RunState.RUNNING` as `running`. */
+export function formatEnum<E extends Readonly<Record<string, number>>>(type: E, value: E[keyof E]): string {
+  return enumName(type, value).toLowerCase();
 }

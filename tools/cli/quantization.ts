@@ -1,27 +1,20 @@
-import {
-  BaseQuantization,
-  QuantizationState,
-  type ModelQuantization,
-  type Run,
-  baseQuantizationToJSON,
-  quantizationStateToJSON,
-} from '@pairwise/api';
-import { errorOf, resolveBaseQuantization } from '@pairwise/rpc';
+import { BaseQuantization, QuantizationState, type ModelQuantization, type Run } from '@pairwise/api';
+import { enumName, errorOf, resolveBaseQuantization } from '@pairwise/rpc';
 import { formatBytes, formatEnum } from './output.ts';
-
-/** `BASE_QUANTIZATION_NF4` as NF4. */
-const shortName = (type: BaseQuantization) => baseQuantizationToJSON(type).replace('BASE_QUANTIZATION_', '');
 
 /** The quantisation of the base model that a run trains on; empty if there is none. */
 export function runQuantization({ resolvedSpec }: Run): string {
   const type = resolveBaseQuantization(resolvedSpec?.training?.baseQuantization);
-  return type === BaseQuantization.NONE ? '' : shortName(type);
+  return type === BaseQuantization.NONE ? '' : enumName(BaseQuantization, type);
 }
 
 /** The quantisations of a model, as in `NF4 ready (74.3 MB), INT8 running (12.0 MB of 135 MB)`. */
 export function modelQuantizations(quantizations: readonly ModelQuantization[]): string {
   return quantizations
-    .map((each) => `${shortName(each.type)} ${formatEnum(quantizationStateToJSON(each.state))} (${detail(each)})`)
+    .map(
+      (each) =>
+        `${enumName(BaseQuantization, each.type)} ${formatEnum(QuantizationState, each.state)} (${detail(each)})`,
+    )
     .join(', ');
 }
 

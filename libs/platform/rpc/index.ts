@@ -3,6 +3,7 @@ export { checkAccess, isLoopback, type Access } from './security/access.ts';
 export { openClient, type CallOptions, type Client, type ClientOptions } from './client/client.ts';
 export { diagnosticsService, roundTrip, versionIn, type DiagnosedProcess } from './server/diagnostics.ts';
 export { statusCodeOf } from './messages/codes.ts';
+export { enumName } from './messages/enumName.ts';
 export { hasEnded } from './messages/ended.ts';
 export { startFront, type Front, type FrontOptions } from './server/front.ts';
 export { errorOf, statusOf } from './messages/failures.ts';

@@ -27,11 +27,10 @@ export async function ensureQuantization(
   { name, type }: EnsureQuantizationRequest,
 ): Promise<Model> {
   parseName(modelPattern, name, 'name');
-  if (!types.includes(type))
-    refuseField(
-      'type',
-      `is ${baseQuantizationToJSON(type)}; it must be one of ${types.map(baseQuantizationToJSON).join(', ')}`,
-    );
+  if (!types.includes(type)) {
+    const [given, ...allowed] = [type, ...types].map(baseQuantizationToJSON);
+    refuseField('type', `is ${given}; it must be one of ${allowed.join(', ')}`);
+  }
   const { model: changed } = await models.change(name, async ({ model, quantizationAttempts }, tx) => {
     if (model.state !== ModelState.READY) {
       const message = `name: '${name}' is not ready; wait until its import has succeeded`;
@@ -41,10 +40,10 @@ export async function ensureQuantization(
     if (found >= 0 && model.quantizations[found]!.state !== QuantizationState.FAILED) return 'unchanged';
     const begun = ModelQuantization.create({ type, state: QuantizationState.RUNNING });
     model.quantizations.splice(found < 0 ? model.quantizations.length : found, 1, begun);
-    const typeName = baseQuantizationToJSON(type);
-    const attempt = (quantizationAttempts[typeName] ?? 0) + 1;
-    quantizationAttempts[typeName] = attempt;
-    await enqueueQuantization({ name, type: typeName, attempt }, tx);
+    const json = baseQuantizationToJSON(type);
+    const attempt = (quantizationAttempts[json] ?? 0) + 1;
+    quantizationAttempts[json] = attempt;
+    await enqueueQuantization({ name, type: json, attempt }, tx);
     return 'changed';
   });
   return changed;

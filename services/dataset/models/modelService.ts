@@ -30,8 +30,8 @@ export function modelService(deps: ModelServiceDeps): Service {
       return { model: (await models.get(name)).model };
     },
     listModels: async (request) => {
-      parseName('projects/{project}', request.parent, 'parent');
       const { parent } = request;
+      parseName('projects/{project}', parent, 'parent');
       const read = async (limit: number, after: string) =>
         (await models.list(parent, limit, after)).map(({ model }) => model);
       const page = await readPage(request, byName('models', Model, read));

@@ -81,8 +81,8 @@ export async function deleteModel(
     if (model.state === ModelState.IMPORTING) await cancel(name, tx);
     for (const { type, state } of model.quantizations) {
       if (state !== QuantizationState.RUNNING) continue;
-      const typeName = baseQuantizationToJSON(type);
-      await cancel(quantizeWorkId({ name, type: typeName, attempt: quantizationAttempts[typeName]! }), tx);
+      const json = baseQuantizationToJSON(type);
+      await cancel(quantizeWorkId({ name, type: json, attempt: quantizationAttempts[json]! }), tx);
     }
   };
   await runOnce(database, callOf('DeleteModel', DeleteModelRequest, request), async (tx) => {

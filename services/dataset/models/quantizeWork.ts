@@ -4,8 +4,8 @@ import { work } from '@pairwise/durable';
 export interface QuantizeInput {
   /** Resource name of the model. */
   name: string;
-  /** The name of the `BaseQuantization`. */
-  type: string;
+  /** The `BaseQuantization` in proto JSON. */
+  type: string | number;
   /** `ModelRecord.quantizationAttempts`. */
   attempt: number;
 }

@@ -3,11 +3,11 @@ import {
   DatasetReport,
   Import,
   ImportPolicy,
-  ImportState,
-  type ImportHeader,
   importPolicyFromJSON,
   importPolicyToJSON,
+  ImportState,
   importStateToJSON,
+  type ImportHeader,
 } from '@pairwise/api';
 import { openDocuments, type Database, type Documents, type Queries } from '@pairwise/database';
 import { PairwiseError } from '@pairwise/errors';
@@ -58,7 +58,7 @@ export interface Imports {
 
 interface RecordJson extends Omit<ImportRecord, 'import' | 'policy'> {
   import: unknown;
-  policy: string;
+  policy: string | number;
 }
 
 const codec = {

@@ -1,5 +1,5 @@
-import { RunEstimate, type WorkerMemory, activationCheckpointingToJSON } from '@pairwise/api';
-import { plannedBytes } from '@pairwise/rpc';
+import { ActivationCheckpointing, RunEstimate, type WorkerMemory } from '@pairwise/api';
+import { enumName, plannedBytes } from '@pairwise/rpc';
 import type { Context } from '../context.ts';
 import { exitCodes, usage } from '../exit.ts';
 import { fields, formatBytes, formatCount, formatSeconds, say, sayJson } from '../output.ts';
@@ -31,7 +31,7 @@ export function estimateText({ training, reference, pairs }: RunEstimate): strin
   if (training === undefined) return 'The model is being imported; estimate the run when that has ended.';
   const { memory, stepCount, durationSeconds, resolvedSpec, workerCount } = training;
   const { activationCheckpointing, microBatchRows } = resolvedSpec!;
-  const checkpointing = activationCheckpointingToJSON(activationCheckpointing).replace('ACTIVATION_CHECKPOINTING_', '');
+  const checkpointing = enumName(ActivationCheckpointing, activationCheckpointing);
   return fields([
     [
       'pairs',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { InspectModelResponse, Model, ModelSource, ModelState, modelStateToJSON } from '@pairwise/api';
+import { InspectModelResponse, Model, ModelSource, ModelState } from '@pairwise/api';
 import { PairwiseError } from '@pairwise/errors';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
@@ -187,7 +187,7 @@ async function list({ services, json, project }: Context, { limit }: { limit: nu
   else {
     const rows = models.map((model) => [
       shortName(model.name, project),
-      formatEnum(modelStateToJSON(model.state)),
+      formatEnum(ModelState, model.state),
       model.architecture,
       formatCount(model.parameterCount),
       model.dtype,

@@ -1,13 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import {
-  Run,
-  RunState,
-  type Stage,
-  StageState,
-  type WorkerMemory,
-  runStateToJSON,
-  stageStateToJSON,
-} from '@pairwise/api';
+import { Run, RunState, StageState, type Stage, type WorkerMemory } from '@pairwise/api';
 import { Command } from 'commander';
 import { type Context, action } from '../context.ts';
 import { failureOf } from '../exit.ts';
@@ -107,7 +99,7 @@ async function list({ services, json, project }: Context, { limit }: { limit: nu
   else {
     const rows = runs.map((run) => [
       shortName(run.name, project),
-      formatEnum(runStateToJSON(run.state)),
+      formatEnum(RunState, run.state),
       currentStage(run),
       run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project),
       formatTime(run.createTime),
@@ -126,7 +118,7 @@ async function get(context: Context, text: string): Promise<undefined> {
   }
   const pairs = [
     ['run', shortName(run.name, project)],
-    ['state', formatEnum(runStateToJSON(run.state))],
+    ['state', formatEnum(RunState, run.state)],
     ['error', run.error === undefined ? '' : paint('red', failureOf(run.error).message)],
     ['dataset', run.spec === undefined ? '' : shortName(run.spec.datasetVersion, project)],
     ['base quantisation', runQuantization(run)],
@@ -139,7 +131,7 @@ async function get(context: Context, text: string): Promise<undefined> {
   say(fields(pairs));
   const rows = run.stages.map((stage) => [
     stage.name,
-    formatEnum(stageStateToJSON(stage.state)),
+    formatEnum(StageState, stage.state),
     progressText(stage),
     stage.startTime && stage.endTime ? formatSeconds((stage.endTime.getTime() - stage.startTime.getTime()) / 1000) : '',
   ]);
@@ -161,7 +153,7 @@ async function cancel(context: Context, text: string): Promise<undefined> {
   const request = { name: nameOf(context, text), requestId: randomUUID() };
   const run = (await services.orchestrator.cancelRun(request)).run!;
   if (json) sayJson(Run.toJSON(run));
-  else say(`${shortName(run.name, project)} is ${formatEnum(runStateToJSON(run.state))}`);
+  else say(`${shortName(run.name, project)} is ${formatEnum(RunState, run.state)}`);
   return undefined;
 }
 

@@ -5,47 +5,49 @@ import { ChatTemplateMode } from "./pairwise/v1/dataset.ts";
 import { BaseQuantization } from "./pairwise/v1/model.ts";
 import { ActivationCheckpointing } from "./pairwise/v1/training.ts";
 
+type Enum = Readonly<Record<string, number>>;
+
 /**
- * The enum fields of the requests of each method, by the path of the method: their own paths in a message of ts-proto, in
- * which the name of a oneof precedes that of its field, and their types.
+ * The enum fields of the requests of each method, by the path of the method: their types by their paths in the proto, without
+ * the indices of lists.
  */
-export const enumFields: Readonly<Record<string, readonly (readonly [string, Readonly<Record<string, number>>])[]>> = {
-  "/pairwise.v1.DatasetService/ImportPairs": [
-    ["payload.header.policy", ImportPolicy],
-  ],
-  "/pairwise.v1.DatasetService/EncodeVersion": [
-    ["truncationMode", TruncationMode],
-    ["chatTemplate", ChatTemplateMode],
-  ],
-  "/pairwise.v1.ModelService/EnsureQuantization": [
-    ["type", BaseQuantization],
-  ],
-  "/pairwise.v1.ReferenceService/EnsureLogps": [
-    ["baseQuantization", BaseQuantization],
-  ],
-  "/pairwise.v1.ReferenceService/EstimateLogps": [
-    ["baseQuantization", BaseQuantization],
-  ],
-  "/pairwise.v1.TrainingService/StartTraining": [
-    ["spec.truncationMode", TruncationMode],
-    ["spec.baseQuantization", BaseQuantization],
-    ["spec.activationCheckpointing", ActivationCheckpointing],
-  ],
-  "/pairwise.v1.TrainingService/EstimateTraining": [
-    ["spec.truncationMode", TruncationMode],
-    ["spec.baseQuantization", BaseQuantization],
-    ["spec.activationCheckpointing", ActivationCheckpointing],
-  ],
-  "/pairwise.v1.OrchestratorService/CreateRun": [
-    ["spec.training.truncationMode", TruncationMode],
-    ["spec.training.baseQuantization", BaseQuantization],
-    ["spec.training.activationCheckpointing", ActivationCheckpointing],
-    ["spec.chatTemplate", ChatTemplateMode],
-  ],
-  "/pairwise.v1.OrchestratorService/EstimateRun": [
-    ["spec.training.truncationMode", TruncationMode],
-    ["spec.training.baseQuantization", BaseQuantization],
-    ["spec.training.activationCheckpointing", ActivationCheckpointing],
-    ["spec.chatTemplate", ChatTemplateMode],
-  ],
+export const enumFields: Readonly<Record<string, Readonly<Record<string, Enum>>>> = {
+  "/pairwise.v1.DatasetService/ImportPairs": {
+    "header.policy": ImportPolicy,
+  },
+  "/pairwise.v1.DatasetService/EncodeVersion": {
+    "truncation_mode": TruncationMode,
+    "chat_template": ChatTemplateMode,
+  },
+  "/pairwise.v1.ModelService/EnsureQuantization": {
+    "type": BaseQuantization,
+  },
+  "/pairwise.v1.ReferenceService/EnsureLogps": {
+    "base_quantization": BaseQuantization,
+  },
+  "/pairwise.v1.ReferenceService/EstimateLogps": {
+    "base_quantization": BaseQuantization,
+  },
+  "/pairwise.v1.TrainingService/StartTraining": {
+    "spec.truncation_mode": TruncationMode,
+    "spec.base_quantization": BaseQuantization,
+    "spec.activation_checkpointing": ActivationCheckpointing,
+  },
+  "/pairwise.v1.TrainingService/EstimateTraining": {
+    "spec.truncation_mode": TruncationMode,
+    "spec.base_quantization": BaseQuantization,
+    "spec.activation_checkpointing": ActivationCheckpointing,
+  },
+  "/pairwise.v1.OrchestratorService/CreateRun": {
+    "spec.training.truncation_mode": TruncationMode,
+    "spec.training.base_quantization": BaseQuantization,
+    "spec.training.activation_checkpointing": ActivationCheckpointing,
+    "spec.chat_template": ChatTemplateMode,
+  },
+  "/pairwise.v1.OrchestratorService/EstimateRun": {
+    "spec.training.truncation_mode": TruncationMode,
+    "spec.training.base_quantization": BaseQuantization,
+    "spec.training.activation_checkpointing": ActivationCheckpointing,
+    "spec.chat_template": ChatTemplateMode,
+  },
 };

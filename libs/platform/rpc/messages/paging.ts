@@ -55,10 +55,13 @@ export async function readPage<T>(
 
 /** How many items fit into a message of `bytes`, but at least one. */
 function countWithin<T>(bytes: number, items: readonly T[], { encode }: PageSource<T>): number {
-  let total = 0;
-  // Each item has a tag and a length of up to five bytes.
-  const end = items.findIndex((item, index) => (total += encode(item).finish().length + 6) > bytes && index > 0);
-  return end === -1 ? items.length : end;
+  let left = bytes;
+  for (const [index, item] of items.entries()) {
+    // Each item has a tag and a length of up to five bytes.
+    left -= encode(item).finish().length + 6;
+    if (left < 0 && index > 0) return index;
+  }
+  return items.length;
 }
 
 const checkLength = 12;

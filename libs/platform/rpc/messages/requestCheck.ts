@@ -1,44 +1,35 @@
 import { enumFields } from '@pairwise/api';
 import { refuseField } from './field.ts';
-import { joinedPath } from './fields.ts';
+import { visitFields } from './visitFields.ts';
 
-type Enum = Readonly<Record<string, number>>;
+/** Far more than any string needs. Many fields have a limit of their own, which is lower. */
+const maxCharacters = 16_384;
 
 /**
- * Returns a check of the requests of a method that throws INVALID_ARGUMENT for an enum value which this server does not know,
- * with the path of the field.
+ * Returns the check of all requests of a method. It throws INVALID_ARGUMENT, with the path of the field, for an enum value that
+ * this server does not know; for a string that is longer than any needs to be, since most of them are stored and returned in
+ * lists; and for one that contains a NUL, which Postgres cannot store.
  */
-export function enumCheckOf(methodPath: string): (request: unknown) => void {
-  const fields = (enumFields[methodPath] ?? []).map(([path, type]) => ({ steps: path.split('.'), type }));
+export function requestCheckOf(methodPath: string): (request: unknown) => void {
+  const enums = enumFields[methodPath] ?? {};
   return (request) => {
-    for (const { steps, type } of fields) check(request, steps, type, '');
+    visitFields(request, '', (value, path) => {
+      if (typeof value === 'string') checkString(value, path);
+      if (typeof value !== 'number') return;
+      const type = enums[path.replaceAll(/\[\d+\]/g, '')];
+      if (type !== undefined) checkEnum(value, type, path);
+    });
   };
 }
 
-function check(value: unknown, steps: readonly string[], type: Enum, path: string): void {
-  if (value === undefined) return;
-  if (Array.isArray(value)) {
-    value.forEach((each, index) => check(each, steps, type, `${path}[${index}]`));
-    return;
+function checkString(value: string, path: string): void {
+  if (value.length > maxCharacters) {
+    refuseField(path, `has ${value.length} characters; at most ${maxCharacters} are allowed`);
   }
-  const [step, ...later] = steps;
-  if (step === undefined) {
-    requireKnown(value as number, type, path);
-    return;
-  }
-  const message = value as Record<string, unknown>;
-  // A oneof is an object {$case, value}, which does not appear in the field's path.
-  if ('$case' in message) {
-    if (message['$case'] === step) check(message['value'], later, type, joinedPath(path, step));
-    return;
-  }
-  const next = message[step];
-  check(next, later, type, isOneof(next) ? path : joinedPath(path, step));
+  if (value.includes('\0')) refuseField(path, 'contains a NUL character; remove it');
 }
 
-const isOneof = (value: unknown) => typeof value === 'object' && value !== null && '$case' in value;
-
-function requireKnown(value: number, type: Enum, path: string): void {
+function checkEnum(value: number, type: Readonly<Record<string, number>>, path: string): void {
   const known = Object.entries(type);
   if (known.some(([, number]) => number === value)) return;
   const names = known.map(([name, number]) => `${number} (${name})`).join(', ');

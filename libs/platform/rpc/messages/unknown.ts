@@ -1,5 +1,5 @@
 import { PairwiseError } from '@pairwise/errors';
-import { visitFields } from './fields.ts';
+import { visitFields } from './visitFields.ts';
 
 /**
  * Refuses a message that sets a field unknown to this server, at any depth: ignoring the field would mean doing

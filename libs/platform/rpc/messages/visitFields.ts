@@ -1,8 +1,7 @@
-/** `maxLength` as `max_length`, the name that a field has in the proto. */
-export const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-export const joinedPath = (path: string, name: string) =>
-  path === '' ? snakeCase(name) : `${path}.${snakeCase(name)}`;
+/** The path of a field of the message at `path`, with the name that it has in the proto. */
+const pathOf = (path: string, name: string) => (path === '' ? snakeCase(name) : `${path}.${snakeCase(name)}`);
 
 const isMessage = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !(value instanceof Date) && !(value instanceof Uint8Array);
@@ -24,11 +23,11 @@ export function visitFields(value: unknown, path: string, visit: (value: unknown
   // A oneof is an object {$case, value}, which does not appear in the field's path.
   if (typeof chosen === 'string') {
     const parent = path.slice(0, Math.max(0, path.lastIndexOf('.')));
-    visitFields(fields['value'], joinedPath(parent, chosen), visit);
+    visitFields(fields['value'], pathOf(parent, chosen), visit);
     return;
   }
   visit(value, path);
   for (const [name, field] of Object.entries(fields)) {
-    if (name !== '_unknownFields') visitFields(field, joinedPath(path, name), visit);
+    if (name !== '_unknownFields') visitFields(field, pathOf(path, name), visit);
   }
 }

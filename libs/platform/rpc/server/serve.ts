@@ -11,8 +11,7 @@ import { context as contexts } from '@opentelemetry/api';
 import { PairwiseError } from '@pairwise/errors';
 import { unlessAborted } from '../abort.ts';
 import { type Trailers, toTrailers } from '../messages/failures.ts';
-import { enumCheckOf } from '../messages/openEnums.ts';
-import { refuseBadStrings } from '../messages/strings.ts';
+import { requestCheckOf } from '../messages/requestCheck.ts';
 import { type Definition, type Method, type RequestOf, type ResponseOf, serviceNameOf } from '../methods.ts';
 import { type TracedCall, beginServerCall } from '../tracing.ts';
 
@@ -62,18 +61,10 @@ const patienceMs = 3000;
 type Call = ServerDuplexStream<unknown, unknown> & { request: unknown };
 type AnyHandler = (input: unknown, context: CallContext) => Promise<unknown> | AsyncIterable<unknown>;
 
-interface BoundMethod {
+/** A method, and what its requests must pass before the handler gets them. */
+interface CheckedMethod {
   method: Method;
-  /** Throws INVALID_ARGUMENT for an enum value that this server does not know, and for a string that no field can have. */
   check: (request: unknown) => void;
-}
-
-function checkOf(path: string): BoundMethod['check'] {
-  const checkEnums = enumCheckOf(path);
-  return (request) => {
-    refuseBadStrings(request);
-    checkEnums(request);
-  };
 }
 
 /** Binds a generated service definition to its handlers, with types checked for each method. */
@@ -82,9 +73,9 @@ export function service<D extends Definition>(definition: D, handlers: Handlers<
     Object.fromEntries(
       Object.entries(definition).map(([name, method]) => {
         const handler = handlers[name] as AnyHandler;
-        const bound = { method, check: checkOf(method.path) };
+        const checked = { method, check: requestCheckOf(method.path) };
         const run = (call: Call, reply?: sendUnaryData<unknown>) => {
-          carry(hosting, bound, handler, call, reply).catch((error: unknown) => {
+          carry(hosting, checked, handler, call, reply).catch((error: unknown) => {
             hosting.defect(error, method.path);
             fail(call, reply, toTrailers(error));
           });
@@ -143,7 +134,7 @@ async function send(call: Call, messages: AsyncIterable<unknown>, signal: AbortS
 
 async function answer(
   hosting: Hosting,
-  { method, check }: BoundMethod,
+  { method, check }: CheckedMethod,
   handler: AnyHandler,
   call: Call,
   context: CallContext,
@@ -167,18 +158,18 @@ function fail(call: Call, reply: sendUnaryData<unknown> | undefined, trailers: T
 /** Runs one call from start to end: span, context, handler, status. */
 async function carry(
   hosting: Hosting,
-  bound: BoundMethod,
+  checked: CheckedMethod,
   handler: AnyHandler,
   call: Call,
   reply: sendUnaryData<unknown> | undefined,
 ): Promise<void> {
-  const { method } = bound;
+  const { method } = checked;
   const began = Date.now();
   const { abort, ...context } = contextOf(call);
   const traced: TracedCall = beginServerCall(method.path, call.metadata);
   const close = hosting.open({ streams: method.requestStream || method.responseStream, abort });
   try {
-    const response = await contexts.with(traced.context, () => answer(hosting, bound, handler, call, context));
+    const response = await contexts.with(traced.context, () => answer(hosting, checked, handler, call, context));
     if (reply === undefined) call.end();
     else reply(null, response);
     traced.end(status.OK);

@@ -269,7 +269,7 @@ export function codeFromJSON(object: any): Code {
   }
 }
 
-export function codeToJSON(object: Code): string {
+export function codeToJSON(object: Code): string | number {
   switch (object) {
     case Code.OK:
       return "OK";

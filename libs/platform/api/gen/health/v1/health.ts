@@ -85,7 +85,7 @@ export function healthCheckResponse_ServingStatusFromJSON(object: any): HealthCh
   }
 }
 
-export function healthCheckResponse_ServingStatusToJSON(object: HealthCheckResponse_ServingStatus): string {
+export function healthCheckResponse_ServingStatusToJSON(object: HealthCheckResponse_ServingStatus): string | number {
   switch (object) {
     case HealthCheckResponse_ServingStatus.UNKNOWN:
       return "UNKNOWN";

@@ -60,7 +60,7 @@ export function importPolicyFromJSON(object: any): ImportPolicy {
   }
 }
 
-export function importPolicyToJSON(object: ImportPolicy): string {
+export function importPolicyToJSON(object: ImportPolicy): string | number {
   switch (object) {
     case ImportPolicy.UNSPECIFIED:
       return "IMPORT_POLICY_UNSPECIFIED";
@@ -114,7 +114,7 @@ export function importStateFromJSON(object: any): ImportState {
   }
 }
 
-export function importStateToJSON(object: ImportState): string {
+export function importStateToJSON(object: ImportState): string | number {
   switch (object) {
     case ImportState.UNSPECIFIED:
       return "IMPORT_STATE_UNSPECIFIED";
@@ -170,7 +170,7 @@ export function truncationModeFromJSON(object: any): TruncationMode {
   }
 }
 
-export function truncationModeToJSON(object: TruncationMode): string {
+export function truncationModeToJSON(object: TruncationMode): string | number {
   switch (object) {
     case TruncationMode.UNSPECIFIED:
       return "TRUNCATION_MODE_UNSPECIFIED";
@@ -230,7 +230,7 @@ export function chatTemplateModeFromJSON(object: any): ChatTemplateMode {
   }
 }
 
-export function chatTemplateModeToJSON(object: ChatTemplateMode): string {
+export function chatTemplateModeToJSON(object: ChatTemplateMode): string | number {
   switch (object) {
     case ChatTemplateMode.UNSPECIFIED:
       return "CHAT_TEMPLATE_MODE_UNSPECIFIED";

@@ -252,7 +252,7 @@ export function errorReasonFromJSON(object: any): ErrorReason {
   }
 }
 
-export function errorReasonToJSON(object: ErrorReason): string {
+export function errorReasonToJSON(object: ErrorReason): string | number {
   switch (object) {
     case ErrorReason.UNSPECIFIED:
       return "ERROR_REASON_UNSPECIFIED";

@@ -89,7 +89,7 @@ export function exportStateFromJSON(object: any): ExportState {
   }
 }
 
-export function exportStateToJSON(object: ExportState): string {
+export function exportStateToJSON(object: ExportState): string | number {
   switch (object) {
     case ExportState.UNSPECIFIED:
       return "EXPORT_STATE_UNSPECIFIED";
@@ -171,7 +171,7 @@ export function pushStateFromJSON(object: any): PushState {
   }
 }
 
-export function pushStateToJSON(object: PushState): string {
+export function pushStateToJSON(object: PushState): string | number {
   switch (object) {
     case PushState.UNSPECIFIED:
       return "PUSH_STATE_UNSPECIFIED";

@@ -62,7 +62,7 @@ export function modelStateFromJSON(object: any): ModelState {
   }
 }
 
-export function modelStateToJSON(object: ModelState): string {
+export function modelStateToJSON(object: ModelState): string | number {
   switch (object) {
     case ModelState.UNSPECIFIED:
       return "MODEL_STATE_UNSPECIFIED";
@@ -121,7 +121,7 @@ export function baseQuantizationFromJSON(object: any): BaseQuantization {
   }
 }
 
-export function baseQuantizationToJSON(object: BaseQuantization): string {
+export function baseQuantizationToJSON(object: BaseQuantization): string | number {
   switch (object) {
     case BaseQuantization.UNSPECIFIED:
       return "BASE_QUANTIZATION_UNSPECIFIED";
@@ -177,7 +177,7 @@ export function quantizationStateFromJSON(object: any): QuantizationState {
   }
 }
 
-export function quantizationStateToJSON(object: QuantizationState): string {
+export function quantizationStateToJSON(object: QuantizationState): string | number {
   switch (object) {
     case QuantizationState.UNSPECIFIED:
       return "QUANTIZATION_STATE_UNSPECIFIED";

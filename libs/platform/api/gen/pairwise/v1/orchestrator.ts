@@ -99,7 +99,7 @@ export function runStateFromJSON(object: any): RunState {
   }
 }
 
-export function runStateToJSON(object: RunState): string {
+export function runStateToJSON(object: RunState): string | number {
   switch (object) {
     case RunState.UNSPECIFIED:
       return "RUN_STATE_UNSPECIFIED";
@@ -177,7 +177,7 @@ export function stageStateFromJSON(object: any): StageState {
   }
 }
 
-export function stageStateToJSON(object: StageState): string {
+export function stageStateToJSON(object: StageState): string | number {
   switch (object) {
     case StageState.UNSPECIFIED:
       return "STAGE_STATE_UNSPECIFIED";

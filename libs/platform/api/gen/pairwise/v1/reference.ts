@@ -71,7 +71,7 @@ export function coverageStateFromJSON(object: any): CoverageState {
   }
 }
 
-export function coverageStateToJSON(object: CoverageState): string {
+export function coverageStateToJSON(object: CoverageState): string | number {
   switch (object) {
     case CoverageState.UNSPECIFIED:
       return "COVERAGE_STATE_UNSPECIFIED";

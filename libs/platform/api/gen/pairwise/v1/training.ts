@@ -66,7 +66,7 @@ export function activationCheckpointingFromJSON(object: any): ActivationCheckpoi
   }
 }
 
-export function activationCheckpointingToJSON(object: ActivationCheckpointing): string {
+export function activationCheckpointingToJSON(object: ActivationCheckpointing): string | number {
   switch (object) {
     case ActivationCheckpointing.UNSPECIFIED:
       return "ACTIVATION_CHECKPOINTING_UNSPECIFIED";
@@ -140,7 +140,7 @@ export function trainingStateFromJSON(object: any): TrainingState {
   }
 }
 
-export function trainingStateToJSON(object: TrainingState): string {
+export function trainingStateToJSON(object: TrainingState): string | number {
   switch (object) {
     case TrainingState.UNSPECIFIED:
       return "TRAINING_STATE_UNSPECIFIED";
